@@ -1,0 +1,120 @@
+"""`Checked`, the base of every config: a frozen dataclass whose fields are checked and survive JSON.
+
+The annotation of a field is its first check (`Literal`, `int`, `float`, `bool`, `str`, tuples,
+`| None`); what an annotation cannot say stands in the class's own `check`.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+import types
+import typing
+from typing import Any, Self
+
+from keras_preact.errors import ConfigError, near, quoted
+
+
+class Checked:
+    """Mixin for frozen dataclasses: checked fields, `replace`, and a JSON round trip."""
+
+    def __post_init__(self):
+        hints = _hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _checked(field.name, getattr(self, field.name), hints[field.name])
+            object.__setattr__(self, field.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Rules between fields; raises `ConfigError`. The base class has none."""
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """The names of the fields, in order."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; an unknown field is refused with a near match."""
+        _refuse_unknown(type(self), changes)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values that JSON can hold."""
+        return json.loads(self.to_json())
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; missing fields take their defaults."""
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{cls.__name__} is read from a JSON object. Received: {type(values).__name__}."
+            )
+        _refuse_unknown(cls, values)
+        return cls(**values)
+
+    def to_json(self) -> str:
+        """The fields as a JSON object, one field a line."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The inverse of `to_json`."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{cls.__name__} is read from JSON text: {error}.") from None
+        return cls.from_dict(values)
+
+
+def require(condition: bool, name: str, value: Any, expected: str, fix: str = "") -> None:
+    """Raises `ConfigError` unless `condition` holds."""
+    if not condition:
+        end = f" {fix}" if fix else ""
+        raise ConfigError(f"`{name}` must be {expected}. Received: {name}={value!r}.{end}")
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _refuse_unknown(cls: type, values) -> None:
+    known = cls.field_names()
+    for name in values:
+        if name not in known:
+            raise ConfigError(
+                f"{cls.__name__} has the fields {quoted(known)}. Received: {name}={values[name]!r}."
+                f"{near(name, known)}"
+            )
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """`value` as the annotation `hint` wants it: lists become tuples, whole numbers floats."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin is types.UnionType or origin is typing.Union:
+        if value is None and type(None) in args:
+            return None
+        others = [arg for arg in args if arg is not type(None)]
+        return _checked(name, value, others[0])
+    if origin is typing.Literal:
+        fix = near(value, args).strip()
+        require(value in args, name, value, f"one of {quoted(args)}", fix)
+        return value
+    if origin is tuple:
+        require(isinstance(value, (list, tuple)), name, value, "a list")
+        return tuple(_checked(f"{name}[{i}]", item, args[0]) for i, item in enumerate(value))
+    if origin is dict:
+        require(isinstance(value, dict), name, value, "a mapping")
+        return dict(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is float:
+        require(number and math.isfinite(value), name, value, "a finite number")
+        return float(value)
+    if hint is int:
+        require(isinstance(value, int) and number, name, value, "a whole number")
+        return value
+    words = {str: "a text", bool: "True or False"}
+    require(isinstance(value, hint), name, value, words.get(hint, hint.__name__))
+    return value

@@ -1,0 +1,36 @@
+"""The mistakes a user can make, each with the exit code of the command line.
+
+A message says what was expected with all allowed values, what came (`Received: name=value`) and how
+to mend it, in one line. Anything else that is raised is a fault of this package (exit code 1).
+"""
+
+import difflib
+
+
+class ConfigError(ValueError):
+    """An argument or a field has a value that is not allowed."""
+
+    exit_code = 2
+
+
+class DataError(Exception):
+    """Images that are missing, damaged, or do not fit what was asked for."""
+
+    exit_code = 3
+
+
+class DivergedError(RuntimeError):
+    """Training met a loss that is not a finite number."""
+
+    exit_code = 4
+
+
+def quoted(names) -> str:
+    """`"'a', 'b', 'c'"`: a list of allowed values, as error messages show it."""
+    return ", ".join(repr(name) for name in names)
+
+
+def near(name: str, names) -> str:
+    """` Did you mean 'x'?` when one of `names` is close to `name`, else an empty string."""
+    matches = difflib.get_close_matches(str(name), list(names), n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
