@@ -1,0 +1,118 @@
+"""`preprocess_input` and `decode_predictions`, as users of `keras.applications` know them.
+
+Keras is imported where it is used, so that listing networks does not need it.
+"""
+
+import numpy as np
+
+from keras_preact.checked import require
+from keras_preact.errors import ConfigError
+
+#: Classes of CIFAR-10 in the order of its labels.
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+# Per-channel statistics of CIFAR-10's training images on the scale 0..255, as fb.resnet.torch
+# (datasets/cifar10.lua) has them.
+_CIFAR10_MEAN = (125.3, 123.0, 113.9)
+_CIFAR10_STD = (63.0, 62.1, 66.7)
+
+_PREPROCESS_DOC = """Prepares raw images for this module's networks: {what}.
+
+    Args:
+        x: Images as a NumPy array or tensor, `(height, width, 3)` or a batch of them, RGB with
+            values from 0 to 255. An array is not changed in place.
+        data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
+
+    Returns:
+        The same shape, floating point.
+
+    Raises:
+        ConfigError: For images that do not have three channels.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.applications.{module} import preprocess_input
+        >>> preprocess_input(np.zeros((1, 8, 8, 3), "uint8"), data_format="channels_last").shape
+        (1, 8, 8, 3)
+    """
+
+
+def preprocessing(mode: str, module: str):
+    """The `preprocess_input` of a module; `mode` is Keras's `"caffe"`, `"tf"`, or `"cifar10"`."""
+    what = {
+        "caffe": "BGR, ImageNet's channel means subtracted, not scaled",
+        "tf": "scaled to [-1, 1]",
+        "cifar10": "CIFAR-10's channel means subtracted, divided by its standard deviations",
+    }[mode]
+
+    def preprocess_input(x, data_format=None):
+        import keras
+
+        data_format = data_format or keras.config.image_data_format()
+        axis = -3 if data_format == "channels_first" else -1
+        right = len(x.shape) in (3, 4) and x.shape[axis] == 3
+        shape, expected = tuple(x.shape), f"images with 3 channels, {data_format.replace('_', ' ')}"
+        require(right, "x.shape", shape, expected)
+        if isinstance(x, np.ndarray):
+            x = np.array(x, dtype=keras.config.floatx())  # Keras's own works in place
+        if mode != "cifar10":
+            utils = keras.applications.imagenet_utils
+            return utils.preprocess_input(x, data_format=data_format, mode=mode)
+        spread = (3, 1, 1) if axis == -3 else (3,)
+        mean = np.reshape(np.float32(_CIFAR10_MEAN), spread)
+        return (x - mean) / np.reshape(np.float32(_CIFAR10_STD), spread)
+
+    preprocess_input.__doc__ = _PREPROCESS_DOC.format(what=what, module=module)
+    return preprocess_input
+
+
+def decode_predictions(preds, top=5, class_names=None):
+    """The `top` most likely classes of each image, most likely first.
+
+    Args:
+        preds: Scores, `(batch, classes)`.
+        top: How many classes to return an image.
+        class_names: Names in the order of the labels. `None` means ImageNet's 1000, whose names
+            Keras downloads once.
+
+    Returns:
+        A list with one list an image of tuples `(class id, class name, score)`; with
+        `class_names` the id is the label's number.
+
+    Raises:
+        ConfigError: When the number of columns is not the number of names.
+
+    Example:
+        >>> from keras_preact.applications.cifar_resnet import CIFAR10_CLASSES, decode_predictions
+        >>> import numpy as np
+        >>> decode_predictions(np.eye(10)[[3]], top=1, class_names=CIFAR10_CLASSES)[0][0][1]
+        'cat'
+    """
+    import keras
+
+    preds = keras.ops.convert_to_numpy(preds)
+    count = 1000 if class_names is None else len(class_names)
+    if preds.ndim != 2 or preds.shape[1] != count:
+        names = "class_names=None is ImageNet's" if class_names is None else "class_names has"
+        raise ConfigError(
+            f"`preds` must be (batch, {count}), since {names} {count} classes. Received: "
+            f"preds.shape={preds.shape}. Pass the names of your classes as `class_names`."
+        )
+    if class_names is None:
+        return keras.applications.imagenet_utils.decode_predictions(preds, top=top)
+    best = np.argsort(-preds, axis=1, kind="stable")[:, :top]
+    return [
+        [(str(k), class_names[k], float(row[k])) for k in order]
+        for row, order in zip(preds, best, strict=True)
+    ]

@@ -1,0 +1,240 @@
+"""The named networks: what each is, how it is built by name, and how names are listed.
+
+Nothing here needs Keras before a network is built, so listing is instant.
+"""
+
+import dataclasses
+import fnmatch
+import pathlib
+import re
+from collections.abc import Callable
+
+from keras_preact.config import ResNetConfig
+from keras_preact.errors import ConfigError, near, quoted
+
+
+@dataclasses.dataclass(frozen=True)
+class Application:
+    """One named network.
+
+    Attributes:
+        name: Name for `create_model`, such as `"resnet110v2"`.
+        builder: Name of its function, such as `"ResNet110V2"`.
+        config: Its architecture.
+        input_shape: Default image, `(height, width, channels)`.
+        classes: Default number of classes.
+        parameters: Trainable parameters with these defaults.
+        multiply_adds: Multiply-adds of one image with these defaults.
+        reference: Where the papers describe it.
+    """
+
+    name: str
+    builder: str
+    config: ResNetConfig
+    input_shape: tuple[int, int, int]
+    classes: int
+    parameters: int
+    multiply_adds: int
+    reference: str
+
+
+_APPLICATIONS: dict[str, Application] = {}
+_BUILDERS: dict[str, Callable] = {}
+
+#: Trained weights that can be had by a tag, `{network: {tag: file}}`. None are published yet.
+WEIGHTS: dict[str, dict[str, str]] = {}
+
+
+def register(builder, config, input_shape, classes, parameters, multiply_adds, reference):
+    """Registers a network and returns its function, which the family's module exports."""
+    name = builder.lower()
+    if name in _APPLICATIONS:
+        raise ConfigError(f"A network may be registered once. Received: {name!r} again.")
+    application = Application(
+        name, builder, config, input_shape, classes, parameters, multiply_adds, reference
+    )
+    _APPLICATIONS[name] = application
+    _BUILDERS[name] = _builder(application)
+    return _BUILDERS[name]
+
+
+def create_model(name: str, **kwargs):
+    """Builds a named network.
+
+    Args:
+        name: One of `list_models()`; the function's name (`"ResNet110V2"`) means the same.
+        **kwargs: Arguments of the network's function (`input_shape`, `classes`, `weights`, ...)
+            and fields of `ResNetConfig` to change (`shortcut`, `activation`, ...).
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        ConfigError: For an unknown name or argument, or fields that do not go together.
+
+    Example:
+        >>> import keras_preact
+        >>> model = keras_preact.create_model("resnet20v2", shortcut="exclusive_gating", gate_bias=-6.0)
+        >>> model.output_shape
+        (None, 10)
+    """
+    return _BUILDERS[model_info(name).name](**kwargs)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the networks that match a shell-style pattern, in natural order (18 before 101).
+
+    Example:
+        >>> import keras_preact
+        >>> keras_preact.list_models("resnet1?v2")
+        ['resnet14v2', 'resnet18v2']
+    """
+    return sorted(fnmatch.filter(_APPLICATIONS, pattern.lower()), key=_natural)
+
+
+def model_info(name: str) -> Application:
+    """What is known of a network without building it: config, parameters, multiply-adds, source.
+
+    Raises:
+        ConfigError: For an unknown name.
+
+    Example:
+        >>> import keras_preact
+        >>> keras_preact.model_info("resnet164v2").parameters
+        1703258
+    """
+    application = _APPLICATIONS.get(str(name).lower())
+    if application is None:
+        raise ConfigError(
+            "`name` must be a registered network; `keras-preact models` and "
+            f"keras_preact.list_models() list them. Received: name={name!r}."
+            f"{near(str(name).lower(), _APPLICATIONS)}"
+        )
+    return application
+
+
+def _natural(name: str):
+    """Sort key with numbers as numbers, originals before V2."""
+    family, depth, version = re.fullmatch(r"([a-z_]+)(\d+)(.*)", name).groups()
+    return family, version, int(depth)
+
+
+_BUILDER_DOC = """{title}, {reference}.
+
+    {depth} layers; with the defaults {parameters:,} trainable parameters and {giga:.3g} billion
+    multiply-adds an image. Arguments mean what they mean in `keras.applications`.
+
+    Args:
+        include_top: Whether the network ends with global average pooling and a classifier.
+        weights: `None` for random weights, or the path of a `.weights.h5` or `.keras` file.
+        input_tensor: Keras tensor to use as input, such as another layer's output.
+        input_shape: Shape of an image, with 1 or more channels; height and width may be `None`.
+            By default {input_shape}, without the top (None, None, 3).
+        pooling: Without the top: `None` (feature maps), `"avg"` or `"max"`.
+        classes: Number of classes.
+        classifier_activation: Activation of the classifier; `None` gives logits.
+        name: Name of the model.
+        data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
+        dtype: dtype policy of the layers; `None` for Keras's global policy. The head computes in
+            float32 under a mixed policy.
+        packaging: `"flat"`, `"nested"` (a sub-model a unit) or `"auto"`.
+        **fields: Fields of `keras_preact.ResNetConfig` to change, such as `activation="prelu"`.
+
+    Returns:
+        A `keras.Model` from `(batch, height, width, channels)` to `(batch, classes)`; without the
+        top, to feature maps or `(batch, channels)`.
+
+    Raises:
+        ConfigError: For arguments that are not allowed, or fields that do not go together.
+
+    Example:
+        >>> from keras_preact.applications import {builder}
+        >>> model = {builder}(input_shape=(64, 64, 1), classes=5)
+        >>> model.output_shape
+        (None, 5)
+    """
+
+
+def _builder(application: Application):
+    """The network's function, with the signature of `keras.applications` and its own defaults."""
+
+    def build(
+        include_top=True,
+        weights=None,
+        input_tensor=None,
+        input_shape=None,
+        pooling=None,
+        classes=application.classes,
+        classifier_activation="softmax",
+        name=application.name,
+        *,
+        data_format=None,
+        dtype=None,
+        packaging="auto",
+        **fields,
+    ):
+        from keras_preact.layers.data_format import standardize_data_format
+        from keras_preact.residual import build_network
+
+        data_format = standardize_data_format(data_format)
+        if input_shape is None:
+            height, width, channels = application.input_shape
+            input_shape = (height, width, channels) if include_top else (None, None, channels)
+            if data_format == "channels_first":
+                input_shape = (channels, *input_shape[:2])
+        file = _weights_file(application, weights)
+        model = build_network(
+            application.config.replace(**fields),
+            input_shape=input_shape,
+            input_tensor=input_tensor,
+            include_top=include_top,
+            pooling=pooling,
+            classes=classes,
+            classifier_activation=classifier_activation,
+            data_format=data_format,
+            dtype=dtype,
+            packaging=packaging,
+            name=name,
+        )
+        if file is not None:
+            _load(model, file)
+        return model
+
+    build.__name__ = build.__qualname__ = application.builder
+    build.__doc__ = _BUILDER_DOC.format(
+        title=re.sub(r"(?<=[a-zA-Z])(?=\d)", "-", application.builder).replace("V2", " V2"),
+        reference=application.reference,
+        depth=application.config.depth,
+        parameters=application.parameters,
+        giga=application.multiply_adds / 1e9,
+        input_shape=application.input_shape,
+        builder=application.builder,
+    )
+    return build
+
+
+def _weights_file(application, weights) -> pathlib.Path | None:
+    """The file that the `weights` argument means."""
+    if weights is None:
+        return None
+    tags = WEIGHTS.get(application.name, {})
+    path = pathlib.Path(tags.get(str(weights), weights))
+    if path.is_file() and path.name.endswith((".weights.h5", ".keras")):
+        return path
+    published = [f"{name} ({quoted(found)})" for name, found in WEIGHTS.items()]
+    raise ConfigError(
+        "`weights` must be None (random), or the path of an existing `.weights.h5` or `.keras` "
+        f"file. Networks with published weights: {', '.join(published) or 'none yet'}. "
+        f"Received: weights={str(weights)!r} for {application.name}."
+    )
+
+
+def _load(model, file) -> None:
+    try:
+        model.load_weights(file)
+    except (ValueError, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"`weights` must be a file saved from this very network. Received: "
+            f"weights={str(file)!r}, which does not fit {model.name!r}: {reason}"
+        ) from None

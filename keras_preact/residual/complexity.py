@@ -1,0 +1,48 @@
+"""Multiply-adds of a network, counted as the papers print them."""
+
+import math
+
+import keras
+
+from keras_preact.errors import ConfigError
+
+
+def count_multiply_adds(model: keras.Model) -> int:
+    """Multiply-adds of one image's forward pass: convolutions and dense layers.
+
+    What the 2015 paper's Table 1 prints as FLOPs. Normalisations, activations, additions and
+    pooling are not counted there, nor here.
+
+    Args:
+        model: A functional model with known input sizes; sub-models are entered.
+
+    Returns:
+        The number of multiply-adds.
+
+    Raises:
+        ConfigError: When a convolution's output size is unknown (height or width `None`).
+
+    Example:
+        >>> from keras_preact.applications import ResNet20
+        >>> from keras_preact.residual import count_multiply_adds
+        >>> count_multiply_adds(ResNet20())
+        40551040
+    """
+    return sum(_multiply_adds(layer) for layer in model.layers)
+
+
+def _multiply_adds(layer) -> int:
+    if isinstance(layer, keras.Model):
+        return count_multiply_adds(layer)
+    if isinstance(layer, keras.layers.Dense):
+        return math.prod(layer.kernel.shape)
+    if isinstance(layer, keras.layers.Conv2D):
+        shape = list(layer.output.shape[1:])
+        del shape[0 if layer.data_format == "channels_first" else -1]
+        if None in shape:
+            raise ConfigError(
+                "Multiply-adds depend on the image's size: build the network with a fixed "
+                f"`input_shape`. Received: layer {layer.name!r} with output {layer.output.shape}."
+            )
+        return math.prod(shape) * math.prod(layer.kernel.shape)
+    return 0

@@ -1,0 +1,190 @@
+"""`build_network`: stem, stages and head, from a config to a `keras.Model`."""
+
+import keras
+
+from keras_preact.checked import require
+from keras_preact.config import CONVOLUTIONS, ResNetConfig
+from keras_preact.errors import ConfigError, quoted
+from keras_preact.residual.parts import Parts
+from keras_preact.residual.placements import PLACEMENTS
+from keras_preact.residual.unit import build_nested_unit, build_unit
+
+#: A Keras graph is walked recursively, one Python call a chained layer, so at Python's default
+#: recursion limit of 1000 it ends at about 987 of them. Beyond the first figure "auto" nests the
+#: units, beyond the second a packaging is refused.
+AUTO_FLAT_LAYERS = 700
+MAX_CHAINED_LAYERS = 900
+
+PACKAGINGS = ("auto", "flat", "nested")
+
+
+def build_network(
+    config: ResNetConfig,
+    *,
+    input_shape=None,
+    input_tensor=None,
+    include_top=True,
+    pooling=None,
+    classes=10,
+    classifier_activation="softmax",
+    data_format=None,
+    dtype=None,
+    packaging="auto",
+    name="resnet",
+):
+    """The network that a `ResNetConfig` describes, as a functional `keras.Model`.
+
+    Args:
+        config: The architecture.
+        input_shape: Shape of an image, `(height, width, channels)` or channels first; height and
+            width may be `None`. Needed unless `input_tensor` is given.
+        input_tensor: Keras tensor to use as input, such as another layer's output.
+        include_top: Whether the network ends with pooling and a classifier.
+        pooling: Without the top: `None` (feature maps), `"avg"` or `"max"`.
+        classes: Number of classes of the classifier.
+        classifier_activation: Activation of the classifier; `None` gives logits.
+        data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
+        dtype: dtype policy of the layers, such as `"mixed_bfloat16"`; `None` for Keras's global
+            policy. Pooling and classifier compute in float32 under a mixed policy.
+        packaging: `"flat"` (every layer in the graph), `"nested"` (a sub-model a unit) or `"auto"`
+            (flat up to about 700 chained layers). Names of layers and values are the same.
+        name: Name of the model.
+
+    Returns:
+        A model from `(batch, *input_shape)` to `(batch, classes)`; without the top, to feature maps
+        or `(batch, channels)`.
+
+    Raises:
+        ConfigError: For arguments that are not allowed.
+
+    Example:
+        >>> from keras_preact import ResNetConfig, build_network
+        >>> model = build_network(ResNetConfig(units=(1, 1, 1)), input_shape=(32, 32, 3))
+        >>> model.count_params() > 70_000
+        True
+    """
+    build = _unit_builder(config, packaging)
+    parts = Parts(config, data_format, dtype)
+    inputs = _inputs(input_shape, input_tensor, parts)
+    x = _stem(parts, inputs)
+    for stage, (units, filters) in enumerate(zip(config.units, config.filters, strict=True), 1):
+        for unit in range(1, units + 1):
+            first = stage == unit == 1
+            stride = _stride(config, stage, unit)
+            x = build(parts, x, filters, stride, f"stage{stage}_unit{unit}", first)
+        x = parts.layer(keras.layers.Identity, f"stage{stage}")(x)
+    for step in PLACEMENTS[config.placement].before:
+        x = getattr(parts, step)(x, f"head_{step}")
+    x = _head(parts, x, include_top, pooling, classes, classifier_activation)
+    if input_tensor is not None:
+        sources = keras.utils.get_source_inputs(input_tensor)
+        inputs = sources[0] if len(sources) == 1 else sources
+    return keras.Model(inputs, x, name=name)
+
+
+def _unit_builder(config, packaging):
+    """The function that builds a unit in the packaging that was asked for."""
+    require(packaging in PACKAGINGS, "packaging", packaging, f"one of {quoted(PACKAGINGS)}")
+    units = sum(config.units)
+    # norm, act and conv of each weight layer, then what joins the paths and follows the addition.
+    chained = {"flat": units * (3 * CONVOLUTIONS[config.block] + 3), "nested": units}
+    if packaging == "auto":
+        packaging = "flat" if chained["flat"] <= AUTO_FLAT_LAYERS else "nested"
+    if chained[packaging] > MAX_CHAINED_LAYERS:
+        raise ConfigError(
+            f"packaging={packaging!r} would chain about {chained[packaging]} layers, and Keras "
+            f"walks a graph recursively: beyond {MAX_CHAINED_LAYERS} the model could not be saved "
+            "or loaded at Python's default recursion limit. Use packaging='auto' or fewer units. "
+            f"Received: units={config.units}."
+        )
+    return {"flat": build_unit, "nested": build_nested_unit}[packaging]
+
+
+def _stride(config, stage, unit):
+    """2 in the units that halve the map: the first of a stage, or the last of the one before."""
+    if config.downsample_at == "first_unit":
+        return 2 if unit == 1 and stage > 1 else 1
+    return 2 if unit == config.units[stage - 1] and stage < len(config.units) else 1
+
+
+def _inputs(input_shape, input_tensor, parts):
+    if input_tensor is not None:
+        require(
+            keras.utils.is_keras_tensor(input_tensor),
+            "input_tensor",
+            type(input_tensor).__name__,
+            "a Keras tensor, such as keras.Input(...) or the output of a layer",
+        )
+        require(len(input_tensor.shape) == 4, "input_tensor", input_tensor.shape, "of rank 4")
+        channels = parts.channels(input_tensor)
+        require(channels is not None, "input_tensor", input_tensor.shape, "of known channels")
+        return input_tensor
+    sizes = "(channels, height, width)" if parts.channel_axis == 1 else "(height, width, channels)"
+    expected = f"{sizes} with whole numbers of at least 1; only height and width may be None"
+    valid = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
+    valid = valid and input_shape[0 if parts.channel_axis == 1 else 2] is not None
+    valid = valid and all(s is None or (isinstance(s, int) and s >= 1) for s in input_shape)
+    require(valid, "input_shape", input_shape, expected)
+    return keras.Input(tuple(input_shape), name="images")
+
+
+def _stem(parts, x):
+    """First convolution, with whatever the first unit does not do itself, then pooling."""
+    config = parts.config
+    before = PLACEMENTS[config.placement].before
+    in_unit = before if config.first_unit_entry == "unit" else ()
+    steps = [step for step in ("norm", "act") if step not in in_unit]
+    x = parts.conv(
+        x,
+        config.stem_filters,
+        config.stem_kernel,
+        "stem_conv",
+        stride=config.stem_stride,
+        norm_follows="norm" in steps,
+    )
+    for step in steps:
+        x = getattr(parts, step)(x, f"stem_{step}")
+    if config.stem_pool:
+        x = parts.spatial(keras.layers.ZeroPadding2D, "stem_pool_pad", 1)(x)
+        x = parts.spatial(keras.layers.MaxPooling2D, "stem_pool", 3, strides=2)(x)
+    return x
+
+
+def _head(parts, x, include_top, pooling, classes, classifier_activation):
+    """Global pooling and classifier, in float32 under mixed precision."""
+    poolings = {
+        "avg": ("avg_pool", keras.layers.GlobalAveragePooling2D),
+        "max": ("max_pool", keras.layers.GlobalMaxPooling2D),
+    }
+    allowed = f"None, {quoted(poolings)}"
+    require(pooling is None or pooling in poolings, "pooling", pooling, allowed)
+    if include_top:
+        pooling = "avg"
+    if pooling is None:
+        return x
+    policy = keras.dtype_policies.get(parts.dtype or keras.config.dtype_policy())
+    dtype = policy.variable_dtype
+    pool_name, pool = poolings[pooling]
+    x = pool(data_format=parts.data_format, dtype=dtype, name=pool_name)(x)
+    if not include_top:
+        return x
+    whole = isinstance(classes, int) and not isinstance(classes, bool) and classes >= 1
+    require(whole, "classes", classes, "a whole number of at least 1")
+    return keras.layers.Dense(
+        classes,
+        activation=_classifier_activation(classifier_activation),
+        # The default of the reference code's classifier: uniform in ±1/sqrt(inputs).
+        kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+        dtype=dtype,
+        name="predictions",
+    )(x)
+
+
+def _classifier_activation(name):
+    try:
+        return keras.activations.get(name)
+    except ValueError:
+        expected = "None (logits), 'softmax' or the name of a Keras activation"
+        raise ConfigError(
+            f"`classifier_activation` must be {expected}. Received: classifier_activation={name!r}."
+        ) from None

@@ -1,0 +1,107 @@
+"""`Parts`: makes the named layers of one network, so that what they share is said once."""
+
+import keras
+
+from keras_preact.config import NEGATIVE_SLOPES, ResNetConfig
+from keras_preact.errors import ConfigError
+from keras_preact.initializers import HeNormal, XavierNormal
+from keras_preact.layers.data_format import standardize_data_format
+
+
+class Parts:
+    """Applies convolutions, normalisations, activations and padding as one config wants them.
+
+    Args:
+        config: The network's `ResNetConfig`.
+        data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
+        dtype: dtype policy of every layer; `None` for Keras's global policy.
+    """
+
+    def __init__(self, config: ResNetConfig, data_format=None, dtype=None):
+        self.config = config
+        self.data_format = standardize_data_format(data_format)
+        self.dtype = dtype
+        self.channel_axis = 1 if self.data_format == "channels_first" else -1
+
+    def channels(self, x) -> int:
+        """Number of channels of a tensor."""
+        return x.shape[self.channel_axis]
+
+    def layer(self, cls, name, *args, **kwargs):
+        """Any layer with the network's dtype."""
+        return cls(*args, name=name, dtype=self.dtype, **kwargs)
+
+    def spatial(self, cls, name, *args, **kwargs):
+        """Any layer with the network's dtype and data format."""
+        return self.layer(cls, name, *args, data_format=self.data_format, **kwargs)
+
+    def conv(self, x, filters, kernel, name, *, stride=1, norm_follows=True, **kwargs):
+        """A convolution whose output is `ceil(size / stride)` on each side.
+
+        With a stride the padding is symmetric, as in the authors' code, so that its windows are
+        centred on the pixels that option A's shortcut picks; Keras's "same" would be off by one.
+        """
+        if stride > 1 and kernel > 1:
+            margin = (kernel - 1) // 2
+            x = self.spatial(keras.layers.ZeroPadding2D, f"{name}_pad", margin)(x)
+        use_bias = {
+            "never": False,
+            "without_norm": not (norm_follows and self.config.normalization == "batch"),
+            "always": True,
+        }[self.config.conv_bias]
+        arguments = {
+            "strides": stride,
+            "padding": "same" if stride == 1 else "valid",
+            "use_bias": use_bias,
+            "kernel_initializer": self.initializer(),
+            **kwargs,
+        }
+        return self.spatial(keras.layers.Conv2D, name, filters, kernel, **arguments)(x)
+
+    def norm(self, x, name):
+        """Batch normalisation, or nothing in networks without."""
+        if self.config.normalization == "none":
+            return x
+        return self.layer(
+            keras.layers.BatchNormalization,
+            name,
+            axis=self.channel_axis,
+            momentum=self.config.norm_momentum,
+            epsilon=self.config.norm_epsilon,
+        )(x)
+
+    def act(self, x, name):
+        """The network's activation."""
+        kind = self.config.activation
+        if kind in ("prelu", "prelu_shared"):
+            # Keras's PReLU has one slope a position unless the spatial axes are shared.
+            axes = [2, 3] if self.channel_axis == 1 else [1, 2]
+            return self.layer(
+                keras.layers.PReLU,
+                name,
+                alpha_initializer=keras.initializers.Constant(self.config.slope),
+                shared_axes=axes if kind == "prelu" else [1, 2, 3],
+            )(x)
+        if kind in NEGATIVE_SLOPES:
+            return self.layer(keras.layers.LeakyReLU, name, self.config.slope)(x)
+        return self.layer(keras.layers.Activation, name, _keras_activation(kind))(x)
+
+    def subsample(self, x, stride, name):
+        """Every `stride`-th pixel, as pooling of size 1."""
+        return self.spatial(keras.layers.MaxPooling2D, name, 1, strides=stride)(x)
+
+    def initializer(self):
+        """A new kernel initialiser; one object gives the same values at every call."""
+        config = self.config
+        if config.initializer == "xavier_normal":
+            return XavierNormal(config.initializer_mode, config.initializer_truncated)
+        slope = config.slope if config.initializer_slope_aware else 0.0
+        return HeNormal(config.initializer_mode, config.initializer_truncated, slope)
+
+
+def _keras_activation(name):
+    try:
+        return keras.activations.get(name)
+    except ValueError:
+        known = "'prelu', 'prelu_shared', 'leaky_relu' or the name of a Keras activation"
+        raise ConfigError(f"`activation` must be {known}. Received: activation={name!r}.") from None

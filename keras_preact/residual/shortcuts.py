@@ -1,0 +1,130 @@
+"""Shortcuts: the dimension changes of the 2015 paper and the types of the 2016 paper, as a table.
+
+`match_dimensions` gives the shortcut the branch's shape; the functions of `SHORTCUTS` then join the
+two paths (Identity Mappings, Figure 2 and Table 1), one small function a type.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_preact.layers import ZeroPadChannels
+from keras_preact.residual.placements import PLACEMENTS
+
+
+class Paths(NamedTuple):
+    """The two paths of a unit, ready to be joined.
+
+    Attributes:
+        name: The unit's name.
+        source: Input of the shortcut, before any change of dimensions.
+        stride: The unit's stride.
+        shortcut: h(x), with the branch's dimensions.
+        branch: F(x).
+    """
+
+    name: str
+    source: Any
+    stride: int
+    shortcut: Any
+    branch: Any
+
+
+def projects(config, in_channels, channels, stride):
+    """Whether a unit's shortcut is a 1x1 convolution."""
+    if config.projects_every_unit:
+        return True
+    if config.projection == "A":
+        return False
+    return in_channels != channels or (stride > 1 and config.subsample_shortcut == "projection")
+
+
+def match_dimensions(parts, source, channels, stride, name):
+    """The shortcut with the branch's dimensions (2015, section 3.3, options A, B and C)."""
+    config, in_channels = parts.config, parts.channels(source)
+    if projects(config, in_channels, channels, stride):
+        norm = config.projection_norm
+        if norm is None:
+            norm = "norm" in PLACEMENTS[config.placement].last
+        h = parts.conv(
+            source, channels, 1, f"{name}_shortcut_conv", stride=stride, norm_follows=norm
+        )
+        return parts.norm(h, f"{name}_shortcut_norm") if norm else h
+    h = source
+    if stride > 1:
+        h = parts.subsample(h, stride, f"{name}_shortcut_pool")
+    if in_channels != channels:
+        h = parts.spatial(ZeroPadChannels, f"{name}_shortcut_pad", channels)(h)
+    return h
+
+
+def add(parts, paths):
+    """h + F: identity shortcuts and 1x1 convolutions (Figure 2a, 2e)."""
+    return parts.layer(keras.layers.Add, f"{paths.name}_add")([paths.shortcut, paths.branch])
+
+
+def constant_scaling(parts, paths):
+    """λ h + s F (Figure 2b; with 0.5 and 0.5 it is the row that trains)."""
+    config = parts.config
+    h = _scaled(parts, paths.shortcut, config.shortcut_scale, f"{paths.name}_shortcut_scale")
+    branch = _scaled(parts, paths.branch, config.branch_scale, f"{paths.name}_branch_scale")
+    return add(parts, paths._replace(shortcut=h, branch=branch))
+
+
+def exclusive_gating(parts, paths):
+    """(1 - g) h + g F, element by element (Figure 2c, as in Highway networks)."""
+    gate = _gate(parts, paths)
+    branch = parts.layer(keras.layers.Multiply, f"{paths.name}_branch_scale")([gate, paths.branch])
+    return add(parts, _carried(parts, paths, gate)._replace(branch=branch))
+
+
+def shortcut_only_gating(parts, paths):
+    """(1 - g) h + F, element by element (Figure 2d)."""
+    return add(parts, _carried(parts, paths, _gate(parts, paths)))
+
+
+def dropout(parts, paths):
+    """dropout(h) + F, with Keras's inverted dropout (Figure 2f)."""
+    name = f"{paths.name}_shortcut_dropout"
+    h = parts.layer(keras.layers.Dropout, name, parts.config.dropout_rate)(paths.shortcut)
+    return add(parts, paths._replace(shortcut=h))
+
+
+def _scaled(parts, x, scale, name, offset=0.0):
+    return parts.layer(keras.layers.Rescaling, name, scale, offset)(x)
+
+
+def _gate(parts, paths):
+    """g = sigmoid(1x1 convolution of the shortcut's input + bias).
+
+    The paper leaves open how a gate meets a change of dimensions and how its kernel starts: here it
+    has one value a channel and position of the output, so it strides with its unit, and its kernel
+    starts as every other kernel does.
+    """
+    return parts.conv(
+        paths.source,
+        parts.channels(paths.branch),
+        1,
+        f"{paths.name}_gate",
+        stride=paths.stride,
+        activation="sigmoid",
+        use_bias=True,
+        bias_initializer=keras.initializers.Constant(parts.config.gate_bias),
+    )
+
+
+def _carried(parts, paths, gate):
+    """The paths with (1 - g) h for the shortcut."""
+    carry = _scaled(parts, gate, -1.0, f"{paths.name}_gate_carry", offset=1.0)
+    multiply = parts.layer(keras.layers.Multiply, f"{paths.name}_shortcut_scale")
+    return paths._replace(shortcut=multiply([carry, paths.shortcut]))
+
+
+SHORTCUTS = {
+    "identity": add,
+    "conv1x1": add,
+    "constant_scaling": constant_scaling,
+    "exclusive_gating": exclusive_gating,
+    "shortcut_only_gating": shortcut_only_gating,
+    "dropout": dropout,
+}

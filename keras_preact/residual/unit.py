@@ -1,0 +1,127 @@
+"""`residual_unit`: the one function that builds every unit of every paper."""
+
+import keras
+
+from keras_preact.config import EXPANSION, ResNetConfig
+from keras_preact.residual.parts import Parts
+from keras_preact.residual.placements import PLACEMENTS
+from keras_preact.residual.shortcuts import SHORTCUTS, Paths, match_dimensions, projects
+
+#: Kernel sizes of a branch's convolutions; the last one has the unit's output channels.
+KERNELS = {"basic": (3, 3), "bottleneck": (1, 3, 1), "single": (3,)}
+
+
+def residual_unit(
+    x, filters, stride=1, *, name="unit", config=None, data_format=None, dtype=None, **fields
+):
+    """One residual unit for a functional graph of your own.
+
+    x_{l+1} = f(h(x_l) + F(x_l)) (Identity Mappings, equations 1 and 2); what h, F and f are is said
+    by the config's fields. Its layers are named `{name}_conv1`, `{name}_norm1`, `{name}_act1`, ...
+
+    Args:
+        x: Input tensor, `(batch, height, width, channels)` or channels first; height and width may
+            be `None`.
+        filters: Filters of the branch; a bottleneck unit has four times as many output channels.
+        stride: Stride of the unit; the output is `ceil(size / stride)` on each side.
+        name: Prefix of the layers' names.
+        config: A `ResNetConfig` whose unit is wanted; its defaults when `None`.
+        data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
+        dtype: dtype policy of the layers; `None` for Keras's global policy.
+        **fields: Fields of the config to change, such as `block`, `placement` or `shortcut`.
+
+    Returns:
+        Tensor `(batch, ceil(height / stride), ceil(width / stride), filters * expansion)`.
+
+    Raises:
+        ConfigError: For fields that are unknown, not allowed, or do not go together.
+
+    Example:
+        >>> import keras
+        >>> from keras_preact import residual_unit
+        >>> inputs = keras.Input((32, 32, 16), dtype="float32")
+        >>> x = residual_unit(inputs, 32, stride=2, block="basic", shortcut="dropout", name="unit1")
+        >>> x.shape
+        (None, 16, 16, 32)
+    """
+    config = (config or ResNetConfig()).replace(**fields)
+    return build_unit(Parts(config, data_format, dtype), x, filters, stride, name)
+
+
+def build_unit(parts, x, filters, stride, name, first=False):
+    """`residual_unit` with its `Parts`; `first` is whether nothing but the stem stands before it."""
+    config = parts.config
+    steps = PLACEMENTS[config.placement]
+    path = _Branch(parts, name)
+    activated = x if first and config.first_unit_entry == "stem" else path.apply(steps.before, x)
+    y = activated
+    for kernel, width, strides in _convolutions(config, filters, stride):
+        y = path.conv(y, width, kernel, strides)
+    y = path.apply(steps.last, y)
+    if config.shortcut != "none":
+        channels = filters * EXPANSION[config.block]
+        source = activated if _shares_activation(parts, x, channels, stride, first) else x
+        h = match_dimensions(parts, source, channels, stride, name)
+        y = SHORTCUTS[config.shortcut](parts, Paths(name, source, stride, h, y))
+    for step in steps.after:
+        y = getattr(parts, step)(y, f"{name}_{step}_out")
+    return y
+
+
+def build_nested_unit(parts, x, filters, stride, name, first=False):
+    """The same unit as one sub-model, whose inner layers keep their names."""
+    inputs = keras.Input(batch_shape=x.shape, dtype=x.dtype, name=f"{name}_input")
+    outputs = build_unit(parts, inputs, filters, stride, name, first)
+    return keras.Model(inputs, outputs, name=name)(x)
+
+
+class _Branch:
+    """Applies a branch's steps and numbers them: the k-th norm is `norm{k}`."""
+
+    def __init__(self, parts, name):
+        self.parts, self.name = parts, name
+        self.counts = {"conv": 0, "norm": 0, "act": 0}
+
+    def next_name(self, kind):
+        self.counts[kind] += 1
+        return f"{self.name}_{kind}{self.counts[kind]}"
+
+    def apply(self, steps, x):
+        for step in steps:
+            x = getattr(self.parts, step)(x, self.next_name(step))
+        return x
+
+    def conv(self, x, filters, kernel, stride):
+        """The branch's next convolution; between two of them it is always norm, act."""
+        config = self.parts.config
+        kernels, done = KERNELS[config.block], self.counts["conv"]
+        if done:
+            x = self.apply(("norm", "act"), x)
+        is_last = done + 1 == len(kernels)
+        norm_follows = not is_last or PLACEMENTS[config.placement].last[:1] == ("norm",)
+        name = self.next_name("conv")
+        return self.parts.conv(x, filters, kernel, name, stride=stride, norm_follows=norm_follows)
+
+
+def _convolutions(config, filters, stride):
+    """(kernel size, filters, stride) of each convolution of the branch."""
+    kernels = KERNELS[config.block]
+    strided = 1 if config.block == "bottleneck" and config.stride_on == "3x3" else 0
+    for k, kernel in enumerate(kernels):
+        last = k == len(kernels) - 1
+        width = filters * EXPANSION[config.block] if last else filters
+        yield kernel, width, stride if k == strided else 1
+
+
+def _shares_activation(parts, x, channels, stride, first):
+    """Whether the shortcut of a pre-activation unit starts at the activated tensor (2016, appendix).
+
+    So it does in the first unit, whose activation stands ahead of both paths, and where the
+    shortcut changes the channels or is a projection, unless the config says raw.
+    """
+    config = parts.config
+    if first and config.first_unit_entry != "both":
+        return True
+    in_channels = parts.channels(x)
+    changes = in_channels != channels or projects(config, in_channels, channels, stride)
+    return changes and config.projection_input == "preactivated"

@@ -1,0 +1,91 @@
+"""Block x placement x shortcut x activation: each builds, trains, and survives being saved.
+
+A pairwise cover runs always, all legal combinations with `--run-slow`.
+"""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from keras_preact import ResNetConfig, build_network
+from keras_preact.config import Block, Placement, Shortcut
+from keras_preact.errors import ConfigError
+
+FIELDS = {
+    "block": Block.__args__,
+    "placement": Placement.__args__,
+    "shortcut": Shortcut.__args__,
+    "activation": ("relu", "prelu", "prelu_shared", "leaky_relu", "elu"),
+}
+SMALL = {"units": (1, 2), "filters": (4, 8), "stem_filters": 4, "gate_bias": -1.0}
+
+
+def config(values):
+    """The config of a combination, or None when it is not legal."""
+    block = values[0]
+    fields = dict(zip(FIELDS, values, strict=True))
+    projection = "B" if block == "bottleneck" else "A"
+    try:
+        return ResNetConfig(**SMALL, **fields, projection=projection)
+    except ConfigError:
+        return None
+
+
+ALL = [row for row in itertools.product(*FIELDS.values()) if config(row) is not None]
+
+
+def pairs(row):
+    """The pairs of values that a combination covers."""
+    return {(i, row[i], j, row[j]) for i, j in itertools.combinations(range(len(row)), 2)}
+
+
+def pairwise_cover(rows):
+    """A few of the rows that together have every pair that any row has, chosen greedily."""
+    missing = set().union(*map(pairs, rows))
+    cover = []
+    while missing:
+        cover.append(max(rows, key=lambda row: len(pairs(row) & missing)))
+        missing -= pairs(cover[-1])
+    return cover
+
+
+PAIRWISE = pairwise_cover(ALL)
+
+
+def test_every_legal_combination_is_there():
+    assert len(ALL) == 3 * 5 * (6 * 5 + 3)
+    assert len(PAIRWISE) < 50
+
+
+def check(values, tmp_path):
+    cfg = config(values)
+    model = build_network(cfg, input_shape=(8, 8, 3), classes=3)
+    random = np.random.default_rng(0)
+    x = random.normal(size=(16, 8, 8, 3)).astype("float32")
+    y = random.integers(0, 3, 16)
+    model.compile(keras.optimizers.SGD(1.0), "sparse_categorical_crossentropy", run_eagerly=True)
+    before = [keras.ops.convert_to_numpy(w) for w in model.trainable_weights]
+    assert np.isfinite(model.train_on_batch(x, y))
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        new = keras.ops.convert_to_numpy(weight)
+        assert np.isfinite(new).all(), weight.path
+        assert (new != old).any(), f"{weight.path} received no gradient"
+    expected = keras.ops.convert_to_numpy(model(x))
+    assert keras.models.model_from_json(model.to_json()).to_json() == model.to_json()
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(again(x)), expected, atol=1e-6)
+    assert ResNetConfig.from_json(cfg.to_json()) == cfg
+
+
+@pytest.mark.parametrize("values", PAIRWISE, ids="-".join)
+def test_pairwise(values, tmp_path):
+    check(values, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("values", ALL, ids="-".join)
+def test_all(values, tmp_path):
+    check(values, tmp_path)

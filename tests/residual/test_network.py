@@ -1,0 +1,175 @@
+"""The builder: packagings, input sizes, heads, dtypes, and the arguments it refuses."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_preact import ResNetConfig, build_network, count_multiply_adds
+from keras_preact.errors import ConfigError
+
+SMALL = ResNetConfig(units=(1, 2), filters=(4, 8), stem_filters=4)
+
+
+def leaf_weights(model, found=None):
+    """`{layer/weight: weight}` over a model and its sub-models."""
+    found = {} if found is None else found
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            leaf_weights(layer, found)
+        else:
+            found.update({f"{layer.name}/{w.name}": w for w in layer.weights})
+    return found
+
+
+@pytest.mark.parametrize("shortcut", ["identity", "exclusive_gating", "none"])
+@pytest.mark.parametrize("placement", ["original", "full_preactivation"])
+def test_packagings_have_equal_names_and_outputs(shortcut, placement, randomize):
+    config = SMALL.replace(shortcut=shortcut, placement=placement)
+    flat, nested = (
+        build_network(config, input_shape=(9, 8, 3), packaging=packaging)
+        for packaging in ("flat", "nested")
+    )
+    randomize(flat)
+    values, targets = leaf_weights(flat), leaf_weights(nested)
+    assert set(values) == set(targets)
+    for name, target in targets.items():
+        target.assign(values[name])
+    x = np.random.default_rng(0).normal(size=(2, 9, 8, 3)).astype("float32")
+    np.testing.assert_allclose(flat(x), nested(x), rtol=1e-5, atol=1e-6)
+    assert [layer.name for layer in nested.layers if layer.name.startswith("stage")] == [
+        "stage1_unit1", "stage1", "stage2_unit1", "stage2_unit2", "stage2",
+    ]  # fmt: skip
+    assert count_multiply_adds(flat) == count_multiply_adds(nested)
+
+
+def test_auto_packaging_follows_the_number_of_layers():
+    def kinds(units, **fields):
+        config = SMALL.replace(units=(units, units), **fields)
+        model = build_network(config, input_shape=(8, 8, 3))
+        return any(isinstance(layer, keras.Model) for layer in model.layers)
+
+    assert not kinds(3)
+    assert kinds(40)
+    with pytest.raises(ConfigError, match="recursively.*packaging='auto'"):
+        build_network(SMALL.replace(units=(60, 60)), input_shape=(8, 8, 3), packaging="flat")
+    with pytest.raises(ConfigError, match="packaging='nested' would chain"):
+        build_network(SMALL.replace(units=(500, 500)), input_shape=(8, 8, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("depth", "block"), [(1001, "bottleneck"), (1202, "basic")])
+def test_a_thousand_layers_save_and_load_at_the_default_recursion_limit(depth, block, tmp_path):
+    units = (depth - 2) // {"bottleneck": 9, "basic": 6}[block]
+    config = ResNetConfig(block=block, units=(units,) * 3, projection="B")
+    assert config.depth == depth
+    assert sys.getrecursionlimit() == 1000
+    model = build_network(config, input_shape=(8, 8, 3))
+    model.save(tmp_path / "deep.keras")
+    again = keras.models.load_model(tmp_path / "deep.keras")
+    assert again.count_params() == model.count_params()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 7), (1, 5), (33, 32)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_any_size_and_channels(size, channels):
+    model = build_network(SMALL, input_shape=(*size, channels), include_top=False)
+    assert model.output_shape == (None, -(-size[0] // 2), -(-size[1] // 2), 8)
+    dynamic = build_network(SMALL, input_shape=(None, None, channels))
+    x = np.ones((2, *size, channels), "float32")
+    np.testing.assert_allclose(np.sum(keras.ops.convert_to_numpy(dynamic(x)), axis=1), 1, rtol=1e-5)
+
+
+def test_every_size_leaves_both_paths_aligned():
+    # Symmetric padding: output pixel k of a strided convolution is centred on pixel 2k.
+    for size in (7, 8):
+        model = build_network(
+            SMALL.replace(shortcut="none"), input_shape=(size, size, 1), include_top=False
+        )
+        for weight in model.weights:
+            if weight.path.endswith("kernel"):
+                kernel = np.zeros(weight.shape, "float32")
+                kernel[kernel.shape[0] // 2, kernel.shape[1] // 2, 0, 0] = 1.0
+                weight.assign(kernel)
+        x = np.arange(1.0, size * size + 1).reshape(1, size, size, 1).astype("float32")
+        y = keras.ops.convert_to_numpy(model(x))[0, :, :, 0]
+        ratio = y / x[0, ::2, ::2, 0]
+        np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
+
+
+def test_input_tensor_after_other_layers():
+    inputs = keras.Input((8, 8, 6), name="raw")
+    x = keras.layers.Conv2D(3, 1, name="squeeze")(inputs)
+    model = build_network(SMALL, input_tensor=x)
+    assert model.input_shape == (None, 8, 8, 6)
+    assert model.get_layer("squeeze") is not None
+    twice = keras.layers.Concatenate()([keras.Input((8, 8, 1)), keras.Input((8, 8, 2))])
+    assert len(build_network(SMALL, input_tensor=twice).inputs) == 2
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64", "float32"])
+@pytest.mark.parametrize("by", ["argument", "global"])
+def test_head_is_full_precision_under_mixed_policies(policy, by):
+    if by == "global":
+        keras.config.set_dtype_policy(policy)
+    model = build_network(SMALL, input_shape=(8, 8, 3), dtype=policy if by == "argument" else None)
+    compute = policy.removeprefix("mixed_")
+    head = "float64" if policy == "float64" else "float32"
+    assert model.get_layer("stage1_unit1_conv1").compute_dtype == compute
+    assert model.get_layer("predictions").compute_dtype == head
+    assert model.get_layer("avg_pool").compute_dtype == head
+    assert str(model.output.dtype) == head
+    assert {str(w.dtype) for w in model.trainable_weights} == {head}
+
+
+@pytest.mark.parametrize("pooling", [None, "avg", "max"])
+def test_without_top(pooling):
+    model = build_network(SMALL, input_shape=(8, 8, 3), include_top=False, pooling=pooling)
+    assert model.output_shape == ((None, 4, 4, 8) if pooling is None else (None, 8))
+
+
+def test_channels_first_is_the_same_network():
+    config = SMALL.replace(activation="prelu", stem_pool=True, shortcut="exclusive_gating")
+    last = build_network(config, input_shape=(9, 8, 3), data_format="channels_last")
+    first = build_network(config, input_shape=(3, 9, 8), data_format="channels_first")
+    assert first.count_params() == last.count_params()
+    shape = first.get_layer("stage2").output.shape
+    assert (shape[2], shape[3], shape[1]) == last.get_layer("stage2").output.shape[1:]
+    assert count_multiply_adds(first) == count_multiply_adds(last)
+    if keras.backend.backend() == "tensorflow":
+        return  # TensorFlow's CPU kernels are channels last
+    first.set_weights([
+        w.reshape(target.shape) for w, target in zip(last.get_weights(), first.weights, strict=True)
+    ])  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(2, 9, 8, 3)).astype("float32")
+    np.testing.assert_allclose(first(np.moveaxis(x, -1, 1)), last(x), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"input_shape": None}, "input_shape"),
+        ({"input_shape": (8, 8)}, r"input_shape=\(8, 8\)"),
+        ({"input_shape": (8, 8, None)}, "only height and width may be None"),
+        ({"input_shape": (0, 8, 3)}, "at least 1"),
+        ({"input_shape": "8x8x3"}, "input_shape='8x8x3'"),
+        ({"input_tensor": np.zeros((1, 8, 8, 3))}, "Keras tensor"),
+        ({"classes": 0}, "classes"),
+        ({"classes": ["a", "b"]}, "whole number"),
+        ({"classes": True}, "whole number"),
+        ({"pooling": "mean"}, "'avg', 'max'"),
+        ({"classifier_activation": "softmaxx"}, "classifier_activation='softmaxx'"),
+        ({"packaging": "loop"}, "'flat', 'nested'"),
+        ({"data_format": "nhwc"}, "channels_last"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(arguments, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        build_network(SMALL, **{"input_shape": (8, 8, 3), **arguments})
+    assert "\n" not in str(caught.value)
+
+
+def test_multiply_adds_need_a_size():
+    with pytest.raises(ConfigError, match="input_shape"):
+        count_multiply_adds(build_network(SMALL, input_shape=(None, None, 3)))
