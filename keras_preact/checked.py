@@ -1,4 +1,4 @@
-"""`Checked`, the base of every config: a frozen dataclass whose fields are checked and survive JSON.
+"""`Checked`, the base of every config: a frozen dataclass that checks its fields and survives JSON.
 
 The annotation of a field is its first check (`Literal`, `int`, `float`, `bool`, `str`, tuples,
 `| None`); what an annotation cannot say stands in the class's own `check`.

@@ -40,8 +40,9 @@ class ResNetConfig(Checked):
     """The architecture of one residual or plain network; frozen, validated, JSON round trip.
 
     "2015" is Deep Residual Learning, "2016" Identity Mappings, "PReLU" Delving Deep into
-    Rectifiers. The defaults are the pre-activation ResNet-20 for CIFAR (2016, Figure 4e). Where the
-    papers and the authors' codes disagree, the choice is a field here and the paper's is the default.
+    Rectifiers. The defaults are the pre-activation ResNet-20 for CIFAR (2016, Figure 4e). Where
+    the papers and the authors' codes disagree, the choice is a field here, with the paper's as its
+    default.
 
     Args:
         block: Branch of a residual unit: `"basic"` two 3x3 convolutions (2015, Figure 5 left),
@@ -229,7 +230,7 @@ class ResNetConfig(Checked):
 
     @property
     def projects_every_unit(self) -> bool:
-        """Whether every shortcut is a 1x1 convolution: option C, or the 2016 paper's name for it."""
+        """Whether every shortcut is a 1x1 convolution: option C, or the 2016 name for it."""
         return self.shortcut == "conv1x1" or self.projection == "C"
 
     @property

@@ -30,6 +30,16 @@ def pytest_configure(config):
         sys.meta_path.insert(0, _NoTensorFlow())
 
 
+def pytest_sessionstart(session):
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import tensorflow as tf
+
+        # Two devices, so that tf.distribute is tested without GPUs.
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        two = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, two)
+
+
 def pytest_collection_modifyitems(config, items):
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     for item in items:

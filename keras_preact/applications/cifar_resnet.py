@@ -1,7 +1,11 @@
 """ResNets for CIFAR with original units (Deep Residual Learning, 2015, section 4.2)."""
 
 from keras_preact.applications.families import cifar
-from keras_preact.applications.imagenet_utils import CIFAR10_CLASSES, decode_predictions, preprocessing
+from keras_preact.applications.imagenet_utils import (
+    CIFAR10_CLASSES,
+    decode_predictions,
+    preprocessing,
+)
 
 ResNet8 = cifar("ResNet8", 8, 75_290, 12_239_488, placement="original")
 ResNet14 = cifar("ResNet14", 14, 172_506, 26_395_264, placement="original")
@@ -10,8 +14,8 @@ ResNet32 = cifar("ResNet32", 32, 464_154, 68_862_592, placement="original")
 ResNet44 = cifar("ResNet44", 44, 658_586, 97_174_144, placement="original")
 ResNet56 = cifar("ResNet56", 56, 853_018, 125_485_696, placement="original")
 ResNet110 = cifar("ResNet110", 110, 1_727_962, 252_887_680, placement="original")
-ResNet164 = cifar("ResNet164", 164, 1_704_154, 244_500_992, placement="original", block="bottleneck")
-ResNet1001 = cifar("ResNet1001", 1001, 10_328_602, 1_487_849_984, placement="original", block="bottleneck")
+ResNet164 = cifar("ResNet164", 164, 1_704_154, 244_500_992, placement="original")
+ResNet1001 = cifar("ResNet1001", 1001, 10_328_602, 1_487_849_984, placement="original")
 ResNet1202 = cifar("ResNet1202", 1202, 19_421_274, 2_829_238_912, placement="original")
 
 preprocess_input = preprocessing("cifar10", "cifar_resnet")

@@ -13,6 +13,9 @@ _IMAGENET_UNITS = {
     200: ("bottleneck", (3, 24, 36, 3)),
 }
 
+#: CIFAR depths with bottleneck units (2016, section 4.1).
+_CIFAR_BOTTLENECK = (164, 1001)
+
 
 def imagenet(builder, depth, parameters, multiply_adds, **fields):
     """Registers a network for ImageNet: 7x7 stem, four stages, option B where dimensions change."""
@@ -28,18 +31,18 @@ def imagenet(builder, depth, parameters, multiply_adds, **fields):
         stem_pool=True,
         **fields,
     )
-    paper = "Identity Mappings (2016), Table 5" if config.preactivated or depth == 200 else (
-        "Deep Residual Learning (2015), Table 1"
-    )
-    return register(builder, config, (224, 224, 3), 1000, parameters, multiply_adds, paper)
+    of_2016 = config.preactivated or depth == 200
+    reference = "Identity Mappings, 2016, Table 5" if of_2016 else "Deep Residual Learning, Table 1"
+    return register(builder, config, (224, 224, 3), 1000, parameters, multiply_adds, reference)
 
 
-def cifar(builder, depth, parameters, multiply_adds, block="basic", **fields):
+def cifar(builder, depth, parameters, multiply_adds, **fields):
     """Registers a network for CIFAR: 3x3 stem, three stages of (depth - 2) / 3 weight layers.
 
     Basic nets (6n+2 layers) use option A where dimensions change, bottleneck nets (9n+2) option B
     (2015, section 4.2; 2016, appendix).
     """
+    block = "bottleneck" if depth in _CIFAR_BOTTLENECK else "basic"
     units = (depth - 2) // (3 * CONVOLUTIONS[block])
     config = ResNetConfig(
         block=block,
@@ -47,7 +50,6 @@ def cifar(builder, depth, parameters, multiply_adds, block="basic", **fields):
         projection="B" if block == "bottleneck" else "A",
         **fields,
     )
-    paper = "Identity Mappings (2016), section 5" if config.preactivated or block == "bottleneck" else (
-        "Deep Residual Learning (2015), section 4.2"
-    )
-    return register(builder, config, (32, 32, 3), 10, parameters, multiply_adds, paper)
+    of_2016 = config.preactivated or block == "bottleneck"
+    reference = "Identity Mappings, 2016" if of_2016 else "Deep Residual Learning, section 4.2"
+    return register(builder, config, (32, 32, 3), 10, parameters, multiply_adds, reference)

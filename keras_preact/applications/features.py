@@ -34,8 +34,8 @@ def feature_extractor(model, layers: Iterable[str]):
         if name not in known:
             stages = [layer for layer in known if layer.startswith("stage") and "_" not in layer]
             raise ConfigError(
-                f"`layers` must be names of layers in the graph of {model.name!r}: {quoted(stages)} "
-                f"or one of model.layers. Received: {name!r}.{near(name, known)}"
+                f"`layers` must be names of layers in the graph of {model.name!r}: "
+                f"{quoted(stages)} or one of model.layers. Received: {name!r}.{near(name, known)}"
             )
     outputs = {name: model.get_layer(name).output for name in layers}
     return keras.Model(model.input, outputs, name=f"{model.name}_features")

@@ -1,4 +1,4 @@
-"""Plain nets: the same layers without shortcuts (Deep Residual Learning, 2015, Tables 1 and 2, Figure 6)."""
+"""Plain nets: the same layers, no shortcuts (Deep Residual Learning, Table 2 and Figure 6)."""
 
 from keras_preact.applications.families import cifar, imagenet
 
@@ -14,9 +14,9 @@ PlainNet110 = cifar("PlainNet110", 110, 1_727_962, 252_887_680, **_PLAIN)
 
 __all__ = [
     "PlainNet18",
-    "PlainNet34",
     "PlainNet20",
     "PlainNet32",
+    "PlainNet34",
     "PlainNet44",
     "PlainNet56",
     "PlainNet110",

@@ -58,7 +58,7 @@ def register(builder, config, input_shape, classes, parameters, multiply_adds, r
     return _BUILDERS[name]
 
 
-def create_model(name: str, **kwargs):
+def create_model(name: str, /, **kwargs):
     """Builds a named network.
 
     Args:
@@ -74,7 +74,9 @@ def create_model(name: str, **kwargs):
 
     Example:
         >>> import keras_preact
-        >>> model = keras_preact.create_model("resnet20v2", shortcut="exclusive_gating", gate_bias=-6.0)
+        >>> model = keras_preact.create_model(
+        ...     "resnet164v2", shortcut="exclusive_gating", gate_bias=-6.0
+        ... )
         >>> model.output_shape
         (None, 10)
     """

@@ -3,12 +3,12 @@
 from keras_preact.applications.families import imagenet
 from keras_preact.applications.imagenet_utils import decode_predictions, preprocessing
 
-ResNet18V2 = imagenet("ResNet18V2", 18, 11_687_720, 1_814_073_344, placement="full_preactivation")
-ResNet34V2 = imagenet("ResNet34V2", 34, 21_795_880, 3_663_761_408, placement="full_preactivation")
-ResNet50V2 = imagenet("ResNet50V2", 50, 25_549_352, 3_857_973_248, placement="full_preactivation")
-ResNet101V2 = imagenet("ResNet101V2", 101, 44_541_480, 7_570_194_432, placement="full_preactivation")
-ResNet152V2 = imagenet("ResNet152V2", 152, 60_185_128, 11_282_415_616, placement="full_preactivation")
-ResNet200V2 = imagenet("ResNet200V2", 200, 64_666_152, 14_776_270_848, placement="full_preactivation")
+ResNet18V2 = imagenet("ResNet18V2", 18, 11_687_720, 1_814_073_344)
+ResNet34V2 = imagenet("ResNet34V2", 34, 21_795_880, 3_663_761_408)
+ResNet50V2 = imagenet("ResNet50V2", 50, 25_549_352, 3_857_973_248)
+ResNet101V2 = imagenet("ResNet101V2", 101, 44_541_480, 7_570_194_432)
+ResNet152V2 = imagenet("ResNet152V2", 152, 60_185_128, 11_282_415_616)
+ResNet200V2 = imagenet("ResNet200V2", 200, 64_666_152, 14_776_270_848)
 
 preprocess_input = preprocessing("tf", "resnet_v2")
 

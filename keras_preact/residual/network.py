@@ -12,7 +12,7 @@ from keras_preact.residual.unit import build_nested_unit, build_unit
 #: A Keras graph is walked recursively, one Python call a chained layer, so at Python's default
 #: recursion limit of 1000 it ends at about 987 of them. Beyond the first figure "auto" nests the
 #: units, beyond the second a packaging is refused.
-AUTO_FLAT_LAYERS = 700
+AUTO_FLAT_LAYERS = 750
 MAX_CHAINED_LAYERS = 900
 
 PACKAGINGS = ("auto", "flat", "nested")
@@ -47,7 +47,7 @@ def build_network(
         dtype: dtype policy of the layers, such as `"mixed_bfloat16"`; `None` for Keras's global
             policy. Pooling and classifier compute in float32 under a mixed policy.
         packaging: `"flat"` (every layer in the graph), `"nested"` (a sub-model a unit) or `"auto"`
-            (flat up to about 700 chained layers). Names of layers and values are the same.
+            (flat up to about 750 chained layers). Names of layers and values are the same.
         name: Name of the model.
 
     Returns:
@@ -86,8 +86,8 @@ def _unit_builder(config, packaging):
     """The function that builds a unit in the packaging that was asked for."""
     require(packaging in PACKAGINGS, "packaging", packaging, f"one of {quoted(PACKAGINGS)}")
     units = sum(config.units)
-    # norm, act and conv of each weight layer, then what joins the paths and follows the addition.
-    chained = {"flat": units * (3 * CONVOLUTIONS[config.block] + 3), "nested": units}
+    # norm, act and conv of each weight layer, then what joins the paths.
+    chained = {"flat": units * (3 * CONVOLUTIONS[config.block] + 2), "nested": units}
     if packaging == "auto":
         packaging = "flat" if chained["flat"] <= AUTO_FLAT_LAYERS else "nested"
     if chained[packaging] > MAX_CHAINED_LAYERS:

@@ -49,7 +49,7 @@ def residual_unit(
 
 
 def build_unit(parts, x, filters, stride, name, first=False):
-    """`residual_unit` with its `Parts`; `first` is whether nothing but the stem stands before it."""
+    """`residual_unit` with its `Parts`; `first` is whether only the stem stands before it."""
     config = parts.config
     steps = PLACEMENTS[config.placement]
     path = _Branch(parts, name)
@@ -114,7 +114,7 @@ def _convolutions(config, filters, stride):
 
 
 def _shares_activation(parts, x, channels, stride, first):
-    """Whether the shortcut of a pre-activation unit starts at the activated tensor (2016, appendix).
+    """Whether a pre-activation unit's shortcut starts at the activated tensor (2016, appendix).
 
     So it does in the first unit, whose activation stands ahead of both paths, and where the
     shortcut changes the channels or is a projection, unless the config says raw.

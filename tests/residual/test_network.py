@@ -51,9 +51,9 @@ def test_auto_packaging_follows_the_number_of_layers():
         return any(isinstance(layer, keras.Model) for layer in model.layers)
 
     assert not kinds(3)
-    assert kinds(40)
-    with pytest.raises(ConfigError, match="recursively.*packaging='auto'"):
-        build_network(SMALL.replace(units=(60, 60)), input_shape=(8, 8, 3), packaging="flat")
+    assert kinds(48)
+    with pytest.raises(ConfigError, match=r"recursively.*packaging='auto'"):
+        build_network(SMALL.replace(units=(57, 57)), input_shape=(8, 8, 3), packaging="flat")
     with pytest.raises(ConfigError, match="packaging='nested' would chain"):
         build_network(SMALL.replace(units=(500, 500)), input_shape=(8, 8, 3))
 

@@ -13,7 +13,7 @@ ORDERS = {
     "relu_only_preactivation": "act1 conv1 norm1 act2 conv2 norm2 add",
     "full_preactivation": "norm1 act1 conv1 norm2 act2 conv2 add",
 }
-STEMS = {placement: "conv norm act" for placement in ORDERS}
+STEMS = dict.fromkeys(ORDERS, "conv norm act")
 HEADS = {
     "original": "",
     "bn_after_addition": "",

@@ -1,0 +1,143 @@
+"""The named networks: pinned figures against built networks, listing, and building by name."""
+
+import inspect
+import math
+
+import keras
+import pytest
+
+import keras_preact
+from keras_preact import applications
+from keras_preact.errors import ConfigError
+
+NAMES = applications.list_models()
+DEEP = [name for name in NAMES if applications.model_info(name).config.depth > 1000]
+
+# Trainable parameters that the papers print or that follow from their layer lists (biases only in
+# the classifier, one scale and shift a normalised channel), and multiply-adds likewise.
+PAPER_PARAMETERS = {
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "resnet20": 269_722,
+    "resnet32": 464_154,
+    "resnet44": 658_586,
+    "resnet56": 853_018,
+    "resnet110": 1_727_962,
+    "resnet110v2": 1_727_962,
+    "resnet1202": 19_421_274,
+    "resnet164": 1_704_154,
+    "resnet164v2": 1_703_258,
+    "resnet1001": 10_328_602,
+    "resnet1001v2": 10_327_706,
+}
+# 2015, Table 1 and section 4.1, in 10^9.
+PAPER_FLOPS = {
+    "resnet18": 1.8,
+    "resnet34": 3.6,
+    "resnet50": 3.8,
+    "resnet101": 7.6,
+    "resnet152": 11.3,
+    "plainnet34": 3.6,
+}
+
+
+def trainable(model):
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in NAMES]
+)
+def test_registered_figures_are_those_of_the_built_network(name):
+    info = applications.model_info(name)
+    model = applications.create_model(name)
+    assert trainable(model) == info.parameters
+    assert keras_preact.count_multiply_adds(model) == info.multiply_adds
+    assert model.input_shape == (None, *info.input_shape)
+    assert model.output_shape == (None, info.classes)
+    assert model.name == name
+
+
+@pytest.mark.parametrize(("name", "parameters"), PAPER_PARAMETERS.items())
+def test_parameters_are_the_papers(name, parameters):
+    assert applications.model_info(name).parameters == parameters
+
+
+@pytest.mark.parametrize(("name", "printed"), PAPER_FLOPS.items())
+def test_multiply_adds_are_the_papers_within_2_percent(name, printed):
+    assert applications.model_info(name).multiply_adds / 1e9 == pytest.approx(printed, rel=0.02)
+
+
+def test_cifar_100_and_single_layer_skips():
+    # Derived counts of the 2016 paper's networks.
+    hundred = applications.create_model("resnet164v2", classes=100)
+    assert trainable(hundred) == 1_726_388
+    for placement in ("original", "full_preactivation"):
+        single = applications.create_model(
+            "resnet110", placement=placement, block="single", units=(36, 36, 36)
+        )
+        assert trainable(single) == 1_727_962
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in DEEP and "1" not in n])
+def test_prelu_adds_one_slope_a_channel(name):
+    model = applications.create_model(name, activation="prelu", input_shape=(32, 32, 3))
+    slopes = [layer for layer in model.layers if isinstance(layer, keras.layers.PReLU)]
+    channels = sum(layer.output.shape[-1] for layer in slopes)
+    assert trainable(model) == applications.model_info(name).parameters + channels
+    assert not [layer for layer in model.layers if isinstance(layer, keras.layers.Activation)]
+
+
+def test_families_are_complete():
+    cifar, imagenet = (8, 14, 20, 32, 44, 56, 110, 164, 1001, 1202), (18, 34, 50, 101, 152, 200)
+    expected = {f"resnet{depth}{v}" for depth in cifar + imagenet for v in ("", "v2")}
+    expected |= {f"plainnet{depth}" for depth in (18, 20, 32, 34, 44, 56, 110)}
+    assert set(NAMES) == expected
+    for name in NAMES:
+        info = applications.model_info(name)
+        assert f"net{info.config.depth}" in name
+        assert info.builder in applications.__all__
+        assert getattr(keras_preact, info.builder) is getattr(applications, info.builder)
+
+
+def test_names_are_listed_in_natural_order_by_pattern():
+    assert applications.list_models("resnet1*v2") == [
+        "resnet14v2", "resnet18v2", "resnet101v2", "resnet110v2",
+        "resnet152v2", "resnet164v2", "resnet1001v2", "resnet1202v2",
+    ]  # fmt: skip
+    assert applications.list_models("PlainNet1*") == ["plainnet18", "plainnet110"]
+    assert applications.list_models("vgg*") == []
+
+
+def test_unknown_names_get_a_near_match():
+    for call in (applications.create_model, applications.model_info):
+        with pytest.raises(ConfigError, match=r"Received: name='resnet110-v2'.*'resnet110v2'"):
+            call("resnet110-v2")
+    with pytest.raises(AttributeError, match="ResNet51"):
+        _ = keras_preact.ResNet51
+
+
+def test_builders_have_the_signature_and_defaults_of_keras():
+    theirs = inspect.signature(keras.applications.ResNet50V2).parameters
+    for name in NAMES:
+        builder = getattr(applications, applications.model_info(name).builder)
+        mine = inspect.signature(builder).parameters
+        assert list(mine)[: len(theirs)] == list(theirs)
+        for argument, parameter in theirs.items():
+            if argument not in ("weights", "classes", "name"):
+                assert mine[argument].default == parameter.default
+        assert mine["weights"].default is None
+        assert mine["name"].default == name
+
+
+def test_create_model_takes_the_function_name_and_fields():
+    model = applications.create_model(
+        "ResNet164V2", shortcut="exclusive_gating", gate_bias=-6.0, units=(1, 1, 1), name="mine"
+    )
+    assert model.name == "mine"
+    assert model.get_layer("stage1_unit1_gate").bias_initializer.value == -6.0
+    with pytest.raises(ConfigError, match="Did you mean 'units'"):
+        applications.create_model("resnet20", unit=(1, 1, 1))
