@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_preact.initializers import HeNormal, XavierNormal
+from keras_preact.initializers import he_normal, xavier_normal
 
 SHAPE = (3, 3, 48, 96)
 FANS = {"fan_in": 9 * 48, "fan_out": 9 * 96, "fan_avg": 9 * 72}
@@ -16,7 +16,7 @@ FANS = {"fan_in": 9 * 48, "fan_out": 9 * 96, "fan_avg": 9 * 72}
 @pytest.mark.parametrize("truncated", [False, True])
 @pytest.mark.parametrize("slope", [0.0, 0.25, 1.0])
 def test_he_variance_is_equations_10_14_and_15(mode, truncated, slope):
-    values = keras.ops.convert_to_numpy(HeNormal(mode, truncated, slope, seed=1)(SHAPE))
+    values = keras.ops.convert_to_numpy(he_normal(mode, truncated, slope, seed=1)(SHAPE))
     std = math.sqrt(2 / ((1 + slope**2) * FANS[mode]))
     assert values.std() == pytest.approx(std, rel=0.02)
     assert values.mean() == pytest.approx(0, abs=std / 50)
@@ -26,7 +26,7 @@ def test_he_variance_is_equations_10_14_and_15(mode, truncated, slope):
 
 @pytest.mark.parametrize("mode", FANS)
 def test_xavier_variance_is_one_over_the_fan(mode):
-    values = keras.ops.convert_to_numpy(XavierNormal(mode, seed=1)(SHAPE))
+    values = keras.ops.convert_to_numpy(xavier_normal(mode, seed=1)(SHAPE))
     assert values.std() == pytest.approx(math.sqrt(1 / FANS[mode]), rel=0.02)
 
 
@@ -34,18 +34,18 @@ def test_xavier_variance_is_one_over_the_fan(mode):
 def test_the_papers_printed_deviations(filters):
     # Delving Deep into Rectifiers, section 2.2: VGG's model B with equation 14.
     printed = {64: 0.059, 128: 0.042, 256: 0.029, 512: 0.021}
-    values = keras.ops.convert_to_numpy(HeNormal(seed=0)((3, 3, 64, filters)))
+    values = keras.ops.convert_to_numpy(he_normal(seed=0)((3, 3, 64, filters)))
     assert values.std() == pytest.approx(printed[filters], rel=0.03)
 
 
 def test_keras_forms_are_special_cases():
-    mine, keras_own = HeNormal("fan_in", True, seed=3), keras.initializers.HeNormal(seed=3)
+    mine, keras_own = he_normal("fan_in", True, seed=3), keras.initializers.HeNormal(seed=3)
     np.testing.assert_array_equal(mine(SHAPE), keras_own(SHAPE))
-    mine, keras_own = XavierNormal("fan_avg", True, seed=3), keras.initializers.GlorotNormal(seed=3)
+    mine, keras_own = xavier_normal("fan_avg", True, seed=3), keras.initializers.GlorotNormal(seed=3)
     np.testing.assert_array_equal(mine(SHAPE), keras_own(SHAPE))
 
 
-@pytest.mark.parametrize("initializer", [HeNormal("fan_avg", True, 0.1, 5), XavierNormal(seed=5)])
+@pytest.mark.parametrize("initializer", [he_normal("fan_avg", True, 0.1, 5), xavier_normal(seed=5)])
 def test_round_trip(initializer):
     config = keras.saving.serialize_keras_object(initializer)
     again = keras.saving.deserialize_keras_object(config)

@@ -4,7 +4,7 @@ import keras
 
 from keras_preact.config import NEGATIVE_SLOPES, ResNetConfig
 from keras_preact.errors import ConfigError
-from keras_preact.initializers import HeNormal, XavierNormal
+from keras_preact.initializers import he_normal, xavier_normal
 from keras_preact.layers.data_format import standardize_data_format
 
 
@@ -94,9 +94,9 @@ class Parts:
         """A new kernel initialiser; one object gives the same values at every call."""
         config = self.config
         if config.initializer == "xavier_normal":
-            return XavierNormal(config.initializer_mode, config.initializer_truncated)
+            return xavier_normal(config.initializer_mode, config.initializer_truncated)
         slope = config.slope if config.initializer_slope_aware else 0.0
-        return HeNormal(config.initializer_mode, config.initializer_truncated, slope)
+        return he_normal(config.initializer_mode, config.initializer_truncated, slope)
 
 
 def _keras_activation(name):

@@ -1,0 +1,262 @@
+"""`keras-preact ...`: parses, calls one function, prints; imports what is heavy only when needed."""
+
+import dataclasses
+import json
+import os
+import sys
+import typing
+
+import jsonargparse
+
+from keras_preact.errors import ConfigError, DataError, DivergedError, near
+
+_EPILOG = "exit codes: 0 done, 1 a fault of this program, 2 usage, 3 data, 4 training diverged"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit code.
+
+    Args:
+        argv: Arguments; those of the process if not given.
+
+    Returns:
+        0 done, 2 a mistake in an argument, 3 in the data, 4 training diverged, 130 interrupted.
+
+    Example:
+        >>> from keras_preact.cli import main
+        >>> main(["models", "resnet110v2", "--json"])
+        {"name": "resnet110v2", "depth": 110, "parameters": 1727962, "multiply_adds": 252887680}
+        0
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _parser()
+    if not argv:
+        parser.print_help()
+        return 2
+    try:
+        arguments = parser.parse_args(argv)
+        command = arguments.subcommand
+        _COMMANDS[command][0](arguments[command])
+    except (ConfigError, DataError, DivergedError) as error:
+        return _fail(str(error), error.exit_code)
+    except jsonargparse.ArgumentError as error:
+        return _fail(_usage(str(error), argv), 2)
+    except KeyboardInterrupt:
+        return _fail("Interrupted.", 130)
+    except BrokenPipeError:  # as in `keras-preact models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _train(arguments) -> None:
+    from keras_preact.training.config import TrainConfig
+
+    values = {name: arguments[name] for name in TrainConfig.field_names() if name != "settings"}
+    config = TrainConfig(**values, settings=_settings(arguments["set"]))
+    console = _console(sys.stderr if arguments.json else sys.stdout)
+    _import_keras_quietly()
+    from keras_preact.training import train
+
+    result = train(config, console=console)
+    if arguments.json:
+        print(json.dumps(dataclasses.asdict(result)))
+        return
+    console.print(
+        f"\n[bold]{result.test_accuracy:.2%}[/bold] of the {result.test_images:,} test images are "
+        f"classified correctly, after {result.seconds:.0f} s ({result.images_per_second:,.0f} "
+        "training images/s).",
+        highlight=False,
+    )
+    for line in (
+        f"Run folder: {result.run}",
+        "  model.keras, saved_model/   the trained network; it takes raw images, values 0 to 255",
+        "  curves.png, confusion_matrix.png, predictions.png",
+        "  log.jsonl, config.json, env.json, result.json",
+        "Next, for your own images (one folder a class):",
+        "  keras-preact check-data PATH",
+        "  keras-preact train --data folder:PATH --model resnet20v2",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _models(arguments) -> None:
+    from rich.table import Table
+
+    from keras_preact.applications import list_models, model_info
+
+    names = list_models(arguments.pattern)
+    if not names:
+        raise ConfigError(
+            "`pattern` must match a network's name; without it all are listed. "
+            f"Received: pattern={arguments.pattern!r}.{near(arguments.pattern, list_models())}"
+        )
+    table = Table(box=None)
+    for column in ("name", "function", "layers", "parameters", "multiply-adds", "image", "source"):
+        table.add_column(
+            column, justify="left" if column in ("name", "function", "source") else "right"
+        )
+    for info in map(model_info, names):
+        if arguments.json:
+            values = ("name", "depth", "parameters", "multiply_adds")
+            line = {name: getattr(info, name, info.config.depth) for name in values}
+            print(json.dumps(line))
+        height, width, channels = info.input_shape
+        table.add_row(
+            info.name,
+            info.builder,
+            f"{info.config.depth}",
+            f"{info.parameters:,}",
+            f"{info.multiply_adds / 1e6:,.0f} M",
+            f"{height}x{width}x{channels}",
+            info.reference,
+        )
+    if not arguments.json:
+        _console(sys.stdout, least_width=130).print(table)
+
+
+def _check_data(arguments) -> None:
+    from keras_preact.data import check_data
+
+    print(check_data(arguments.path))
+
+
+_COMMANDS = {
+    "train": (_train, "train a network on images: with no arguments ResNet-20 V2 on real digits"),
+    "models": (_models, "list the networks"),
+    "check-data": (_check_data, "look through a folder of images or a file of arrays"),
+}
+
+
+def _parser():
+    parser = jsonargparse.ArgumentParser(
+        prog="keras-preact",
+        description="Residual networks in every variant of the papers by He et al.",
+        epilog=_EPILOG,
+        exit_on_error=False,
+    )
+    from keras_preact import __version__
+
+    parser.add_argument("--version", action="version", version=f"keras-preact {__version__}")
+    commands = parser.add_subcommands()
+    for name, (_, help_text) in _COMMANDS.items():
+        command = jsonargparse.ArgumentParser(
+            description=help_text, epilog=_EPILOG, exit_on_error=False
+        )
+        _ARGUMENTS[name](command)
+        commands.add_subcommand(name, command, help=help_text)
+    return parser
+
+
+def _train_arguments(command) -> None:
+    """Every field of `TrainConfig`, with its own words and its own checks."""
+    import docstring_parser
+
+    from keras_preact.training.config import TrainConfig
+
+    command.add_argument("--config", action="config", help="YAML or JSON file of these options")
+    words = {p.arg_name: p.description for p in docstring_parser.parse(TrainConfig.__doc__).params}
+    hints = typing.get_type_hints(TrainConfig)
+    for field in dataclasses.fields(TrainConfig):
+        if field.name == "settings":
+            continue
+        text = hints[field.name] in (str, str | None) or typing.get_args(hints[field.name])[:1] == (
+            "float32",
+        )
+        shown = " ".join(words[field.name].replace("`", "").split())
+        command.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=str if text else typing.Any,
+            default=field.default,
+            metavar=field.name.upper(),
+            help=shown,
+        )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PART.FIELD=VALUE",
+        help="any other field, its part network, recipe, data or augmentation; may be repeated",
+    )
+    _json_argument(
+        command, "one line with the result on standard output, the rest on standard error"
+    )
+
+
+def _models_arguments(command) -> None:
+    command.add_argument("pattern", nargs="?", default="*", help='such as "resnet*v2"')
+    _json_argument(command, "one JSON object a network")
+
+
+def _check_data_arguments(command) -> None:
+    command.add_argument("path", help="folder of images, folder:PATH, or npz:PATH")
+
+
+_ARGUMENTS = {
+    "train": _train_arguments,
+    "models": _models_arguments,
+    "check-data": _check_data_arguments,
+}
+
+
+def _json_argument(command, help_text) -> None:
+    command.add_argument("--json", action="store_true", help=help_text)
+
+
+def _settings(assignments) -> dict:
+    """`["a.b=1", ...]` as `{"a.b": 1, ...}`; values are YAML."""
+    import yaml
+
+    settings = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"`--set` takes PART.FIELD=VALUE. Received: --set {assignment}")
+        try:
+            settings[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"`--set` takes a YAML value. Received: --set {assignment}") from None
+    return settings
+
+
+def _usage(message: str, argv) -> str:
+    """jsonargparse's message in one line, with a near match for an unknown option."""
+    message = " ".join(message.split())
+    unknown = [word for word in message.split() if word.startswith("--")]
+    if "unrecognized" in message and unknown:
+        from keras_preact.training.config import TrainConfig
+
+        known = [
+            f"--{name.replace('_', '-')}" for name in (*TrainConfig.field_names(), "set", "json")
+        ]
+        message += f".{near(unknown[0], known)} `keras-preact {argv[0]} --help` lists the options."
+    return message
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"keras-preact: {message}", file=sys.stderr)
+    return code
+
+
+def _console(stream, least_width=None):
+    from rich.console import Console
+
+    console = Console(file=stream)
+    if least_width and not console.is_terminal:
+        console.width = least_width
+    return console
+
+
+def _import_keras_quietly() -> None:
+    """Imports Keras without what TensorFlow's C++ side says about missing GPU libraries."""
+    has_gpu = os.path.exists("/dev/nvidia0")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        import keras  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silent)

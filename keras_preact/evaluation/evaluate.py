@@ -1,0 +1,71 @@
+"""How good a network is on labelled images."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Evaluation:
+    """Scores of a network on labelled images, and what follows from them.
+
+    Attributes:
+        scores: float32 `[n, classes]`.
+        labels: int32 `[n]`.
+        class_names: Names in the order of the labels.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """The most likely class of each image, `[n]`."""
+        return self.scores.argmax(axis=1)
+
+    @property
+    def correct(self) -> int:
+        """How many images are classified correctly."""
+        return int((self.predictions == self.labels).sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that are classified correctly."""
+        return self.correct / len(self.labels)
+
+    def confusion_matrix(self) -> np.ndarray:
+        """Images by true class (rows) and predicted class (columns)."""
+        from sklearn.metrics import confusion_matrix
+
+        known = range(len(self.class_names))
+        return confusion_matrix(self.labels, self.predictions, labels=known)
+
+    def __repr__(self) -> str:
+        return f"<Evaluation: {self.correct} of {len(self.labels)} correct, {self.accuracy:.2%}>"
+
+
+def evaluate(model, split, class_names, batch_size: int = 256) -> Evaluation:
+    """Classifies every image of a split once.
+
+    Args:
+        model: A `keras.Model` that takes raw images, values 0 to 255, and gives scores.
+        split: A part of a data set (`ImageData.test`).
+        class_names: Names in the order of the labels.
+        batch_size: Images in a step.
+
+    Returns:
+        An `Evaluation`.
+
+    Example:
+        >>> from keras_preact import create_model, load_data
+        >>> from keras_preact.evaluation import evaluate
+        >>> data = load_data("digits")
+        >>> model = create_model("resnet8v2", input_shape=(8, 8, 1), classes=10)
+        >>> len(evaluate(model, data.test, data.class_names).labels)
+        360
+    """
+    from keras_preact.data import Batches
+
+    scores = model.predict(Batches(split, batch_size), verbose=0)
+    return Evaluation(np.asarray(scores, np.float32), split.labels, tuple(class_names))

@@ -1,0 +1,122 @@
+"""Pictures of a run: curves, confusion matrix, a sheet of images with predictions."""
+
+import numpy as np
+
+INK, RIGHT, WRONG = "#222222", "#1a7f37", "#c62828"
+
+
+def plot_curves(log, title):
+    """Loss and error over the epochs, as the papers plot them: training thin, test bold.
+
+    Args:
+        log: One dictionary an epoch with `epoch`, `loss`, `error`, `test_loss`, `test_error`.
+        title: Headline of the figure.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    figure, (left, right) = _figure(10, 4, columns=2)
+    epochs = [row["epoch"] for row in log]
+    for axes, quantity in ((left, "loss"), (right, "error")):
+        marker = "o" if len(epochs) == 1 else None
+        for name, label, width, color in (
+            (quantity, "training", 1.2, "#6b9bd1"),
+            (f"test_{quantity}", "test", 2.2, "#0b3d91"),
+        ):
+            values = [row[name] for row in log]
+            axes.plot(epochs, values, label=label, lw=width, color=color, marker=marker)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    left.set_ylabel("cross-entropy")
+    right.set_ylabel("top-1 error")
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    figure.suptitle(title, color=INK)
+    return figure
+
+
+def plot_confusion_matrix(evaluation, title):
+    """The confusion matrix in images, its colours in shares of the true class.
+
+    Args:
+        evaluation: An `Evaluation`.
+        title: Headline of the figure.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    matrix = evaluation.confusion_matrix()
+    classes = len(matrix)
+    side = float(np.clip(0.55 * classes + 2, 5, 22))
+    figure, axes = _figure(side, side)
+    many = classes > 30
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    names = None if many else evaluation.class_names
+    display = ConfusionMatrixDisplay(shares, display_labels=names)
+    display.plot(ax=axes, cmap="Blues", colorbar=False, include_values=False)
+    if many:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    else:
+        axes.tick_params(axis="x", rotation=90 if max(map(len, names)) > 3 else 0)
+        for row, column in np.argwhere(matrix):
+            color = "white" if shares[row, column] > 0.5 else INK
+            count = matrix[row, column]
+            axes.text(column, row, count, ha="center", va="center", color=color, fontsize=9)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(f"{title}\n{evaluation.correct} of {len(evaluation.labels)} correct")
+    return figure
+
+
+def plot_predictions(evaluation, split, title, count=40):
+    """A sheet of test images with their predictions: mistakes first, then images as they come.
+
+    Args:
+        evaluation: An `Evaluation` of the split.
+        split: Where the images are.
+        title: Headline of the figure.
+        count: How many images; half of them are mistakes where there are so many.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    wrong = np.flatnonzero(evaluation.predictions != evaluation.labels)[: count // 2]
+    right = np.flatnonzero(evaluation.predictions == evaluation.labels)[: count - len(wrong)]
+    shown = np.concatenate([wrong, right])
+    columns = 8
+    rows = -(-len(shown) // columns)
+    figure, grid = _figure(columns * 1.35, rows * 1.6 + 0.6, rows=rows, columns=columns)
+    images = split.images(shown)
+    for axes in np.ravel(grid):
+        axes.axis("off")
+    for axes, image, k in zip(np.ravel(grid), images, shown, strict=False):
+        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        predicted, true = evaluation.predictions[k], evaluation.labels[k]
+        name = evaluation.class_names[predicted]
+        text = f"{name} {evaluation.scores[k, predicted]:.0%}"
+        if predicted != true:
+            text += f"\nis {evaluation.class_names[true]}"
+        axes.set_title(text, fontsize=8, color=RIGHT if predicted == true else WRONG)
+    figure.suptitle(f"{title}: {len(wrong)} mistakes first", color=INK)
+    return figure
+
+
+def save_figure(figure, path) -> None:
+    """Writes a figure as a PNG file."""
+    figure.savefig(path, dpi=150)
+
+
+def _figure(width, height, rows=1, columns=1):
+    """A figure that needs no display and leaves no global state."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns)
