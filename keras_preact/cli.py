@@ -1,4 +1,4 @@
-"""`keras-preact ...`: parses, calls one function, prints; imports what is heavy only when needed."""
+"""`keras-preact ...`: parses, calls one function, prints; heavy imports wait until needed."""
 
 import dataclasses
 import json
@@ -8,6 +8,7 @@ import typing
 
 import jsonargparse
 
+from keras_preact.console import make_console, reading_bar
 from keras_preact.errors import ConfigError, DataError, DivergedError, near
 
 _EPILOG = "exit codes: 0 done, 1 a fault of this program, 2 usage, 3 data, 4 training diverged"
@@ -53,7 +54,7 @@ def _train(arguments) -> None:
 
     values = {name: arguments[name] for name in TrainConfig.field_names() if name != "settings"}
     config = TrainConfig(**values, settings=_settings(arguments["set"]))
-    console = _console(sys.stderr if arguments.json else sys.stdout)
+    console = make_console(sys.stderr if arguments.json else sys.stdout)
     _import_keras_quietly()
     from keras_preact.training import train
 
@@ -65,7 +66,6 @@ def _train(arguments) -> None:
         f"\n[bold]{result.test_accuracy:.2%}[/bold] of the {result.test_images:,} test images are "
         f"classified correctly, after {result.seconds:.0f} s ({result.images_per_second:,.0f} "
         "training images/s).",
-        highlight=False,
     )
     for line in (
         f"Run folder: {result.run}",
@@ -76,10 +76,11 @@ def _train(arguments) -> None:
         "  keras-preact check-data PATH",
         "  keras-preact train --data folder:PATH --model resnet20v2",
     ):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _models(arguments) -> None:
+    from rich import box
     from rich.table import Table
 
     from keras_preact.applications import list_models, model_info
@@ -90,7 +91,7 @@ def _models(arguments) -> None:
             "`pattern` must match a network's name; without it all are listed. "
             f"Received: pattern={arguments.pattern!r}.{near(arguments.pattern, list_models())}"
         )
-    table = Table(box=None)
+    table = Table(box=box.MARKDOWN if arguments.markdown else None)
     for column in ("name", "function", "layers", "parameters", "multiply-adds", "image", "source"):
         table.add_column(
             column, justify="left" if column in ("name", "function", "source") else "right"
@@ -111,13 +112,28 @@ def _models(arguments) -> None:
             info.reference,
         )
     if not arguments.json:
-        _console(sys.stdout, least_width=130).print(table)
+        make_console(sys.stdout, least_width=130).print(table)
 
 
 def _check_data(arguments) -> None:
+    from rich.table import Table
+
     from keras_preact.data import check_data
 
-    print(check_data(arguments.path))
+    console = make_console(sys.stdout)
+    with reading_bar(console, f"reading {arguments.path}") as on_progress:
+        report = check_data(arguments.path, on_progress)
+    rows = report.rows()
+    table = Table(box=None)
+    for column in rows[0] if rows else ():
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for row in rows:
+        table.add_row(*(f"{v:,}" if isinstance(v, int) else v for v in row.values()))
+    console.print(table)
+    for line in report.summary():
+        console.print(line, markup=False, soft_wrap=True)
+    if not report.ok:
+        raise DataError(f"{report.name} cannot be used as it is: see above.")
 
 
 _COMMANDS = {
@@ -184,6 +200,7 @@ def _train_arguments(command) -> None:
 
 def _models_arguments(command) -> None:
     command.add_argument("pattern", nargs="?", default="*", help='such as "resnet*v2"')
+    command.add_argument("--markdown", action="store_true", help="a Markdown table")
     _json_argument(command, "one JSON object a network")
 
 
@@ -235,15 +252,6 @@ def _usage(message: str, argv) -> str:
 def _fail(message: str, code: int) -> int:
     print(f"keras-preact: {message}", file=sys.stderr)
     return code
-
-
-def _console(stream, least_width=None):
-    from rich.console import Console
-
-    console = Console(file=stream)
-    if least_width and not console.is_terminal:
-        console.width = least_width
-    return console
 
 
 def _import_keras_quietly() -> None:

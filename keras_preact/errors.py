@@ -32,5 +32,5 @@ def quoted(names) -> str:
 
 def near(name: str, names) -> str:
     """` Did you mean 'x'?` when one of `names` is close to `name`, else an empty string."""
-    matches = difflib.get_close_matches(str(name), list(names), n=1)
+    matches = difflib.get_close_matches(str(name), map(str, names), n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""

@@ -1,21 +1,22 @@
 """Options of the suite, and small things that several rooms' tests share."""
 
-import importlib.abc
+import importlib.machinery
 import os
-import sys
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-class _NoTensorFlow(importlib.abc.MetaPathFinder):
-    """Makes `import tensorflow` fail, as where it is not installed."""
+def _hide_tensorflow():
+    """Makes Python look for TensorFlow in vain, as where it is not installed."""
+    finder = importlib.machinery.PathFinder
+    find_spec = finder.find_spec
 
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname.split(".")[0] == "tensorflow":
-            raise ModuleNotFoundError("No module named 'tensorflow' (blocked)", name=fullname)
-        return None
+    def find_others(name, *arguments):
+        return None if name.split(".")[0] == "tensorflow" else find_spec(name, *arguments)
+
+    finder.find_spec = find_others
 
 
 def pytest_addoption(parser):
@@ -27,7 +28,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     if config.getoption("--block-tensorflow"):
-        sys.meta_path.insert(0, _NoTensorFlow())
+        _hide_tensorflow()
 
 
 def pytest_sessionstart(session):
@@ -51,13 +52,12 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def _clean_keras():
-    """Each test starts from Keras's defaults and a fixed seed."""
+    """Each test starts from Keras's default policy and a fixed seed."""
     import keras
 
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
-    keras.backend.clear_session()
 
 
 @pytest.fixture

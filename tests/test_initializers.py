@@ -41,7 +41,10 @@ def test_the_papers_printed_deviations(filters):
 def test_keras_forms_are_special_cases():
     mine, keras_own = he_normal("fan_in", True, seed=3), keras.initializers.HeNormal(seed=3)
     np.testing.assert_array_equal(mine(SHAPE), keras_own(SHAPE))
-    mine, keras_own = xavier_normal("fan_avg", True, seed=3), keras.initializers.GlorotNormal(seed=3)
+    mine, keras_own = (
+        xavier_normal("fan_avg", True, seed=3),
+        keras.initializers.GlorotNormal(seed=3),
+    )
     np.testing.assert_array_equal(mine(SHAPE), keras_own(SHAPE))
 
 

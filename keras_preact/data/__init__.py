@@ -1,0 +1,40 @@
+"""Images and labels: named sets, folders and arrays; augmentation; checks of the input.
+
+Example:
+    >>> from keras_preact.data import Augmentation, Batches, load_data
+    >>> data = load_data("digits")
+    >>> batches = Batches(data.train, 128, augmentation=Augmentation("crop"), flip=data.flip)
+    >>> images, labels = batches[0]
+    >>> images.shape, images.dtype, labels.dtype
+    ((128, 8, 8, 1), dtype('uint8'), dtype('int32'))
+"""
+
+import importlib
+
+_WHERE = {
+    "Augmentation": "augment",
+    "Batches": "batches",
+    "DataOptions": "options",
+    "ImageData": "splits",
+    "Report": "check",
+    "Split": "splits",
+    "check_data": "check",
+    "decode": "images",
+    "epoch_order": "random",
+    "image_mean": "statistics",
+    "load_data": "load",
+    "resize": "images",
+    "resize_and_crop": "images",
+}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str):
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__():
+    return __all__

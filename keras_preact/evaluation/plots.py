@@ -101,10 +101,10 @@ def plot_predictions(evaluation, split, title, count=40):
         axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
         predicted, true = evaluation.predictions[k], evaluation.labels[k]
         name = evaluation.class_names[predicted]
-        text = f"{name} {evaluation.scores[k, predicted]:.0%}"
+        text = f"{name} ({evaluation.scores[k, predicted]:.0%})"
         if predicted != true:
             text += f"\nis {evaluation.class_names[true]}"
-        axes.set_title(text, fontsize=8, color=RIGHT if predicted == true else WRONG)
+        axes.set_title(text, fontsize=9, color=RIGHT if predicted == true else WRONG)
     figure.suptitle(f"{title}: {len(wrong)} mistakes first", color=INK)
     return figure
 

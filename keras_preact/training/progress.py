@@ -110,6 +110,5 @@ class ProgressBar(keras.callbacks.Callback):
             f"loss {row['loss']:.4f}  accuracy {1 - row['error']:7.2%}  "
             f"test loss {row['test_loss']:.4f}  test accuracy {1 - row['test_error']:7.2%}  "
             f"{row['seconds']:.1f} s  {row['images_per_second']:,.0f} images/s",
-            highlight=False,
             soft_wrap=True,
         )

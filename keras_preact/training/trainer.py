@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_preact.applications import create_model
+from keras_preact.console import reading_bar
 from keras_preact.data import Batches, image_mean, load_data
 from keras_preact.evaluation import (
     evaluate,
@@ -139,21 +140,13 @@ def build_for(data, config, parts):
 
 
 def _load(config, parts, console):
-    from rich.progress import Progress
-
-    if console is None:
-        return load_data(config.data, options=parts.data, seed=config.seed)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"loading {config.data}", total=None)
-        data = load_data(
-            config.data,
-            options=parts.data,
-            seed=config.seed,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    console.print(f"{data!r}"[1:-1], highlight=False)
-    if data.skipped:
-        console.print(f"{len(data.skipped)} damaged images skipped, the first: {data.skipped[0]}")
+    with reading_bar(console, f"loading {config.data}") as on_progress:
+        data = load_data(config.data, options=parts.data, seed=config.seed, on_progress=on_progress)
+    if console:
+        console.print(repr(data)[1:-1], soft_wrap=True)
+    if console and data.skipped:
+        path, reason = data.skipped[0]
+        console.print(f"{len(data.skipped)} damaged images skipped, the first {path}: {reason}")
     return data
 
 
@@ -189,7 +182,7 @@ def _fit(model, batches, test_batches, recipe, run, console):
             batches,
             epochs=recipe.epochs,
             validation_data=test_batches,
-            callbacks=[log, bar] if bar else [log],
+            callbacks=[batches.callback(), log, *([bar] if bar else [])],
             verbose=0,
         )
     finally:

@@ -89,7 +89,7 @@ class TestWeights:
     def test_names_without_weights_say_which_have(self):
         with pytest.raises(ConfigError, match=r"none yet\. Received: weights='imagenet'"):
             applications.ResNet50V2(weights="imagenet")
-        with pytest.raises(ConfigError, match="missing.weights.h5"):
+        with pytest.raises(ConfigError, match=r"missing\.weights\.h5"):
             applications.ResNet20(weights="missing.weights.h5")
 
     def test_a_file_that_does_not_fit_is_refused(self, tmp_path):

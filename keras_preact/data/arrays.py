@@ -1,0 +1,129 @@
+"""Images in NumPy's `.npz` files."""
+
+import numpy as np
+
+from keras_preact.data.images import resize_and_crop, to_channels
+from keras_preact.data.options import DataOptions
+from keras_preact.data.splits import ArraySplit, ImageData, threaded, train_and_test
+from keras_preact.errors import DataError, quoted
+
+_KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -> ImageData:
+    """The images of a file with `x_train`, `y_train` and perhaps `x_test`, `y_test`.
+
+    `x` and `y` are other names for a training part alone; `class_names` (texts) is optional.
+    Images: `[n, height, width]` (grey) or `[n, height, width, 1 or 3]`, whole numbers from 0 to
+    255, or floats which all lie in 0 to 1 and are multiplied by 255. Labels: whole numbers
+    `[n]` or `[n, 1]` from 0, each class with at least one training image.
+
+    Raises:
+        DataError: the file, a key, a shape, a range or a type is not as it has to be.
+    """
+    arrays = _read(path)
+    parts = [part for part in ("train", "test") if f"x_{part}" in arrays]
+    images = {part: _images(arrays[f"x_{part}"], f"x_{part}", options) for part in parts}
+    labels = {p: _labels(arrays[f"y_{p}"], f"y_{p}", len(images[p])) for p in parts}
+    class_names = _class_names(arrays.get("class_names"), labels)
+    splits = {part: ArraySplit(images[part], labels[part]) for part in parts}
+    train, test = train_and_test(splits, options.test_fraction, seed)
+    if train.image_shape != test.image_shape:
+        raise DataError(
+            "x_train and x_test must hold images of the same shape. "
+            f"Received: {train.image_shape} and {test.image_shape}."
+        )
+    return ImageData(f"npz:{path}", train, test, class_names, train.image_shape)
+
+
+def fit_array(images: np.ndarray, options: DataOptions) -> np.ndarray:
+    """uint8 images `[n, h, w, c]` in the size and the channels that the options ask for."""
+    images = to_channels(images, options.channels)
+    size = options.image_size
+    if size is None or images.shape[1:3] == (size, size):
+        return images
+    return np.stack(threaded(lambda image: resize_and_crop(image, size), images))
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise DataError(f"Expected an .npz file. Received: {path!r}, which is not there.") from None
+    except Exception as error:  # damaged zip files raise many types
+        raise DataError(f"Expected an .npz file. Received: {path!r}: {error}.") from None
+    for new, old in (("x_train", "x"), ("y_train", "y")):
+        if old in arrays and new not in arrays:
+            arrays[new] = arrays.pop(old)
+    needed = _KEYS[:2] if not {"x_test", "y_test"} & set(arrays) else _KEYS
+    missing = [key for key in needed if key not in arrays]
+    if missing:
+        raise DataError(
+            f"The file must hold {quoted(_KEYS)} (or the first two, or 'x' and 'y'). "
+            f"Received: {path!r} with {quoted(arrays) or 'nothing'}; missing {quoted(missing)}."
+        )
+    return arrays
+
+
+def _images(images: np.ndarray, key: str, options: DataOptions) -> np.ndarray:
+    """`images` as uint8 `[n, h, w, c]`, checked."""
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or 0 in images.shape or images.shape[3] not in (1, 3):
+        first = images.ndim == 4 and images.shape[1] in (1, 3)
+        fix = f" Put the channels last: np.moveaxis({key}, 1, 3)." if first else ""
+        raise DataError(
+            f"`{key}` must have the shape [n, height, width] or [n, height, width, 1 or 3]. "
+            f"Received: shape {images.shape}.{fix}"
+        )
+    low, high = images.min(), images.max()
+    whole = np.issubdtype(images.dtype, np.integer)
+    if whole and low >= 0 and high <= 255:
+        images = images.astype(np.uint8, copy=False)
+    elif np.issubdtype(images.dtype, np.floating) and low >= 0 and high <= 1:
+        images = np.rint(images * 255).astype(np.uint8)
+    else:
+        raise DataError(
+            f"`{key}` must hold whole numbers from 0 to 255, or floats from 0 to 1. "
+            f"Received: {images.dtype} from {low} to {high}. Undo the normalisation of the images."
+        )
+    return fit_array(images, options)
+
+
+def _labels(labels: np.ndarray, key: str, count: int) -> np.ndarray:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape != (count,):
+        one_hot = labels.ndim == 2 and len(labels) == count
+        fix = f" From one-hot labels: {key}.argmax(1)." if one_hot else ""
+        raise DataError(
+            f"`{key}` must hold one label for each of {count} images. "
+            f"Received: shape {labels.shape}.{fix}"
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        low = labels.min() if labels.dtype.kind in "iuf" else "text"
+        raise DataError(
+            f"`{key}` must hold whole numbers from 0. Received: {labels.dtype}, smallest {low}."
+        )
+    return labels
+
+
+def _class_names(names: np.ndarray | None, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """The names given, or the numbers as texts; checks that every class has training images."""
+    count = int(labels["train"].max()) + 1 if names is None else len(names)
+    for part, values in labels.items():
+        wrong = int((values >= count).sum())
+        if wrong:
+            raise DataError(
+                f"The labels must be from 0 to {count - 1}. "
+                f"Received: {wrong} of {len(values)} in y_{part} up to {values.max()}."
+            )
+    empty = np.setdiff1d(np.arange(count), labels["train"])
+    if len(empty) or count < 2:
+        raise DataError(
+            "There must be at least 2 classes, each with training images. "
+            f"Received: {count} classes, {len(empty)} without, for example {empty[:5].tolist()}. "
+            "Number the classes 0, 1, 2, ... without gaps."
+        )
+    return tuple(str(i) for i in range(count)) if names is None else tuple(str(n) for n in names)

@@ -1,0 +1,121 @@
+"""Batches of images for `model.fit`, `model.evaluate` or a loop of one's own."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_preact.checked import require
+from keras_preact.data.augment import Augmentation, augment
+from keras_preact.data.random import epoch_order
+from keras_preact.data.splits import Split
+from keras_preact.data.statistics import image_mean
+
+_NONE = Augmentation("none")
+
+
+class Batches(keras.utils.PyDataset):
+    """The batches of one part of a data set.
+
+    What a batch holds is a pure function of its arguments, `epoch` and the number of the batch;
+    `epoch` goes up by one with each pair of `on_epoch_begin` and `on_epoch_end`, and may be set by
+    a loop of one's own. Where it must be the epoch of `model.fit`, give that `callback()`: some
+    backends of Keras look at batches before the first epoch and count that as an epoch.
+
+    Args:
+        split: where the images are.
+        batch_size: images in a batch; the last one may be smaller.
+        shuffle: whether each epoch has an order of its own, given by `epoch_order`.
+        seed: for the order and the augmentation.
+        augmentation: random changes; `None` (default): none.
+        flip: whether mirroring keeps the labels (`ImageData.flip`).
+        fill: the value of the padding, one for each channel; `None` (default): the mean of the
+            training images, computed from `split`.
+        drop_remainder: whether to leave out a last batch that is smaller. Default `False`.
+        epoch: the epoch to begin with. Default 0.
+        **kwargs: `workers` and `max_queue_size` of `keras.utils.PyDataset`: batches prepared
+            ahead. Images are decoded by all processors whatever `workers` is.
+
+    Example:
+        >>> from keras_preact.data import Batches, load_data
+        >>> batches = Batches(load_data("digits").train, 128, shuffle=True, seed=0)
+        >>> len(batches)
+        12
+        >>> images, labels = batches[0]
+        >>> images.shape
+        (128, 8, 8, 1)
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+        flip: bool = True,
+        fill: Sequence[float] | np.ndarray | None = None,
+        drop_remainder: bool = False,
+        epoch: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        require(batch_size >= 1, "batch_size", batch_size, "at least 1")
+        require(seed >= 0, "seed", seed, "at least 0")
+        too_large = drop_remainder and batch_size > len(split)
+        most = f"at most {len(split)}, the number of images, if drop_remainder is True"
+        require(not too_large, "batch_size", batch_size, most)
+        self.split, self.batch_size, self.shuffle, self.seed = split, batch_size, shuffle, seed
+        self.augmentation = augmentation or _NONE
+        self.flip, self.drop_remainder, self.epoch = flip, drop_remainder, epoch
+        if fill is None:
+            fill = image_mean(split)[0] if self.augmentation.padding(split.image_shape) else 0
+        self.fill = np.rint(fill).astype(np.uint8)
+        self._begun = False
+        self._order = (None, None)
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.split), self.batch_size)
+        return whole + (rest > 0 and not self.drop_remainder)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 images `[n, height, width, channels]` and int32 labels `[n]` of one batch.
+
+        Raises:
+            DataError: a file can no longer be read; names it.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        return augment(
+            self.split,
+            self.indices(self.epoch)[index * self.batch_size : (index + 1) * self.batch_size],
+            self.augmentation,
+            seed=self.seed,
+            epoch=self.epoch,
+            flip=self.flip,
+            fill=self.fill,
+        )
+
+    def on_epoch_begin(self) -> None:
+        self._begun = True
+
+    def on_epoch_end(self) -> None:
+        self.epoch += self._begun  # Keras also calls this before the first epoch
+        self._begun = False
+
+    def callback(self) -> keras.callbacks.Callback:
+        """A callback for `model.fit` that sets `epoch` at the start of each of its epochs."""
+        return keras.callbacks.LambdaCallback(on_epoch_begin=self._set_epoch)
+
+    def _set_epoch(self, epoch: int, logs=None) -> None:
+        self.epoch = epoch
+
+    def indices(self, epoch: int) -> np.ndarray:
+        """The places of the images in `split`, in the order of an epoch: int64 `[n]`."""
+        key, order = self._order
+        if key != epoch:
+            n = len(self.split)
+            order = epoch_order(self.seed, epoch, n) if self.shuffle else np.arange(n)
+            self._order = epoch, order  # one assignment: Keras asks from several threads
+        return order

@@ -1,0 +1,312 @@
+"""Folders of JPEG and PNG files, one sub-folder per class."""
+
+import contextlib
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from keras_preact.data.images import SUFFIXES, BadImage, Header, read
+from keras_preact.data.options import DataOptions
+from keras_preact.data.splits import (
+    ArraySplit,
+    EncodedSplit,
+    ImageData,
+    Split,
+    fitted,
+    threaded,
+    train_and_test,
+)
+from keras_preact.errors import DataError, quoted
+
+TEST_NAMES = ("test", "val", "validation", "valid")
+
+
+@dataclass
+class Part:
+    """The files of one part of a folder, sorted by class and path, and what is known of them."""
+
+    paths: list[str]
+    labels: np.ndarray
+    headers: dict[int, Header] = field(default_factory=dict)  # by position
+    bad: dict[int, str] = field(default_factory=dict)  # position: reason
+
+    @property
+    def good(self) -> np.ndarray:
+        """Positions of the files not known to be damaged."""
+        return np.array([i for i in range(len(self.paths)) if i not in self.bad], np.int64)
+
+
+@dataclass
+class Folder:
+    """A listed folder: `parts` has the keys `"train"` and `"test"`, or only `"all"`."""
+
+    path: str
+    class_names: tuple[str, ...]
+    parts: dict[str, Part]
+    ignored: int
+
+    @property
+    def bad(self) -> list[tuple[str, str]]:
+        """`(path, reason)` of every damaged file found so far."""
+        parts = self.parts.values()
+        return [(p.paths[i], reason) for p in parts for i, reason in sorted(p.bad.items())]
+
+    def headers(self) -> list[Header]:
+        """The headers of the files that were decoded."""
+        return [header for part in self.parts.values() for header in part.headers.values()]
+
+    def counts(self) -> dict[str, list[int]]:
+        """For each part the number of images of each class not known to be damaged."""
+        return {
+            name: np.bincount(part.labels[part.good], minlength=len(self.class_names)).tolist()
+            for name, part in self.parts.items()
+        }
+
+    def sizes(self) -> Counter:
+        """How many images have which `(width, height)`."""
+        return Counter((header.width, header.height) for header in self.headers())
+
+    def different_sizes(self) -> list[str]:
+        """One sentence if the images are not all of the same size."""
+        sizes = self.sizes()
+        if len(sizes) < 2:
+            return []
+        least, most = min(sizes, key=np.prod), max(sizes, key=np.prod)
+        return [
+            f"The images must have the same size. Received: {len(sizes)} sizes from "
+            f"{least[0]}x{least[1]} to {most[0]}x{most[1]} pixels. Give a size to scale and crop "
+            "them to, for example image_size=224 (--image-size 224)."
+        ]
+
+    def empty_classes(self) -> list[str]:
+        """For each part with classes without images a sentence that names them."""
+        problems = []
+        for name, counts in self.counts().items():
+            empty = [self.class_names[i] for i, count in enumerate(counts) if count == 0]
+            if empty:
+                problems.append(
+                    f"Each class needs at least one JPEG or PNG file. Received: none in "
+                    f"{len(empty)} of {len(counts)} classes (part {name!r}): {_some(empty)}. "
+                    f"Other files that were ignored: {self.ignored}."
+                )
+        return problems
+
+
+def load_folder(path: str, options: DataOptions, seed: int = 0, on_progress=None) -> ImageData:
+    """The images of a folder; see `load_data`.
+
+    All files are decoded once, so that a damaged one is named now and not in the middle of a
+    training. Images that fit the memory are kept; of the others only the paths.
+    """
+    folder = list_folder(path)
+    shape = _expected_shape(folder, options)
+    count = sum(len(part.paths) for part in folder.parts.values())
+    keep = options.fits(count * int(np.prod(shape)))
+    images = decode_all(folder, shape if keep else None, on_progress)
+    if folder.bad and options.on_bad_image == "error":
+        raise DataError(bad_files(folder.bad))
+    _refuse(folder.empty_classes())
+    if options.image_size is None:
+        _refuse(folder.different_sizes())
+    if options.channels is None and all(header.channels == 1 for header in folder.headers()):
+        shape = (*shape[:2], 1)
+    splits = {name: _split(part, images[name], shape) for name, part in folder.parts.items()}
+    train, test = train_and_test(splits, options.test_fraction, seed)
+    return ImageData(
+        name=f"folder:{path}",
+        train=train,
+        test=test,
+        class_names=folder.class_names,
+        image_shape=shape,
+        skipped=tuple(folder.bad),
+        ignored=folder.ignored,
+    )
+
+
+def list_folder(path: str) -> Folder:
+    """The image files of a folder by part and class, without opening any.
+
+    `path` holds one folder per class, or `train` and one of `test`, `val`, `validation`, `valid`
+    with one folder per class each (the first of these that is there is the test part). Hidden
+    files are left out; links to folders are followed at the level of the classes only.
+
+    Raises:
+        DataError: no such folder, no class folders, an empty class, or different classes in parts.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError(f"Expected a folder with one sub-folder per class. Received: {path!r}.")
+    try:
+        roots = _roots(root)
+        found = {name: _list_classes(folder) for name, folder in roots.items()}
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}.") from None
+    listed = {name: classes for name, (classes, _) in found.items()}
+    ignored = sum(others for _, others in found.values())
+    class_names = tuple(next(iter(listed.values())))
+    if any(tuple(classes) != class_names for classes in listed.values()):
+        raise DataError(_different_classes(roots, listed))
+    parts = {}
+    for name, classes in listed.items():
+        counts = [len(paths) for paths in classes.values()]
+        paths = [path for paths in classes.values() for path in paths]
+        parts[name] = Part(paths, np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+    folder = Folder(str(path), class_names, parts, ignored)
+    _refuse(folder.empty_classes())
+    return folder
+
+
+def decode_all(
+    folder: Folder, shape: tuple[int, int, int] | None = None, on_progress=None
+) -> dict[str, np.ndarray | None]:
+    """Decodes every file once, and notes the headers and the damaged files in `folder.parts`.
+
+    Args:
+        folder: what `list_folder` returned.
+        shape: the shape to fit the images to; `None` (default): the pixels are not kept.
+        on_progress: called with `(done, total)`.
+
+    Returns:
+        For each part a uint8 array `[number of files, *shape]`, or `None` without a `shape`. The
+        rows of damaged files are not set, nor those of another size where `shape` is no square.
+    """
+    total, done, images = sum(len(part.paths) for part in folder.parts.values()), 0, {}
+    for name, part in folder.parts.items():
+        rows = None if shape is None else np.empty((len(part.paths), *shape), np.uint8)
+
+        def decode_one(position: int, part=part, rows=rows) -> None:
+            try:
+                image, part.headers[position] = read(part.paths[position], shape and shape[2])
+            except BadImage as error:
+                part.bad[position] = error.reason
+                return
+            if rows is not None and (image.shape == shape or shape[0] == shape[1]):
+                rows[position] = fitted(image, shape)
+
+        def report(count: int, _, before=done) -> None:
+            on_progress(before + count, total)
+
+        threaded(decode_one, range(len(part.paths)), on_progress and report)
+        done, images[name] = done + len(part.paths), rows
+    return images
+
+
+def _split(part: Part, images: np.ndarray | None, shape: tuple[int, int, int]) -> Split:
+    """The undamaged images of a part: in memory, or by their paths."""
+    good, labels = part.good, part.labels
+    if images is not None:
+        images = np.ascontiguousarray(images[..., : shape[2]])  # no copies in the usual case
+        return ArraySplit(images if len(good) == len(images) else images[good], labels[good])
+    paths = part.paths
+    return EncodedSplit(
+        lambda i: (paths[i], labels[i]), paths.__getitem__, good, shape, labels[good]
+    )
+
+
+def _roots(root: Path) -> dict[str, Path]:
+    """The folders that hold the class folders: of `"train"` and `"test"`, or of `"all"`."""
+    folders = {child.name.lower(): child for child in _class_folders(root)}
+    test = next((folders[name] for name in TEST_NAMES if name in folders), None)
+    if "train" in folders and test is not None:
+        return {"train": folders["train"], "test": test}
+    return {"all": root}
+
+
+def _class_folders(root: Path) -> list[Path]:
+    """The visible sub-folders, sorted; without links that lead back to `root` or above."""
+    inside = os.path.join(os.path.realpath(root), "")
+    return sorted(
+        child
+        for child in root.iterdir()
+        if child.is_dir()
+        and not child.name.startswith(".")
+        and not inside.startswith(os.path.join(os.path.realpath(child), ""))
+    )
+
+
+def _list_classes(root: Path) -> tuple[dict[str, list[str]], int]:
+    """The image files of each class folder, sorted, and the number of all other files."""
+    folders = _class_folders(root)
+    if len(folders) < 2:
+        names = ", ".join(repr(folder.name) for folder in folders) or "none"
+        raise DataError(
+            f"Expected one sub-folder per class, at least 2, in {str(root)!r}; or a folder 'train' "
+            f"and one of {quoted(TEST_NAMES)} with such sub-folders. Received: {names}."
+        )
+    classes = {}
+    ignored = sum(child.is_file() and not child.name.startswith(".") for child in root.iterdir())
+    for folder in folders:
+        classes[folder.name], others = _list_files(folder)
+        ignored += others
+    return classes, ignored
+
+
+def _list_files(folder: str | os.PathLike) -> tuple[list[str], int]:
+    """The image files in and below a folder, sorted, and the number of all other visible files."""
+    paths, ignored = [], 0
+    with os.scandir(folder) as entries:
+        entries = sorted(entries, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            below, others = _list_files(entry.path)
+            paths.extend(below)
+            ignored += others
+        elif entry.is_dir():
+            continue  # a link to a folder: it may be a loop
+        elif entry.name.lower().endswith(SUFFIXES) and (entry.is_file() or entry.is_symlink()):
+            paths.append(entry.path)  # a link to nothing is a damaged image, not an ignored file
+        else:
+            ignored += 1
+    return paths, ignored
+
+
+def _expected_shape(folder: Folder, options: DataOptions) -> tuple[int, int, int]:
+    """The shape asked for, else that of the first undamaged image, in RGB."""
+    channels = options.channels or 3
+    if options.image_size is not None:
+        return options.image_size, options.image_size, channels
+    for part in folder.parts.values():
+        for path in part.paths:
+            with contextlib.suppress(BadImage):
+                header = read(path)[1]
+                return header.height, header.width, channels
+    decode_all(folder)
+    raise DataError(bad_files(folder.bad))
+
+
+def bad_files(bad: list[tuple[str, str]]) -> str:
+    """Which files are damaged (the first five) and why, and what to do about them."""
+    files = "; ".join(f"{path}: {reason}" for path, reason in bad[:5])
+    more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+    return (
+        f"{len(bad)} image file{'s are' if len(bad) > 1 else ' is'} damaged: {files}{more}. "
+        'Repair or remove, or leave out with on_bad_image="skip" (--on-bad-image skip).'
+    )
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise DataError(" ".join(problems))
+
+
+def _different_classes(roots: dict, listed: dict) -> str:
+    train, test = set(listed["train"]), set(listed["test"])
+    only = [
+        f"only in {roots[name].name} ({len(classes)}): {_some(sorted(classes))}"
+        for name, classes in (("train", train - test), ("test", test - train))
+        if classes
+    ]
+    return (
+        f"The training and the test folder must have the same classes. Received: {len(train)} and "
+        f"{len(test)} classes; {'; '.join(only)}."
+    )
+
+
+def _some(names: list[str], count: int = 5) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(repr(name) for name in names[:count]) + more

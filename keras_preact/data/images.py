@@ -1,0 +1,188 @@
+"""One way to decode an image and one way to resize it, for training, evaluation and checks."""
+
+import io
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_preact.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
+MAX_PIXELS = 89_478_485  # Pillow's own bound; more is taken for a decompression bomb
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
+_OTHER_FORMATS = {
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"RIFF": "WebP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"%PDF": "PDF",
+}
+
+
+class BadImage(DataError):
+    """An image file that cannot be read, with its `path` (or name) and the `reason`."""
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself: size in pixels and Pillow's mode (`"RGB"`, `"L"`, ...)."""
+
+    width: int
+    height: int
+    mode: str
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for all others."""
+        return 1 if self.mode in _GREY_MODES else 3
+
+
+def decode(
+    source: str | os.PathLike | bytes, channels: int | None = None, name: str | None = None
+) -> np.ndarray:
+    """The pixels of a JPEG or PNG image; what the file holds counts, not how it is called.
+
+    JPEG pixels equal those of `tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE")` bit for bit.
+    CMYK and palette images become RGB, an alpha channel is dropped, 16-bit values keep their upper
+    8 bits, and the orientation in the EXIF data is not applied, as in TensorFlow's decoders.
+
+    Args:
+        source: path of the file, or its bytes.
+        channels: 1 (grey) or 3 (RGB) to convert to; `None` (default): 1 for grey images, else 3.
+        name: how messages call the image; `None` (default): its path.
+
+    Returns:
+        uint8 array of shape `[height, width, channels]`.
+
+    Raises:
+        BadImage: (a `DataError`) the file cannot be read or is no whole JPEG or PNG image.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> from keras_preact.data import decode
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (4, 2)).save(file, "PNG")
+        >>> decode(file.getvalue()).shape
+        (2, 4, 3)
+    """
+    return read(source, channels, name)[0]
+
+
+def read(source, channels: int | None = None, name: str | None = None):
+    """`decode`, and the `Header` of the file."""
+    try:
+        image = _open(source)
+        header = Header(image.width, image.height, image.mode)
+        if image.mode.startswith("I"):  # a 16-bit PNG
+            pixels = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
+        else:
+            if image.mode == "P" and "transparency" in image.info:
+                image = image.convert("RGBA")  # Pillow warns about the direct way
+            mode = "L" if header.channels == 1 else "RGB"
+            pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    except Exception as error:  # Pillow raises many types for damaged files
+        name = name or ("image" if isinstance(source, bytes) else os.fspath(source))
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise BadImage(name, reason) from None
+    return to_channels(pixels[:, :, None] if pixels.ndim == 2 else pixels, channels), header
+
+
+def resize(
+    image: np.ndarray, shape: tuple[int, int], crop: tuple[int, int, int, int] | None = None
+) -> np.ndarray:
+    """Scales an image (bilinear, antialiased), and cuts a window out of the scaled image.
+
+    Within one grey level of `tf.image.resize(..., antialias=True)`, rounded.
+
+    Args:
+        image: uint8 `[height, width, 1 or 3]`.
+        shape: height and width the whole image is scaled to.
+        crop: `(top, left, height, width)` of the window, in pixels of the scaled image; `None`
+            (default): all of it. A window of less than half the area is computed alone, which may
+            differ by two grey levels through rounding.
+
+    Returns:
+        uint8 array of the window's (or the scaled image's) height and width.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.data import resize
+        >>> resize(np.zeros((10, 20, 3), np.uint8), (5, 10)).shape
+        (5, 10, 3)
+    """
+    from PIL import Image
+
+    top, left, height, width = crop or (0, 0, *shape)
+    if tuple(shape) != image.shape[:2]:
+        grey = image.shape[2] == 1
+        picture = Image.fromarray(image[:, :, 0] if grey else image)
+        box = (0, 0, picture.width, picture.height)
+        if shape[0] * shape[1] > 2 * height * width:  # compute the window alone
+            down, across = picture.height / shape[0], picture.width / shape[1]
+            right, bottom = (left + width) * across, (top + height) * down
+            box = (left * across, top * down, min(right, box[2]), min(bottom, box[3]))
+            top, left, shape = 0, 0, (height, width)
+        picture = picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR, box)
+        image = np.asarray(picture)[:, :, None] if grey else np.asarray(picture)
+    return image[top : top + height, left : left + width]
+
+
+def scaled_shape(shape: tuple[int, ...], shorter: int) -> tuple[int, int]:
+    """Height and width after scaling so that the shorter side has `shorter` pixels."""
+    height, width = shape[:2]
+    scale = shorter / min(height, width)
+    return max(shorter, round(height * scale)), max(shorter, round(width * scale))
+
+
+def resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
+    """The centre `size` x `size` pixels after scaling the shorter side to `size`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.data import resize_and_crop
+        >>> resize_and_crop(np.zeros((10, 20, 3), np.uint8), 5).shape
+        (5, 5, 3)
+    """
+    height, width = scaled_shape(image.shape, size)
+    return resize(image, (height, width), ((height - size) // 2, (width - size) // 2, size, size))
+
+
+def to_channels(image: np.ndarray, channels: int | None) -> np.ndarray:
+    """`[..., 1 or 3]` as grey (luma of ITU-R 601-2, as Pillow's) or RGB; `None`: unchanged."""
+    if channels is None or image.shape[-1] == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image, 3, axis=-1)
+    luma = image.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
+    return ((luma + 0x8000) >> 16).astype(np.uint8)[..., None]
+
+
+def _open(source):
+    """A Pillow image of a file that is JPEG or PNG by its first bytes; raises what is wrong."""
+    from PIL import Image
+
+    data = source
+    if not isinstance(source, bytes):
+        with open(source, "rb") as file:
+            data = file.read()
+    if not data:
+        raise ValueError("the file is empty (0 bytes)")
+    if not data.startswith((b"\xff\xd8", b"\x89PNG\r\n\x1a\n")):
+        kind = next(
+            (kind for start, kind in _OTHER_FORMATS.items() if data.startswith(start)), None
+        )
+        raise ValueError(f"a {kind} file" if kind else "neither JPEG nor PNG")
+    try:
+        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+    except Image.UnidentifiedImageError:
+        raise ValueError("the header is damaged") from None
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+    return image

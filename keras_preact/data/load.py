@@ -1,0 +1,69 @@
+"""`load_data`: one function for every source of images."""
+
+import os
+
+from keras_preact.data.arrays import load_npz
+from keras_preact.data.folders import load_folder
+from keras_preact.data.named import kind_of, load_digits, load_tfds
+from keras_preact.data.options import DataOptions
+from keras_preact.data.splits import ImageData
+from keras_preact.errors import ConfigError
+
+_DEFAULTS = DataOptions()
+
+
+def load_data(
+    name_or_path: str, *, options: DataOptions = _DEFAULTS, seed: int = 0, on_progress=None
+) -> ImageData:
+    """Images and labels of a named data set, a folder, or a file of arrays.
+
+    Args:
+        name_or_path: `"digits"`, `"cifar10"`, `"cifar100"`, `"imagenet2012"` or any other image
+            classification set of tensorflow-datasets by its name; `"folder:PATH"`, a folder with
+            one sub-folder of JPEG and PNG files per class, or with such folders in `train` and in
+            one of `test`, `val`, `validation`, `valid`; `"npz:PATH"`, a file with the arrays
+            `x_train`, `y_train` and perhaps `x_test`, `y_test`.
+        options: size, channels, share of the test part, damaged files, memory.
+        seed: decides which images become the test part where the source has none.
+        on_progress: called with `(done, total)` while files are read and decoded.
+
+    Returns:
+        The two parts, the class names and the shape of the images. Images that fit the memory
+        are held there; others are decoded in each epoch.
+
+    Raises:
+        ConfigError: the name is unknown.
+        DataError: data that are missing, damaged or inconsistent; says what to do.
+
+    Example:
+        >>> from keras_preact import load_data
+        >>> load_data("digits").train.images([0, 1]).shape
+        (2, 8, 8, 1)
+    """
+    kind, path = source(name_or_path)
+    if kind == "folder":
+        return load_folder(path, options, seed, on_progress)
+    if kind == "npz":
+        return load_npz(path, options, seed, on_progress)
+    if name_or_path == "digits":
+        return load_digits(options)
+    return load_tfds(name_or_path, options, seed, on_progress)
+
+
+def source(name_or_path: str, paths: bool = False) -> tuple[str, str]:
+    """`("folder" or "npz", path)` or `("name", name)`; with `paths`, bare paths are taken too."""
+    kind, _, path = str(name_or_path).partition(":")
+    if kind in ("folder", "npz"):
+        if not path:
+            raise ConfigError(f"Expected '{kind}:PATH'. Received: {name_or_path!r}.")
+        return kind, os.path.expanduser(path)
+    path = os.path.expanduser(name_or_path)
+    is_path = name_or_path.startswith((".", "~", os.sep)) or name_or_path.endswith(".npz")
+    if paths and (is_path or os.path.exists(path)):
+        return kind_of(path), path
+    if is_path:
+        raise ConfigError(
+            "Expected the name of a data set, 'folder:PATH' or 'npz:PATH'. "
+            f"Received: {name_or_path!r}. Did you mean '{kind_of(path)}:{name_or_path}'?"
+        )
+    return "name", name_or_path

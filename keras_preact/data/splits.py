@@ -1,0 +1,239 @@
+"""What every source becomes: a training and a test part with the same few methods."""
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from keras_preact.data.images import decode, resize_and_crop
+from keras_preact.data.random import epoch_order
+from keras_preact.errors import DataError
+
+Change = Callable[[int, np.ndarray], np.ndarray]
+
+
+class Split(Protocol):
+    """The training or the test part of a data set; `len(split)` images.
+
+    Attributes:
+        labels: int32 array `[n]`, classes from 0.
+        image_shape: `(height, width, channels)` of what `images` returns.
+        streams: whether images are decoded when asked for, instead of held in memory.
+    """
+
+    labels: np.ndarray
+    image_shape: tuple[int, int, int]
+    streams: bool
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices) -> np.ndarray:
+        """The images at `indices` (integers `[k]` or a slice), as uint8 `[k, h, w, c]`."""
+        ...
+
+    def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """`images(indices)` and their labels, int32 `[k]`.
+
+        `change(position, image)` makes the image at a position of `indices` from `raw`, instead
+        of the scaling and centre crop; it is called from several threads.
+        """
+        ...
+
+    def raw(self, index: int) -> np.ndarray:
+        """One image before scaling and cropping, as far as that is kept: uint8 `[h, w, c]`."""
+        ...
+
+    def subset(self, indices: np.ndarray) -> "Split":
+        """The images at `indices` as a split of their own."""
+        ...
+
+
+class ArraySplit:
+    """Images in memory.
+
+    Args:
+        images: uint8 array `[n, height, width, channels]`.
+        labels: integer array `[n]`.
+    """
+
+    streams = False
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray):
+        self._images = images
+        self.labels = np.asarray(labels, np.int32)
+        self.image_shape = tuple(int(size) for size in images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def images(self, indices) -> np.ndarray:
+        return self._images[indices]
+
+    def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = self._images[indices], self.labels[indices]
+        if change is not None:
+            images = np.stack(threaded(lambda i: change(i, images[i]), range(len(images)), chunk=8))
+        return images, labels
+
+    def raw(self, index: int) -> np.ndarray:
+        return self._images[index]
+
+    def subset(self, indices: np.ndarray) -> "ArraySplit":
+        return ArraySplit(self._images[indices], self.labels[indices])
+
+
+class EncodedSplit:
+    """Images decoded when they are asked for, by as many threads as there are processors.
+
+    Args:
+        read: gives the encoded image (path or bytes) and its label (an int) for an index.
+        name: gives the name of an image for messages.
+        indices: integer array `[n]`: what `read` and `name` are called with.
+        image_shape: `(height, width, channels)` of what `images` returns.
+        labels: integer array `[n]`; `None` (default): read from the source when asked for, which
+            means reading all of it.
+    """
+
+    streams = True
+
+    def __init__(
+        self,
+        read: Callable[[int], tuple[str | bytes, int]],
+        name: Callable[[int], str],
+        indices: np.ndarray,
+        image_shape: tuple[int, int, int],
+        labels: np.ndarray | None = None,
+    ):
+        self._read, self._name, self._indices = read, name, np.asarray(indices)
+        self.image_shape = image_shape
+        if labels is not None:
+            self.labels = np.asarray(labels, np.int32)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        labels = threaded(lambda index: self._read(index)[1], self._indices.tolist())
+        return np.array(labels, np.int32)
+
+    def images(self, indices) -> np.ndarray:
+        return self.examples(indices)[0]
+
+    def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self._indices[indices].tolist()
+        shape = self.image_shape
+        images = np.empty((len(chosen), *shape), np.uint8)
+        labels = np.empty(len(chosen), np.int32)
+
+        def fill(position: int) -> None:
+            image, labels[position] = self._example(chosen[position])
+            images[position] = change(position, image) if change else fitted(image, shape)
+
+        threaded(fill, range(len(chosen)), chunk=4)
+        return images, labels
+
+    def raw(self, index: int) -> np.ndarray:
+        return self._example(self._indices[index].item())[0]
+
+    def subset(self, indices: np.ndarray) -> "EncodedSplit":
+        labels = self.labels[indices]
+        chosen = self._indices[indices]
+        return EncodedSplit(self._read, self._name, chosen, self.image_shape, labels)
+
+    def _example(self, index: int) -> tuple[np.ndarray, int]:
+        encoded, label = self._read(index)
+        return decode(encoded, self.image_shape[2], name=self._name(index)), label
+
+
+@dataclass(frozen=True, repr=False)
+class ImageData:
+    """A data set: what `load_data` returns.
+
+    Attributes:
+        name: as it was asked for.
+        train, test: the two parts.
+        class_names: the name of each class, in the order of the labels.
+        image_shape: `(height, width, channels)`.
+        flip: whether mirroring an image left to right keeps its label: not for named sets of
+            digits and letters; folders and arrays are taken to allow it.
+        skipped: `(path, reason)` of each damaged file that was left out.
+        ignored: how many files of the folder are no images by their names.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    flip: bool = True
+    skipped: tuple[tuple[str, str], ...] = ()
+    ignored: int = 0
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def __repr__(self) -> str:
+        height, width, channels = self.image_shape
+        parts = f"{len(self.train)} training and {len(self.test)} test images"
+        kind = f"{height}x{width}x{channels}, {self.num_classes} classes"
+        return f"<ImageData {self.name!r}: {parts}, {kind}>"
+
+
+def fitted(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """`image` itself if it has the size of `shape`, else scaled and cropped to it (a square)."""
+    return image if image.shape[:2] == shape[:2] else resize_and_crop(image, shape[0])
+
+
+def train_and_test(splits: dict[str, Split], fraction: float, seed: int) -> tuple[Split, Split]:
+    """The parts `"train"` and `"test"`; where there is no `"test"`, the only part is split."""
+    if "test" in splits:
+        return splits["train"], splits["test"]
+    (whole,) = splits.values()
+    train, test = stratified(whole.labels, fraction, seed)
+    return whole.subset(train), whole.subset(test)
+
+
+def stratified(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of a training and a test part, both sorted, with `fraction` of each class in test.
+
+    Every class has at least one image in each part.
+
+    Raises:
+        DataError: a class has only one image.
+    """
+    test = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) < 2:
+            raise DataError(
+                "Each class needs at least 2 images to be split into a training and a test part. "
+                f"Received: {len(members)} image of class {label}."
+            )
+        count = min(max(1, round(fraction * len(members))), len(members) - 1)
+        test.append(members[epoch_order(seed, int(label), len(members))[:count]])
+    test = np.sort(np.concatenate(test))
+    return np.setdiff1d(np.arange(len(labels)), test), test
+
+
+def threaded(
+    function: Callable,
+    items,
+    on_progress: Callable[[int, int], None] | None = None,
+    chunk: int = 256,
+) -> list:
+    """`[function(item) for item in items]` on all processors; `on_progress(done, total)`."""
+    items = list(items)
+    starts = range(0, len(items), chunk)
+    results = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for part in pool.map(lambda i: [function(item) for item in items[i : i + chunk]], starts):
+            results.extend(part)
+            if on_progress:
+                on_progress(len(results), len(items))
+    return results

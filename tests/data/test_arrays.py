@@ -1,0 +1,125 @@
+"""Arrays in .npz files: shapes, ranges and labels that fit, and those that are refused."""
+
+import numpy as np
+import pytest
+
+from keras_preact.data import DataOptions, check_data, load_data
+from keras_preact.errors import ConfigError, DataError
+
+
+def random_images(n=12, shape=(6, 6, 3), seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def good(**changes):
+    labels = np.arange(12) % 3
+    arrays = {
+        "x_train": random_images(),
+        "y_train": labels,
+        "x_test": random_images(6),
+        "y_test": labels[:6],
+    }
+    return {key: value for key, value in (arrays | changes).items() if value is not None}
+
+
+def load(tmp_path, arrays, **options):
+    np.savez(tmp_path / "data.npz", **arrays)
+    return load_data(f"npz:{tmp_path / 'data.npz'}", options=DataOptions(**options))
+
+
+def test_whole_file(tmp_path):
+    data = load(tmp_path, good())
+    assert (len(data.train), len(data.test), data.image_shape) == (12, 6, (6, 6, 3))
+    assert data.class_names == ("0", "1", "2")
+    np.testing.assert_array_equal(data.train.images(slice(None)), random_images())
+    assert data.train.labels.dtype == np.int32
+    report = check_data(str(tmp_path / "data.npz"))
+    assert report.rows()[2] == {"class": "2", "train": 4, "test": 2}
+    assert report.ok and report.sizes == {(6, 6): 18}
+
+
+@pytest.mark.parametrize("keys", [("x", "y"), ("x_train", "y_train")])
+def test_a_training_part_alone_is_split(tmp_path, keys):
+    data = load(tmp_path, dict(zip(keys, (random_images(), np.arange(12) % 3), strict=True)))
+    assert (len(data.train), len(data.test)) == (9, 3)
+    assert sorted(data.test.labels) == [0, 1, 2]
+
+
+def test_what_is_converted(tmp_path):
+    grey = load(tmp_path, good(x_train=random_images()[..., 0], x_test=random_images(6)[..., 0]))
+    assert grey.image_shape == (6, 6, 1)
+    floats = load(tmp_path, good(x_train=random_images() / 255, x_test=random_images(6) / 255))
+    np.testing.assert_array_equal(floats.train.images(slice(None)), random_images())
+    wide = load(tmp_path, good(x_train=random_images().astype(np.int64)))
+    np.testing.assert_array_equal(wide.train.images(slice(None)), random_images())
+    columns = load(tmp_path, good(y_train=(np.arange(12) % 3)[:, None]))
+    assert columns.train.labels.shape == (12,)
+    named = load(tmp_path, good(class_names=np.array(["a", "b", "c"])))
+    assert named.class_names == ("a", "b", "c")
+    assert load(tmp_path, good(), image_size=4, channels=1).image_shape == (4, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_train": None}, "missing 'y_train'"),
+        ({"x_train": None, "y_train": None}, "missing 'x_train', 'y_train'"),
+        ({"y_test": None}, "missing 'y_test'"),
+        ({"x_train": random_images(shape=(6, 6, 4))}, r"shape \(12, 6, 6, 4\)\.$"),
+        ({"x_train": random_images(shape=(3, 6, 6))}, "channels last: np.moveaxis"),
+        ({"x_train": random_images(0)}, "shape"),
+        ({"x_train": random_images()[0]}, "one label for each of 6 images"),
+        ({"x_train": random_images() - 128.0}, r"float64 from -128\.0 to 127\.0"),
+        ({"x_train": random_images() * 1.0}, "floats from 0 to 1"),
+        ({"x_train": np.full((12, 6, 6), np.nan)}, "float64 from nan"),
+        ({"x_train": random_images().astype(np.int32) * 2}, "int32 from 0 to 510"),
+        ({"x_train": random_images() > 9}, "Received: bool"),
+        ({"y_train": np.arange(11) % 3}, r"12 images. Received: shape \(11,\)\.$"),
+        ({"y_train": np.eye(3)[np.arange(12) % 3]}, r"one-hot labels: y_train\.argmax"),
+        ({"y_train": np.arange(12) % 3 * 1.0}, "whole numbers from 0. Received: float64"),
+        ({"y_train": np.arange(12) % 3 - 1}, "smallest -1"),
+        ({"y_train": np.array(["a", "b", "c"] * 4)}, "Received: <U1, smallest text"),
+        ({"y_train": np.arange(12) % 2 * 2}, r"1 without, for example \[1\]"),
+        ({"y_train": np.zeros(12, int)}, "1 classes|at least 2 classes|from 0 to 0"),
+        ({"y_test": np.arange(6)}, r"from 0 to 2\. Received: 3 of 6 in y_test up to 5"),
+        ({"class_names": np.array(["a", "b"])}, "from 0 to 1"),
+        ({"class_names": np.array(["a", "b", "c", "d"])}, r"for example \[3\]"),
+        ({"x_test": random_images(6, (5, 6, 3))}, r"same shape.*\(6, 6, 3\) and \(5, 6, 3\)"),
+        ({"y_train": np.array([{}] * 12, object)}, "Object arrays|allow_pickle"),
+    ],
+)
+def test_what_is_refused(tmp_path, changes, message):
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, good(**changes))
+
+
+def test_files_that_are_no_npz(tmp_path):
+    path = tmp_path / "data.npz"
+    with pytest.raises(DataError, match="which is not there"):
+        load_data(f"npz:{path}")
+    path.write_text("text")
+    with pytest.raises(DataError, match=r"Expected an \.npz file"):
+        load_data(f"npz:{path}")
+    np.savez(path, **good())
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(DataError, match=r"Expected an \.npz file"):
+        load_data(f"npz:{path}")
+    np.save(tmp_path / "array.npy", random_images())
+    with pytest.raises(DataError, match=r"Expected an \.npz file"):
+        load_data(f"npz:{tmp_path / 'array.npy'}")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("image_size", 0),
+        ("test_fraction", 0.0),
+        ("test_fraction", 1.0),
+        ("on_bad_image", "ignore"),
+        ("memory_limit_mb", -1),
+        ("channels", 4),
+    ],
+)
+def test_options_that_are_refused(field, value):
+    with pytest.raises(ConfigError, match=f"Received: {field}={value!r}"):
+        DataOptions(**{field: value})

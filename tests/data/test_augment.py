@@ -1,0 +1,213 @@
+"""Augmentation against naive loops, and its promise: the same image, the same transformation."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_preact.data import Augmentation, load_data
+from keras_preact.data.augment import augment, shift_and_flip, shift_colours
+from keras_preact.data.images import resize
+from keras_preact.data.splits import ArraySplit
+from keras_preact.errors import ConfigError
+
+
+def random_images(n, height, width, channels, seed=0):
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (n, height, width, channels), dtype=np.uint8)
+
+
+def split_of(n=40, height=16, width=16, channels=3):
+    return ArraySplit(random_images(n, height, width, channels), np.arange(n) % 3)
+
+
+def run(split, indices, augmentation, seed=0, epoch=0, flip=True, fill=0):
+    return augment(
+        split, np.asarray(indices), augmentation, seed=seed, epoch=epoch, flip=flip, fill=fill
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 5),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from([1, 3]),
+    st.integers(0, 4),
+    st.integers(0, 99),
+)
+def test_shift_and_flip_equals_a_loop(n, height, width, channels, pad, seed):
+    images = random_images(n, height, width, channels)
+    random = np.random.default_rng(seed)
+    offsets = random.integers(0, 2 * pad + 1, (n, 2))
+    mirrored = random.random(n) < 0.5
+    fill = random.integers(0, 256, channels)
+    result = shift_and_flip(images, offsets, mirrored, pad, fill)
+    for k in range(n):
+        padded = np.empty((height + 2 * pad, width + 2 * pad, channels), np.uint8)
+        padded[:] = fill
+        padded[pad : pad + height, pad : pad + width] = images[k]
+        top, left = offsets[k]
+        window = padded[top : top + height, left : left + width]
+        np.testing.assert_array_equal(result[k], window[:, ::-1] if mirrored[k] else window)
+    assert result.dtype == np.uint8 and result.shape == images.shape
+
+
+def test_shift_and_flip_leaves_its_input_alone():
+    images = random_images(8, 6, 6, 3)
+    before = images.copy()
+    shift_and_flip(images, np.zeros((8, 2), int), np.ones(8, bool), 0)
+    run(ArraySplit(images, np.zeros(8)), range(8), Augmentation("imagenet"))
+    np.testing.assert_array_equal(images, before)
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        Augmentation("none"),
+        Augmentation("crop"),
+        Augmentation("imagenet"),
+        Augmentation("imagenet", aspect=True),
+    ],
+    ids=lambda a: a.kind + ("_aspect" if a.aspect else ""),
+)
+def test_pure_functions_of_seed_epoch_and_index(augmentation):
+    split = split_of()
+    whole, labels = run(split, range(40), augmentation, seed=3, epoch=5)
+    order = np.random.default_rng(0).permutation(40)
+    for part in (order[:1], order[1:14], order[14:]):
+        images, part_labels = run(split, part, augmentation, seed=3, epoch=5)
+        np.testing.assert_array_equal(images, whole[part])
+        np.testing.assert_array_equal(part_labels, labels[part])
+    assert whole.dtype == np.uint8 and whole.shape == (40, 16, 16, 3)
+    if augmentation.kind == "none":
+        np.testing.assert_array_equal(whole, split.images(range(40)))
+    else:
+        for changed in ({"seed": 4, "epoch": 5}, {"seed": 3, "epoch": 6}):
+            other, _ = run(split, range(40), augmentation, **changed)
+            assert (other != whole).any((1, 2, 3)).sum() > 30
+
+
+def test_crop_takes_all_windows_and_mirrors_half():
+    images = np.zeros((8000, 8, 8, 1), np.uint8)
+    images[:, 3, 2] = 255
+    result, _ = run(ArraySplit(images, np.zeros(8000)), range(8000), Augmentation("crop", pad=2))
+    rows, columns = (np.bincount(place, minlength=8) for place in np.nonzero(result)[1:3])
+    uniform = np.array([0, 1600, 1600, 1600, 1600, 1600, 0, 0])  # rows 3 - 2 .. 3 + 2
+    np.testing.assert_allclose(rows, uniform, atol=150)
+    assert (rows[uniform == 0] == 0).all()
+    straight_and_mirrored = np.array([800, 800, 800, 1600, 1600, 800, 800, 800])  # 0..4, 3..7
+    np.testing.assert_allclose(columns, straight_and_mirrored, atol=150)
+
+
+def test_flip_is_the_data_sets_unless_said():
+    split = split_of()
+    for said, own, expected in [(None, True, True), (None, False, False), (True, False, True)]:
+        images, _ = run(split, range(40), Augmentation("crop", pad=0, flip=said), flip=own)
+        same = (images == split.images(range(40))).all((1, 2, 3))
+        assert same.all() != expected
+        if expected:
+            mirrored = images[~same]
+            np.testing.assert_array_equal(mirrored, split.images(~same)[:, :, ::-1])
+            assert 8 < len(mirrored) < 32
+
+
+def test_padding_and_fill():
+    assert Augmentation().padding((32, 32, 3)) == 4
+    assert Augmentation().padding((4, 40, 3)) == 1
+    assert Augmentation(pad=7).padding((32, 32, 3)) == 7
+    assert Augmentation("imagenet").padding((32, 32, 3)) == 0
+    split = ArraySplit(np.zeros((30, 8, 8, 3), np.uint8), np.zeros(30))
+    images, _ = run(split, range(30), Augmentation(), fill=[1, 2, 3])
+    values = {tuple(value) for value in images.reshape(-1, 3).tolist()}
+    assert values == {(0, 0, 0), (1, 2, 3)}
+
+
+def test_scales_of_the_papers():
+    assert Augmentation("imagenet").scales((224, 224, 3)) == (256, 480)
+    assert Augmentation("imagenet", scale=(256, 512)).scales((224, 224, 3)) == (256, 512)
+    with pytest.raises(ConfigError, match=r"at least 224.*Received: scale=\(200, 300\)"):
+        Augmentation("imagenet", scale=(200, 300)).scales((224, 224, 3))
+
+
+def test_scale_window_equals_resize_then_crop():
+    ramp = np.linspace(0, 255, 40).astype(np.uint8)
+    image = np.broadcast_to(ramp[None, :, None], (40, 40, 3)).copy()
+    split = ArraySplit(np.stack([image] * 50), np.zeros(50))
+    augmentation = Augmentation("imagenet", scale=(40, 40), colour=0.0, flip=False)
+    images, _ = run(split, range(50), augmentation)
+    np.testing.assert_array_equal(images, split.images(range(50)))  # no room, no change
+    augmentation = augmentation.replace(scale=(80, 80))
+    images, _ = run(split, range(50), augmentation)
+    whole = resize(image, (80, 80)).astype(int)
+    lefts = set()
+    for one in images.astype(int):
+        errors = [np.abs(one[0] - whole[0, left : left + 40]).max() for left in range(41)]
+        assert min(errors) <= 2
+        lefts.add(int(np.argmin(errors)))
+    assert len(lefts) > 15
+
+
+def test_aspect_windows_have_area_and_shape_in_range():
+    rows, columns = np.mgrid[0:100, 0:120]
+    image = np.stack([2 * rows, 2 * columns, 0 * rows], -1).astype(np.uint8)
+    split = ArraySplit(np.stack([image] * 200), np.zeros(200))
+    images, _ = run(split, range(200), Augmentation("imagenet", aspect=True, colour=0.0))
+    tall = np.ptp(images[..., 0].astype(int), axis=(1, 2)) / 2 + 1
+    wide = np.ptp(images[..., 1].astype(int), axis=(1, 2)) / 2 + 1
+    area, ratio = tall * wide / 12_000, wide / tall
+    assert area.min() > 0.05 and area.max() < 1.01 and np.ptp(area) > 0.6
+    assert ratio.min() > 0.65 and ratio.max() < 1.5 and np.ptp(ratio) > 0.4
+
+
+def test_colours_shift_along_the_components():
+    images = np.full((3, 2, 2, 3), 128, np.uint8)
+    same = shift_colours(images, np.zeros((3, 3)))
+    np.testing.assert_array_equal(same, images)
+    brighter = shift_colours(images, np.array([[-0.1, 0, 0], [0.1, 0, 0], [-100, 0, 0]]))
+    assert brighter[:, 0, 0].tolist() == [[131, 131, 131], [125, 125, 125], [255, 255, 255]]
+    grey = split_of(channels=1)
+    assert run(grey, range(4), Augmentation("imagenet"))[0].shape == (4, 16, 16, 1)
+
+
+def test_large_images_in_memory_and_on_disk_agree(tmp_path):
+    from PIL import Image
+
+    from keras_preact.data import DataOptions
+
+    for k, image in enumerate(random_images(8, 40, 40, 3)):
+        folder = tmp_path / ("a" if k % 2 else "b")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / f"{k}.png")
+    held = load_data(f"folder:{tmp_path}").train
+    read = load_data(f"folder:{tmp_path}", options=DataOptions(memory_limit_mb=0)).train
+    for augmentation in (Augmentation("crop"), Augmentation("imagenet")):
+        expected = run(held, range(6), augmentation)
+        for value, reference in zip(run(read, range(6), augmentation), expected, strict=True):
+            np.testing.assert_array_equal(value, reference)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("kind", "crops"), ("pad", -1), ("scale", (300, 200)), ("scale", (256,)), ("colour", -0.1)],
+)
+def test_values_that_are_refused(field, value):
+    with pytest.raises(ConfigError, match=f"`{field}` must be"):
+        Augmentation(**{field: value})
+
+
+def test_round_trip_through_json():
+    augmentation = Augmentation("imagenet", scale=(256, 512), aspect=True)
+    assert Augmentation.from_json(augmentation.to_json()) == augmentation
+
+
+def test_crop_is_fast():
+    split = ArraySplit(random_images(128, 32, 32, 3), np.zeros(128))
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        run(split, np.arange(128), Augmentation())
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.01  # measured: 2 ms

@@ -1,0 +1,140 @@
+"""Batches: order, epochs, remainders, resumption, training with Keras; and statistics."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_preact.data import Augmentation, Batches, epoch_order, image_mean
+from keras_preact.data import statistics as statistics_module
+from keras_preact.data.splits import ArraySplit, EncodedSplit
+from keras_preact.errors import ConfigError
+
+
+def numbered(n, channels=3):
+    """Images whose pixels all hold their own index."""
+    images = np.broadcast_to(np.arange(n, dtype=np.uint8)[:, None, None, None], (n, 4, 4, channels))
+    return ArraySplit(images.copy(), np.arange(n) % 2)
+
+
+def seen(batches):
+    return [images[:, 0, 0, 0].tolist() for images, _ in (batches[i] for i in range(len(batches)))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 200), st.integers(1, 70), st.booleans(), st.integers(0, 9))
+def test_every_image_once(n, batch_size, shuffle, epoch):
+    batches = Batches(numbered(n), batch_size, shuffle=shuffle, seed=3, epoch=epoch)
+    parts = seen(batches)
+    flat = list(itertools.chain(*parts))
+    assert sorted(flat) == list(range(n))
+    assert all(len(part) == batch_size for part in parts[:-1])
+    assert flat == (epoch_order(3, epoch, n).tolist() if shuffle else list(range(n)))
+
+
+def test_drop_remainder():
+    assert [len(part) for part in seen(Batches(numbered(10), 4, drop_remainder=True))] == [4, 4]
+    with pytest.raises(ConfigError, match="at most 10"):
+        Batches(numbered(10), 11, drop_remainder=True)
+
+
+def test_types_and_bounds():
+    batches = Batches(numbered(10), 4)
+    images, labels = batches[2]
+    assert images.dtype == np.uint8 and images.shape == (2, 4, 4, 3)
+    assert labels.dtype == np.int32 and labels.tolist() == [0, 1]
+    for index in (3, -1):
+        with pytest.raises(IndexError):
+            batches[index]
+    with pytest.raises(ConfigError, match="batch_size"):
+        Batches(numbered(10), 0)
+    with pytest.raises(ConfigError, match="seed"):
+        Batches(numbered(10), 1, seed=-1)
+
+
+def test_epochs_differ_and_can_be_taken_up_again():
+    def build(epoch=0):
+        augmentation = Augmentation("crop", pad=1)
+        return Batches(
+            numbered(30), 8, shuffle=True, seed=5, augmentation=augmentation, epoch=epoch
+        )
+
+    batches, epochs = build(), []
+    for _ in range(3):
+        batches.on_epoch_begin()
+        epochs.append([batches[i][0] for i in range(len(batches))])
+        batches.on_epoch_end()
+    assert batches.epoch == 3
+    assert any((a != b).any() for a, b in zip(epochs[0], epochs[1], strict=True))
+    again = build(epoch=2)
+    for image, expected in zip((again[i][0] for i in range(4)), epochs[2], strict=True):
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_the_padding_is_the_mean_unless_given():
+    split = ArraySplit(np.full((20, 8, 8, 3), (10, 20, 30), np.uint8), np.zeros(20))
+    images, _ = Batches(split, 20, augmentation=Augmentation())[0]
+    assert (images == (10, 20, 30)).all()
+    images, _ = Batches(split, 20, augmentation=Augmentation(), fill=[0, 0, 99.6])[0]
+    assert {tuple(v) for v in images.reshape(-1, 3).tolist()} == {(10, 20, 30), (0, 0, 100)}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_fit_asks_for_each_batch_of_each_epoch(workers):
+    import keras
+
+    class Recorded(Batches):
+        def __getitem__(self, index):
+            asked.add((self.epoch, index))
+            return super().__getitem__(index)
+
+    asked = set()
+    augmentation = Augmentation("crop", pad=1)
+    batches = Recorded(
+        numbered(30), 12, shuffle=True, augmentation=augmentation, epoch=4, workers=workers
+    )
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(batches, initial_epoch=4, epochs=6, verbose=0, callbacks=[batches.callback()])
+    assert asked == {(epoch, index) for epoch in (4, 5) for index in range(3)}
+    assert batches.epoch == 6
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_mean_equals_numpy(channels):
+    images = np.random.default_rng(0).integers(0, 256, (700, 5, 7, channels), dtype=np.uint8)
+    split = ArraySplit(images, np.zeros(700))
+    for kind, axes in (("pixel", 0), ("channel", (0, 1, 2))):
+        mean, std = image_mean(split, kind)
+        assert mean.dtype == std.dtype == np.float32
+        np.testing.assert_allclose(mean, images.mean(axes), rtol=1e-6)
+        np.testing.assert_allclose(std, images.std(axes), rtol=1e-5)
+    with pytest.raises(ConfigError, match="'pixel', 'channel'"):
+        image_mean(split, "image")
+
+
+def test_constant_images_have_no_deviation():
+    split = ArraySplit(np.full((9, 3, 3, 3), 77, np.uint8), np.zeros(9))
+    mean, std = image_mean(split)
+    assert mean.tolist() == [77] * 3 and std.tolist() == [0] * 3
+
+
+def test_image_mean_of_streamed_images_reads_a_fixed_sample(monkeypatch):
+    import io
+
+    from PIL import Image
+
+    def read(index):
+        asked.append(index)
+        file = io.BytesIO()
+        Image.new("L", (2, 2), index % 256).save(file, "PNG")
+        return file.getvalue(), 0
+
+    asked = []
+    monkeypatch.setattr(statistics_module, "SAMPLE", 50)
+    split = EncodedSplit(read, str, np.arange(300), (2, 2, 1), np.zeros(300))
+    first, second = image_mean(split)[0], image_mean(split)[0]
+    assert len(asked) == 100 and len(set(asked)) == 50
+    assert first == second

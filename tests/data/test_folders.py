@@ -1,0 +1,297 @@
+"""Folders of images: layouts, splits, damaged files, sizes, streaming, and the report on them."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from keras_preact.data import DataOptions, check_data, load_data
+from keras_preact.data.splits import stratified
+from keras_preact.errors import DataError
+
+STREAM = DataOptions(memory_limit_mb=0)
+
+
+def write(path, size=(8, 8), mode="RGB", seed=None):
+    """A random image; the seed is made from its place, so that every file differs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seed = sum(map(ord, str(path)[-12:])) if seed is None else seed
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+    return path
+
+
+def classes(root, names=("cat", "dog"), count=5, **options):
+    for name in names:
+        for i in range(count):
+            write(root / name / f"{i}.png", **options)
+    return root
+
+
+def test_train_and_test_folders(tmp_path):
+    classes(tmp_path / "train", count=4)
+    classes(tmp_path / "test", count=2)
+    data = load_data(f"folder:{tmp_path}")
+    assert (len(data.train), len(data.test)) == (8, 4)
+    assert data.class_names == ("cat", "dog") and data.num_classes == 2
+    assert data.image_shape == (8, 8, 3) and data.flip
+    assert data.train.labels.tolist() == [0] * 4 + [1] * 4
+    assert data.train.labels.dtype == np.int32 and not data.train.streams
+    expected = np.asarray(Image.open(tmp_path / "train" / "dog" / "1.png"))
+    np.testing.assert_array_equal(data.train.images([5])[0], expected)
+    assert "8 training and 4 test" in repr(data)
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "valid", "Test"])
+def test_other_names_of_the_test_folder(tmp_path, name):
+    classes(tmp_path / "Train", count=3)
+    classes(tmp_path / name, count=1)
+    data = load_data(f"folder:{tmp_path}")
+    assert (len(data.train), len(data.test)) == (6, 2)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    data = load_data(f"folder:{classes(tmp_path, names=('car', 'train'))}")
+    assert data.class_names == ("car", "train")
+
+
+def test_split_by_seed(tmp_path):
+    path = f"folder:{classes(tmp_path, count=10)}"
+    options = DataOptions(test_fraction=0.3)
+    first, again, other = (load_data(path, options=options, seed=s) for s in (0, 0, 1))
+    assert np.bincount(first.test.labels).tolist() == [3, 3]
+    everything = slice(None)
+    np.testing.assert_array_equal(first.test.images(everything), again.test.images(everything))
+    assert (first.test.images(everything) != other.test.images(everything)).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(2, 40), min_size=1, max_size=6),
+    st.floats(0.01, 0.99),
+    st.integers(0, 1000),
+)
+def test_stratified_split(counts, fraction, seed):
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    train, test = stratified(labels, fraction, seed)
+    assert sorted([*train, *test]) == list(range(len(labels)))
+    in_test = np.bincount(labels[test], minlength=len(counts))
+    for count, chosen in zip(counts, in_test, strict=True):
+        assert 1 <= chosen <= count - 1
+        assert abs(chosen - fraction * count) <= 1
+
+
+def test_hidden_and_other_files(tmp_path):
+    root = classes(tmp_path)
+    write(root / "cat" / ".hidden.png")
+    write(root / ".cache" / "a.png")
+    write(root / "cat" / "below" / "deep.PNG")
+    (root / "cat" / "notes.txt").write_text("no image")
+    (root / "labels.csv").write_text("a,b")
+    (root / "dog" / "x.jpg").mkdir()  # a folder, whatever its name
+    data = load_data(f"folder:{root}")
+    assert data.class_names == ("cat", "dog")
+    assert len(data.train) + len(data.test) == 11
+    assert data.ignored == 2
+
+
+def test_links(tmp_path):
+    root = classes(tmp_path / "set")
+    os.symlink(root, root / "cat" / "loop")
+    os.symlink(root, root / "up")
+    os.symlink(classes(tmp_path / "elsewhere", names=("owl",)) / "owl", root / "owl")
+    os.symlink(root / "cat" / "0.png", root / "dog" / "link.png")
+    data = load_data(f"folder:{root}")
+    assert data.class_names == ("cat", "dog", "owl")
+    assert len(data.train) + len(data.test) == 16
+
+
+def damaged(root):
+    """A folder with one good file per class and five damaged ones."""
+    classes(root, count=3)
+    whole = write(root / "cat" / "cut.png", size=(64, 64)).read_bytes()
+    (root / "cat" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (root / "cat" / "empty.jpg").touch()
+    (root / "dog" / "text.jpg").write_text("this is text")
+    Image.new("RGB", (8, 8)).save(root / "dog" / "animation.gif")
+    (root / "dog" / "animation.gif").rename(root / "dog" / "animation.jpg")
+    os.symlink(root / "nowhere", root / "dog" / "dangling.png")
+    return root
+
+
+@pytest.mark.parametrize("options", [DataOptions(), STREAM, DataOptions(image_size=4)])
+def test_damaged_files_are_named_before_training(tmp_path, options):
+    root = damaged(tmp_path)
+    with pytest.raises(DataError) as caught:
+        load_data(f"folder:{root}", options=options)
+    message = str(caught.value)
+    for part in ("5 image files", "cut.png", "truncated", "empty.jpg", "0 bytes", "neither JPEG"):
+        assert part in message
+    for part in ("a GIF file", "dangling.png: No such file", "--on-bad-image skip"):
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+def test_damaged_files_can_be_skipped(tmp_path, memory):
+    options = DataOptions(on_bad_image="skip", memory_limit_mb=memory)
+    data = load_data(f"folder:{damaged(tmp_path)}", options=options)
+    assert len(data.train) + len(data.test) == 6
+    assert [os.path.basename(path) for path, _ in data.skipped] == [
+        "cut.png",
+        "empty.jpg",
+        "animation.jpg",
+        "dangling.png",
+        "text.jpg",
+    ]
+    reference = load_data(f"folder:{classes(tmp_path / 'good', count=3)}")
+    assert len(reference.train) == len(data.train)
+    assert data.train.images(slice(None)).shape == (4, 8, 8, 3)
+
+
+def test_more_than_five_damaged_files(tmp_path):
+    root = classes(tmp_path)
+    for i in range(8):
+        (root / "cat" / f"bad{i}.png").touch()
+    with pytest.raises(DataError, match=r"8 image files.*bad4\.png.*; and 3 more") as caught:
+        load_data(f"folder:{root}")
+    assert "bad5" not in str(caught.value)
+
+
+def test_a_class_of_damaged_files_only(tmp_path):
+    root = classes(tmp_path)
+    for path in (root / "dog").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"none in 1 of 2 classes .*'dog'"):
+        load_data(f"folder:{root}", options=DataOptions(on_bad_image="skip"))
+    for path in (root / "cat").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="10 image files are damaged"):
+        load_data(f"folder:{root}", options=DataOptions(on_bad_image="skip"))
+
+
+def test_structure_that_is_no_data_set(tmp_path):
+    with pytest.raises(DataError, match="Expected a folder"):
+        load_data(f"folder:{tmp_path / 'none'}")
+    with pytest.raises(DataError, match="Received: none"):
+        load_data(f"folder:{tmp_path}")
+    classes(tmp_path / "train", count=2)
+    with pytest.raises(DataError, match=r"'train' and one of 'test'.*Received: 'train'"):
+        load_data(f"folder:{tmp_path}")
+    (tmp_path / "train" / "empty").mkdir()
+    (tmp_path / "train" / "empty" / "a.bmp").touch()
+    with pytest.raises(DataError, match=r"1 of 3 classes .*'empty'.*ignored: 1"):
+        load_data(f"folder:{tmp_path / 'train'}")
+
+
+def test_train_and_test_with_different_classes(tmp_path):
+    classes(tmp_path / "train", names=("a", "b", "c"))
+    classes(tmp_path / "val", names=("a", "b", "d", "e"))
+    expected = r"3 and 4 classes; only in train \(1\): 'c'; only in val \(2\): 'd', 'e'"
+    with pytest.raises(DataError, match=expected):
+        load_data(f"folder:{tmp_path}")
+
+
+def test_a_class_with_one_image_cannot_be_split(tmp_path):
+    with pytest.raises(DataError, match="at least 2 images"):
+        load_data(f"folder:{classes(tmp_path, count=1)}")
+
+
+@pytest.mark.parametrize("first", [(8, 8), (12, 8)])
+def test_mixed_sizes(tmp_path, first):
+    root = classes(tmp_path, size=first)
+    write(root / "dog" / "large.png", size=(40, 20))
+    with pytest.raises(DataError, match=r"2 sizes from .*x8 to 40x20 .*image_size"):
+        load_data(f"folder:{root}")
+    data = load_data(f"folder:{root}", options=DataOptions(image_size=6))
+    assert data.image_shape == (6, 6, 3)
+
+
+def test_images_that_are_no_squares_keep_their_shape(tmp_path):
+    assert load_data(f"folder:{classes(tmp_path, size=(12, 8))}").image_shape == (8, 12, 3)
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+def test_channels(tmp_path, memory):
+    def load(channels):
+        options = DataOptions(channels=channels, memory_limit_mb=memory)
+        return load_data(f"folder:{tmp_path}", options=options)
+
+    classes(tmp_path, mode="L")
+    data = load(None)
+    assert data.image_shape == (8, 8, 1)
+    assert data.train.images([0, 1]).shape == (2, 8, 8, 1)
+    assert load(3).train.images([0]).shape == (1, 8, 8, 3)
+    write(tmp_path / "cat" / "colour.png")
+    assert load(None).image_shape == (8, 8, 3)
+    assert load(1).image_shape == (8, 8, 1)
+
+
+@pytest.mark.parametrize("size", [None, 6, 16])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_streamed_images_equal_those_in_memory(tmp_path, size, mode):
+    root = classes(tmp_path, mode=mode, size=(9, 9))
+    held = load_data(f"folder:{root}", options=DataOptions(image_size=size))
+    read = load_data(f"folder:{root}", options=DataOptions(image_size=size, memory_limit_mb=0))
+    assert read.train.streams and not held.train.streams
+    assert read.image_shape == held.image_shape
+    order = np.array([3, 0, 3, 5])
+    np.testing.assert_array_equal(read.train.images(order), held.train.images(order))
+    np.testing.assert_array_equal(read.train.labels, held.train.labels)
+    np.testing.assert_array_equal(read.train.examples(order)[1], held.train.labels[order])
+    assert read.train.raw(0).shape == (9, 9, held.image_shape[2])
+
+
+def test_a_file_that_vanishes_is_named(tmp_path):
+    data = load_data(f"folder:{classes(tmp_path)}", options=STREAM)
+    for path in (tmp_path / "cat").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"cat.*\.png: No such file"):
+        data.train.images(slice(None))
+
+
+def test_progress(tmp_path):
+    classes(tmp_path / "train", count=3)
+    classes(tmp_path / "test", count=1)
+    calls = []
+    load_data(f"folder:{tmp_path}", on_progress=lambda *call: calls.append(call))
+    assert calls == [(6, 8), (8, 8)]
+
+
+def test_report(tmp_path):
+    root = damaged(tmp_path)
+    write(root / "cat" / "grey.png", mode="L")
+    for name in (str(root), f"folder:{root}"):
+        report = check_data(name)
+        rows = [{"class": "cat", "all": 4}, {"class": "dog", "all": 3}]
+        assert report.rows() == rows
+        assert report.sizes == {(8, 8): 7}
+        assert report.modes == {"RGB": 6, "L": 1}
+        assert len(report.bad) == 5 and not report.ok
+        assert "5 image files are damaged" in report.problems[0]
+
+
+def test_report_of_good_and_of_mixed_sizes(tmp_path):
+    classes(tmp_path / "train")
+    classes(tmp_path / "val", count=1)
+    report = check_data(str(tmp_path))
+    assert report.ok and not report.bad
+    assert report.rows()[0] == {"class": "cat", "train": 5, "test": 1}
+    write(tmp_path / "val" / "cat" / "large.png", size=(30, 20))
+    assert "from 8x8 to 30x20" in check_data(str(tmp_path)).problems[0]
+
+
+CIFAR10 = os.environ.get("KERAS_PREACT_CIFAR10_JPEG")
+
+
+@pytest.mark.skipif(not CIFAR10, reason="KERAS_PREACT_CIFAR10_JPEG names no folder")
+@pytest.mark.slow
+def test_cifar10_as_a_folder():
+    data = load_data(f"folder:{CIFAR10}")
+    assert (len(data.train), len(data.test)) == (50_000, 10_000)
+    assert data.image_shape == (32, 32, 3)
+    assert set(np.bincount(data.train.labels)) == {5000}
+    assert set(np.bincount(data.test.labels)) == {1000}

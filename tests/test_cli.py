@@ -1,0 +1,125 @@
+"""The command line: results, and every mistake as one line with its exit code."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_preact.applications import list_models
+from keras_preact.cli import main
+
+
+def run(capsys, *argv):
+    code = main(list(argv))
+    return code, *capsys.readouterr()
+
+
+def test_models(capsys):
+    code, out, _ = run(capsys, "models")
+    assert code == 0
+    for name in list_models():
+        assert f" {name} " in f" {out} "
+    code, out, _ = run(capsys, "models", "resnet*v2", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["name"] for row in rows] == list_models("resnet*v2")
+    assert rows[0] == {
+        "name": "resnet8v2", "depth": 8, "parameters": 75290, "multiply_adds": 12239488,
+    }  # fmt: skip
+
+
+def test_train_prints_one_json_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(
+        capsys, "train", "--model", "resnet8v2", "--epochs", "1", "--json",
+        "--set", "network.shortcut=dropout", "--set", "network.dropout_rate=0.1",
+    )  # fmt: skip
+    assert code == 0
+    (line,) = out.splitlines()
+    result = json.loads(line)
+    assert {"test_accuracy", "seconds", "images_per_second", "run"} <= set(result)
+    config = json.loads((tmp_path / result["run"] / "config.json").read_text())
+    assert config["resolved"]["network"]["dropout_rate"] == 0.1
+    assert "epoch 1/1" in err
+
+
+def test_a_runs_settings_can_be_read_from_a_file(capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text("model: resnet8v2\nepochs: 0\n")
+    code, _, err = run(capsys, "train", "--config", str(tmp_path / "mine.yaml"))
+    assert (code, "`epochs` must be at least 1" in err) == (2, True)
+
+
+def test_train_says_where_everything_is(capsys, tmp_path):
+    out_folder = tmp_path / "mine"
+    code, out, _ = run(
+        capsys, "train", "--model", "resnet8v2", "--epochs", "1", "--out", str(out_folder)
+    )
+    assert code == 0
+    assert str(out_folder) in out.replace("\n", "")
+    for word in ("test images", "model.keras", "Next"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["trai"], "'trai'"),
+        (["train", "--epochs", "many"], "`epochs` must be a whole number. Received: epochs='many'"),
+        (["train", "--epochs", "1.5"], "whole number"),
+        (["train", "--epoch-count", "3"], "--epoch-count 3"),
+        (["train", "--batch-sise", "3"], "Did you mean '--batch-size'?"),
+        (["train", "--model", "resnet51"], "Received: name='resnet51'"),
+        (["train", "--learning-rate", "-1"], "learning_rate"),
+        (["train", "--dtype", "float8"], "'float32', 'mixed_bfloat16', 'mixed_float16'"),
+        (["train", "--set", "network.gate_bais=1"], "Did you mean 'gate_bias'?"),
+        (["train", "--set", "network.gate_bias"], "PART.FIELD=VALUE"),
+        (["train", "--set", "network.units=[1"], "YAML"),
+        (["train", "--set", "network.shortcut=none",
+          "--set", "network.placement=bn_after_addition"], "plain net"),
+        (["train", "--config", "missing.yaml"], "missing.yaml"),
+        (["train", "--data", "no-such-set"], "no-such-set"),
+        (["models", "vgg*"], "pattern='vgg*'"),
+        (["check-data"], "path"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_2(argv, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *argv)
+    assert code == 2
+    assert words in err
+    assert (len(err.splitlines()), out) == (1, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_out_folder_in_use_is_kept(capsys, tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    code, _, err = run(capsys, "train", "--epochs", "1", "--out", str(tmp_path))
+    assert (code, "new or empty" in err) == (2, True)
+
+
+def test_data_that_cannot_be_used_is_exit_code_3(capsys, tmp_path):
+    np.savez(tmp_path / "bad.npz", x_train=np.zeros((4, 8, 8, 3), "uint8"), y_train=np.arange(3))
+    for data in (f"folder:{tmp_path}/none", f"npz:{tmp_path}/bad.npz"):
+        code, out, err = run(capsys, "train", "--data", data)
+        assert (code, out, len(err.splitlines())) == (3, "", 1)
+
+
+def test_divergence_is_exit_code_4(capsys, tmp_path):
+    code, _, err = run(
+        capsys, "train", "--model", "resnet8v2", "--learning-rate", "1e30", "--epochs", "1",
+        "--out", str(tmp_path / "run"), "--set", "recipe.warmup_steps=0", "--json",
+    )  # fmt: skip
+    assert code == 4
+    assert "The loss is" in err.splitlines()[-1]
+
+
+def test_help_and_version(capsys):
+    assert main([]) == 2
+    assert "check-data" in capsys.readouterr().out
+    for argv in (["--help"], ["train", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as stop:
+            main(argv)
+        assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "0.1.0" in out
+    assert "--set PART.FIELD=VALUE" in out

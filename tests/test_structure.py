@@ -1,0 +1,115 @@
+"""The house: which room may import which, what importing costs, and that all rooms are shipped."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "keras_preact"
+
+# Each room may import those of the lines before it; rooms on one line do not know each other.
+FLOORS = [
+    {"errors"},
+    {"checked", "console"},
+    {"config", "initializers", "run", "data"},
+    {"layers"},
+    {"residual"},
+    {"applications"},
+    {"evaluation", "export"},
+    {"training"},
+    {"tuning"},
+    {"cli"},
+]
+FLOOR = {room: k for k, floor in enumerate(FLOORS) for room in floor}
+
+
+def sources():
+    for base, prefix in ((PACKAGE, ()), (ROOT / "tuning", ("tuning",))):
+        for path in base.rglob("*.py"):
+            yield path, (*prefix, *path.relative_to(base).with_suffix("").parts)
+
+
+def imported_rooms(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "keras_preact" and len(parts) > 1 and parts[1] in FLOOR:
+                yield parts[1]
+
+
+@pytest.mark.parametrize(("path", "parts"), [*sources()])
+def test_rooms_import_only_what_stands_below(path, parts):
+    room = parts[0]
+    if room == "__init__":
+        return
+    assert room in FLOOR, f"{room} is a new room: give it its floor"
+    for other in imported_rooms(path):
+        assert other == room or FLOOR[other] < FLOOR[room], f"{path} imports {other}"
+
+
+def test_tensorflow_is_imported_by_files_named_for_it_only():
+    for path, _ in sources():
+        modules = {
+            name.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text()))
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert "tensorflow" not in modules or path.stem.endswith("_tf"), path
+
+
+def test_every_room_is_shipped():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    rooms = {path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py")}
+    expected = {".".join(room.parts) for room in rooms} | {"keras_preact.tuning"}
+    assert set(settings["packages"]) == expected
+
+
+def modules_after(code):
+    """Names of the packages that a fresh process has imported after running `code`."""
+    end = "import sys; print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    run = [sys.executable, "-c", f"{code}\n{end}"]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import keras_preact; keras_preact.ResNetConfig(units=(1, 1, 1))",
+        "import keras_preact; keras_preact.list_models(); keras_preact.ResNet110V2",
+        "from keras_preact.cli import main; main(['models'])",
+        "from keras_preact.cli import main\ntry: main(['train', '--help'])\nexcept SystemExit: 0",
+        "from keras_preact import TrainConfig; TrainConfig()",
+    ],
+)
+def test_what_needs_no_keras_does_not_import_it(code):
+    assert not modules_after(code) & {"keras", "tensorflow", "jax", "pandas"}
+
+
+def test_loading_data_needs_no_keras():
+    code = "from keras_preact import load_data; load_data('digits')"
+    assert not modules_after(code) & {"keras", "tensorflow", "jax"}
+
+
+def test_the_face_has_what_it_lists():
+    import keras_preact
+
+    for name in dir(keras_preact):
+        assert getattr(keras_preact, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = keras_preact.nothing

@@ -1,0 +1,77 @@
+"""`TrainConfig`: what resolves to what, and the mistakes that are refused."""
+
+import pytest
+
+from keras_preact import TrainConfig
+from keras_preact.errors import ConfigError
+from keras_preact.training import RECIPES, Recipe
+
+
+def test_shorthands_and_settings_reach_their_parts():
+    config = TrainConfig(
+        "resnet110",
+        "folder:images",
+        "he2016-cifar",
+        epochs=3,
+        batch_size=64,
+        learning_rate=0.05,
+        image_size=48,
+        on_bad_image="skip",
+        settings={
+            "network.shortcut": "exclusive_gating",
+            "network.gate_bias": -7,
+            "recipe.momentum": 0.8,
+            "augmentation.pad": 2,
+            "data.test_fraction": 0.3,
+        },
+    )
+    parts = config.resolve()
+    assert (parts.network.shortcut, parts.network.gate_bias) == ("exclusive_gating", -7.0)
+    assert parts.network.placement == "original"
+    assert parts.recipe == RECIPES["he2016-cifar"].replace(
+        epochs=3, batch_size=64, learning_rate=0.05, momentum=0.8
+    )
+    assert (parts.augmentation.kind, parts.augmentation.pad) == ("crop", 2)
+    assert (parts.data.image_size, parts.data.on_bad_image) == (48, "skip")
+    assert parts.data.test_fraction == 0.3
+    assert TrainConfig.from_json(config.to_json()) == config
+    assert set(parts.to_dict()) == {"network", "recipe", "data", "augmentation"}
+
+
+def test_the_recipes_augmentation_can_be_set():
+    parts = TrainConfig(settings={"recipe.augmentation": "none"}).resolve()
+    assert parts.augmentation.kind == "none"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"model": "resnet20-v2"}, "Did you mean 'resnet20v2'"),
+        ({"recipe": "quik"}, "one of 'quick'.*Did you mean 'quick'"),
+        ({"epochs": 0}, "`epochs` must be at least 1"),
+        ({"epochs": "ten"}, "`epochs` must be a whole number. Received: epochs='ten'"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"learning_rate": 0}, "learning_rate` must be above 0"),
+        ({"learning_rate": float("inf")}, "finite"),
+        ({"dtype": "bfloat61"}, "'mixed_bfloat16'"),
+        ({"seed": -1}, "seed"),
+        ({"on_bad_image": "ignore"}, "'error', 'skip'"),
+        ({"settings": {"network.shortcuts": "none"}}, "Did you mean 'shortcut'"),
+        ({"settings": {"netwrok.shortcut": "none"}}, "Did you mean 'network'"),
+        ({"settings": {"shortcut": "none"}}, "PART.FIELD"),
+        ({"settings": {"network": "none"}}, "PART.FIELD"),
+        ({"settings": {"recipe.momentum": 1.0}}, r"in \[0, 1\)"),
+        ({"settings": {"recipe.milestones": [0.5, 0.2]}}, "ascending"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_refused_in_one_line(fields, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        TrainConfig(**fields)
+    assert "\n" not in str(caught.value)
+    assert "Received: " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_survive_json(name):
+    assert Recipe.from_json(RECIPES[name].to_json()) == RECIPES[name]

@@ -1,0 +1,91 @@
+"""The papers' optimiser and schedules against NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_preact.applications import create_model
+from keras_preact.training import RECIPES, SGD, Recipe
+from keras_preact.training.optimizer import learning_rate_schedule, optimizer
+
+
+def rates(recipe, steps_per_epoch, steps):
+    schedule = learning_rate_schedule(recipe, steps_per_epoch)
+    values = [schedule(step) if callable(schedule) else schedule for step in steps]
+    return [float(keras.ops.convert_to_numpy(value)) for value in values]
+
+
+def test_he2016_warms_up_and_decays_at_32k_and_48k_iterations():
+    # 390 whole batches of 128 in 50,000 images; 164 epochs are 63,960 steps.
+    steps = [0, 399, 400, 31_979, 31_980, 47_969, 47_970, 63_959]
+    expected = [0.01, 0.01, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+    assert rates(RECIPES["he2016-cifar"], 390, steps) == pytest.approx(expected)
+
+
+def test_he2015_has_no_warm_up():
+    assert rates(RECIPES["he2015-cifar"], 390, [0, 31_980]) == pytest.approx([0.1, 0.01])
+
+
+def test_imagenet_decays_at_epochs_30_and_60():
+    recipe = RECIPES["he2016-imagenet"]
+    steps = [0, 29_999, 30_000, 59_999, 60_000]
+    assert rates(recipe, 1000, steps) == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+def test_cosine_with_linear_warm_up():
+    recipe, per_epoch = Recipe(epochs=10), 100
+    steps = np.array([0, 25, 50, 500, 999])
+    expected = np.where(
+        steps < 50, 0.1 * steps / 50, 0.05 * (1 + np.cos(np.pi * (steps - 50) / 950))
+    )
+    assert rates(recipe, per_epoch, steps) == pytest.approx(expected, abs=1e-6)
+    assert rates(Recipe(warmup_steps=0, epochs=1), 10, [0, 10]) == pytest.approx([0.1, 0.0])
+
+
+def test_constant_rate():
+    assert rates(Recipe(schedule="step", warmup_steps=0), 10, [0, 299]) == [0.1, 0.1]
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("decayed", ["all", "kernels"])
+def test_steps_are_the_papers_update(nesterov, decayed):
+    inputs = keras.Input((3,))
+    x = keras.layers.PReLU(name="slope")(keras.layers.Dense(4, name="dense")(inputs))
+    model = keras.Model(inputs, x)
+    sgd = SGD(0.1, momentum=0.9, nesterov=nesterov, l2=0.01, decayed=decayed)
+    sgd.build(model.trainable_variables)
+    decays = {"kernel": True, "bias": decayed == "all", "alpha": False}
+    random = np.random.default_rng(0)
+    w = [random.normal(size=v.shape).astype("float32") for v in model.trainable_variables]
+    v = [np.zeros_like(value) for value in w]
+    for variable, value in zip(model.trainable_variables, w, strict=True):
+        variable.assign(value)
+    for _ in range(3):
+        gradients = [random.normal(size=value.shape).astype("float32") for value in w]
+        sgd.apply([keras.ops.convert_to_tensor(g) for g in gradients])
+        for k, variable in enumerate(model.trainable_variables):
+            l2 = 0.01 if decays[variable.path.rsplit("/", 1)[-1]] else 0.0
+            g = gradients[k] + l2 * w[k]
+            v[k] = 0.9 * v[k] - 0.1 * g
+            w[k] = w[k] + (0.9 * v[k] - 0.1 * g if nesterov else v[k])
+    for variable, value in zip(model.trainable_variables, w, strict=True):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value, rtol=1e-5)
+
+
+@pytest.mark.parametrize("decayed", ["all", "kernels"])
+def test_every_variable_is_decayed_or_spared_by_rule(decayed):
+    model = create_model("resnet8v2", activation="prelu", shortcut="exclusive_gating")
+    sgd = SGD(decayed=decayed, l2=1e-4)
+    names = {}
+    for variable in model.trainable_variables:
+        names.setdefault(variable.path.rsplit("/", 1)[-1], set()).add(sgd.decays(variable.path))
+    spared = {"alpha"} if decayed == "all" else {"alpha", "bias", "gamma", "beta"}
+    everything = {"kernel", "bias", "gamma", "beta", "alpha"}
+    assert names == {name: {name not in spared} for name in everything}
+
+
+def test_round_trip():
+    sgd = optimizer(RECIPES["he2016-cifar"], 100)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(sgd))
+    assert again.get_config() == sgd.get_config()
+    assert (again.l2, again.decayed, again.momentum) == (1e-4, "all", 0.9)

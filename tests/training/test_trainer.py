@@ -1,0 +1,141 @@
+"""Whole runs, small: what they learn, what they leave behind, and how they fail."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_preact import TrainConfig, load_data, train
+from keras_preact.errors import DataError, DivergedError
+from keras_preact.run import RunFolder
+
+PICTURES = ("curves.png", "confusion_matrix.png", "predictions.png")
+
+
+def small(tmp_path, **fields):
+    settings = {"network.units": [1, 1, 1], **fields.pop("settings", {})}
+    defaults = {"model": "resnet20v2", "epochs": 2, "out": str(tmp_path / "run")}
+    return TrainConfig(**{**defaults, **fields}, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One run on digits, which several tests look at."""
+    config = small(tmp_path_factory.mktemp("finished"), epochs=6, batch_size=64)
+    return config, train(config)
+
+
+def test_a_run_learns_real_digits(finished):
+    _, result = finished
+    assert result.test_images == 360
+    assert result.test_correct == round(result.test_accuracy * 360)
+    assert result.test_accuracy > 0.85
+    assert result.images_per_second > 0
+
+
+def test_a_run_leaves_everything_in_its_folder(finished):
+    config, result = finished
+    run = RunFolder(result.run)
+    assert TrainConfig.from_dict(run.config) == config
+    assert run.read_json("config.json")["resolved"]["network"]["units"] == [1, 1, 1]
+    assert run.result["test_correct"] == result.test_correct
+    assert run.read_json("env.json")["backend"] == keras.backend.backend()
+    assert run.read_json("classes.json") == [str(k) for k in range(10)]
+    assert [row["epoch"] for row in run.log] == [1, 2, 3, 4, 5, 6]
+    assert run.log[-1]["test_error"] == pytest.approx(1 - result.test_accuracy, abs=1e-6)
+    assert all(np.isfinite(value) for row in run.log for value in row.values())
+    for name in PICTURES:
+        with Image.open(run.path / name) as picture:
+            assert min(picture.size) > 400
+            assert len(np.unique(picture.convert("L"))) > 20, "a blank picture"
+
+
+def test_the_saved_model_takes_raw_images(finished):
+    _, result = finished
+    data = load_data("digits")
+    model = keras.models.load_model(f"{result.run}/model.keras")
+    assert not model.compiled, "the optimiser is of no use to who opens it"
+    scores = model.predict(data.test.images(np.arange(360)), verbose=0)
+    assert (scores.argmax(1) == data.test.labels).sum() == result.test_correct
+
+
+@pytest.mark.tensorflow
+def test_the_saved_model_serves_without_this_package(finished, tmp_path):
+    _, result = finished
+    images = load_data("digits").test.images(np.arange(17))
+    np.save(tmp_path / "images.npy", images)
+    code = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        f"serve = tf.saved_model.load({result.run + '/saved_model'!r})\n"
+        f"images = tf.constant(np.load({str(tmp_path / 'images.npy')!r}))\n"
+        "scores = serve.signatures['serving_default'](images)['scores']\n"
+        "assert 'keras_preact' not in sys.modules\n"
+        f"np.save({str(tmp_path / 'scores.npy')!r}, scores)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    model = keras.models.load_model(f"{result.run}/model.keras")
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_run(tmp_path):
+    losses = []
+    for name in ("a", "b"):
+        config = small(tmp_path, out=str(tmp_path / name), epochs=1, seed=7)
+        losses.append(RunFolder(train(config).run).log[0]["loss"])
+    assert losses[0] == losses[1]
+    other = small(tmp_path, out=str(tmp_path / "c"), epochs=1, seed=8)
+    assert RunFolder(train(other).run).log[0]["loss"] != losses[0]
+
+
+@pytest.mark.parametrize("preprocessing", ["pixel_mean", "standardize", "none"])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_preprocessing_is_part_of_the_model(preprocessing, dtype, tmp_path):
+    settings = {"recipe.preprocessing": preprocessing}
+    result = train(small(tmp_path, epochs=1, dtype=dtype, settings=settings))
+    model = keras.models.load_model(f"{result.run}/model.keras")
+    assert str(model.output.dtype) == "float32"
+    if preprocessing == "none":
+        assert "preprocessing" not in [layer.name for layer in model.layers]
+        return
+    images = load_data("digits").train.images(np.arange(1437)).astype("float32")
+    axes = 0 if preprocessing == "pixel_mean" else (0, 1, 2)
+    expected = images - images.mean(axes)
+    if preprocessing == "standardize":
+        expected /= images.std(axes)
+    prepared = model.get_layer("preprocessing")(images[:5])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(prepared), expected[:5], atol=1e-3)
+
+
+def test_arrays_of_ones_own(tmp_path):
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (70, 9, 12, 3)).astype("uint8"), np.arange(70) % 3
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x[:11], y_test=y[:11])
+    result = train(small(tmp_path, data=f"npz:{tmp_path}/mine.npz", epochs=1))
+    assert result.test_images == 11
+    model = keras.models.load_model(f"{result.run}/model.keras")
+    assert model.input_shape == (None, 9, 12, 3)
+    assert model.output_shape == (None, 3)
+
+
+def test_training_that_diverges_stops_and_says_where(tmp_path):
+    config = small(tmp_path, learning_rate=1e30, settings={"recipe.warmup_steps": 0})
+    with pytest.raises(DivergedError, match=r"step \d+ of epoch 1.*learning-rate"):
+        train(config)
+
+
+def test_missing_data_leave_no_run_behind(tmp_path):
+    with pytest.raises(DataError):
+        train(small(tmp_path, data=f"folder:{tmp_path}/none"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_log_is_written_while_training(tmp_path):
+    config = small(tmp_path, learning_rate=1e30, settings={"recipe.warmup_steps": 22}, epochs=3)
+    with pytest.raises(DivergedError):
+        train(config)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["epochs"] == 3

@@ -1,0 +1,1 @@
+"""Searches with KerasTuner; installed as `keras_preact.tuning`."""
