@@ -24,15 +24,20 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 
+_ROOMS = ("applications", "data", "evaluation", "export", "residual", "training")
+
+
 def __getattr__(name):
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name.startswith(("ResNet", "PlainNet")):
-        applications = importlib.import_module("keras_preact.applications")
-        if name in applications.__all__:
-            return getattr(applications, name)
+    if name in _ROOMS:
+        return importlib.import_module(f"keras_preact.{name}")
+    applications = importlib.import_module("keras_preact.applications")
+    if name in applications.__all__:  # the named networks
+        return getattr(applications, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted(__all__)
+    applications = importlib.import_module("keras_preact.applications")
+    return sorted({*__all__, *_ROOMS, *applications.__all__})

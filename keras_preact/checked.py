@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import math
+import numbers
 import types
 import typing
 from typing import Any, Self
@@ -73,6 +74,11 @@ def require(condition: bool, name: str, value: Any, expected: str, fix: str = ""
         raise ConfigError(f"`{name}` must be {expected}. Received: {name}={value!r}.{end}")
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, of Python or NumPy; `True` and `False` are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
@@ -107,14 +113,14 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         return tuple(_checked(f"{name}[{i}]", item, args[0]) for i, item in enumerate(value))
     if origin is dict:
         require(isinstance(value, dict), name, value, "a mapping")
-        return dict(value)
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return json.loads(json.dumps(value))  # as it comes back from a file: lists for tuples
     if hint is float:
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         require(number and math.isfinite(value), name, value, "a finite number")
         return float(value)
     if hint is int:
-        require(isinstance(value, int) and number, name, value, "a whole number")
-        return value
+        require(is_whole(value), name, value, "a whole number")
+        return int(value)
     words = {str: "a text", bool: "True or False"}
     require(isinstance(value, hint), name, value, words.get(hint, hint.__name__))
     return value

@@ -11,7 +11,10 @@ import jsonargparse
 from keras_preact.console import make_console, reading_bar
 from keras_preact.errors import ConfigError, DataError, DivergedError, near
 
-_EPILOG = "exit codes: 0 done, 1 a fault of this program, 2 usage, 3 data, 4 training diverged"
+_EPILOG = (
+    "exit codes: 0 done, 1 a fault of this program, 2 usage, 3 data, 4 training diverged, "
+    "130 interrupted"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,8 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         arguments = parser.parse_args(argv)
-        command = arguments.subcommand
-        _COMMANDS[command][0](arguments[command])
+        run, _, _ = _COMMANDS[arguments.subcommand]
+        run(arguments[arguments.subcommand])
     except (ConfigError, DataError, DivergedError) as error:
         return _fail(str(error), error.exit_code)
     except jsonargparse.ArgumentError as error:
@@ -50,10 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(arguments) -> None:
-    from keras_preact.training.config import TrainConfig
-
-    values = {name: arguments[name] for name in TrainConfig.field_names() if name != "settings"}
-    config = TrainConfig(**values, settings=_settings(arguments["set"]))
+    config = _train_config(arguments)
     console = make_console(sys.stderr if arguments.json else sys.stdout)
     _import_keras_quietly()
     from keras_preact.training import train
@@ -62,21 +62,34 @@ def _train(arguments) -> None:
     if arguments.json:
         print(json.dumps(dataclasses.asdict(result)))
         return
+    accuracy = f"[bold]{result.test_accuracy:.2%}[/bold] of the {result.test_images:,} test images"
+    speed = f"{result.images_per_second:,.0f} training images/s"
     console.print(
-        f"\n[bold]{result.test_accuracy:.2%}[/bold] of the {result.test_images:,} test images are "
-        f"classified correctly, after {result.seconds:.0f} s ({result.images_per_second:,.0f} "
-        "training images/s).",
+        f"\n{accuracy} are classified correctly, after {result.seconds:.0f} s ({speed}).",
+        markup=True,
+        soft_wrap=True,
     )
+    served = ", saved_model/" if os.path.isdir(f"{result.run}/saved_model") else ""
     for line in (
         f"Run folder: {result.run}",
-        "  model.keras, saved_model/   the trained network; it takes raw images, values 0 to 255",
+        f"  model.keras{served}: the trained network; it takes raw images, values 0 to 255",
         "  curves.png, confusion_matrix.png, predictions.png",
-        "  log.jsonl, config.json, env.json, result.json",
-        "Next, for your own images (one folder a class):",
+        "  log.jsonl, result.json, classes.json, config.json, resolved.json, env.json",
+        "Again, with other settings:",
+        f"  keras-preact train --config {result.run}/config.json --epochs 60 --out NEW_FOLDER",
+        "Next, your own images (one folder a class):",
         "  keras-preact check-data PATH",
         "  keras-preact train --data folder:PATH --model resnet20v2",
     ):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
+
+
+def _train_config(arguments):
+    from keras_preact.training.config import TrainConfig
+
+    values = {name: arguments[name] for name in TrainConfig.field_names()}
+    values["settings"] = {**values["settings"], **_settings(arguments["set"])}
+    return TrainConfig(**values)
 
 
 def _models(arguments) -> None:
@@ -85,34 +98,40 @@ def _models(arguments) -> None:
 
     from keras_preact.applications import list_models, model_info
 
-    names = list_models(arguments.pattern)
-    if not names:
+    infos = [model_info(name) for name in list_models(arguments.pattern)]
+    if not infos:
         raise ConfigError(
             "`pattern` must match a network's name; without it all are listed. "
             f"Received: pattern={arguments.pattern!r}.{near(arguments.pattern, list_models())}"
         )
-    table = Table(box=box.MARKDOWN if arguments.markdown else None)
-    for column in ("name", "function", "layers", "parameters", "multiply-adds", "image", "source"):
-        table.add_column(
-            column, justify="left" if column in ("name", "function", "source") else "right"
-        )
-    for info in map(model_info, names):
-        if arguments.json:
-            values = ("name", "depth", "parameters", "multiply_adds")
-            line = {name: getattr(info, name, info.config.depth) for name in values}
+    if arguments.json:
+        for info in infos:
+            line = {"name": info.name, "depth": info.config.depth}
+            line |= {"parameters": info.parameters, "multiply_adds": info.multiply_adds}
             print(json.dumps(line))
-        height, width, channels = info.input_shape
+        return
+    table = Table(box=box.MARKDOWN if arguments.markdown else None)
+    for title, justify in {
+        "name": "left",
+        "function": "left",
+        "layers": "right",
+        "parameters": "right",
+        "multiply-adds": "right",
+        "image": "right",
+        "source": "left",
+    }.items():
+        table.add_column(title, justify=justify)
+    for info in infos:
         table.add_row(
             info.name,
             info.builder,
             f"{info.config.depth}",
             f"{info.parameters:,}",
             f"{info.multiply_adds / 1e6:,.0f} M",
-            f"{height}x{width}x{channels}",
+            "x".join(map(str, info.input_shape)),
             info.reference,
         )
-    if not arguments.json:
-        make_console(sys.stdout, least_width=130).print(table)
+    make_console(sys.stdout, least_width=130).print(table)
 
 
 def _check_data(arguments) -> None:
@@ -128,39 +147,14 @@ def _check_data(arguments) -> None:
     for column in rows[0] if rows else ():
         table.add_column(column, justify="left" if column == "class" else "right")
     for row in rows:
-        table.add_row(*(f"{v:,}" if isinstance(v, int) else v for v in row.values()))
+        table.add_row(
+            *(f"{value:,}" if isinstance(value, int) else value for value in row.values())
+        )
     console.print(table)
     for line in report.summary():
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if not report.ok:
         raise DataError(f"{report.name} cannot be used as it is: see above.")
-
-
-_COMMANDS = {
-    "train": (_train, "train a network on images: with no arguments ResNet-20 V2 on real digits"),
-    "models": (_models, "list the networks"),
-    "check-data": (_check_data, "look through a folder of images or a file of arrays"),
-}
-
-
-def _parser():
-    parser = jsonargparse.ArgumentParser(
-        prog="keras-preact",
-        description="Residual networks in every variant of the papers by He et al.",
-        epilog=_EPILOG,
-        exit_on_error=False,
-    )
-    from keras_preact import __version__
-
-    parser.add_argument("--version", action="version", version=f"keras-preact {__version__}")
-    commands = parser.add_subcommands()
-    for name, (_, help_text) in _COMMANDS.items():
-        command = jsonargparse.ArgumentParser(
-            description=help_text, epilog=_EPILOG, exit_on_error=False
-        )
-        _ARGUMENTS[name](command)
-        commands.add_subcommand(name, command, help=help_text)
-    return parser
 
 
 def _train_arguments(command) -> None:
@@ -169,22 +163,22 @@ def _train_arguments(command) -> None:
 
     from keras_preact.training.config import TrainConfig
 
-    command.add_argument("--config", action="config", help="YAML or JSON file of these options")
+    command.add_argument(
+        "--config", action="config", help="YAML or JSON file of these options: a run's config.json"
+    )
+    command.add_argument("--settings", type=dict, default={}, help=jsonargparse.SUPPRESS)
     words = {p.arg_name: p.description for p in docstring_parser.parse(TrainConfig.__doc__).params}
     hints = typing.get_type_hints(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
         if field.name == "settings":
             continue
-        text = hints[field.name] in (str, str | None) or typing.get_args(hints[field.name])[:1] == (
-            "float32",
-        )
-        shown = " ".join(words[field.name].replace("`", "").split())
+        takes_text = isinstance(field.default, str) or hints[field.name] == str | None
         command.add_argument(
             f"--{field.name.replace('_', '-')}",
-            type=str if text else typing.Any,
+            type=str if takes_text else typing.Any,
             default=field.default,
             metavar=field.name.upper(),
-            help=shown,
+            help=" ".join(words[field.name].replace("`", "").split()),
         )
     command.add_argument(
         "--set",
@@ -193,34 +187,58 @@ def _train_arguments(command) -> None:
         metavar="PART.FIELD=VALUE",
         help="any other field, its part network, recipe, data or augmentation; may be repeated",
     )
-    _json_argument(
-        command, "one line with the result on standard output, the rest on standard error"
-    )
+    help_text = "one line with the result on standard output, all else on standard error"
+    command.add_argument("--json", action="store_true", help=help_text)
 
 
 def _models_arguments(command) -> None:
     command.add_argument("pattern", nargs="?", default="*", help='such as "resnet*v2"')
     command.add_argument("--markdown", action="store_true", help="a Markdown table")
-    _json_argument(command, "one JSON object a network")
+    command.add_argument("--json", action="store_true", help="one JSON object a network")
 
 
 def _check_data_arguments(command) -> None:
     command.add_argument("path", help="folder of images, folder:PATH, or npz:PATH")
 
 
-_ARGUMENTS = {
-    "train": _train_arguments,
-    "models": _models_arguments,
-    "check-data": _check_data_arguments,
+#: What each command runs, the arguments it takes, and what it does in words.
+_COMMANDS = {
+    "train": (
+        _train,
+        _train_arguments,
+        "train a network on images: with no arguments ResNet-20 V2 on real digits",
+    ),
+    "models": (_models, _models_arguments, "list the networks"),
+    "check-data": (
+        _check_data,
+        _check_data_arguments,
+        "look through a folder of images or a file of arrays",
+    ),
 }
 
 
-def _json_argument(command, help_text) -> None:
-    command.add_argument("--json", action="store_true", help=help_text)
+def _parser():
+    from keras_preact import __version__
+
+    parser = jsonargparse.ArgumentParser(
+        prog="keras-preact",
+        description="Residual networks in every variant of the papers by He et al.",
+        epilog=_EPILOG,
+        exit_on_error=False,
+    )
+    parser.add_argument("--version", action="version", version=f"keras-preact {__version__}")
+    commands = parser.add_subcommands()
+    for name, (_, add_arguments, words) in _COMMANDS.items():
+        command = jsonargparse.ArgumentParser(
+            description=words, epilog=_EPILOG, exit_on_error=False
+        )
+        add_arguments(command)
+        commands.add_subcommand(name, command, help=words)
+    return parser
 
 
 def _settings(assignments) -> dict:
-    """`["a.b=1", ...]` as `{"a.b": 1, ...}`; values are YAML."""
+    """`["a.b=1", ...]` as `{"a.b": 1, ...}`; values are JSON or YAML (which reads 1e-4 as text)."""
     import yaml
 
     settings = {}
@@ -229,23 +247,25 @@ def _settings(assignments) -> dict:
         if not equals:
             raise ConfigError(f"`--set` takes PART.FIELD=VALUE. Received: --set {assignment}")
         try:
-            settings[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"`--set` takes a YAML value. Received: --set {assignment}") from None
+            settings[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            try:
+                settings[name.strip()] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                expected = "`--set` takes a YAML value"
+                raise ConfigError(f"{expected}. Received: --set {assignment}") from None
     return settings
 
 
 def _usage(message: str, argv) -> str:
     """jsonargparse's message in one line, with a near match for an unknown option."""
     message = " ".join(message.split())
-    unknown = [word for word in message.split() if word.startswith("--")]
-    if "unrecognized" in message and unknown:
-        from keras_preact.training.config import TrainConfig
-
-        known = [
-            f"--{name.replace('_', '-')}" for name in (*TrainConfig.field_names(), "set", "json")
-        ]
-        message += f".{near(unknown[0], known)} `keras-preact {argv[0]} --help` lists the options."
+    unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+    if "unrecognized" in message and unknown and argv[0] in _COMMANDS:
+        command = jsonargparse.ArgumentParser()
+        _COMMANDS[argv[0]][1](command)
+        hint = near(unknown[0], list(command._option_string_actions))
+        message += f".{hint} `keras-preact {argv[0]} --help` lists the options."
     return message
 
 

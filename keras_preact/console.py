@@ -7,7 +7,7 @@ def make_console(stream, least_width=None):
     """A `rich.console.Console` on a stream; `least_width` is for tables in files and pipes."""
     from rich.console import Console
 
-    console = Console(file=stream, highlight=False)
+    console = Console(file=stream, highlight=False, markup=False)
     if least_width and not console.is_terminal:
         console.width = least_width
     return console
@@ -16,11 +16,12 @@ def make_console(stream, least_width=None):
 @contextlib.contextmanager
 def reading_bar(console, description):
     """A bar while data are read; gives the function `on_progress(done, total)`."""
+    from rich.markup import escape
     from rich.progress import Progress
 
     if console is None:
         yield None
         return
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(description, total=None)
+        task = bar.add_task(escape(description), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -6,18 +6,21 @@ import json
 import os
 import pathlib
 import platform
+import re
 import sys
 from typing import Any
 
+from keras_preact.checked import require
 from keras_preact.errors import ConfigError
 
 
 class RunFolder:
     """The folder of one run.
 
-    It holds `config.json` (what was asked for, and all fields it resolved to), `env.json`
-    (versions and machine), `log.jsonl` (one JSON object an epoch), `result.json`, `classes.json`,
-    the trained model as `model.keras` and in `saved_model/`, and pictures.
+    It holds `config.json` (what was asked for; `keras-preact train --config` takes it),
+    `resolved.json` (every field), `env.json` (versions and machine), `log.jsonl` (one JSON object
+    an epoch), `result.json`, `classes.json`, the trained model as `model.keras` and in
+    `saved_model/`, and pictures.
 
     Args:
         path: An existing run's folder.
@@ -29,7 +32,7 @@ class RunFolder:
         >>> from keras_preact.run import RunFolder
         >>> import tempfile
         >>> run = RunFolder.create(tempfile.mkdtemp() + "/mine", name="")
-        >>> run.write_json("config.json", {"config": {"model": "resnet20v2"}})
+        >>> run.write_json("config.json", {"model": "resnet20v2"})
         >>> RunFolder(run.path).config["model"]
         'resnet20v2'
     """
@@ -39,6 +42,19 @@ class RunFolder:
         if not self.path.is_dir():
             raise ConfigError(f"A run is a folder that training wrote. Received: {str(path)!r}.")
 
+    @staticmethod
+    def refuse_used(path) -> None:
+        """Raises `ConfigError` when `path` is given and has something in it."""
+        if path is not None and os.path.exists(path):
+            used = not os.path.isdir(path) or bool(os.listdir(path))
+            require(
+                not used,
+                "out",
+                str(path),
+                "a folder that is new or empty, so that no run is lost",
+                "Name another one, or leave it out.",
+            )
+
     @classmethod
     def create(cls, path, name: str) -> "RunFolder":
         """A new, empty run folder: `path`, or the first free `runs/{name}-{number}` for `None`.
@@ -46,29 +62,25 @@ class RunFolder:
         Raises:
             ConfigError: When the folder has files in it or cannot be written.
         """
+        cls.refuse_used(path)
         try:
             if path is not None:
                 folder = pathlib.Path(path)
                 folder.mkdir(parents=True, exist_ok=True)
             else:
                 folder = _next_free(pathlib.Path("runs"), name)
-            if any(folder.iterdir()):
-                raise ConfigError(
-                    "`out` must be a folder that is new or empty, so that no run is lost. "
-                    f"Received: out={str(path)!r}. Name another one, or leave it out."
-                )
             (folder / "config.json").touch()  # says now, not after training, that it can be written
         except OSError as error:
+            where = "runs/ in this folder" if path is None else repr(str(path))
             raise ConfigError(
-                f"`out` must be a folder that can be written. Received: out={str(path)!r} "
-                f"({error.strerror})."
+                f"`out` must be a folder that can be written. Received: {where} ({error.strerror})."
             ) from None
         return cls(folder)
 
     @property
     def config(self) -> dict[str, Any]:
         """The fields of the run's `TrainConfig`."""
-        return self.read_json("config.json")["config"]
+        return self.read_json("config.json")
 
     @property
     def result(self) -> dict[str, Any]:
@@ -123,6 +135,7 @@ def environment() -> dict[str, Any]:
 
 def _next_free(parent: pathlib.Path, name: str) -> pathlib.Path:
     parent.mkdir(exist_ok=True)
+    name = re.sub(r"[^\w.-]+", "_", name)[:80]
     number = 1
     while True:
         try:

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from keras_preact.applications import list_models
-from keras_preact.cli import main
+from keras_preact.cli import _parser, _train_config, main
+
+
+def _parsed(*argv):
+    return _train_config(_parser().parse_args(argv)["train"])
 
 
 def run(capsys, *argv):
@@ -37,9 +41,13 @@ def test_train_prints_one_json_line(capsys, tmp_path, monkeypatch):
     (line,) = out.splitlines()
     result = json.loads(line)
     assert {"test_accuracy", "seconds", "images_per_second", "run"} <= set(result)
-    config = json.loads((tmp_path / result["run"] / "config.json").read_text())
-    assert config["resolved"]["network"]["dropout_rate"] == 0.1
+    resolved = json.loads((tmp_path / result["run"] / "resolved.json").read_text())
+    assert resolved["network"]["dropout_rate"] == 0.1
     assert "epoch 1/1" in err
+    config = _parsed("train", "--config", f"{result['run']}/config.json", "--epochs", "7",
+                     "--set", "network.dropout_rate=0.2")  # fmt: skip
+    assert (config.model, config.epochs) == ("resnet8v2", 7)
+    assert config.settings == {"network.shortcut": "dropout", "network.dropout_rate": 0.2}
 
 
 def test_a_runs_settings_can_be_read_from_a_file(capsys, tmp_path):
@@ -67,7 +75,7 @@ def test_train_says_where_everything_is(capsys, tmp_path):
         (["train", "--epochs", "1.5"], "whole number"),
         (["train", "--epoch-count", "3"], "--epoch-count 3"),
         (["train", "--batch-sise", "3"], "Did you mean '--batch-size'?"),
-        (["train", "--model", "resnet51"], "Received: name='resnet51'"),
+        (["train", "--model", "resnet51"], "Received: 'resnet51'"),
         (["train", "--learning-rate", "-1"], "learning_rate"),
         (["train", "--dtype", "float8"], "'float32', 'mixed_bfloat16', 'mixed_float16'"),
         (["train", "--set", "network.gate_bais=1"], "Did you mean 'gate_bias'?"),
@@ -79,6 +87,9 @@ def test_train_says_where_everything_is(capsys, tmp_path):
         (["train", "--data", "no-such-set"], "no-such-set"),
         (["models", "vgg*"], "pattern='vgg*'"),
         (["check-data"], "path"),
+        (["models", "--epochs", "3"], "keras-preact models --help"),
+        (["train", "--out", ""], "out"),
+        (["train", "--set", "recipe.weight_decay=-1e-4"], "weight_decay=-0.0001"),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -89,6 +100,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(argv, words, capsys, tmp_path, mo
     assert words in err
     assert (len(err.splitlines()), out) == (1, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_shown_as_they_are(capsys, tmp_path):
+    from PIL import Image
+
+    for name in ("[cat]", "[bold]"):
+        (tmp_path / "[new]" / name).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "[new]" / name / "1.png")
+    code, out, _ = run(capsys, "check-data", str(tmp_path / "[new]"))
+    assert code == 0
+    assert "[cat]" in out
+    assert "[bold]" in out
 
 
 def test_an_out_folder_in_use_is_kept(capsys, tmp_path):

@@ -73,18 +73,17 @@ def test_readme_python_runs_from_top_to_bottom(tmp_path, monkeypatch):
 
 
 def test_readme_commands_are_understood():
-    from keras_preact.cli import _parser, _settings
-    from keras_preact.training.config import TrainConfig
+    from keras_preact.cli import _parser, _train_config
 
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    text = "".join(blocks("bash")).replace("\\\n", " ")
+    lines = text.splitlines()
     commands = [shlex.split(line, comments=True) for line in lines if "keras-preact " in line]
     commands = [words[words.index("keras-preact") + 1 :] for words in commands]
     assert {command[0] for command in commands} >= {"train", "models", "check-data"}
     for command in commands:
         arguments = _parser().parse_args(command)[command[0]]
         if command[0] == "train":
-            values = {n: arguments[n] for n in TrainConfig.field_names() if n != "settings"}
-            TrainConfig(**values, settings=_settings(arguments["set"]))
+            assert _train_config(arguments).resolve()
 
 
 def test_readme_table_of_networks_is_the_registrys(capsys):

@@ -3,7 +3,7 @@
 from keras_preact.applications.families import cifar
 from keras_preact.applications.imagenet_utils import (
     CIFAR10_CLASSES,
-    decode_predictions,
+    decode_cifar10_predictions,
     preprocessing,
 )
 
@@ -18,6 +18,7 @@ ResNet164 = cifar("ResNet164", 164, 1_704_154, 244_500_992, placement="original"
 ResNet1001 = cifar("ResNet1001", 1001, 10_328_602, 1_487_849_984, placement="original")
 ResNet1202 = cifar("ResNet1202", 1202, 19_421_274, 2_829_238_912, placement="original")
 
+decode_predictions = decode_cifar10_predictions
 preprocess_input = preprocessing("cifar10", "cifar_resnet")
 
 __all__ = [

@@ -3,7 +3,7 @@
 from keras_preact.applications.families import cifar
 from keras_preact.applications.imagenet_utils import (
     CIFAR10_CLASSES,
-    decode_predictions,
+    decode_cifar10_predictions,
     preprocessing,
 )
 
@@ -18,6 +18,7 @@ ResNet164V2 = cifar("ResNet164V2", 164, 1_703_258, 244_500_992)
 ResNet1001V2 = cifar("ResNet1001V2", 1001, 10_327_706, 1_487_849_984)
 ResNet1202V2 = cifar("ResNet1202V2", 1202, 19_421_274, 2_829_238_912)
 
+decode_predictions = decode_cifar10_predictions
 preprocess_input = preprocessing("cifar10", "cifar_resnet_v2")
 
 __all__ = [

@@ -29,13 +29,15 @@ def feature_extractor(model, layers: Iterable[str]):
     import keras  # here, so that listing networks needs no Keras
 
     layers = [layers] if isinstance(layers, str) else list(layers)
-    known = [layer.name for layer in model.layers]
+    # A sub-model's own output belongs to its inner graph, not to this one.
+    known = [layer.name for layer in model.layers if not isinstance(layer, keras.Model)]
     for name in layers:
         if name not in known:
             stages = [layer for layer in known if layer.startswith("stage") and "_" not in layer]
             raise ConfigError(
                 f"`layers` must be names of layers in the graph of {model.name!r}: "
-                f"{quoted(stages)} or one of model.layers. Received: {name!r}.{near(name, known)}"
+                f"{quoted(stages)} or another layer (packaging='flat' has them all). "
+                f"Received: {name!r}.{near(name, known)}"
             )
     outputs = {name: model.get_layer(name).output for name in layers}
     return keras.Model(model.input, outputs, name=f"{model.name}_features")

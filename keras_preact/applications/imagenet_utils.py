@@ -1,9 +1,7 @@
 """`preprocess_input` and `decode_predictions`, as users of `keras.applications` know them.
 
-Keras is imported where it is used, so that listing networks does not need it.
+Keras and NumPy are imported where they are used, so that listing networks needs neither.
 """
-
-import numpy as np
 
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
@@ -58,14 +56,19 @@ def preprocessing(mode: str, module: str):
 
     def preprocess_input(x, data_format=None):
         import keras
+        import numpy as np
 
-        data_format = data_format or keras.config.image_data_format()
+        from keras_preact.residual.parts import standardize_data_format
+
+        data_format = standardize_data_format(data_format)
         axis = -3 if data_format == "channels_first" else -1
         right = len(x.shape) in (3, 4) and x.shape[axis] == 3
         shape, expected = tuple(x.shape), f"images with 3 channels, {data_format.replace('_', ' ')}"
         require(right, "x.shape", shape, expected)
         if isinstance(x, np.ndarray):
             x = np.array(x, dtype=keras.config.floatx())  # Keras's own works in place
+        else:
+            x = keras.ops.cast(x, keras.config.floatx())
         if mode != "cifar10":
             utils = keras.applications.imagenet_utils
             return utils.preprocess_input(x, data_format=data_format, mode=mode)
@@ -94,12 +97,13 @@ def decode_predictions(preds, top=5, class_names=None):
         ConfigError: When the number of columns is not the number of names.
 
     Example:
-        >>> from keras_preact.applications.cifar_resnet import CIFAR10_CLASSES, decode_predictions
         >>> import numpy as np
-        >>> decode_predictions(np.eye(10)[[3]], top=1, class_names=CIFAR10_CLASSES)[0][0][1]
-        'cat'
+        >>> from keras_preact.applications.resnet_v2 import decode_predictions
+        >>> decode_predictions(np.array([[0.1, 0.9]]), top=1, class_names=["cat", "dog"])
+        [[('1', 'dog', 0.9)]]
     """
     import keras
+    import numpy as np
 
     preds = keras.ops.convert_to_numpy(preds)
     count = 1000 if class_names is None else len(class_names)
@@ -116,3 +120,26 @@ def decode_predictions(preds, top=5, class_names=None):
         [(str(k), class_names[k], float(row[k])) for k in order]
         for row, order in zip(preds, best, strict=True)
     ]
+
+
+def decode_cifar10_predictions(preds, top=5, class_names=CIFAR10_CLASSES):
+    """`decode_predictions` with the classes of CIFAR-10, unless others are given.
+
+    Args:
+        preds: Scores, `(batch, classes)`.
+        top: How many classes to return an image.
+        class_names: Names in the order of the labels.
+
+    Returns:
+        A list with one list an image of tuples `(label as text, class name, score)`.
+
+    Raises:
+        ConfigError: When the number of columns is not the number of names.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.applications.cifar_resnet import decode_predictions
+        >>> decode_predictions(np.eye(10)[[3]], top=1)[0][0][1]
+        'cat'
+    """
+    return decode_predictions(preds, top, class_names)

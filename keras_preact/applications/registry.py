@@ -5,10 +5,14 @@ Nothing here needs Keras before a network is built, so listing is instant.
 
 import dataclasses
 import fnmatch
+import inspect
+import io
 import pathlib
 import re
+import zipfile
 from collections.abc import Callable
 
+from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
 
@@ -108,8 +112,8 @@ def model_info(name: str) -> Application:
     application = _APPLICATIONS.get(str(name).lower())
     if application is None:
         raise ConfigError(
-            "`name` must be a registered network; `keras-preact models` and "
-            f"keras_preact.list_models() list them. Received: name={name!r}."
+            "The name of a network is expected; `keras-preact models` and "
+            f"keras_preact.list_models() list them. Received: {name!r}."
             f"{near(str(name).lower(), _APPLICATIONS)}"
         )
     return application
@@ -175,11 +179,12 @@ def _builder(application: Application):
         packaging="auto",
         **fields,
     ):
-        from keras_preact.layers.data_format import standardize_data_format
         from keras_preact.residual import build_network
+        from keras_preact.residual.parts import standardize_data_format
 
+        _refuse_unknown(fields, application, own)
         data_format = standardize_data_format(data_format)
-        if input_shape is None:
+        if input_shape is None and input_tensor is None:
             height, width, channels = application.input_shape
             input_shape = (height, width, channels) if include_top else (None, None, channels)
             if data_format == "channels_first":
@@ -202,6 +207,7 @@ def _builder(application: Application):
             _load(model, file)
         return model
 
+    own = list(inspect.signature(build).parameters)[:-1]
     build.__name__ = build.__qualname__ = application.builder
     build.__doc__ = _BUILDER_DOC.format(
         title=re.sub(r"(?<=[a-zA-Z])(?=\d)", "-", application.builder).replace("V2", " V2"),
@@ -219,6 +225,7 @@ def _weights_file(application, weights) -> pathlib.Path | None:
     """The file that the `weights` argument means."""
     if weights is None:
         return None
+    require(isinstance(weights, (str, pathlib.Path)), "weights", weights, "None or a path")
     tags = WEIGHTS.get(application.name, {})
     path = pathlib.Path(tags.get(str(weights), weights))
     if path.is_file() and path.name.endswith((".weights.h5", ".keras")):
@@ -231,10 +238,55 @@ def _weights_file(application, weights) -> pathlib.Path | None:
     )
 
 
+def _refuse_unknown(fields, application, own) -> None:
+    """Names the closest argument or field when there is one that neither list has."""
+    known = (*own, *ResNetConfig.field_names())
+    for name, value in fields.items():
+        if name not in known:
+            raise ConfigError(
+                f"{application.builder} takes the arguments {quoted(own)} and the fields of "
+                f"ResNetConfig. Received: {name}={value!r}.{near(name, known)}"
+            )
+
+
+def _saved_layers(file) -> set[str]:
+    """The names of the layers whose weights a file has."""
+    import h5py
+
+    if file.suffix == ".keras":
+        with zipfile.ZipFile(file) as archive:
+            source = io.BytesIO(archive.read("model.weights.h5"))
+    else:
+        source = file
+    names = set()
+
+    def note(_, group):
+        if "name" in group.attrs and len(group):
+            names.add(group.attrs["name"])
+
+    with h5py.File(source) as weights:
+        weights.visititems(note)
+    return names
+
+
+def _layers_with_weights(model) -> set[str]:
+    names = set()
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            names |= _layers_with_weights(layer)
+        elif layer.weights:
+            names.add(layer.name)
+    return names
+
+
 def _load(model, file) -> None:
+    """Loads weights by order, as Keras does, after a look at the names: other nets fit as well."""
     try:
+        missing = sorted(_layers_with_weights(model) - _saved_layers(file))
+        if missing:
+            raise ValueError(f"it has no {quoted(missing[:3])}")
         model.load_weights(file)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(
             f"`weights` must be a file saved from this very network. Received: "

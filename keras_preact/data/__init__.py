@@ -23,6 +23,7 @@ _WHERE = {
     "epoch_order": "random",
     "image_mean": "statistics",
     "load_data": "load",
+    "prefetched": "batches",
     "resize": "images",
     "resize_and_crop": "images",
 }

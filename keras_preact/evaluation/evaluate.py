@@ -30,6 +30,14 @@ class Evaluation:
         return int((self.predictions == self.labels).sum())
 
     @property
+    def loss(self) -> float:
+        """Mean cross-entropy."""
+        import keras
+
+        losses = keras.losses.sparse_categorical_crossentropy(self.labels, self.scores)
+        return float(np.mean(keras.ops.convert_to_numpy(losses)))
+
+    @property
     def accuracy(self) -> float:
         """Share of the images that are classified correctly."""
         return self.correct / len(self.labels)
@@ -65,7 +73,11 @@ def evaluate(model, split, class_names, batch_size: int = 256) -> Evaluation:
         >>> len(evaluate(model, data.test, data.class_names).labels)
         360
     """
-    from keras_preact.data import Batches
+    from keras_preact.data import Batches, prefetched
 
-    scores = model.predict(Batches(split, batch_size), verbose=0)
-    return Evaluation(np.asarray(scores, np.float32), split.labels, tuple(class_names))
+    batches = prefetched(Batches(split, batch_size))
+    scores, labels = zip(
+        *((model.predict_on_batch(images), labels) for images, labels in batches), strict=True
+    )
+    scores = np.concatenate(scores).astype(np.float32)
+    return Evaluation(scores, np.concatenate(labels), tuple(class_names))

@@ -1,10 +1,15 @@
 """Pictures of a run: curves, confusion matrix, a sheet of images with predictions."""
 
+import matplotlib
 import numpy as np
 
 INK, RIGHT, WRONG = "#222222", "#1a7f37", "#c62828"
 
+#: Names of classes and data are shown as they are: a $ in them begins no formula.
+_plain_text = matplotlib.rc_context({"text.parse_math": False})
 
+
+@_plain_text
 def plot_curves(log, title):
     """Loss and error over the epochs, as the papers plot them: training thin, test bold.
 
@@ -14,6 +19,12 @@ def plot_curves(log, title):
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> from keras_preact.evaluation import plot_curves
+        >>> row = {"epoch": 1, "loss": 2.0, "error": 0.5, "test_loss": 2.1, "test_error": 0.6}
+        >>> len(plot_curves([row], "resnet20v2 on digits").axes)
+        2
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -40,6 +51,7 @@ def plot_curves(log, title):
     return figure
 
 
+@_plain_text
 def plot_confusion_matrix(evaluation, title):
     """The confusion matrix in images, its colours in shares of the true class.
 
@@ -49,6 +61,13 @@ def plot_confusion_matrix(evaluation, title):
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.evaluation import Evaluation, plot_confusion_matrix
+        >>> result = Evaluation(np.eye(2), np.array([0, 1]), ("cat", "dog"))
+        >>> len(plot_confusion_matrix(result, "cats and dogs").axes)
+        1
     """
     from sklearn.metrics import ConfusionMatrixDisplay
 
@@ -76,6 +95,7 @@ def plot_confusion_matrix(evaluation, title):
     return figure
 
 
+@_plain_text
 def plot_predictions(evaluation, split, title, count=40):
     """A sheet of test images with their predictions: mistakes first, then images as they come.
 
@@ -87,6 +107,15 @@ def plot_predictions(evaluation, split, title, count=40):
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact import load_data
+        >>> from keras_preact.evaluation import Evaluation, plot_predictions
+        >>> data = load_data("digits")
+        >>> result = Evaluation(np.eye(10)[data.test.labels], data.test.labels, data.class_names)
+        >>> len(plot_predictions(result, data.test, "digits", count=8).axes)
+        8
     """
     wrong = np.flatnonzero(evaluation.predictions != evaluation.labels)[: count // 2]
     right = np.flatnonzero(evaluation.predictions == evaluation.labels)[: count - len(wrong)]
@@ -98,7 +127,7 @@ def plot_predictions(evaluation, split, title, count=40):
     for axes in np.ravel(grid):
         axes.axis("off")
     for axes, image, k in zip(np.ravel(grid), images, shown, strict=False):
-        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(image[:, :, 0] if image.shape[2] == 1 else image, cmap="gray", vmin=0, vmax=255)
         predicted, true = evaluation.predictions[k], evaluation.labels[k]
         name = evaluation.class_names[predicted]
         text = f"{name} ({evaluation.scores[k, predicted]:.0%})"
@@ -110,7 +139,7 @@ def plot_predictions(evaluation, split, title, count=40):
 
 
 def save_figure(figure, path) -> None:
-    """Writes a figure as a PNG file."""
+    """Writes a figure as a PNG file, 150 dots an inch."""
     figure.savefig(path, dpi=150)
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_preact.checked import require
+from keras_preact.checked import is_whole, require
 from keras_preact.config import CONVOLUTIONS, ResNetConfig
 from keras_preact.errors import ConfigError, quoted
 from keras_preact.residual.parts import Parts
@@ -63,6 +63,7 @@ def build_network(
         >>> model.count_params() > 70_000
         True
     """
+    require(isinstance(include_top, bool), "include_top", include_top, "True or False")
     build = _unit_builder(config, packaging)
     parts = Parts(config, data_format, dtype)
     inputs = _inputs(input_shape, input_tensor, parts)
@@ -79,7 +80,9 @@ def build_network(
     if input_tensor is not None:
         sources = keras.utils.get_source_inputs(input_tensor)
         inputs = sources[0] if len(sources) == 1 else sources
-    return keras.Model(inputs, x, name=name)
+    model = keras.Model(inputs, x, name=name)
+    model.dtype_policy = parts.policy  # so that `compile` scales the loss under float16
+    return model
 
 
 def _unit_builder(config, packaging):
@@ -115,6 +118,10 @@ def _inputs(input_shape, input_tensor, parts):
             type(input_tensor).__name__,
             "a Keras tensor, such as keras.Input(...) or the output of a layer",
         )
+        if input_shape is not None:
+            same = tuple(input_tensor.shape[1:]) == tuple(input_shape)
+            expected = "left out, or that of the `input_tensor`"
+            require(same, "input_shape", input_shape, expected)
         require(len(input_tensor.shape) == 4, "input_tensor", input_tensor.shape, "of rank 4")
         channels = parts.channels(input_tensor)
         require(channels is not None, "input_tensor", input_tensor.shape, "of known channels")
@@ -123,9 +130,10 @@ def _inputs(input_shape, input_tensor, parts):
     expected = f"{sizes} with whole numbers of at least 1; only height and width may be None"
     valid = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
     valid = valid and input_shape[0 if parts.channel_axis == 1 else 2] is not None
-    valid = valid and all(s is None or (isinstance(s, int) and s >= 1) for s in input_shape)
+    valid = valid and all(s is None or (is_whole(s) and s >= 1) for s in input_shape)
     require(valid, "input_shape", input_shape, expected)
-    return keras.Input(tuple(input_shape), name="images")
+    shape = tuple(None if size is None else int(size) for size in input_shape)
+    return keras.Input(shape, name="images")
 
 
 def _stem(parts, x):
@@ -145,6 +153,7 @@ def _stem(parts, x):
     for step in steps:
         x = getattr(parts, step)(x, f"stem_{step}")
     if config.stem_pool:
+        # Zeros, as keras.applications pads; the same as no padding for what no ReLU leaves below 0.
         x = parts.spatial(keras.layers.ZeroPadding2D, "stem_pool_pad", 1)(x)
         x = parts.spatial(keras.layers.MaxPooling2D, "stem_pool", 3, strides=2)(x)
     return x
@@ -162,16 +171,14 @@ def _head(parts, x, include_top, pooling, classes, classifier_activation):
         pooling = "avg"
     if pooling is None:
         return x
-    policy = keras.dtype_policies.get(parts.dtype or keras.config.dtype_policy())
-    dtype = policy.variable_dtype
+    dtype = parts.policy.variable_dtype
     pool_name, pool = poolings[pooling]
     x = pool(data_format=parts.data_format, dtype=dtype, name=pool_name)(x)
     if not include_top:
         return x
-    whole = isinstance(classes, int) and not isinstance(classes, bool) and classes >= 1
-    require(whole, "classes", classes, "a whole number of at least 1")
+    require(is_whole(classes) and classes >= 1, "classes", classes, "a whole number of at least 1")
     return keras.layers.Dense(
-        classes,
+        int(classes),
         activation=_classifier_activation(classifier_activation),
         # The default of the reference code's classifier: uniform in ±1/sqrt(inputs).
         kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),

@@ -2,10 +2,10 @@
 
 import keras
 
+from keras_preact.checked import require
 from keras_preact.config import NEGATIVE_SLOPES, ResNetConfig
 from keras_preact.errors import ConfigError
 from keras_preact.initializers import he_normal, xavier_normal
-from keras_preact.layers.data_format import standardize_data_format
 
 
 class Parts:
@@ -20,7 +20,7 @@ class Parts:
     def __init__(self, config: ResNetConfig, data_format=None, dtype=None):
         self.config = config
         self.data_format = standardize_data_format(data_format)
-        self.dtype = dtype
+        self.policy = _dtype_policy(dtype)
         self.channel_axis = 1 if self.data_format == "channels_first" else -1
 
     def channels(self, x) -> int:
@@ -29,7 +29,7 @@ class Parts:
 
     def layer(self, cls, name, *args, **kwargs):
         """Any layer with the network's dtype."""
-        return cls(*args, name=name, dtype=self.dtype, **kwargs)
+        return cls(*args, name=name, dtype=self.policy.name, **kwargs)
 
     def spatial(self, cls, name, *args, **kwargs):
         """Any layer with the network's dtype and data format."""
@@ -90,6 +90,24 @@ class Parts:
         """Every `stride`-th pixel, as pooling of size 1."""
         return self.spatial(keras.layers.MaxPooling2D, name, 1, strides=stride)(x)
 
+    def pad_channels(self, x, channels, name):
+        """Zero channels behind the existing ones, as in fb.resnet.torch (option A)."""
+        missing = channels - self.channels(x)
+        if missing < 0:
+            raise ConfigError(
+                "Zero padding (option A) cannot remove channels; projection='B' can. Received: "
+                f"{self.channels(x)} channels to be made {channels}."
+            )
+        # Keras pads the last two axes of what it takes for channels first, and the middle two of
+        # what it takes for channels last; one of either is where the channels really stand.
+        last = self.channel_axis == -1
+        return self.layer(
+            keras.layers.ZeroPadding2D,
+            name,
+            ((0, 0), (0, missing)) if last else ((0, missing), (0, 0)),
+            data_format="channels_first" if last else "channels_last",
+        )(x)
+
     def initializer(self):
         """A new kernel initialiser; one object gives the same values at every call."""
         config = self.config
@@ -97,6 +115,25 @@ class Parts:
             return xavier_normal(config.initializer_mode, config.initializer_truncated)
         slope = config.slope if config.initializer_slope_aware else 0.0
         return he_normal(config.initializer_mode, config.initializer_truncated, slope)
+
+
+def standardize_data_format(data_format: str | None) -> str:
+    """`data_format`, or Keras's global setting for `None`; anything unknown is refused."""
+    if data_format is None:
+        return keras.config.image_data_format()
+    allowed = ("channels_last", "channels_first")
+    expected = "'channels_last', 'channels_first' or None"
+    require(data_format in allowed, "data_format", data_format, expected)
+    return data_format
+
+
+def _dtype_policy(dtype):
+    """The policy that `dtype` means: its name, a policy, or `None` for the global one."""
+    try:
+        return keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    except (ValueError, TypeError):
+        expected = "None or a dtype policy, such as 'float32' or 'mixed_bfloat16'"
+        raise ConfigError(f"`dtype` must be {expected}. Received: dtype={dtype!r}.") from None
 
 
 def _keras_activation(name):

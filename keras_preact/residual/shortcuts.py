@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_preact.layers import ZeroPadChannels
 from keras_preact.residual.placements import PLACEMENTS
 
 
@@ -54,7 +53,7 @@ def match_dimensions(parts, source, channels, stride, name):
     if stride > 1:
         h = parts.subsample(h, stride, f"{name}_shortcut_pool")
     if in_channels != channels:
-        h = parts.spatial(ZeroPadChannels, f"{name}_shortcut_pad", channels)(h)
+        h = parts.pad_channels(h, channels, f"{name}_shortcut_pad")
     return h
 
 

@@ -12,7 +12,7 @@ KERNELS = {"basic": (3, 3), "bottleneck": (1, 3, 1), "single": (3,)}
 
 
 def residual_unit(
-    x, filters, stride=1, *, name="unit", config=None, data_format=None, dtype=None, **fields
+    x, filters, stride=1, *, name=None, config=None, data_format=None, dtype=None, **fields
 ):
     """One residual unit for a functional graph of your own.
 
@@ -24,7 +24,7 @@ def residual_unit(
             be `None`.
         filters: Filters of the branch; a bottleneck unit has four times as many output channels.
         stride: Stride of the unit; the output is `ceil(size / stride)` on each side.
-        name: Prefix of the layers' names.
+        name: Prefix of the layers' names; `None`: `residual_unit_1`, `residual_unit_2`, ...
         config: A `ResNetConfig` whose unit is wanted; its defaults when `None`.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
         dtype: dtype policy of the layers; `None` for Keras's global policy.
@@ -45,6 +45,7 @@ def residual_unit(
         (None, 16, 16, 32)
     """
     config = (config or ResNetConfig()).replace(**fields)
+    name = name or f"residual_unit_{keras.backend.get_uid('residual_unit')}"
     return build_unit(Parts(config, data_format, dtype), x, filters, stride, name)
 
 

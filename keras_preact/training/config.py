@@ -55,6 +55,14 @@ class TrainConfig(Checked):
 
     def check(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 2^32 - 1")
+        require(self.out != "", "out", self.out, "the path of a folder, or None")
+        for name, value in self._given().items():
+            twice = self.settings.get(name)
+            if twice is not None and twice != value:
+                raise ConfigError(
+                    f"Expected one value for {name}. Received: {value!r}, and {twice!r} in the "
+                    "settings."
+                )
         self.resolve()
 
     def resolve(self) -> "Resolved":
@@ -63,20 +71,26 @@ class TrainConfig(Checked):
 
         fix = near(self.recipe, RECIPES).strip()
         require(self.recipe in RECIPES, "recipe", self.recipe, f"one of {quoted(RECIPES)}", fix)
-        shorthands = ("epochs", "batch_size", "learning_rate")
-        given = {
-            name: getattr(self, name) for name in shorthands if getattr(self, name) is not None
-        }
-        data = DataOptions(image_size=self.image_size, on_bad_image=self.on_bad_image)
-        changes = _by_part(self.settings, Resolved.__annotations__)
-        recipe = RECIPES[self.recipe].replace(**given).replace(**changes["recipe"])
+        changes = _by_part({**self.settings, **self._given()}, Resolved.__annotations__)
+        recipe = RECIPES[self.recipe].replace(**changes["recipe"])
         augmentation = Augmentation(kind=recipe.augmentation)
         return Resolved(
             network=model_info(self.model).config.replace(**changes["network"]),
             recipe=recipe,
-            data=data.replace(**changes["data"]),
+            data=DataOptions().replace(**changes["data"]),
             augmentation=augmentation.replace(**changes["augmentation"]),
         )
+
+    def _given(self) -> dict[str, Any]:
+        """The fields that are short for a setting, under that setting's name."""
+        short = {
+            "recipe.epochs": self.epochs,
+            "recipe.batch_size": self.batch_size,
+            "recipe.learning_rate": self.learning_rate,
+            "data.image_size": self.image_size,
+            "data.on_bad_image": None if self.on_bad_image == "error" else self.on_bad_image,
+        }
+        return {name: value for name, value in short.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)

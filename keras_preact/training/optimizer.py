@@ -49,10 +49,20 @@ class SGD(keras.optimizers.SGD):
 
 
 def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int):
-    """The recipe's learning rate as a function of the step, as a Keras schedule."""
+    """The recipe's learning rate as a function of the step.
+
+    Args:
+        recipe: The recipe.
+        steps_per_epoch: Batches in an epoch.
+
+    Returns:
+        A schedule of `keras.optimizers.schedules`, or a number where the rate is constant.
+    """
     steps = recipe.epochs * steps_per_epoch
-    warmup = steps // 20 if recipe.warmup_steps is None else min(recipe.warmup_steps, steps)
     rate, schedules = recipe.learning_rate, keras.optimizers.schedules
+    warmup = recipe.warmup_steps
+    if warmup is None or warmup >= steps * min(recipe.milestones, default=1):
+        warmup = steps // 20
     if recipe.schedule == "cosine":
         if not warmup:
             return schedules.CosineDecay(rate, steps)
@@ -67,7 +77,15 @@ def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int):
 
 
 def optimizer(recipe: Recipe, steps_per_epoch: int) -> SGD:
-    """The recipe's optimiser."""
+    """The recipe's optimiser.
+
+    Args:
+        recipe: The recipe.
+        steps_per_epoch: Batches in an epoch.
+
+    Returns:
+        An `SGD`.
+    """
     return SGD(
         learning_rate_schedule(recipe, steps_per_epoch),
         momentum=recipe.momentum,

@@ -21,7 +21,8 @@ class Recipe(Checked):
             half cosine to 0.
         milestones: Shares of all steps, ascending, for `"step"`.
         decay_factor: Factor at a milestone, for `"step"`.
-        warmup_steps: Steps of warm-up; `None`: a twentieth of all steps.
+        warmup_steps: Steps of warm-up; `None`, and in a training too short for them: a twentieth
+            of all steps.
         weight_decay: Factor of the L2 penalty's gradient, added to the loss's (coupled, as in the
             papers).
         decayed: Weights that decay: `"all"` (the authors' code) or `"kernels"`. Slopes of PReLU
@@ -70,7 +71,7 @@ class Recipe(Checked):
 #: fb.resnet.torch for the 90 epochs of ImageNet.
 RECIPES = {
     "quick": Recipe(),
-    "he2015-cifar": Recipe(
+    "he2015-cifar": Recipe(  # for 110 and more layers the paper warms up, as he2016-cifar does
         epochs=164,  # 64,000 iterations of 128 images
         nesterov=False,
         schedule="step",
@@ -90,7 +91,7 @@ RECIPES = {
         decayed="all",
         preprocessing="pixel_mean",
     ),
-    "he2016-imagenet": Recipe(
+    "he2016-imagenet": Recipe(  # the mean of each channel, so that the test may use other sizes
         epochs=90,
         batch_size=256,
         nesterov=False,

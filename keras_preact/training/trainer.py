@@ -1,6 +1,7 @@
 """`train`: from a `TrainConfig` to a run folder. Read top to bottom, it says what happens."""
 
 import dataclasses
+import math
 import time
 
 import keras
@@ -8,7 +9,8 @@ import numpy as np
 
 from keras_preact.applications import create_model
 from keras_preact.console import reading_bar
-from keras_preact.data import Batches, image_mean, load_data
+from keras_preact.data import Batches, image_mean, load_data, prefetched
+from keras_preact.errors import DivergedError
 from keras_preact.evaluation import (
     evaluate,
     plot_confusion_matrix,
@@ -19,7 +21,7 @@ from keras_preact.evaluation import (
 from keras_preact.run import RunFolder, environment
 from keras_preact.training.config import TrainConfig
 from keras_preact.training.optimizer import optimizer
-from keras_preact.training.progress import EpochLog, ProgressBar
+from keras_preact.training.progress import ProgressBar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,22 +80,22 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     start = time.perf_counter()
     config = config or TrainConfig()
     parts = config.resolve()
+    RunFolder.refuse_used(config.out)
     keras.utils.set_random_seed(config.seed)
     data = _load(config, parts, console)
-    run = RunFolder.create(config.out, f"{config.model}-{data.name.split(':')[0]}")
-    run.write_json("config.json", {"config": config.to_dict(), "resolved": parts.to_dict()})
-    run.write_json("env.json", {**environment(), "backend": keras.backend.backend()})
-
+    batches = _batches(data, config, parts)
     model = build_for(data, config, parts)
-    batches, test_batches = _batches(data, config, parts)
     model.compile(
         optimizer(parts.recipe, len(batches)),
         keras.losses.SparseCategoricalCrossentropy(),
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
-    log = _fit(model, batches, test_batches, parts.recipe, run, console)
+    run = RunFolder.create(config.out, f"{config.model}-{data.name}")
+    run.write_json("config.json", config.to_dict())
+    run.write_json("resolved.json", parts.to_dict())
+    run.write_json("env.json", {**environment(), "backend": keras.backend.backend()})
 
-    evaluation = evaluate(model, data.test, data.class_names)
+    evaluation = _fit(model, batches, data, parts.recipe, run, console)
     _save(model, evaluation, data, run, f"{config.model} on {data.name}")
     result = Result(
         run=str(run.path),
@@ -105,7 +107,7 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
         test_images=len(evaluation.labels),
         epochs=parts.recipe.epochs,
         seconds=round(time.perf_counter() - start, 2),
-        images_per_second=round(log.images_per_second, 1),
+        images_per_second=round(_images_per_second(run.log), 1),
         skipped_images=len(data.skipped),
     )
     run.write_json("result.json", dataclasses.asdict(result))
@@ -151,9 +153,9 @@ def _load(config, parts, console):
 
 
 def _batches(data, config, parts):
-    """Batches for training and for the test after each epoch."""
+    """The training batches; the first is made at once, so that what is wrong is said at once."""
     size = parts.recipe.batch_size
-    training = Batches(
+    batches = Batches(
         data.train,
         size,
         shuffle=True,
@@ -163,43 +165,62 @@ def _batches(data, config, parts):
         # A small last batch would make poor statistics; a set smaller than a batch is one.
         drop_remainder=len(data.train) >= size,
     )
-    return training, Batches(data.test, 2 * size)
+    _ = batches[0]
+    return batches
 
 
-def _fit(model, batches, test_batches, recipe, run, console):
-    """Trains, and returns the log."""
-    bar = ProgressBar(console, recipe.epochs, len(batches)) if console else None
+def _fit(model, batches, data, recipe, run, console):
+    """Trains, logs each epoch, and returns the last evaluation on the test images."""
+    with ProgressBar(console, recipe.epochs, len(batches)) as bar:
+        for epoch in range(1, recipe.epochs + 1):
+            start = time.perf_counter()
+            batches.epoch = epoch - 1
+            loss, accuracy, images = _train_epoch(model, batches, bar, epoch)
+            seconds = time.perf_counter() - start
+            evaluation = evaluate(model, data.test, data.class_names, 2 * recipe.batch_size)
+            rate = keras.ops.convert_to_numpy(model.optimizer.learning_rate)
+            row = {
+                "epoch": epoch,
+                "loss": loss,
+                "error": 1 - accuracy,
+                "test_loss": evaluation.loss,
+                "test_error": 1 - evaluation.accuracy,
+                "learning_rate": float(rate),
+                "seconds": seconds,
+                "images_per_second": images / seconds,
+            }
+            run.append_log(row)
+            bar.epoch(row)
+    return evaluation
 
-    def on_epoch(row):
-        run.append_log(row)
-        if bar:
-            bar.show(row)
 
-    images = min(len(batches) * recipe.batch_size, len(batches.split))
-    log = EpochLog(images, on_epoch)
-    try:
-        model.fit(
-            batches,
-            epochs=recipe.epochs,
-            validation_data=test_batches,
-            callbacks=[batches.callback(), log, *([bar] if bar else [])],
-            verbose=0,
-        )
-    finally:
-        if bar:
-            bar.stop()
-    return log
+def _train_epoch(model, batches, bar, epoch):
+    """One pass over the training images: mean loss, accuracy, and how many images it took."""
+    images = loss = correct = 0
+    for step, (x, y) in enumerate(prefetched(batches), 1):
+        logs = model.train_on_batch(x, y, return_dict=True)  # of this batch alone
+        if not math.isfinite(logs["loss"]):
+            raise DivergedError(
+                f"The loss is {logs['loss']} at step {step} of epoch {epoch}. A lower "
+                "--learning-rate or a recipe with warm-up usually helps."
+            )
+        images += len(x)
+        loss += len(x) * float(logs["loss"])
+        correct += len(x) * float(logs["accuracy"])
+        bar.step(epoch, loss / images, correct / images)
+    return loss / images, correct / images, images
+
+
+def _images_per_second(log):
+    """Training speed without the first epoch, in which the step is compiled (if there are more)."""
+    rows = log[1:] or log
+    seconds = [row["seconds"] for row in rows]
+    images = [row["seconds"] * row["images_per_second"] for row in rows]
+    return sum(images) / sum(seconds)
 
 
 def _save(model, evaluation, data, run, title):
-    """Pictures, and the trained network in two forms."""
-    pictures = {
-        "curves": plot_curves(run.log, title),
-        "confusion_matrix": plot_confusion_matrix(evaluation, title),
-        "predictions": plot_predictions(evaluation, data.test, title),
-    }
-    for name, figure in pictures.items():
-        save_figure(figure, run.path / f"{name}.png")
+    """The trained network in two forms, then pictures."""
     # Without the optimiser, so that it opens where this package's optimiser is not known.
     trained = keras.Model(model.input, model.output, name=model.name)
     trained.save(run.path / "model.keras")
@@ -208,3 +229,10 @@ def _save(model, evaluation, data, run, title):
         from keras_preact.export import export_saved_model
 
         export_saved_model(trained, run.path / "saved_model")
+    pictures = {
+        "curves": plot_curves(run.log, title),
+        "confusion_matrix": plot_confusion_matrix(evaluation, title),
+        "predictions": plot_predictions(evaluation, data.test, title),
+    }
+    for name, figure in pictures.items():
+        save_figure(figure, run.path / f"{name}.png")

@@ -91,6 +91,20 @@ class TestWeights:
             applications.ResNet50V2(weights="imagenet")
         with pytest.raises(ConfigError, match=r"missing\.weights\.h5"):
             applications.ResNet20(weights="missing.weights.h5")
+        with pytest.raises(ConfigError, match="None or a path"):
+            applications.ResNet20(weights=5)
+
+    @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+    @pytest.mark.parametrize("packaging", ["flat", "nested"])
+    def test_a_file_of_another_network_is_refused_though_its_shapes_fit(
+        self, suffix, packaging, tmp_path
+    ):
+        original = shallow("resnet20", packaging=packaging)
+        path = tmp_path / f"original{suffix}"
+        original.save_weights(path) if suffix == ".weights.h5" else original.save(path)
+        assert shallow("resnet20", weights=path, packaging=packaging)
+        with pytest.raises(ConfigError, match=r"does not fit 'resnet20v2'.*no 'head_norm'"):
+            shallow("resnet20v2", weights=path, packaging=packaging)
 
     def test_a_file_that_does_not_fit_is_refused(self, tmp_path):
         shallow("resnet20v2", classes=4).save_weights(tmp_path / "other.weights.h5")
@@ -117,6 +131,9 @@ class TestFeatures:
         assert list(feature_extractor(model, "stage1_unit1_conv1").output) == ["stage1_unit1_conv1"]
         with pytest.raises(ConfigError, match=r"'stage1', 'stage2', 'stage3'.*'stage5'"):
             feature_extractor(model, ["stage5"])
+        nested = shallow("resnet20v2", packaging="nested")
+        with pytest.raises(ConfigError, match=r"packaging='flat'.*'stage1_unit1'"):
+            feature_extractor(nested, ["stage1_unit1"])
 
 
 class TestPreprocessing:
@@ -138,7 +155,7 @@ class TestPreprocessing:
         np.testing.assert_array_equal(x, kept)
         first = preprocess(np.moveaxis(x, -1, 1), data_format="channels_first")
         np.testing.assert_allclose(np.moveaxis(first, 1, -1), expected, atol=1e-4)
-        tensor = preprocess(keras.ops.convert_to_tensor(x, "float32"), data_format="channels_last")
+        tensor = preprocess(keras.ops.convert_to_tensor(x), data_format="channels_last")
         np.testing.assert_allclose(keras.ops.convert_to_numpy(tensor), expected, atol=1e-4)
 
     @pytest.mark.parametrize("module", MODULES)
@@ -146,6 +163,8 @@ class TestPreprocessing:
         preprocess = importlib.import_module(f"keras_preact.applications.{module}").preprocess_input
         with pytest.raises(ConfigError, match="3 channels"):
             preprocess(np.zeros((2, 4, 4, 1)), data_format="channels_last")
+        with pytest.raises(ConfigError, match="data_format='nhwc'"):
+            preprocess(np.zeros((2, 4, 4, 3)), data_format="nhwc")
 
 
 class TestDecoding:
@@ -153,7 +172,8 @@ class TestDecoding:
         from keras_preact.applications.cifar_resnet import CIFAR10_CLASSES, decode_predictions
 
         scores = np.linspace(0, 1, 10)[None]
-        (best,) = decode_predictions(scores, top=2, class_names=CIFAR10_CLASSES)
+        assert decode_predictions(scores, 2) == decode_predictions(scores, 2, CIFAR10_CLASSES)
+        (best,) = decode_predictions(scores, top=2)
         assert [(k, name) for k, name, _ in best] == [("9", "truck"), ("8", "ship")]
         assert best[0][2] == 1.0
 

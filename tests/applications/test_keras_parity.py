@@ -5,22 +5,7 @@ import numpy as np
 import pytest
 
 from keras_preact import ResNetConfig, applications, build_network
-
-KERAS_V1 = {
-    "placement": "original",
-    "conv_bias": "always",
-    "norm_momentum": 0.99,
-    "norm_epsilon": 1.001e-5,
-}
-KERAS_V2 = {
-    "conv_bias": "without_norm",
-    "stride_on": "3x3",
-    "downsample_at": "last_unit",
-    "subsample_shortcut": "max_pool",
-    "first_unit_entry": "unit",
-    "norm_momentum": 0.99,
-    "norm_epsilon": 1.001e-5,
-}
+from keras_preact.applications.families import KERAS_V1, KERAS_V2
 
 
 def slow(*values):

@@ -82,13 +82,31 @@ def test_cifar_100_and_single_layer_skips():
         assert trainable(single) == 1_727_962
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in DEEP and "1" not in n])
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if applications.model_info(n).config.depth <= 50]
+)
 def test_prelu_adds_one_slope_a_channel(name):
     model = applications.create_model(name, activation="prelu", input_shape=(32, 32, 3))
     slopes = [layer for layer in model.layers if isinstance(layer, keras.layers.PReLU)]
     channels = sum(layer.output.shape[-1] for layer in slopes)
     assert trainable(model) == applications.model_info(name).parameters + channels
     assert not [layer for layer in model.layers if isinstance(layer, keras.layers.Activation)]
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_deep_networks_grow_as_their_shallow_ones(name):
+    # Parameters are linear in the units of each stage, so two shallow nets give the deep one's.
+    info = applications.model_info(name)
+    one, two = (trainable(applications.create_model(name, units=(n,) * 3)) for n in (1, 2))
+    assert one + (info.config.units[0] - 1) * (two - one) == info.parameters
+
+
+def test_resnet_1001_for_cifar_100():
+    one, two = (
+        trainable(applications.create_model("resnet1001v2", units=(n,) * 3, classes=100))
+        for n in (1, 2)
+    )
+    assert one + 110 * (two - one) == 10_350_836
 
 
 def test_families_are_complete():
@@ -114,7 +132,7 @@ def test_names_are_listed_in_natural_order_by_pattern():
 
 def test_unknown_names_get_a_near_match():
     for call in (applications.create_model, applications.model_info):
-        with pytest.raises(ConfigError, match=r"Received: name='resnet110-v2'.*'resnet110v2'"):
+        with pytest.raises(ConfigError, match=r"Received: 'resnet110-v2'.*'resnet110v2'"):
             call("resnet110-v2")
     with pytest.raises(AttributeError, match="ResNet51"):
         _ = keras_preact.ResNet51
@@ -141,3 +159,5 @@ def test_create_model_takes_the_function_name_and_fields():
     assert model.get_layer("stage1_unit1_gate").bias_initializer.value == -6.0
     with pytest.raises(ConfigError, match="Did you mean 'units'"):
         applications.create_model("resnet20", unit=(1, 1, 1))
+    with pytest.raises(ConfigError, match="Did you mean 'classes'"):
+        applications.create_model("resnet20", clases=3)

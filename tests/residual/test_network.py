@@ -73,12 +73,16 @@ def test_a_thousand_layers_save_and_load_at_the_default_recursion_limit(depth, b
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (1, 5), (33, 32)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_any_size_and_channels(size, channels):
+def test_any_size_and_channels(size, channels, randomize):
     model = build_network(SMALL, input_shape=(*size, channels), include_top=False)
     assert model.output_shape == (None, -(-size[0] // 2), -(-size[1] // 2), 8)
-    dynamic = build_network(SMALL, input_shape=(None, None, channels))
-    x = np.ones((2, *size, channels), "float32")
-    np.testing.assert_allclose(np.sum(keras.ops.convert_to_numpy(dynamic(x)), axis=1), 1, rtol=1e-5)
+    randomize(model)
+    dynamic = build_network(SMALL, input_shape=(None, None, channels), include_top=False)
+    dynamic.set_weights(model.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, *size, channels)).astype("float32")
+    expected = keras.ops.convert_to_numpy(model(x))
+    assert expected.std() > 0
+    np.testing.assert_allclose(dynamic(x), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_every_size_leaves_both_paths_aligned():
@@ -121,6 +125,16 @@ def test_head_is_full_precision_under_mixed_policies(policy, by):
     assert model.get_layer("avg_pool").compute_dtype == head
     assert str(model.output.dtype) == head
     assert {str(w.dtype) for w in model.trainable_weights} == {head}
+    model.compile("sgd", "mse")
+    scales = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scales == (policy == "mixed_float16")
+
+
+def test_whole_numbers_may_be_numpys():
+    size = np.int64(8)
+    model = build_network(SMALL, input_shape=(size, size, np.int32(3)), classes=np.int64(4))
+    assert model.output_shape == (None, 4)
+    assert SMALL.replace(stem_filters=np.int64(4)) == SMALL
 
 
 @pytest.mark.parametrize("pooling", [None, "avg", "max"])
@@ -158,6 +172,9 @@ def test_channels_first_is_the_same_network():
         ({"classes": 0}, "classes"),
         ({"classes": ["a", "b"]}, "whole number"),
         ({"classes": True}, "whole number"),
+        ({"include_top": "no"}, "include_top"),
+        ({"dtype": "float23"}, "dtype='float23'"),
+        ({"input_tensor": keras.Input((8, 9, 3))}, "that of the `input_tensor`"),
         ({"pooling": "mean"}, "'avg', 'max'"),
         ({"classifier_activation": "softmaxx"}, "classifier_activation='softmaxx'"),
         ({"packaging": "loop"}, "'flat', 'nested'"),

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_preact import residual_unit
+from keras_preact import ResNetConfig, residual_unit
 from keras_preact.errors import ConfigError
+from keras_preact.residual.parts import Parts
 
 GATED = ("exclusive_gating", "shortcut_only_gating")
 
@@ -98,13 +99,34 @@ def test_gates_start_at_their_bias(shortcut, bias):
     np.testing.assert_allclose(gate, 1 / (1 + np.exp(-bias)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("size", [(6, 5), (None, None)])
+def test_option_a_appends_zero_channels(data_format, size):
+    parts = Parts(ResNetConfig(), data_format)
+    last = data_format == "channels_last"
+    inputs = keras.Input((*size, 4) if last else (4, *size))
+    y = parts.pad_channels(inputs, 7, "pad")
+    assert y.shape == (None, *((*size, 7) if last else (7, *size)))
+    x = np.random.default_rng(0).normal(size=(2, 6, 5, 4)).astype("float32")
+    x = x if last else np.moveaxis(x, -1, 1)
+    widths = [(0, 0)] * 4
+    widths[-1 if last else 1] = (0, 3)
+    np.testing.assert_array_equal(keras.Model(inputs, y)(x), np.pad(x, widths))
+
+
+def test_units_without_names_can_share_a_graph():
+    inputs = keras.Input((6, 5, 4))
+    x = residual_unit(residual_unit(inputs, 4), 4)
+    assert keras.Model(inputs, x).count_params() > 0
+
+
 def test_plain_unit_is_its_branch():
     names = [layer.name for layer in unit_model(8, 2, shortcut="none").layers]
     assert names[-1] == "u_conv2"
 
 
 def test_unit_refuses_what_it_cannot_build():
-    with pytest.raises(ConfigError, match="cannot remove channels"):
+    with pytest.raises(ConfigError, match=r"cannot remove channels.*4 channels to be made 2"):
         unit_model(2, 1)
     with pytest.raises(ConfigError, match=r"Did you mean 'shortcut'\?"):
         unit_model(4, 1, shortcuts="identity")

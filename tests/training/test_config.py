@@ -23,6 +23,7 @@ def test_shorthands_and_settings_reach_their_parts():
             "recipe.momentum": 0.8,
             "augmentation.pad": 2,
             "data.test_fraction": 0.3,
+            "network.units": (2, 2, 2),
         },
     )
     parts = config.resolve()
@@ -55,6 +56,8 @@ def test_the_recipes_augmentation_can_be_set():
         ({"learning_rate": float("inf")}, "finite"),
         ({"dtype": "bfloat61"}, "'mixed_bfloat16'"),
         ({"seed": -1}, "seed"),
+        ({"out": ""}, "out"),
+        ({"epochs": 3, "settings": {"recipe.epochs": 5}}, "one value for recipe.epochs"),
         ({"on_bad_image": "ignore"}, "'error', 'skip'"),
         ({"settings": {"network.shortcuts": "none"}}, "Did you mean 'shortcut'"),
         ({"settings": {"netwrok.shortcut": "none"}}, "Did you mean 'network'"),

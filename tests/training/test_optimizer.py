@@ -42,6 +42,16 @@ def test_cosine_with_linear_warm_up():
     assert rates(Recipe(warmup_steps=0, epochs=1), 10, [0, 10]) == pytest.approx([0.1, 0.0])
 
 
+@pytest.mark.parametrize(("epochs", "per_epoch"), [(2, 390), (10, 11), (1, 1), (50, 11)])
+def test_a_short_training_warms_up_for_a_twentieth_and_never_exceeds_its_rate(epochs, per_epoch):
+    steps = epochs * per_epoch
+    values = rates(RECIPES["he2016-cifar"].replace(epochs=epochs), per_epoch, range(steps))
+    warmup = 400 if steps > 800 else steps // 20
+    marks = [warmup, round(steps / 2), round(steps * 3 / 4)]
+    expected = [(0.01, 0.1, 0.01, 0.001)[sum(k >= mark for mark in marks)] for k in range(steps)]
+    assert values == pytest.approx(expected)
+
+
 def test_constant_rate():
     assert rates(Recipe(schedule="step", warmup_steps=0), 10, [0, 299]) == [0.1, 0.1]
 

@@ -1,6 +1,5 @@
 """Whole runs, small: what they learn, what they leave behind, and how they fail."""
 
-import json
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_preact import TrainConfig, load_data, train
-from keras_preact.errors import DataError, DivergedError
+from keras_preact.errors import ConfigError, DataError, DivergedError
 from keras_preact.run import RunFolder
 
 PICTURES = ("curves.png", "confusion_matrix.png", "predictions.png")
@@ -41,11 +40,13 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     config, result = finished
     run = RunFolder(result.run)
     assert TrainConfig.from_dict(run.config) == config
-    assert run.read_json("config.json")["resolved"]["network"]["units"] == [1, 1, 1]
+    assert run.read_json("resolved.json")["network"]["units"] == [1, 1, 1]
     assert run.result["test_correct"] == result.test_correct
     assert run.read_json("env.json")["backend"] == keras.backend.backend()
     assert run.read_json("classes.json") == [str(k) for k in range(10)]
     assert [row["epoch"] for row in run.log] == [1, 2, 3, 4, 5, 6]
+    losses = [row["loss"] for row in run.log]
+    assert losses == sorted(losses, reverse=True), "a mean over an epoch falls at the start"
     assert run.log[-1]["test_error"] == pytest.approx(1 - result.test_accuracy, abs=1e-6)
     assert all(np.isfinite(value) for row in run.log for value in row.values())
     for name in PICTURES:
@@ -82,6 +83,17 @@ def test_the_saved_model_serves_without_this_package(finished, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, atol=1e-5)
 
 
+def test_the_saved_model_opens_in_plain_keras(finished):
+    _, result = finished
+    code = (
+        "import sys, keras\n"
+        f"model = keras.models.load_model({result.run + '/model.keras'!r})\n"
+        "assert 'keras_preact' not in sys.modules\n"
+        "assert model.output_shape == (None, 10)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=result.run)
+
+
 def test_the_same_seed_gives_the_same_run(tmp_path):
     losses = []
     for name in ("a", "b"):
@@ -93,7 +105,7 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
 
 
 @pytest.mark.parametrize("preprocessing", ["pixel_mean", "standardize", "none"])
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_preprocessing_is_part_of_the_model(preprocessing, dtype, tmp_path):
     settings = {"recipe.preprocessing": preprocessing}
     result = train(small(tmp_path, epochs=1, dtype=dtype, settings=settings))
@@ -135,7 +147,38 @@ def test_missing_data_leave_no_run_behind(tmp_path):
 
 
 def test_the_log_is_written_while_training(tmp_path):
-    config = small(tmp_path, learning_rate=1e30, settings={"recipe.warmup_steps": 22}, epochs=3)
-    with pytest.raises(DivergedError):
-        train(config)
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["epochs"] == 3
+    explodes_in_epoch_2 = {
+        "recipe.schedule": "step",
+        "recipe.milestones": [0.5],
+        "recipe.decay_factor": 1e30,
+        "recipe.warmup_steps": 0,
+    }
+    with pytest.raises(DivergedError, match="of epoch 2"):
+        train(small(tmp_path, settings=explodes_in_epoch_2))
+    assert [row["epoch"] for row in RunFolder(tmp_path / "run").log] == [1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"network.activation": "rellu"},
+        {"recipe.augmentation": "imagenet", "augmentation.scale": [2, 4]},
+    ],
+)
+def test_a_mistake_found_while_building_leaves_no_run_behind(settings, tmp_path):
+    with pytest.raises(ConfigError):
+        train(small(tmp_path, settings=settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_class_names_are_shown_as_they_are(tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("$5_$10", "[b]"):
+        folder = tmp_path / "images" / name
+        folder.mkdir(parents=True)
+        for k in range(6):
+            pixels = random.integers(0, 256, (4, 1)).astype("uint8")
+            Image.fromarray(pixels).save(folder / f"{k}.png")
+    result = train(small(tmp_path, data=f"folder:{tmp_path}/images", epochs=1))
+    assert RunFolder(result.run).read_json("classes.json") == ["$5_$10", "[b]"]
+    assert (RunFolder(result.run).path / "confusion_matrix.png").is_file()
