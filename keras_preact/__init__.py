@@ -5,39 +5,39 @@ Importing this package imports neither Keras nor a data set: what is asked for i
 
 import importlib
 
+from keras_preact.lazy import lazy_names
+
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ResNetConfig": "keras_preact.config",
-    "build_network": "keras_preact.residual",
-    "count_multiply_adds": "keras_preact.residual",
-    "residual_unit": "keras_preact.residual",
-    "create_model": "keras_preact.applications",
-    "feature_extractor": "keras_preact.applications",
-    "list_models": "keras_preact.applications",
-    "model_info": "keras_preact.applications",
-    "load_data": "keras_preact.data",
-    "TrainConfig": "keras_preact.training",
-    "train": "keras_preact.training",
+    "ResNetConfig": ".config",
+    "build_network": ".residual",
+    "count_multiply_adds": ".residual",
+    "residual_unit": ".residual",
+    "create_model": ".applications",
+    "feature_extractor": ".applications",
+    "list_models": ".applications",
+    "model_info": ".applications",
+    "load_data": ".data",
+    "TrainConfig": ".training",
+    "train": ".training",
 }
-
-__all__ = ["__version__", *_HOMES]
-
-
 _ROOMS = ("applications", "data", "evaluation", "export", "residual", "training")
+
+_find, _, __all__ = lazy_names(__name__, _HOMES)
 
 
 def __getattr__(name):
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        return _find(name)
     if name in _ROOMS:
         return importlib.import_module(f"keras_preact.{name}")
     applications = importlib.import_module("keras_preact.applications")
     if name in applications.__all__:  # the named networks
         return getattr(applications, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _find(name)
 
 
 def __dir__():
     applications = importlib.import_module("keras_preact.applications")
-    return sorted({*__all__, *_ROOMS, *applications.__all__})
+    return sorted({"__version__", *_HOMES, *_ROOMS, *applications.__all__})

@@ -9,33 +9,24 @@ Example:
     ((128, 8, 8, 1), dtype('uint8'), dtype('int32'))
 """
 
-import importlib
+from keras_preact.lazy import lazy_names
 
-_WHERE = {
-    "Augmentation": "augment",
-    "Batches": "batches",
-    "DataOptions": "options",
-    "ImageData": "splits",
-    "Report": "check",
-    "Split": "splits",
-    "check_data": "check",
-    "decode": "images",
-    "epoch_order": "random",
-    "image_mean": "statistics",
-    "load_data": "load",
-    "prefetched": "batches",
-    "resize": "images",
-    "resize_and_crop": "images",
-}
-
-__all__ = sorted(_WHERE)
-
-
-def __getattr__(name: str):
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Augmentation": ".augment",
+        "Batches": ".batches",
+        "DataOptions": ".options",
+        "ImageData": ".splits",
+        "Report": ".check",
+        "Split": ".splits",
+        "check_data": ".check",
+        "decode": ".images",
+        "epoch_order": ".random",
+        "image_mean": ".statistics",
+        "load_data": ".load",
+        "prefetched": ".batches",
+        "resize": ".images",
+        "resize_and_crop": ".images",
+    },
+)

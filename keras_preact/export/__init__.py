@@ -1,13 +1,5 @@
-"""Export of trained networks."""
+"""Export of trained networks; what needs TensorFlow is loaded when it is asked for."""
 
+from keras_preact.lazy import lazy_names
 
-def __getattr__(name: str):
-    if name != "export_saved_model":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Here, because it needs TensorFlow, which other backends do without.
-    from keras_preact.export.saved_model_tf import export_saved_model
-
-    return export_saved_model
-
-
-__all__ = ["export_saved_model"]
+__getattr__, __dir__, __all__ = lazy_names(__name__, {"export_saved_model": ".saved_model_tf"})

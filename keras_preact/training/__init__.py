@@ -1,24 +1,15 @@
 """Training: recipes, the optimiser, and the one path from a config to a run folder."""
 
-import importlib
+from keras_preact.lazy import lazy_names
 
-_WHERE = {
-    "RECIPES": "recipes",
-    "Recipe": "recipes",
-    "Result": "trainer",
-    "SGD": "optimizer",
-    "TrainConfig": "config",
-    "train": "trainer",
-}
-
-__all__ = sorted(_WHERE)
-
-
-def __getattr__(name: str):
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "RECIPES": ".recipes",
+        "Recipe": ".recipes",
+        "Result": ".trainer",
+        "SGD": ".optimizer",
+        "TrainConfig": ".config",
+        "train": ".trainer",
+    },
+)

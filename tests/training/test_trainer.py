@@ -104,8 +104,15 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
     assert RunFolder(train(other).run).log[0]["loss"] != losses[0]
 
 
-@pytest.mark.parametrize("preprocessing", ["pixel_mean", "standardize", "none"])
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    ("preprocessing", "dtype"),
+    [
+        ("pixel_mean", "float32"),
+        ("standardize", "mixed_bfloat16"),
+        ("standardize", "mixed_float16"),
+        ("none", "float32"),
+    ],
+)
 def test_preprocessing_is_part_of_the_model(preprocessing, dtype, tmp_path):
     settings = {"recipe.preprocessing": preprocessing}
     result = train(small(tmp_path, epochs=1, dtype=dtype, settings=settings))
