@@ -28,4 +28,10 @@ def export_saved_model(model, path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serving_default", serve)
-    archive.write_out(str(pathlib.Path(path)), verbose=False)
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # TensorFlow says where it writes; so does who calls this
+    try:
+        archive.write_out(str(pathlib.Path(path)), verbose=False)
+    finally:
+        logger.setLevel(level)
