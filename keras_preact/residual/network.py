@@ -153,7 +153,7 @@ def _stem(parts, x):
     for step in steps:
         x = getattr(parts, step)(x, f"stem_{step}")
     if config.stem_pool:
-        # Zeros, as keras.applications pads; the same as no padding for what no ReLU leaves below 0.
+        # Padded with zeros, as keras.applications does; after a ReLU the same as no padding.
         x = parts.spatial(keras.layers.ZeroPadding2D, "stem_pool_pad", 1)(x)
         x = parts.spatial(keras.layers.MaxPooling2D, "stem_pool", 3, strides=2)(x)
     return x

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pathlib
 import time
 
 import keras
@@ -90,13 +91,15 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
         keras.losses.SparseCategoricalCrossentropy(),
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
-    run = RunFolder.create(config.out, f"{config.model}-{data.name}")
+    kind, _, path = data.name.partition(":")
+    data_name = pathlib.Path(path).stem or kind
+    run = RunFolder.create(config.out, f"{config.model}-{data_name}")
     run.write_json("config.json", config.to_dict())
     run.write_json("resolved.json", parts.to_dict())
     run.write_json("env.json", {**environment(), "backend": keras.backend.backend()})
 
     evaluation = _fit(model, batches, data, parts.recipe, run, console)
-    _save(model, evaluation, data, run, f"{config.model} on {data.name}")
+    _save(model, evaluation, data, run, f"{config.model} on {data_name}")
     result = Result(
         run=str(run.path),
         model=config.model,

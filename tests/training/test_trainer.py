@@ -141,6 +141,14 @@ def test_arrays_of_ones_own(tmp_path):
     assert model.output_shape == (None, 3)
 
 
+def test_the_folder_is_named_after_network_and_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = np.zeros((9, 4, 4, 1), "uint8"), np.arange(9) % 2
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    result = train(small(tmp_path, data=f"npz:{tmp_path}/mine.npz", epochs=1, out=None))
+    assert result.run == "runs/resnet20v2-mine-1"
+
+
 def test_training_that_diverges_stops_and_says_where(tmp_path):
     config = small(tmp_path, learning_rate=1e30, settings={"recipe.warmup_steps": 0})
     with pytest.raises(DivergedError, match=r"step \d+ of epoch 1.*learning-rate"):
