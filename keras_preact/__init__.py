@@ -26,11 +26,25 @@ _HOMES = {
     "feature_extractor": ".applications",
     "list_models": ".applications",
     "model_info": ".applications",
+    "accelerate": ".rewrite",
+    "fold_batch_norm": ".rewrite",
+    "portable": ".rewrite",
     "load_data": ".data",
+    "choose_dtype": ".precision",
     "TrainConfig": ".training",
     "train": ".training",
 }
-_ROOMS = ("applications", "data", "evaluation", "export", "residual", "training")
+_ROOMS = (
+    "applications",
+    "data",
+    "evaluation",
+    "export",
+    "layers",
+    "residual",
+    "rewrite",
+    "training",
+    "weights",
+)
 
 _find, _, __all__ = lazy_names(__name__, _HOMES)
 

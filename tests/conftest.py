@@ -60,6 +60,14 @@ def _clean_keras():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(scope="session")
+def strategy():
+    """Two replicas. One strategy a process: a second one's collectives would meet the first's."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
 @pytest.fixture
 def randomize():
     """Gives every weight of a model values that no initialiser would, so that all of them count."""

@@ -6,10 +6,8 @@ Nothing here needs Keras before a network is built, so listing is instant.
 import dataclasses
 import fnmatch
 import inspect
-import io
 import pathlib
 import re
-import zipfile
 from collections.abc import Callable
 
 from keras_preact.checked import require
@@ -143,7 +141,9 @@ _BUILDER_DOC = """{title}, {reference}.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
         dtype: dtype policy of the layers; `None` for Keras's global policy. The head computes in
             float32 under a mixed policy.
-        packaging: `"flat"`, `"nested"` (a sub-model a unit) or `"auto"`.
+        packaging: `"flat"`, `"nested"` (a sub-model a unit), `"repeated"` (a loop a stage) or
+            `"auto"`.
+        recompute: Whether units compute their activations again in the backward pass.
         **fields: Fields of `keras_preact.ResNetConfig` to change, such as `activation="prelu"`.
 
     Returns:
@@ -177,6 +177,7 @@ def _builder(application: Application):
         data_format=None,
         dtype=None,
         packaging="auto",
+        recompute=False,
         **fields,
     ):
         from keras_preact.residual import build_network
@@ -201,6 +202,7 @@ def _builder(application: Application):
             data_format=data_format,
             dtype=dtype,
             packaging=packaging,
+            recompute=recompute,
             name=name,
         )
         if file is not None:
@@ -249,46 +251,13 @@ def _refuse_unknown(fields, application, own) -> None:
             )
 
 
-def _saved_layers(file) -> set[str]:
-    """The names of the layers whose weights a file has."""
-    import h5py
-
-    if file.suffix == ".keras":
-        with zipfile.ZipFile(file) as archive:
-            source = io.BytesIO(archive.read("model.weights.h5"))
-    else:
-        source = file
-    names = set()
-
-    def note(_, group):
-        if "name" in group.attrs and len(group):
-            names.add(group.attrs["name"])
-
-    with h5py.File(source) as weights:
-        weights.visititems(note)
-    return names
-
-
-def _layers_with_weights(model) -> set[str]:
-    names = set()
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            names |= _layers_with_weights(layer)
-        elif layer.weights:
-            names.add(layer.name)
-    return names
-
-
 def _load(model, file) -> None:
-    """Loads weights by order, as Keras does, after a look at the names: other nets fit as well."""
+    from keras_preact.weights import load_weights_by_layer, read_weights
+
     try:
-        missing = sorted(_layers_with_weights(model) - _saved_layers(file))
-        if missing:
-            raise ValueError(f"it has no {quoted(missing[:3])}")
-        model.load_weights(file)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:300]
+        load_weights_by_layer(model, read_weights(file))
+    except ConfigError as error:
         raise ConfigError(
-            f"`weights` must be a file saved from this very network. Received: "
-            f"weights={str(file)!r}, which does not fit {model.name!r}: {reason}"
+            f"`weights` must be a file saved from this very network, in any packaging. Received: "
+            f"weights={str(file)!r}, which does not fit {model.name!r}: {error}"
         ) from None

@@ -5,6 +5,7 @@ import math
 import keras
 
 from keras_preact.errors import ConfigError
+from keras_preact.layers import Repeat
 
 
 def count_multiply_adds(model: keras.Model) -> int:
@@ -34,6 +35,8 @@ def count_multiply_adds(model: keras.Model) -> int:
 def _multiply_adds(layer) -> int:
     if isinstance(layer, keras.Model):
         return count_multiply_adds(layer)
+    if isinstance(layer, Repeat):
+        return len(layer.names) * count_multiply_adds(layer.template())
     if isinstance(layer, keras.layers.Dense):
         return math.prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.Conv2D):

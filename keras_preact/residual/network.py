@@ -7,15 +7,20 @@ from keras_preact.config import CONVOLUTIONS, ResNetConfig
 from keras_preact.errors import ConfigError, quoted
 from keras_preact.residual.parts import Parts
 from keras_preact.residual.placements import PLACEMENTS
-from keras_preact.residual.unit import build_nested_unit, build_unit
+from keras_preact.residual.unit import (
+    Unit,
+    build_nested_unit,
+    build_repeated_units,
+    build_unit,
+)
 
 #: A Keras graph is walked recursively, one Python call a chained layer, so at Python's default
-#: recursion limit of 1000 it ends at about 987 of them. Beyond the first figure "auto" nests the
+#: recursion limit of 1000 it ends at about 987 of them. Beyond the first figure "auto" repeats the
 #: units, beyond the second a packaging is refused.
 AUTO_FLAT_LAYERS = 750
 MAX_CHAINED_LAYERS = 900
 
-PACKAGINGS = ("auto", "flat", "nested")
+PACKAGINGS = ("auto", "flat", "nested", "repeated")
 
 
 def build_network(
@@ -30,6 +35,7 @@ def build_network(
     data_format=None,
     dtype=None,
     packaging="auto",
+    recompute=False,
     name="resnet",
 ):
     """The network that a `ResNetConfig` describes, as a functional `keras.Model`.
@@ -46,8 +52,12 @@ def build_network(
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
         dtype: dtype policy of the layers, such as `"mixed_bfloat16"`; `None` for Keras's global
             policy. Pooling and classifier compute in float32 under a mixed policy.
-        packaging: `"flat"` (every layer in the graph), `"nested"` (a sub-model a unit) or `"auto"`
-            (flat up to about 750 chained layers). Names of layers and values are the same.
+        packaging: `"flat"` (every layer in the graph), `"nested"` (a sub-model a unit),
+            `"repeated"` (the identical units of a stage as one loop over stacked weights) or
+            `"auto"`: flat up to about 750 chained layers, repeated beyond. Names and values of the
+            weights are the same in all.
+        recompute: Whether each unit's activations are computed again in the backward pass instead
+            of being kept: much less memory, for about a third more time. Not with `"flat"`.
         name: Name of the model.
 
     Returns:
@@ -64,15 +74,20 @@ def build_network(
         True
     """
     require(isinstance(include_top, bool), "include_top", include_top, "True or False")
-    build = _unit_builder(config, packaging)
+    require(isinstance(recompute, bool), "recompute", recompute, "True or False")
+    packaging = _packaging(config, packaging, recompute)
     parts = Parts(config, data_format, dtype)
     inputs = _inputs(input_shape, input_tensor, parts)
     x = _stem(parts, inputs)
-    for stage, (units, filters) in enumerate(zip(config.units, config.filters, strict=True), 1):
-        for unit in range(1, units + 1):
-            first = stage == unit == 1
-            stride = _stride(config, stage, unit)
-            x = build(parts, x, filters, stride, f"stage{stage}_unit{unit}", first)
+    for stage in range(1, len(config.units) + 1):
+        for units in _groups(config, stage, packaging):
+            if len(units) > 1:
+                x = build_repeated_units(parts, x, units, f"stage{stage}_units", recompute)
+            elif recompute:
+                x = build_repeated_units(parts, x, units, units[0].name, recompute)
+            else:
+                build = build_nested_unit if packaging == "nested" else build_unit
+                x = build(parts, x, units[0])
         x = parts.layer(keras.layers.Identity, f"stage{stage}")(x)
     for step in PLACEMENTS[config.placement].before:
         x = getattr(parts, step)(x, f"head_{step}")
@@ -85,22 +100,43 @@ def build_network(
     return model
 
 
-def _unit_builder(config, packaging):
-    """The function that builds a unit in the packaging that was asked for."""
+def _packaging(config, packaging, recompute):
+    """The packaging that was asked for, or a `ConfigError` where Keras could not carry it."""
     require(packaging in PACKAGINGS, "packaging", packaging, f"one of {quoted(PACKAGINGS)}")
     units = sum(config.units)
-    # norm, act and conv of each weight layer, then what joins the paths.
-    chained = {"flat": units * (3 * CONVOLUTIONS[config.block] + 2), "nested": units}
+    # Flat: norm, act and conv of each weight layer, then what joins the paths.
+    flat = units * (3 * CONVOLUTIONS[config.block] + 2)
     if packaging == "auto":
-        packaging = "flat" if chained["flat"] <= AUTO_FLAT_LAYERS else "nested"
-    if chained[packaging] > MAX_CHAINED_LAYERS:
+        return "flat" if flat <= AUTO_FLAT_LAYERS and not recompute else "repeated"
+    if recompute and packaging == "flat":
         raise ConfigError(
-            f"packaging={packaging!r} would chain about {chained[packaging]} layers, and Keras "
-            f"walks a graph recursively: beyond {MAX_CHAINED_LAYERS} the model could not be saved "
-            "or loaded at Python's default recursion limit. Use packaging='auto' or fewer units. "
-            f"Received: units={config.units}."
+            "recompute=True works a unit at a time, so it needs units that are one layer each: "
+            "packaging='nested', 'repeated' or 'auto'. Received: packaging='flat'."
         )
-    return {"flat": build_unit, "nested": build_nested_unit}[packaging]
+    chained = {"flat": flat, "nested": units}.get(packaging, 0)
+    if chained > MAX_CHAINED_LAYERS:
+        raise ConfigError(
+            f"packaging={packaging!r} would chain about {chained} layers, and Keras "
+            f"walks a graph recursively: beyond {MAX_CHAINED_LAYERS} the model could not be saved "
+            "or loaded at Python's default recursion limit. Use packaging='repeated' or 'auto', or "
+            f"fewer units. Received: units={config.units}."
+        )
+    return packaging
+
+
+def _groups(config, stage, packaging):
+    """The units of a stage, as lists of those that one loop can run."""
+    groups = []
+    for number in range(1, config.units[stage - 1] + 1):
+        stride, first = _stride(config, stage, number), stage == number == 1
+        unit = Unit(f"stage{stage}_unit{number}", config.filters[stage - 1], stride, first)
+        # The first unit of a stage may change the channels, a strided one changes the map.
+        identical = packaging == "repeated" and number > 2 and stride == 1
+        if identical:
+            groups[-1].append(unit)
+        else:
+            groups.append([unit])
+    return groups
 
 
 def _stride(config, stage, unit):

@@ -6,6 +6,7 @@ from keras_preact.checked import require
 from keras_preact.config import NEGATIVE_SLOPES, ResNetConfig
 from keras_preact.errors import ConfigError
 from keras_preact.initializers import he_normal, xavier_normal
+from keras_preact.layers import BatchNormalization
 
 
 class Parts:
@@ -63,7 +64,7 @@ class Parts:
         if self.config.normalization == "none":
             return x
         return self.layer(
-            keras.layers.BatchNormalization,
+            BatchNormalization,
             name,
             axis=self.channel_axis,
             momentum=self.config.norm_momentum,

@@ -1,8 +1,11 @@
 """`residual_unit`: the one function that builds every unit of every paper."""
 
+from typing import NamedTuple
+
 import keras
 
 from keras_preact.config import EXPANSION, ResNetConfig
+from keras_preact.layers import Repeat
 from keras_preact.residual.parts import Parts
 from keras_preact.residual.placements import PLACEMENTS
 from keras_preact.residual.shortcuts import SHORTCUTS, Paths, match_dimensions, projects
@@ -46,12 +49,28 @@ def residual_unit(
     """
     config = (config or ResNetConfig()).replace(**fields)
     name = name or f"residual_unit_{keras.backend.get_uid('residual_unit')}"
-    return build_unit(Parts(config, data_format, dtype), x, filters, stride, name)
+    return build_unit(Parts(config, data_format, dtype), x, Unit(name, filters, stride))
 
 
-def build_unit(parts, x, filters, stride, name, first=False):
-    """`residual_unit` with its `Parts`; `first` is whether only the stem stands before it."""
-    config = parts.config
+class Unit(NamedTuple):
+    """What makes one unit of a network differ from another.
+
+    Attributes:
+        name: Prefix of the names of its layers.
+        filters: Filters of its branch.
+        stride: Its stride.
+        first: Whether only the stem stands before it.
+    """
+
+    name: str
+    filters: int
+    stride: int = 1
+    first: bool = False
+
+
+def build_unit(parts, x, unit):
+    """One unit, each layer in the graph of `x`."""
+    config, (name, filters, stride, first) = parts.config, unit
     steps = PLACEMENTS[config.placement]
     path = _Branch(parts, name)
     activated = x if first and config.first_unit_entry == "stem" else path.apply(steps.before, x)
@@ -69,11 +88,21 @@ def build_unit(parts, x, filters, stride, name, first=False):
     return y
 
 
-def build_nested_unit(parts, x, filters, stride, name, first=False):
+def build_nested_unit(parts, x, unit):
     """The same unit as one sub-model, whose inner layers keep their names."""
-    inputs = keras.Input(batch_shape=x.shape, dtype=x.dtype, name=f"{name}_input")
-    outputs = build_unit(parts, inputs, filters, stride, name, first)
-    return keras.Model(inputs, outputs, name=name)(x)
+    return _submodel(parts, x, unit)(x)
+
+
+def build_repeated_units(parts, x, units, name, recompute=False):
+    """Units that differ in nothing but their names, as one loop over stacked weights."""
+    template = _submodel(parts, x, units[0]._replace(name="unit"))
+    names = [unit.name for unit in units]
+    return parts.layer(Repeat, name, template, names, recompute=recompute)(x)
+
+
+def _submodel(parts, x, unit):
+    inputs = keras.Input(batch_shape=x.shape, dtype=x.dtype, name=f"{unit.name}_input")
+    return keras.Model(inputs, build_unit(parts, inputs, unit), name=unit.name)
 
 
 class _Branch:

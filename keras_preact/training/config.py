@@ -24,7 +24,12 @@ class TrainConfig(Checked):
         image_size: Side in pixels that images are scaled and cropped to; their own if not given.
         on_bad_image: What to do about damaged files: `error` names them and stops, `skip` leaves
             them out.
-        dtype: `float32`, `mixed_bfloat16` or `mixed_float16`.
+        dtype: `float32`, `mixed_bfloat16`, `mixed_float16`, or `auto`: bfloat16 where the processor
+            or the GPU computes in it.
+        packaging: How the units stand in the graph: `flat`, `nested`, `repeated` or, by depth,
+            `auto`.
+        recompute: Compute activations again in the backward pass instead of keeping them: less
+            memory, more time.
         seed: Decides weights, order and augmentation.
         out: Folder of the run; a new one under `runs/` if not given.
         settings: Further fields by dotted name: `network.*` (ResNetConfig), `recipe.*` (Recipe),
@@ -48,7 +53,9 @@ class TrainConfig(Checked):
     learning_rate: float | None = None
     image_size: int | None = None
     on_bad_image: Literal["error", "skip"] = "error"
-    dtype: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    dtype: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    packaging: Literal["auto", "flat", "nested", "repeated"] = "auto"
+    recompute: bool = False
     seed: int = 0
     out: str | None = None
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)

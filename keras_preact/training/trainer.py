@@ -19,6 +19,8 @@ from keras_preact.evaluation import (
     plot_predictions,
     save_figure,
 )
+from keras_preact.precision import choose_dtype
+from keras_preact.rewrite import portable
 from keras_preact.run import RunFolder, environment
 from keras_preact.training.config import TrainConfig
 from keras_preact.training.optimizer import optimizer
@@ -85,7 +87,10 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     keras.utils.set_random_seed(config.seed)
     data = _load(config, parts, console)
     batches = _batches(data, config, parts)
-    model = build_for(data, config, parts)
+    dtype = choose_dtype(config.dtype)
+    if console:
+        console.print(f"dtype {dtype.policy}: {dtype.reason}")
+    model = build_for(data, config, parts, dtype.policy)
     model.compile(
         optimizer(parts.recipe, len(batches)),
         keras.losses.SparseCategoricalCrossentropy(),
@@ -96,7 +101,8 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     run = RunFolder.create(config.out, f"{config.model}-{data_name}")
     run.write_json("config.json", config.to_dict())
     run.write_json("resolved.json", parts.to_dict())
-    run.write_json("env.json", {**environment(), "backend": keras.backend.backend()})
+    chosen = {"backend": keras.backend.backend(), "dtype": dtype.policy, "why": dtype.reason}
+    run.write_json("env.json", {**environment(), **chosen})
 
     evaluation = _fit(model, batches, data, parts.recipe, run, console)
     _save(model, evaluation, data, run, f"{config.model} on {data_name}")
@@ -117,7 +123,7 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     return result
 
 
-def build_for(data, config, parts):
+def build_for(data, config, parts, dtype):
     """The network for a data set, from raw images (0 to 255) to probabilities."""
     images = keras.Input(data.image_shape, name="images")
     statistics = {
@@ -139,7 +145,9 @@ def build_for(data, config, parts):
         input_tensor=x,
         classes=data.num_classes,
         data_format="channels_last",
-        dtype=config.dtype,
+        dtype=dtype,
+        packaging=config.packaging,
+        recompute=config.recompute,
         **parts.network.to_dict(),
     )
 
@@ -224,9 +232,9 @@ def _images_per_second(log):
 
 def _save(model, evaluation, data, run, title):
     """The trained network in two forms, then pictures."""
-    # Without the optimiser, so that it opens where this package's optimiser is not known.
+    # Without the optimiser and in Keras's own layers, so that it opens where this package is not.
     trained = keras.Model(model.input, model.output, name=model.name)
-    trained.save(run.path / "model.keras")
+    portable(trained).save(run.path / "model.keras")
     run.write_json("classes.json", list(data.class_names))
     if keras.backend.backend() == "tensorflow":
         from keras_preact.export import export_saved_model

@@ -187,10 +187,7 @@ class TestDecoding:
 
 
 @pytest.mark.tensorflow
-def test_building_and_training_under_mirrored_strategy():
-    import tensorflow as tf
-
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_building_and_training_under_mirrored_strategy(strategy):
     assert strategy.num_replicas_in_sync == 2
     with strategy.scope():
         model = shallow("resnet20v2", input_shape=(8, 8, 3), classes=2)

@@ -1,6 +1,7 @@
 """Block x placement x shortcut x activation: each builds, trains, and survives being saved.
 
-A pairwise cover runs always, all legal combinations with `--run-slow`.
+And each is the same network in every packaging. A pairwise cover runs always, all legal
+combinations with `--run-slow`.
 """
 
 import itertools
@@ -12,6 +13,7 @@ import pytest
 from keras_preact import ResNetConfig, build_network
 from keras_preact.config import Block, Placement, Shortcut
 from keras_preact.errors import ConfigError
+from keras_preact.weights import load_weights_by_layer, weights_by_layer
 
 FIELDS = {
     "block": Block.__args__,
@@ -89,3 +91,47 @@ def test_pairwise(values, tmp_path):
 @pytest.mark.parametrize("values", ALL, ids="-".join)
 def test_all(values, tmp_path):
     check(values, tmp_path)
+
+
+def trained_one_step(model, weights):
+    """The weights after one step, from given ones: what the gradients and the statistics say."""
+    load_weights_by_layer(model, weights)
+    random = np.random.default_rng(0)
+    x = random.normal(size=(8, 8, 8, 3)).astype("float32")
+    y = random.integers(0, 3, 8)
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", run_eagerly=True)
+    model.train_on_batch(x, y)
+    return weights_by_layer(model)
+
+
+def check_packagings(values):
+    cfg = config(values).replace(units=(1, 4), dropout_rate=0.0)
+    kinds = [("flat", False), ("nested", False), ("repeated", False), ("repeated", True)]
+    flat, *others = (
+        build_network(cfg, input_shape=(8, 8, 3), classes=3, packaging=kind, recompute=recompute)
+        for kind, recompute in kinds
+    )
+    start = weights_by_layer(flat)
+    x = np.random.default_rng(1).normal(size=(4, 8, 8, 3)).astype("float32")
+    outputs = keras.ops.convert_to_numpy(flat(x))
+    expected = trained_one_step(flat, start)
+    for model in others:
+        load_weights_by_layer(model, start)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(model(x)), outputs, atol=1e-5)
+        received = trained_one_step(model, start)
+        for layer, arrays in expected.items():
+            for index, array in arrays.items():
+                np.testing.assert_allclose(
+                    received[layer][index], array, atol=1e-5, rtol=1e-4, err_msg=layer
+                )
+
+
+@pytest.mark.parametrize("values", PAIRWISE, ids="-".join)
+def test_packagings_pairwise(values):
+    check_packagings(values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("values", ALL, ids="-".join)
+def test_packagings_all(values):
+    check_packagings(values)

@@ -8,64 +8,80 @@ import pytest
 
 from keras_preact import ResNetConfig, build_network, count_multiply_adds
 from keras_preact.errors import ConfigError
+from keras_preact.layers import Repeat
+from keras_preact.weights import load_weights_by_layer, weights_by_layer
 
 SMALL = ResNetConfig(units=(1, 2), filters=(4, 8), stem_filters=4)
 
 
-def leaf_weights(model, found=None):
-    """`{layer/weight: weight}` over a model and its sub-models."""
-    found = {} if found is None else found
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            leaf_weights(layer, found)
-        else:
-            found.update({f"{layer.name}/{w.name}": w for w in layer.weights})
-    return found
+PACKAGINGS = {"flat": keras.layers.Conv2D, "nested": keras.Model, "repeated": Repeat}
 
 
-@pytest.mark.parametrize("shortcut", ["identity", "exclusive_gating", "none"])
-@pytest.mark.parametrize("placement", ["original", "full_preactivation"])
-def test_packagings_have_equal_names_and_outputs(shortcut, placement, randomize):
-    config = SMALL.replace(shortcut=shortcut, placement=placement)
-    flat, nested = (
-        build_network(config, input_shape=(9, 8, 3), packaging=packaging)
-        for packaging in ("flat", "nested")
-    )
-    randomize(flat)
-    values, targets = leaf_weights(flat), leaf_weights(nested)
-    assert set(values) == set(targets)
-    for name, target in targets.items():
-        target.assign(values[name])
-    x = np.random.default_rng(0).normal(size=(2, 9, 8, 3)).astype("float32")
-    np.testing.assert_allclose(flat(x), nested(x), rtol=1e-5, atol=1e-6)
-    assert [layer.name for layer in nested.layers if layer.name.startswith("stage")] == [
-        "stage1_unit1", "stage1", "stage2_unit1", "stage2_unit2", "stage2",
-    ]  # fmt: skip
-    assert count_multiply_adds(flat) == count_multiply_adds(nested)
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("packaging", PACKAGINGS)
+def test_packagings_have_the_graph_that_they_promise(packaging, recompute):
+    if recompute and packaging == "flat":
+        with pytest.raises(ConfigError, match="recompute=True works a unit at a time"):
+            build_network(SMALL, input_shape=(9, 8, 3), packaging="flat", recompute=True)
+        return
+    config = SMALL.replace(units=(1, 5))
+    model = build_network(config, input_shape=(9, 8, 3), packaging=packaging, recompute=recompute)
+    graph = [layer.name for layer in model.layers if layer.name.startswith("stage")]
+    units = [f"stage2_unit{k}" for k in range(1, 6)]
+    expected = {
+        "nested": ["stage1_unit1", "stage1", *units, "stage2"],
+        "repeated": ["stage2_units", "stage2"],
+    }
+    if packaging in expected:
+        assert [name for name in graph if name in expected[packaging]] == expected[packaging]
+    repeats = [layer for layer in model.layers if isinstance(layer, Repeat)]
+    assert all(layer.recompute == recompute for layer in repeats)
+    flat = build_network(config, input_shape=(9, 8, 3), packaging="flat")
+    assert weights_by_layer(model).keys() == weights_by_layer(flat).keys()
+    assert count_multiply_adds(flat) == count_multiply_adds(model)
+    assert flat.count_params() == model.count_params()
 
 
 def test_auto_packaging_follows_the_number_of_layers():
-    def kinds(units, **fields):
-        config = SMALL.replace(units=(units, units), **fields)
-        model = build_network(config, input_shape=(8, 8, 3))
-        return any(isinstance(layer, keras.Model) for layer in model.layers)
+    def repeats(units, **arguments):
+        config = SMALL.replace(units=(units, units))
+        model = build_network(config, input_shape=(8, 8, 3), **arguments)
+        return sum(isinstance(layer, Repeat) for layer in model.layers)
 
-    assert not kinds(3)
-    assert kinds(48)
-    with pytest.raises(ConfigError, match=r"recursively.*packaging='auto'"):
+    assert repeats(3) == 0
+    assert repeats(48) == 2
+    assert repeats(3, recompute=True) == 4
+    with pytest.raises(ConfigError, match=r"recursively.*packaging='repeated'"):
         build_network(SMALL.replace(units=(57, 57)), input_shape=(8, 8, 3), packaging="flat")
     with pytest.raises(ConfigError, match="packaging='nested' would chain"):
-        build_network(SMALL.replace(units=(500, 500)), input_shape=(8, 8, 3))
+        build_network(SMALL.replace(units=(500, 500)), input_shape=(8, 8, 3), packaging="nested")
 
 
-@pytest.mark.slow
+def test_weights_of_another_network_are_refused_by_name():
+    weights = weights_by_layer(build_network(SMALL, input_shape=(8, 8, 3)))
+
+    def load(**arguments):
+        load_weights_by_layer(build_network(**{"input_shape": (8, 8, 3), **arguments}), weights)
+
+    load(config=SMALL, include_top=False)
+    with pytest.raises(ConfigError, match="they have no 'stage2_unit3_conv1'"):
+        load(config=SMALL.replace(units=(1, 3)))
+    with pytest.raises(ConfigError, match=r"'stage2_unit2_conv1'.* are not in the network"):
+        load(config=SMALL.replace(units=(1, 1)))
+    with pytest.raises(ConfigError, match=r"'predictions' has the shapes.*\(8, 7\)"):
+        load(config=SMALL, classes=7)
+
+
+@pytest.mark.parametrize("packaging", ["repeated", pytest.param("nested", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("depth", "block"), [(1001, "bottleneck"), (1202, "basic")])
-def test_a_thousand_layers_save_and_load_at_the_default_recursion_limit(depth, block, tmp_path):
+def test_a_thousand_layers_save_and_load_at_the_default_recursion_limit(
+    depth, block, packaging, tmp_path
+):
     units = (depth - 2) // {"bottleneck": 9, "basic": 6}[block]
     config = ResNetConfig(block=block, units=(units,) * 3, projection="B")
     assert config.depth == depth
     assert sys.getrecursionlimit() == 1000
-    model = build_network(config, input_shape=(8, 8, 3))
+    model = build_network(config, input_shape=(8, 8, 3), packaging=packaging)
     model.save(tmp_path / "deep.keras")
     again = keras.models.load_model(tmp_path / "deep.keras")
     assert again.count_params() == model.count_params()

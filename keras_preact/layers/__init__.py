@@ -1,0 +1,6 @@
+"""Own layers, each where it is faster than Keras's or Keras has none."""
+
+from keras_preact.layers.batch_normalization import BatchNormalization
+from keras_preact.layers.repeat import Repeat
+
+__all__ = ["BatchNormalization", "Repeat"]

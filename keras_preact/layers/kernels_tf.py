@@ -1,0 +1,83 @@
+"""TensorFlow's fused kernels, and loops over stacked weights, as plain functions."""
+
+import tensorflow as tf
+
+
+def normalize_batch(x, gamma, beta, epsilon, data_format):
+    """Batch normalisation by the batch's own statistics.
+
+    Args:
+        x: Images, `(batch, height, width, channels)` or channels first; float32, bfloat16, float16.
+        gamma: Scale, `(channels,)`, float32.
+        beta: Offset, `(channels,)`, float32.
+        epsilon: Added to the variance.
+        data_format: `"NHWC"` or `"NCHW"`.
+
+    Returns:
+        The normalised images; mean and (biased) variance, float32 `(channels,)`; and the number of
+        values, float32, that each was taken over.
+    """
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=gamma,
+        offset=beta,
+        mean=tf.zeros([0]),
+        variance=tf.zeros([0]),
+        epsilon=epsilon,
+        exponential_avg_factor=1.0,
+        data_format=data_format,
+        is_training=True,
+    )
+    axis = data_format.index("C")
+    count = tf.cast(tf.size(x) // x.shape[axis], tf.float32)
+    # The kernel gives the unbiased variance; Keras keeps the biased one.
+    return y, mean, variance * tf.maximum(count - 1.0, 0.0) / tf.maximum(count, 1.0), count
+
+
+def normalize(x, gamma, beta, mean, variance, epsilon, data_format):
+    """Batch normalisation by given statistics; arguments as in `normalize_batch`."""
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=gamma,
+        offset=beta,
+        mean=mean,
+        variance=variance,
+        epsilon=epsilon,
+        data_format=data_format,
+        is_training=False,
+    )[0]
+
+
+def scan(body, x, stacks, extra, count):
+    """`x, extra = body(x, *values)` for each entry of the stacks, as one loop.
+
+    Args:
+        body: Function of `x` and one entry of each stack to a tensor like `x` and a list.
+        x: Tensor.
+        stacks: Tensors with a first axis of `count`.
+        extra: What has the dtypes and shapes of the list that `body` returns.
+        count: Number of repetitions.
+
+    Returns:
+        The last `x`, and what `body` returned besides, stacked over the repetitions.
+    """
+
+    def array(dtype, shape):
+        # Reading an array is three times as fast as slicing a tensor.
+        return tf.TensorArray(dtype, count, element_shape=shape, clear_after_read=False)
+
+    inputs = [array(stack.dtype, stack.shape[1:]).unstack(stack) for stack in stacks]
+
+    def step(index, x, outputs):
+        y, new = body(x, *(values.read(index) for values in inputs))
+        written = [out.write(index, value) for out, value in zip(outputs, new, strict=True)]
+        return index + 1, tf.ensure_shape(y, x.shape), written
+
+    _, x, outputs = tf.while_loop(
+        lambda index, *_: index < count,
+        step,
+        (0, x, [array(value.dtype, value.shape) for value in extra]),
+        maximum_iterations=count,
+        parallel_iterations=1,
+    )
+    return x, [out.stack() for out in outputs]

@@ -1,0 +1,94 @@
+"""`choose_dtype`: float32, or mixed bfloat16 where the processor or the GPU computes in it."""
+
+import pathlib
+import re
+from typing import NamedTuple
+
+import keras
+
+#: What says that a CPU multiplies matrices of bfloat16: without these units TensorFlow's bfloat16
+#: convolutions are up to ten times slower than those of float32.
+MATRIX_UNITS = "amx_bf16"
+CPU_INFO = pathlib.Path("/proc/cpuinfo")
+
+
+class Choice(NamedTuple):
+    """A dtype policy and why it was chosen.
+
+    Attributes:
+        policy: Name of a Keras dtype policy.
+        reason: What was found, in a few words.
+    """
+
+    policy: str
+    reason: str
+
+
+def choose_dtype(wanted: str = "auto") -> Choice:
+    """The dtype policy to train with on this machine.
+
+    Args:
+        wanted: `"auto"`, or the name of a policy, which is then the choice.
+
+    Returns:
+        A `Choice`: for `"auto"`, `"mixed_bfloat16"` on GPUs from compute capability 8.0 on
+        (Ampere), on TPUs, and under TensorFlow on x86 processors with AMX; else `"float32"`.
+
+    Example:
+        >>> from keras_preact import choose_dtype
+        >>> choose_dtype("float32").reason
+        'as asked for'
+        >>> choose_dtype().policy in ("float32", "mixed_bfloat16")
+        True
+    """
+    if wanted != "auto":
+        return Choice(wanted, "as asked for")
+    backend = keras.backend.backend()
+    find = {"tensorflow": _tensorflow_device, "jax": _jax_device, "torch": _torch_device}
+    device, capability = find.get(backend, lambda: ("cpu", None))()
+    if device == "tpu":
+        return Choice("mixed_bfloat16", "a TPU computes in it")
+    if device == "gpu":
+        if capability is None:
+            return Choice("float32", "the GPU does not say whether it computes in bfloat16")
+        number = ".".join(map(str, capability))
+        if capability >= (8, 0):
+            return Choice("mixed_bfloat16", f"GPU of compute capability {number}, at least 8.0")
+        return Choice("float32", f"GPU of compute capability {number}, below 8.0")
+    if backend != "tensorflow":
+        return Choice("float32", f"CPU under {backend}")
+    if MATRIX_UNITS in _cpu_flags():
+        return Choice("mixed_bfloat16", f"the CPU has matrix units for it ({MATRIX_UNITS})")
+    return Choice("float32", f"the CPU has no matrix units for bfloat16 ({MATRIX_UNITS})")
+
+
+def _tensorflow_device():
+    from keras_preact.precision_tf import device
+
+    return device()
+
+
+def _jax_device():
+    import jax
+
+    device = jax.devices()[0]
+    capability = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
+    return device.platform, capability and tuple(map(int, capability.groups()))
+
+
+def _torch_device():
+    import torch
+
+    if torch.cuda.is_available():
+        return "gpu", torch.cuda.get_device_capability()
+    return "cpu", None
+
+
+def _cpu_flags() -> set[str]:
+    """What the processor can do, as Linux lists it; nothing elsewhere."""
+    try:
+        text = CPU_INFO.read_text()
+    except OSError:
+        return set()
+    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return set(flags[1].split()) if flags else set()

@@ -1,0 +1,129 @@
+"""`fold_batch_norm`: the inference form, with norms folded into the convolutions before them."""
+
+import keras
+import numpy as np
+
+from keras_preact.layers import Repeat
+from keras_preact.rewrite.graph import as_graph, rebuild, same
+
+CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+)
+
+
+def fold_batch_norm(model):
+    """The same function for inference, without the norms that directly follow a convolution.
+
+    With its moving statistics a batch normalisation is a scale and an offset a channel, which the
+    convolution's kernel and bias can hold. In original units that takes all norms away; in
+    pre-activation units those between the convolutions of a branch.
+
+    Args:
+        model: A functional or sequential `keras.Model`, in any packaging.
+
+    Returns:
+        A functional `keras.Model` whose predictions are the model's; its convolutions have biases.
+        Not for training: it has no batch statistics any more.
+
+    Raises:
+        ConfigError: For models without a graph of layers.
+
+    Example:
+        >>> from keras_preact import fold_batch_norm
+        >>> from keras_preact.applications import ResNet20
+        >>> folded = fold_batch_norm(ResNet20())
+        >>> any("norm" in layer.name for layer in folded.layers)
+        False
+    """
+    folds = _folds(as_graph(model))
+    norms = {id(norm) for norm in folds.values()}
+    dropped = set()
+
+    def make(layer):
+        if isinstance(layer, Repeat):
+            return layer.with_template(fold_batch_norm(layer.template()))
+        if id(layer) in folds:
+            return type(layer).from_config({**layer.get_config(), "use_bias": True})
+        new = same(layer)
+        if id(layer) in norms:
+            dropped.add(id(new))
+        return new
+
+    def call(layer, *args, **kwargs):
+        return args[0] if id(layer) in dropped else layer(*args, **kwargs)
+
+    folded, pairs = rebuild(model, make, call)
+    for old, new in pairs:
+        if isinstance(old, Repeat):
+            _fold_stacks(old, new)
+        elif id(old) in folds:
+            norm = folds[id(old)]
+            new.set_weights(_folded(old, old.get_weights(), norm, norm.get_weights()))
+        elif id(new) not in dropped:
+            new.set_weights(old.get_weights())
+    return folded
+
+
+def _folds(model):
+    """`{id of a convolution: norm}` where the norm is all that takes the convolution's output."""
+    folds = {}
+    consumers, norms = {}, {}
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            folds.update(_folds(layer))
+        for node in layer._inbound_nodes:
+            for tensor in node.input_tensors:
+                consumers[id(tensor)] = consumers.get(id(tensor), 0) + 1
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    norms[id(tensor)] = layer
+    outputs = {id(tensor) for tensor in keras.tree.flatten(model.outputs)}
+    for layer in model.layers:
+        if not isinstance(layer, CONVOLUTIONS) or len(layer._inbound_nodes) != 1:
+            continue
+        output = layer.output
+        norm = norms.get(id(output))
+        if norm is None or consumers[id(output)] > 1 or id(output) in outputs:
+            continue
+        channel_axis = 1 if layer.data_format == "channels_first" else len(output.shape) - 1
+        shared = len(norm._inbound_nodes) != 1
+        linear = layer.activation is keras.activations.linear
+        if linear and not shared and norm.axis % len(output.shape) == channel_axis:
+            folds[id(layer)] = norm
+    return folds
+
+
+def _folded(conv, conv_weights, norm, norm_weights):
+    """Kernel and bias of the folded convolution; the arrays may be stacks of several.
+
+    norm(W x + b) = s (W x + b - mean) + beta with s = gamma / sqrt(variance + epsilon).
+    """
+    kernel, *bias = conv_weights
+    *affine, mean, variance = norm_weights
+    gamma = affine.pop(0) if norm.scale else np.ones_like(mean)
+    beta = affine.pop(0) if norm.center else np.zeros_like(mean)
+    scale = gamma / np.sqrt(variance + norm.epsilon)
+    # A depthwise kernel ends with (channels, multiplier), whose product are the norm's channels.
+    depthwise = isinstance(conv, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
+    ends = kernel.shape[-2:] if depthwise else kernel.shape[-1:]
+    stacked = mean.shape[:-1]
+    spatial = kernel.ndim - len(stacked) - len(ends)
+    factor = scale.reshape(*stacked, *(1,) * spatial, *ends)
+    return [kernel * factor, ((bias[0] if bias else 0.0) - mean) * scale + beta]
+
+
+def _fold_stacks(old, new):
+    """Sets the stacks of a folded `Repeat`."""
+    values = {}
+    for (layer, _), stack in old.stacks().items():
+        values.setdefault(layer, []).append(keras.ops.convert_to_numpy(stack))
+    folds, layers = _folds(old.template()), {layer.name: layer for layer in old.template().layers}
+    for name, layer in layers.items():
+        if id(layer) in folds:
+            norm = folds[id(layer)]
+            values[name] = _folded(layer, values[name], norm, values[norm.name])
+    for (layer, index), stack in new.stacks().items():
+        stack.assign(values[layer][index])

@@ -1,0 +1,97 @@
+"""`accelerate` and `portable`: this package's layers in place of Keras's, and back."""
+
+import keras
+
+from keras_preact.layers import BatchNormalization, Repeat
+from keras_preact.rewrite.graph import rebuild, same
+
+#: What takes the place of what; arguments, weights and results are equal.
+FASTER = {keras.layers.BatchNormalization: BatchNormalization}
+STOCK = {fast: stock for stock, fast in FASTER.items()}
+
+
+def accelerate(model):
+    """A copy of a model with this package's faster layers in place of Keras's.
+
+    Outputs and gradients stay the same. The layers are those of `keras_preact.layers`; the model
+    may be any functional or sequential one, such as those of `keras.applications`.
+
+    Args:
+        model: A functional or sequential `keras.Model`, built; sub-models are entered.
+
+    Returns:
+        A functional `keras.Model` with the same weights; compiled as the model was, with a new
+        optimiser state.
+
+    Raises:
+        ConfigError: For models without a graph of layers.
+
+    Example:
+        >>> import keras
+        >>> from keras_preact import accelerate
+        >>> model = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))
+        >>> accelerate(model).count_params() == model.count_params()
+        True
+    """
+    return _swapped(model, FASTER)
+
+
+def portable(model):
+    """A copy of a model in Keras's own layers, which opens where this package is not installed.
+
+    Args:
+        model: A functional or sequential `keras.Model`; the units of a `Repeat` become sub-models.
+
+    Returns:
+        A functional `keras.Model` with the same weights.
+
+    Raises:
+        ConfigError: For models without a graph of layers.
+
+    Example:
+        >>> from keras_preact import portable
+        >>> from keras_preact.applications import ResNet8V2
+        >>> {type(layer).__module__.split(".")[0] for layer in portable(ResNet8V2()).layers}
+        {'keras'}
+    """
+    return _swapped(model, STOCK)
+
+
+def _swapped(model, table):
+    units = {}  # of each Repeat that is unrolled
+
+    def make(layer):
+        if isinstance(layer, Repeat) and table is STOCK:
+            units[layer.name] = [_named_like(layer, k, table) for k in range(len(layer.names))]
+            return layer
+        cls = table.get(type(layer))
+        return cls.from_config(layer.get_config()) if cls else same(layer)
+
+    def call(layer, *args, **kwargs):
+        if layer.name not in units:
+            return layer(*args, **kwargs)
+        (x,) = args
+        for unit in units[layer.name]:
+            x = unit(x)
+        return x
+
+    swapped, pairs = rebuild(model, make, call)
+    for old, new in pairs:
+        if old is not new:
+            new.set_weights(old.get_weights())
+    return swapped
+
+
+def _named_like(repeat, k, table):
+    """The `k`-th unit of a `Repeat` as a model of its own."""
+
+    def make(layer):
+        config = {**layer.get_config(), "name": repeat.layer_name(k, layer.name)}
+        return table.get(type(layer), type(layer)).from_config(config)
+
+    unit, pairs = rebuild(repeat.template(), make)
+    stacks = repeat.stacks()
+    for old, new in pairs:
+        new.set_weights([stacks[old.name, i][k] for i in range(len(old.weights))])
+    unit.name = repeat.names[k]
+    return unit

@@ -1,0 +1,184 @@
+"""Accelerated, portable and folded copies: the same function as the model they came from."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_preact import (
+    ResNetConfig,
+    accelerate,
+    build_network,
+    create_model,
+    fold_batch_norm,
+    list_models,
+    model_info,
+    portable,
+)
+from keras_preact.errors import ConfigError
+from keras_preact.layers import BatchNormalization, Repeat
+
+SMALL = ResNetConfig(units=(1, 4), filters=(4, 8), stem_filters=4, activation="prelu")
+PACKAGINGS = ("flat", "nested", "repeated")
+
+
+def images(model, count=4):
+    return np.random.default_rng(0).normal(size=(count, *model.input_shape[1:])).astype("float32")
+
+
+def assert_same_function(model, other, tolerance=1e-5):
+    x = images(model)
+    y, z = (keras.ops.convert_to_numpy(m(x)) for m in (model, other))
+    assert y.std() > 0
+    np.testing.assert_allclose(y / y.std(), z / y.std(), rtol=tolerance, atol=tolerance)
+
+
+def layers_of(model):
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from layers_of(layer)
+
+
+@pytest.mark.parametrize("packaging", PACKAGINGS)
+@pytest.mark.parametrize("change", [accelerate, portable, fold_batch_norm])
+@pytest.mark.parametrize("placement", ["original", "full_preactivation"])
+def test_every_copy_is_the_same_function(placement, change, packaging, randomize):
+    config = SMALL.replace(placement=placement, projection="B")
+    model = randomize(build_network(config, input_shape=(8, 8, 3), packaging=packaging))
+    changed = change(model)
+    assert_same_function(model, changed, 1e-4 if change is fold_batch_norm else 1e-5)
+    assert changed.name == model.name
+    if change is not fold_batch_norm:
+        assert changed.count_params() == model.count_params()
+
+
+@pytest.mark.parametrize("packaging", PACKAGINGS)
+def test_a_portable_copy_opens_without_this_package(packaging, randomize, tmp_path):
+    model = randomize(build_network(SMALL, input_shape=(8, 8, 3), packaging=packaging))
+    portable(model).save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", images(model))
+    np.save(tmp_path / "y.npy", keras.ops.convert_to_numpy(model(images(model))))
+    script = (
+        "import keras, numpy as np, sys\n"
+        "model = keras.models.load_model('model.keras')\n"
+        "y = keras.ops.convert_to_numpy(model(np.load('x.npy')))\n"
+        "np.testing.assert_allclose(y, np.load('y.npy'), rtol=1e-4, atol=1e-5)\n"
+        "assert 'keras_preact' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
+PEERS = {
+    "MobileNetV2": {"input_shape": (32, 32, 3)},
+    "ResNet50V2": {"input_shape": (32, 32, 3), "include_top": False},
+    "EfficientNetB0": {"input_shape": (32, 32, 3)},
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_networks_of_keras_applications_are_accelerated(name):
+    model = getattr(keras.applications, name)(weights=None, **PEERS[name])
+    fast = accelerate(model)
+    norms = [layer for layer in fast.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert norms and all(type(norm) is BatchNormalization for norm in norms)
+    for a, b in zip(model.weights, fast.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert_same_function(model, fast)
+
+
+def test_training_after_the_swap_goes_as_before(randomize):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(momentum=0.5),
+            keras.layers.ReLU(),
+        ]
+    )(inputs)
+    outputs = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    model = randomize(keras.Model(inputs, outputs))
+    fast = accelerate(model)
+    losses = []
+    for network in (model, fast):
+        network.compile(keras.optimizers.SGD(0.1), "mse")
+        losses.append([network.train_on_batch(images(model), np.eye(4, 3)) for _ in range(5)])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert losses[0][-1] < losses[0][0]
+
+
+def conv_norm(conv, norm, data_format="channels_last"):
+    inputs = keras.Input((9, 9, 4))
+    return keras.Model(inputs, norm(conv(inputs)))
+
+
+def test_folding_depthwise_and_plain_convolutions(randomize):
+    layers = keras.layers
+    for conv in (
+        layers.DepthwiseConv2D(3, depth_multiplier=2),
+        layers.DepthwiseConv2D(3, use_bias=False),
+        layers.Conv2D(5, 3, groups=1, use_bias=False),
+        layers.Conv2D(8, 3, groups=2),
+    ):
+        for arguments in ({}, {"scale": False}, {"center": False}):
+            model = randomize(conv_norm(conv, layers.BatchNormalization(**arguments)))
+            conv = type(conv).from_config(conv.get_config())
+            folded = fold_batch_norm(model)
+            assert [type(layer) for layer in folded.layers[1:]] == [type(conv)]
+            assert_same_function(model, folded, 1e-4)
+
+
+def test_a_norm_stays_where_something_else_takes_the_convolutions_output(randomize):
+    layers = keras.layers
+    inputs = keras.Input((8, 8, 3))
+    conv = layers.Conv2D(4, 3, padding="same")(inputs)
+    both = layers.Add()([layers.BatchNormalization(name="norm")(conv), conv])
+    active = layers.Conv2D(4, 3, activation="relu")(both)
+    outputs = layers.BatchNormalization(name="after_relu")(active)
+    model = randomize(keras.Model(inputs, outputs))
+    folded = fold_batch_norm(model)
+    assert {"norm", "after_relu"} <= {layer.name for layer in folded.layers}
+    assert_same_function(model, folded, 1e-4)
+
+
+#: Every family always; every network with --run-slow.
+SMALLEST = ("resnet8", "resnet8v2", "plainnet8", "resnet18", "resnet18v2", "resnet50v2")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in SMALLEST else pytest.mark.slow)
+        for name in list_models()
+    ],
+)
+def test_registered_networks_fold(name, randomize):
+    channels = model_info(name).input_shape[2]
+    model = create_model(name, input_shape=(32, 32, channels), classes=5)
+    for weight in model.weights:  # random, yet so that the signal survives a thousand layers
+        if weight.name in ("moving_mean", "beta"):
+            weight.assign(np.random.default_rng(0).normal(0, 0.1, weight.shape))
+        if weight.name in ("moving_variance", "gamma"):
+            weight.assign(np.random.default_rng(1).uniform(0.8, 1.2, weight.shape))
+    folded = fold_batch_norm(model)
+    assert len(folded.weights) < len(model.weights)
+    assert_same_function(model, folded, 1e-4)
+
+
+def test_what_is_not_a_graph_is_refused():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    for change in (accelerate, portable, fold_batch_norm):
+        with pytest.raises(ConfigError, match=r"functional or sequential.*Received: Own"):
+            change(Own())
+
+
+def test_repeats_are_unrolled_only_to_be_portable():
+    model = build_network(SMALL, input_shape=(8, 8, 3), packaging="repeated")
+    assert any(isinstance(layer, Repeat) for layer in accelerate(model).layers)
+    assert not any(isinstance(layer, Repeat) for layer in layers_of(portable(model)))
