@@ -1,6 +1,7 @@
 """Own layers, each where it is faster than Keras's or Keras has none."""
 
 from keras_preact.layers.batch_normalization import BatchNormalization
+from keras_preact.layers.prelu import PReLU
 from keras_preact.layers.repeat import Repeat
 
-__all__ = ["BatchNormalization", "Repeat"]
+__all__ = ["BatchNormalization", "PReLU", "Repeat"]

@@ -81,3 +81,40 @@ def scan(body, x, stacks, extra, count):
         parallel_iterations=1,
     )
     return x, [out.stack() for out in outputs]
+
+
+def prelu(x, alpha):
+    """max(0, x) + alpha min(0, x), each way one compiled pass over memory.
+
+    Args:
+        x: Tensor `(batch, ...)`.
+        alpha: Slopes, of the shape of an example; an axis of size 1 is shared.
+
+    Returns:
+        Tensor of the shape of `x`.
+    """
+    return _prelu(x, tf.cast(alpha, x.dtype))
+
+
+@tf.custom_gradient
+def _prelu(x, alpha):
+    shared = [0, *(axis for axis, size in enumerate(alpha.shape, 1) if size == 1)]
+
+    def gradient(dy):
+        dx, dalpha = _prelu_backward(x, alpha, dy, tuple(shared))
+        return dx, tf.reshape(dalpha, alpha.shape)
+
+    return _prelu_forward(x, alpha), gradient
+
+
+@tf.function(jit_compile=True)
+def _prelu_forward(x, alpha):
+    return tf.where(x > 0, x, alpha * x)
+
+
+@tf.function(jit_compile=True)
+def _prelu_backward(x, alpha, dy, shared):
+    zero = tf.zeros_like(dy)
+    dx = tf.where(x > 0, dy, tf.where(x < 0, alpha * dy, zero))  # 0 at 0, as Keras has it
+    products = tf.cast(tf.where(x < 0, x * dy, zero), tf.float32)
+    return dx, tf.cast(tf.reduce_sum(products, axis=shared), alpha.dtype)

@@ -6,7 +6,7 @@ from keras_preact.checked import require
 from keras_preact.config import NEGATIVE_SLOPES, ResNetConfig
 from keras_preact.errors import ConfigError
 from keras_preact.initializers import he_normal, xavier_normal
-from keras_preact.layers import BatchNormalization
+from keras_preact.layers import BatchNormalization, PReLU
 
 
 class Parts:
@@ -78,7 +78,7 @@ class Parts:
             # Keras's PReLU has one slope a position unless the spatial axes are shared.
             axes = [2, 3] if self.channel_axis == 1 else [1, 2]
             return self.layer(
-                keras.layers.PReLU,
+                PReLU,
                 name,
                 alpha_initializer=keras.initializers.Constant(self.config.slope),
                 shared_axes=axes if kind == "prelu" else [1, 2, 3],

@@ -2,11 +2,14 @@
 
 import keras
 
-from keras_preact.layers import BatchNormalization, Repeat
+from keras_preact.layers import BatchNormalization, PReLU, Repeat
 from keras_preact.rewrite.graph import rebuild, same
 
 #: What takes the place of what; arguments, weights and results are equal.
-FASTER = {keras.layers.BatchNormalization: BatchNormalization}
+FASTER = {
+    keras.layers.BatchNormalization: BatchNormalization,
+    keras.layers.PReLU: PReLU,
+}
 STOCK = {fast: stock for stock, fast in FASTER.items()}
 
 

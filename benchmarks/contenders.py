@@ -1,0 +1,151 @@
+"""What is measured: a function each from a `Spec` to a step that runs to its end when called."""
+
+import importlib.util
+import os
+
+import numpy as np
+
+
+def _data(spec):
+    """Random images as floats and labels, and the shape of one image."""
+    from keras_preact import model_info
+
+    info = model_info(spec.model)
+    size = spec.image_size or info.input_shape[0]
+    random = np.random.default_rng(0)
+    x = random.random((spec.batch_size, size, size, 3), dtype="float32")
+    return x, random.integers(0, info.classes, spec.batch_size), info
+
+
+def _keras_step(model, spec, x, y):
+    """A training step, or a prediction in a compiled graph, that waits for its result."""
+    import keras
+
+    if spec.train:
+        model.compile(
+            keras.optimizers.SGD(0.01, momentum=0.9),
+            keras.losses.SparseCategoricalCrossentropy(),
+        )
+        x, y = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)
+        return lambda: float(model.train_on_batch(x, y))
+    x = keras.ops.convert_to_tensor(x)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        predict = tf.function(lambda x: model(x, training=False))
+        return lambda: np.asarray(predict(x))
+    import jax
+
+    trainable, fixed = model.trainable_variables, model.non_trainable_variables
+    values = [v.value for v in trainable], [v.value for v in fixed]
+    predict = jax.jit(lambda t, n, x: model.stateless_call(t, n, x, training=False)[0])
+    return lambda: np.asarray(predict(*values, x))
+
+
+def _network(spec, info, size):
+    from keras_preact import create_model
+
+    return create_model(
+        spec.model,
+        input_shape=(size, size, 3),
+        dtype=spec.dtype,
+        packaging=spec.packaging,
+        recompute=spec.recompute,
+        **spec.fields,
+    )
+
+
+def ours(spec):
+    """This package."""
+    x, y, info = _data(spec)
+    model = _network(spec, info, x.shape[1])
+    if not spec.train:
+        from keras_preact import fold_batch_norm
+
+        model = fold_batch_norm(model)
+    return _keras_step(model, spec, x, y)
+
+
+def stock(spec):
+    """The same network in Keras's own layers, and TensorFlow as it comes."""
+    import keras
+
+    from keras_preact.residual import parts
+
+    parts.BatchNormalization = keras.layers.BatchNormalization
+    parts.PReLU = keras.layers.PReLU
+    x, y, info = _data(spec)
+    return _keras_step(_network(spec, info, x.shape[1]), spec, x, y)
+
+
+def keras_applications(spec):
+    """`keras.applications.ResNet50V2`."""
+    x, y, _ = _data(spec)
+    import keras
+
+    keras.config.set_dtype_policy(spec.dtype)
+    model = keras.applications.ResNet50V2(weights=None, input_shape=x.shape[1:])
+    return _keras_step(model, spec, x, y)
+
+
+def torch_eager(spec):
+    """PyTorch, channels last, bfloat16 by autocast."""
+    return _torch_step(spec, compiled=False)
+
+
+def torch_compiled(spec):
+    """The same through `torch.compile`."""
+    return _torch_step(spec, compiled=True)
+
+
+def _torch_step(spec, compiled):
+    import torch
+
+    from benchmarks.torch_networks import preact_resnet
+
+    x, y, info = _data(spec)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    network = preact_resnet(info.config, info.classes).to(
+        device=device, memory_format=torch.channels_last
+    )
+    x = torch.from_numpy(x.transpose(0, 3, 1, 2)).to(device, memory_format=torch.channels_last)
+    y = torch.from_numpy(y).to(device)
+    half = torch.autocast(device, torch.bfloat16, enabled=spec.dtype == "mixed_bfloat16")
+    network.train(spec.train)
+    run = torch.compile(network) if compiled else network
+    if not spec.train:
+
+        @torch.inference_mode()
+        def predict():
+            with half:
+                return run(x).float().cpu()
+
+        return predict
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
+
+    def step():
+        optimizer.zero_grad()
+        with half:
+            loss = torch.nn.functional.cross_entropy(run(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+CONTENDERS = {
+    "keras_preact": ours,
+    "stock Keras": stock,
+    "keras.applications": keras_applications,
+    "PyTorch": torch_eager,
+    "torch.compile": torch_compiled,
+}
+
+
+def available(names):
+    """Those of the contenders that this machine can run."""
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    needs = {"PyTorch": "torch", "torch.compile": "torch"}
+    return [name for name in names if importlib.util.find_spec(needs.get(name, backend))]

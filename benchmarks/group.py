@@ -1,0 +1,163 @@
+"""A group of processes that take turns: each contender in its own, one at work at a time.
+
+Machines are shared and their speed drifts, so contenders are measured round by round in turn, and
+what is reported is the median over rounds of the ratio within a round. A process of its own gives
+each contender its own libraries, its own backend and its own peak memory.
+"""
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One contender: what it runs, and on what.
+
+    Attributes:
+        contender: Name in `benchmarks.contenders.CONTENDERS`.
+        model: A registered network.
+        dtype: `float32` or `mixed_bfloat16`.
+        batch_size: Images in a step.
+        image_size: Side of an image in pixels; the network's own when `None`.
+        train: Whether a step is a training step; else it is a prediction.
+        packaging: Of this package's networks.
+        recompute: Of this package's networks.
+        fields: Fields of `ResNetConfig` to change.
+        label: Name in the table; the contender's when `None`.
+    """
+
+    contender: str
+    model: str
+    dtype: str = "float32"
+    batch_size: int = 128
+    image_size: int | None = None
+    train: bool = True
+    packaging: str = "auto"
+    recompute: bool = False
+    fields: dict = dataclasses.field(default_factory=dict)
+    label: str | None = None
+
+
+@dataclasses.dataclass
+class Measurement:
+    """What a contender's process reported.
+
+    Attributes:
+        spec: The contender.
+        build: Seconds from the call of the builder to a network.
+        first: Seconds of the first step, with tracing and compiling.
+        seconds: Of one step, a value a round.
+        peak_gb: Highest resident memory of the process, GB.
+        device_gb: Highest memory in use on the accelerator, GB, where there is one that says.
+        failure: Why it has no figures, if it has none.
+    """
+
+    spec: Spec
+    build: float = 0.0
+    first: float = 0.0
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    peak_gb: float = 0.0
+    device_gb: float | None = None
+    failure: str | None = None
+
+    @property
+    def step(self) -> float:
+        """Median seconds of a step."""
+        return statistics.median(self.seconds) if self.seconds else float("nan")
+
+    @property
+    def images_per_second(self) -> float:
+        """Images a second at the median step."""
+        return self.spec.batch_size / self.step
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return self.spec.label or self.spec.contender
+
+
+class _Process:
+    """One contender's process, which measures when it is told to."""
+
+    def __init__(self, spec):
+        self.measurement = Measurement(spec)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", json.dumps(dataclasses.asdict(spec))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+
+    def ask(self, line=None):
+        """Sends a line and returns the answer; `None` once the contender has failed."""
+        if self.measurement.failure:
+            return None
+        try:
+            if line:
+                self.process.stdin.write(line + "\n")
+                self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            self.measurement.failure = f"ended with code {self.process.wait()}"
+            return None
+        answer = json.loads(answer)
+        if "failure" in answer:
+            self.measurement.failure = answer["failure"]
+            return None
+        return answer
+
+
+def measure(specs, rounds=5, seconds_a_round=2.0, report=None):
+    """Runs contenders in turn.
+
+    Args:
+        specs: The contenders.
+        rounds: Turns that each takes.
+        seconds_a_round: About how long a turn is; at least one step.
+        report: Function that is told what is going on.
+
+    Returns:
+        A `Measurement` each, in order.
+    """
+    report = report or (lambda text: None)
+    processes = []
+    try:
+        for spec in specs:
+            report(f"starting {spec.label or spec.contender}: {spec.model} {spec.dtype}")
+            process = _Process(spec)
+            processes.append(process)
+            started = process.ask()  # one at a time, so that first steps are undisturbed as well
+            if started:
+                process.measurement.build = started["build"]
+                process.measurement.first = started["first"]
+        for number in range(1, rounds + 1):
+            report(f"round {number} of {rounds}")
+            for process in processes:
+                answer = process.ask(f"run {seconds_a_round}")
+                if answer:
+                    process.measurement.seconds.append(answer["seconds"])
+        for process in processes:
+            answer = process.ask("memory")
+            if answer:
+                process.measurement.peak_gb = answer["peak_gb"]
+                process.measurement.device_gb = answer["device_gb"]
+    finally:
+        for process in processes:
+            process.process.stdin.close()
+            process.process.kill()
+            process.process.wait()
+    return [process.measurement for process in processes]
+
+
+def speedup(peer, ours):
+    """How many times the peer's step takes of ours: the median over rounds."""
+    if not peer.seconds or not ours.seconds:
+        return float("nan")
+    return statistics.median(a / b for a, b in zip(peer.seconds, ours.seconds, strict=True))

@@ -1,0 +1,78 @@
+"""Training steps a second, beside the same network in stock Keras layers and in PyTorch."""
+
+from jsonargparse import auto_cli
+
+from benchmarks.contenders import available
+from benchmarks.group import Spec, measure, speedup
+from benchmarks.report import progress, show
+
+COLUMNS = ["network", "batch", "dtype", "contender", "ms a step", "images/s", "peak GB", "ours is"]
+
+
+def main(
+    models: tuple[str, ...] = ("resnet20v2",),
+    dtypes: tuple[str, ...] = ("float32",),
+    contenders: tuple[str, ...] = ("keras_preact", "stock Keras", "PyTorch", "torch.compile"),
+    activations: tuple[str, ...] = ("relu",),
+    batch_size: int = 128,
+    image_size: int | None = None,
+    rounds: int = 5,
+    seconds_a_round: float = 2.0,
+    json: bool = False,
+):
+    """Measures training steps, contender by contender in turn.
+
+    Args:
+        models: Registered networks.
+        dtypes: `float32`, `mixed_bfloat16`.
+        contenders: This package and its peers; those that are not installed are left out. For
+            `keras.applications` the network must be `resnet50v2`, and takes its layout.
+        activations: Of this package's networks; more than one compares them with the first.
+        batch_size: Images in a step.
+        image_size: Side of an image; the network's own by default.
+        rounds: Turns that each contender takes.
+        seconds_a_round: About how long a turn is.
+        json: Print JSON instead of a table.
+    """
+    rows, details = [], []
+    for model in models:
+        for dtype in dtypes:
+            specs = [
+                Spec(
+                    name,
+                    model,
+                    dtype,
+                    batch_size,
+                    image_size,
+                    fields=_fields(contenders, activation),
+                    label=f"{name} ({activation})" if len(activations) > 1 else None,
+                )
+                for name in available(contenders)
+                for activation in (activations if name == "keras_preact" else activations[:1])
+            ]
+            found = measure(specs, rounds, seconds_a_round, progress)
+            details += found
+            rows += [_row(m, found[0]) for m in found]
+    show("Training", COLUMNS, rows, json, details)
+
+
+def _fields(contenders, activation):
+    fields = {} if activation == "relu" else {"activation": activation}
+    if "keras.applications" in contenders:
+        from keras_preact.applications.families import KERAS_V2
+
+        fields.update(KERAS_V2)
+    return fields
+
+
+def _row(m, ours):
+    spec = m.spec
+    head = [spec.model, spec.batch_size, spec.dtype, m.name]
+    if m.failure:
+        return [*head, m.failure[:60], float("nan"), float("nan"), ""]
+    ratio = "" if m is ours else f"{speedup(m, ours):.2f} x as fast"
+    return [*head, 1e3 * m.step, m.images_per_second, m.device_gb or m.peak_gb, ratio]
+
+
+if __name__ == "__main__":
+    auto_cli(main)

@@ -1,0 +1,68 @@
+"""One contender in a process: builds it, then measures a turn for each line on standard input."""
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+
+from benchmarks.group import Spec
+
+
+def main():
+    # What libraries print must not mix with the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(**values):
+        answers.write(json.dumps(values) + "\n")
+        answers.flush()
+
+    try:
+        spec = Spec(**json.loads(sys.argv[1]))
+        from benchmarks.contenders import CONTENDERS
+
+        start = time.perf_counter()
+        step = CONTENDERS[spec.contender](spec)
+        built = time.perf_counter()
+        step()
+        first = time.perf_counter()
+        step()  # some kernels choose their form in the second step
+        answer(build=built - start, first=first - built)
+        for line in sys.stdin:
+            if line.startswith("run"):
+                answer(seconds=_turn(step, float(line.split()[1])))
+            else:
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+                answer(peak_gb=peak, device_gb=_device_gb())
+    except Exception as error:  # whatever a peer raises is its result
+        answer(failure=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def _turn(step, seconds):
+    """Mean seconds of a step over a turn."""
+    steps, start = 0, time.perf_counter()
+    while steps == 0 or time.perf_counter() - start < seconds:
+        step()
+        steps += 1
+    return (time.perf_counter() - start) / steps
+
+
+def _device_gb():
+    """Peak memory on the accelerator of whichever library is in use."""
+    with contextlib.suppress(Exception):
+        if "torch" in sys.modules:
+            import torch
+
+            if torch.cuda.is_available():
+                return torch.cuda.max_memory_allocated() / 2**30
+        if "jax" in sys.modules:
+            import jax
+
+            return jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**30
+    return None
+
+
+if __name__ == "__main__":
+    main()
