@@ -110,6 +110,25 @@ def test_training_after_the_swap_goes_as_before(randomize):
     assert losses[0][-1] < losses[0][0]
 
 
+@pytest.mark.parametrize("packaging", ["flat", "repeated"])
+@pytest.mark.parametrize("activation", ["relu", "prelu"])
+def test_twenty_steps_in_stock_layers_and_in_ours_have_the_same_losses(activation, packaging):
+    config = ResNetConfig(units=(1, 3), filters=(8, 16), stem_filters=8, activation=activation)
+    model = build_network(config, input_shape=(12, 12, 3), packaging=packaging)
+    stock = portable(model)
+    random = np.random.default_rng(0)
+    batches = [
+        (random.normal(size=(16, 12, 12, 3)).astype("float32"), random.integers(0, 10, 16))
+        for _ in range(4)
+    ]
+    losses = []
+    for network in (model, stock):
+        network.compile(keras.optimizers.SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy")
+        losses.append([network.train_on_batch(*batches[k % 4]) for k in range(20)])
+    np.testing.assert_allclose(*losses, atol=1e-4)
+    assert losses[0][-1] < losses[0][0] - 0.1
+
+
 def conv_norm(conv, norm, data_format="channels_last"):
     inputs = keras.Input((9, 9, 4))
     return keras.Model(inputs, norm(conv(inputs)))
