@@ -67,8 +67,8 @@ def ours(spec):
 
 
 def stock(spec):
-    """The same network in Keras's own layers, and TensorFlow as it comes."""
-    import keras
+    """The same network in Keras's own layers."""
+    import keras  # before this package, whose import would turn oneDNN on
 
     from keras_preact.residual import parts
 
@@ -80,9 +80,9 @@ def stock(spec):
 
 def keras_applications(spec):
     """`keras.applications.ResNet50V2`."""
-    x, y, _ = _data(spec)
-    import keras
+    import keras  # before this package, whose import would turn oneDNN on
 
+    x, y, _ = _data(spec)
     keras.config.set_dtype_policy(spec.dtype)
     model = keras.applications.ResNet50V2(weights=None, input_shape=x.shape[1:])
     return _keras_step(model, spec, x, y)
@@ -106,7 +106,7 @@ def _torch_step(spec, compiled):
     x, y, info = _data(spec)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    network = preact_resnet(info.config, info.classes).to(
+    network = preact_resnet(info.config.replace(**spec.fields), info.classes).to(
         device=device, memory_format=torch.channels_last
     )
     x = torch.from_numpy(x.transpose(0, 3, 1, 2)).to(device, memory_format=torch.channels_last)
@@ -138,10 +138,22 @@ def _torch_step(spec, compiled):
 CONTENDERS = {
     "keras_preact": ours,
     "stock Keras": stock,
+    "stock Keras, oneDNN": stock,
     "keras.applications": keras_applications,
+    "keras.applications, oneDNN": keras_applications,
     "PyTorch": torch_eager,
     "torch.compile": torch_compiled,
 }
+
+
+def fields_for(contenders, activation="relu"):
+    """Fields of this package's network, in the layout of `keras.applications` beside it."""
+    fields = {} if activation == "relu" else {"activation": activation}
+    if any(name.startswith("keras.applications") for name in contenders):
+        from keras_preact.applications.families import KERAS_V2
+
+        fields.update(KERAS_V2)
+    return fields
 
 
 def available(names):

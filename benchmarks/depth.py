@@ -14,7 +14,7 @@ COLUMNS = [
 
 def main(
     model: str = "resnet1001v2",
-    shallow: str | None = "resnet29v2",
+    shallow_units: tuple[int, ...] | None = (3, 3, 3),
     dtypes: tuple[str, ...] = ("float32",),
     forms: tuple[str, ...] = ("repeated", "repeated, recomputed", "nested", "stock Keras"),
     batch_size: int = 16,
@@ -25,7 +25,8 @@ def main(
 
     Args:
         model: The deep network.
-        shallow: A network of few layers in `repeated` packaging, for the ratio of first steps.
+        shallow_units: Units of a shallow form of the network in `repeated` packaging, for the ratio
+            of first steps; with the defaults it has 29 layers.
         dtypes: `float32`, `mixed_bfloat16`.
         forms: Packagings, with `, recomputed` where activations are; `stock Keras` is nested, as
             a flat graph of a thousand layers cannot be built.
@@ -36,8 +37,9 @@ def main(
     rows, details = [], []
     for dtype in dtypes:
         specs = [_spec(form, model, dtype, batch_size) for form in forms]
-        if shallow:
-            specs.append(_spec("repeated", shallow, dtype, batch_size))
+        if shallow_units:
+            fields = {"units": shallow_units}
+            specs.append(_spec("repeated", model, dtype, batch_size, fields))
         # One after the other, since each may need most of the memory.
         found = [measure([spec], rounds, 1.0, progress)[0] for spec in specs]
         details += found
@@ -45,7 +47,7 @@ def main(
     show("Depth", COLUMNS, rows, json, details)
 
 
-def _spec(form, model, dtype, batch_size):
+def _spec(form, model, dtype, batch_size, fields=None):
     packaging, _, extra = form.partition(", ")
     stock = form == "stock Keras"
     (contender,) = available(["stock Keras" if stock else "keras_preact"])
@@ -56,7 +58,8 @@ def _spec(form, model, dtype, batch_size):
         batch_size,
         packaging="nested" if stock else packaging,
         recompute=bool(extra),
-        label=form,
+        fields=fields or {},
+        label=f"{form}, units {fields['units']}" if fields else form,
     )
 
 

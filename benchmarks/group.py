@@ -80,17 +80,31 @@ class Measurement:
         return self.spec.label or self.spec.contender
 
 
+#: Environment of a contender beside the common one. This package turns oneDNN on when it is
+#: imported, as a user gets it; stock Keras is measured as it comes, and with oneDNN as well.
+ENVIRONMENT = {
+    "stock Keras": {"TF_ENABLE_ONEDNN_OPTS": None},
+    "keras.applications": {"TF_ENABLE_ONEDNN_OPTS": None},
+    "stock Keras, oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+    "keras.applications, oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+}
+
+
 class _Process:
     """One contender's process, which measures when it is told to."""
 
     def __init__(self, spec):
         self.measurement = Measurement(spec)
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        for name, value in ENVIRONMENT.get(spec.contender, {}).items():
+            environment.pop(name, None)
+            environment.update({name: value} if value else {})
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", json.dumps(dataclasses.asdict(spec))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env=environment,
         )
 
     def ask(self, line=None):
@@ -154,6 +168,14 @@ def measure(specs, rounds=5, seconds_a_round=2.0, report=None):
             process.process.kill()
             process.process.wait()
     return [process.measurement for process in processes]
+
+
+def ours_of(measurements):
+    """The first measurement of this package, which the others are compared with."""
+    for m in measurements:
+        if m.spec.contender == "keras_preact":
+            return m
+    return measurements[0]
 
 
 def speedup(peer, ours):

@@ -5,10 +5,9 @@ import time
 import numpy as np
 from jsonargparse import auto_cli
 
-from benchmarks.contenders import available
-from benchmarks.group import Spec, measure, speedup
+from benchmarks.contenders import available, fields_for
+from benchmarks.group import Spec, measure, ours_of, speedup
 from benchmarks.report import progress, show
-from benchmarks.train_step import _fields
 from keras_preact import model_info
 
 COLUMNS = ["network", "batch", "dtype", "contender", "ms a step", "images/s", "GFLOP/s", "ours is"]
@@ -43,7 +42,7 @@ def main(
         json: Print JSON instead of a table.
     """
     rows, details = [], []
-    fields = _fields(contenders, "relu")
+    fields = fields_for(contenders)
     for dtype in dtypes:
         specs = [
             Spec(name, model, dtype, batch_size, image_size, train=False, fields=fields)
@@ -51,7 +50,7 @@ def main(
         ]
         found = measure(specs, rounds, seconds_a_round, progress)
         details += found
-        info = model_info(model)
+        ours, info = ours_of(found), model_info(model)
         scale = ((image_size or info.input_shape[0]) / info.input_shape[0]) ** 2
         work = 2 * info.multiply_adds * scale * batch_size / 1e9
         for m in found:
@@ -59,7 +58,7 @@ def main(
             if m.failure:
                 rows.append([*head, float("nan"), float("nan"), float("nan"), m.failure[:60]])
                 continue
-            ratio = "" if m is found[0] else f"{speedup(m, found[0]):.2f} x as fast"
+            ratio = "" if m is ours else f"{speedup(m, ours):.2f} x as fast"
             rows.append([*head, 1e3 * m.step, m.images_per_second, work / m.step, ratio])
     progress("the machine's limit")
     rate = matrix_rate()

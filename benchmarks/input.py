@@ -5,6 +5,7 @@ import statistics
 import time
 
 import numpy as np
+from jsonargparse import auto_cli
 
 from benchmarks.group import Spec, measure
 from benchmarks.report import progress, show
@@ -60,3 +61,7 @@ def _epoch(batches, epoch):
     for k in range(len(batches)):
         batches[k]
     return len(batches.split) / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    auto_cli(main)

@@ -27,8 +27,10 @@ class _Network(nn.Module):
     def __init__(self, config, classes):
         super().__init__()
         width = config.stem_filters
-        stem = [_conv(3, width, config.stem_kernel, config.stem_stride)]
-        if config.first_unit_entry == "stem":
+        entered = config.first_unit_entry == "stem"
+        bias = _has_bias(config, norm_follows=entered)
+        stem = [_conv(3, width, config.stem_kernel, config.stem_stride, bias)]
+        if entered:
             stem += _norm_act(width)
         stem += [nn.MaxPool2d(3, 2, 1)] if config.stem_pool else []
         self.stem, units = nn.Sequential(*stem), []
@@ -39,8 +41,7 @@ class _Network(nn.Module):
                 else:
                     last = number == count - 1 and stage < len(config.units) - 1
                     stride = 2 if last else 1
-                entered = config.first_unit_entry == "stem" and stage == number == 0
-                units.append(_Unit(config, width, filters, stride, entered))
+                units.append(_Unit(config, width, filters, stride, stage == number == 0))
                 width = filters * EXPANSION[config.block]
         self.units = nn.Sequential(*units)
         self.head = nn.Sequential(*_norm_act(width), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -51,23 +52,27 @@ class _Network(nn.Module):
 
 
 class _Unit(nn.Module):
-    def __init__(self, config, width, filters, stride, entered):
+    def __init__(self, config, width, filters, stride, first):
         super().__init__()
         kernels = KERNELS[config.block]
         channels = filters * EXPANSION[config.block]
+        entered = first and config.first_unit_entry == "stem"
         self.before = nn.Identity() if entered else nn.Sequential(*_norm_act(width))
         strided = 1 if config.block == "bottleneck" and config.stride_on == "3x3" else 0
         branch, entering = [], width
         for k, kernel in enumerate(kernels):
-            leaving = channels if k == len(kernels) - 1 else filters
+            last = k == len(kernels) - 1
+            leaving, bias = channels if last else filters, _has_bias(config, not last)
             branch += _norm_act(entering) if k else []
-            branch += [_conv(entering, leaving, kernel, stride if k == strided else 1)]
+            branch += [_conv(entering, leaving, kernel, stride if k == strided else 1, bias)]
             entering = leaving
         self.branch = nn.Sequential(*branch)
         self.stride, self.missing = stride, channels - width
         projects = config.projection == "B" and (width != channels)
-        self.projection = _conv(width, channels, 1, stride) if projects else None
-        self.shared = entered or width != channels
+        self.projection = (
+            _conv(width, channels, 1, stride, _has_bias(config, False)) if projects else None
+        )
+        self.shared = first or width != channels
 
     def forward(self, x):
         activated = self.before(x)
@@ -80,8 +85,12 @@ class _Unit(nn.Module):
         return h + self.branch(activated)
 
 
-def _conv(entering, leaving, kernel, stride):
-    conv = nn.Conv2d(entering, leaving, kernel, stride, kernel // 2, bias=False)
+def _has_bias(config, norm_follows):
+    return config.conv_bias == "always" or (config.conv_bias == "without_norm" and not norm_follows)
+
+
+def _conv(entering, leaving, kernel, stride, bias):
+    conv = nn.Conv2d(entering, leaving, kernel, stride, kernel // 2, bias=bias)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out")
     return conv
 

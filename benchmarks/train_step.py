@@ -2,8 +2,8 @@
 
 from jsonargparse import auto_cli
 
-from benchmarks.contenders import available
-from benchmarks.group import Spec, measure, speedup
+from benchmarks.contenders import available, fields_for
+from benchmarks.group import Spec, measure, ours_of, speedup
 from benchmarks.report import progress, show
 
 COLUMNS = ["network", "batch", "dtype", "contender", "ms a step", "images/s", "peak GB", "ours is"]
@@ -25,8 +25,9 @@ def main(
     Args:
         models: Registered networks.
         dtypes: `float32`, `mixed_bfloat16`.
-        contenders: This package and its peers; those that are not installed are left out. For
-            `keras.applications` the network must be `resnet50v2`, and takes its layout.
+        contenders: This package and its peers, of `benchmarks.contenders.CONTENDERS`; those that
+            are not installed are left out. Beside `keras.applications` the network must be
+            `resnet50v2`, and takes its layout.
         activations: Of this package's networks; more than one compares them with the first.
         batch_size: Images in a step.
         image_size: Side of an image; the network's own by default.
@@ -44,7 +45,7 @@ def main(
                     dtype,
                     batch_size,
                     image_size,
-                    fields=_fields(contenders, activation),
+                    fields=fields_for(contenders, activation),
                     label=f"{name} ({activation})" if len(activations) > 1 else None,
                 )
                 for name in available(contenders)
@@ -52,24 +53,15 @@ def main(
             ]
             found = measure(specs, rounds, seconds_a_round, progress)
             details += found
-            rows += [_row(m, found[0]) for m in found]
+            rows += [_row(m, ours_of(found)) for m in found]
     show("Training", COLUMNS, rows, json, details)
-
-
-def _fields(contenders, activation):
-    fields = {} if activation == "relu" else {"activation": activation}
-    if "keras.applications" in contenders:
-        from keras_preact.applications.families import KERAS_V2
-
-        fields.update(KERAS_V2)
-    return fields
 
 
 def _row(m, ours):
     spec = m.spec
     head = [spec.model, spec.batch_size, spec.dtype, m.name]
     if m.failure:
-        return [*head, m.failure[:60], float("nan"), float("nan"), ""]
+        return [*head, float("nan"), float("nan"), float("nan"), m.failure[:60]]
     ratio = "" if m is ours else f"{speedup(m, ours):.2f} x as fast"
     return [*head, 1e3 * m.step, m.images_per_second, m.device_gb or m.peak_gb, ratio]
 

@@ -52,6 +52,10 @@ def _turn(step, seconds):
 def _device_gb():
     """Peak memory on the accelerator of whichever library is in use."""
     with contextlib.suppress(Exception):
+        if "tensorflow" in sys.modules:
+            import tensorflow as tf
+
+            return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**30
         if "torch" in sys.modules:
             import torch
 

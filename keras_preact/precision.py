@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import keras
 
+from keras_preact.errors import ConfigError
+
 #: What says that a CPU multiplies matrices of bfloat16: without these units TensorFlow's bfloat16
 #: convolutions are up to ten times slower than those of float32.
 MATRIX_UNITS = "amx_bf16"
@@ -34,6 +36,9 @@ def choose_dtype(wanted: str = "auto") -> Choice:
         A `Choice`: for `"auto"`, `"mixed_bfloat16"` on GPUs from compute capability 8.0 on
         (Ampere), on TPUs, and under TensorFlow on x86 processors with AMX; else `"float32"`.
 
+    Raises:
+        ConfigError: For a name that no policy has.
+
     Example:
         >>> from keras_preact import choose_dtype
         >>> choose_dtype("float32").reason
@@ -42,7 +47,7 @@ def choose_dtype(wanted: str = "auto") -> Choice:
         True
     """
     if wanted != "auto":
-        return Choice(wanted, "as asked for")
+        return Choice(dtype_policy(wanted).name, "as asked for")
     backend = keras.backend.backend()
     find = {"tensorflow": _tensorflow_device, "jax": _jax_device, "torch": _torch_device}
     device, capability = find.get(backend, lambda: ("cpu", None))()
@@ -60,6 +65,15 @@ def choose_dtype(wanted: str = "auto") -> Choice:
     if MATRIX_UNITS in _cpu_flags():
         return Choice("mixed_bfloat16", f"the CPU has matrix units for it ({MATRIX_UNITS})")
     return Choice("float32", f"the CPU has no matrix units for bfloat16 ({MATRIX_UNITS})")
+
+
+def dtype_policy(dtype):
+    """The Keras policy that `dtype` means: its name, a policy, or `None` for the global one."""
+    try:
+        return keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    except (ValueError, TypeError):
+        expected = "None or a dtype policy, such as 'float32' or 'mixed_bfloat16'"
+        raise ConfigError(f"`dtype` must be {expected}. Received: dtype={dtype!r}.") from None
 
 
 def _tensorflow_device():

@@ -4,6 +4,7 @@ import keras
 import pytest
 
 from keras_preact import choose_dtype, precision
+from keras_preact.errors import ConfigError
 
 AMX = "processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_tile amx_bf16\n"
 
@@ -46,3 +47,5 @@ def test_accelerators(device, policy, monkeypatch):
 
 def test_what_is_asked_for_is_taken():
     assert choose_dtype("mixed_float16") == ("mixed_float16", "as asked for")
+    with pytest.raises(ConfigError, match="Received: dtype='bfloat61'"):
+        choose_dtype("bfloat61")

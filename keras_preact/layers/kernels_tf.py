@@ -29,7 +29,7 @@ def normalize_batch(x, gamma, beta, epsilon, data_format):
         is_training=True,
     )
     axis = data_format.index("C")
-    count = tf.cast(tf.size(x) // x.shape[axis], tf.float32)
+    count = tf.cast(tf.size(x, out_type=tf.int64) // x.shape[axis], tf.float32)
     # The kernel gives the unbiased variance; Keras keeps the biased one.
     return y, mean, variance * tf.maximum(count - 1.0, 0.0) / tf.maximum(count, 1.0), count
 
@@ -116,5 +116,6 @@ def _prelu_forward(x, alpha):
 def _prelu_backward(x, alpha, dy, shared):
     zero = tf.zeros_like(dy)
     dx = tf.where(x > 0, dy, tf.where(x < 0, alpha * dy, zero))  # 0 at 0, as Keras has it
-    products = tf.cast(tf.where(x < 0, x * dy, zero), tf.float32)
+    wide = tf.float32 if x.dtype.size == 2 else x.dtype
+    products = tf.cast(tf.where(x < 0, x * dy, zero), wide)
     return dx, tf.cast(tf.reduce_sum(products, axis=shared), alpha.dtype)

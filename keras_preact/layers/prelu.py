@@ -9,9 +9,9 @@ class PReLU(keras.layers.PReLU):
 
     Delving Deep into Rectifiers, equation 1: f(y) = max(0, y) + a min(0, y), with the gradients of
     equation 8. Arguments, weights, config and results are those of `keras.layers.PReLU`, which
-    goes over memory five times. The compiled passes are for training on TensorFlow; at inference,
-    and on other backends, it computes as Keras's layer, so that exported graphs hold plain
-    operations.
+    goes over memory five times. The compiled passes are for training on TensorFlow, and are
+    compiled once a shape; at inference, and on other backends, it computes as Keras's layer, so
+    that exported graphs hold plain operations.
 
     Args:
         *args, **kwargs: Arguments of `keras.layers.PReLU`; `shared_axes=[1, 2]` gives images one

@@ -46,8 +46,11 @@ class Repeat(keras.layers.Layer):
     def __init__(self, template, names, recompute=False, **kwargs):
         super().__init__(**kwargs)
         names = list(names)
-        if not names:
-            raise ValueError(f"`names` must name at least one repetition. Received: names={names}.")
+        if not names or len(set(names)) < len(names):
+            raise ValueError(
+                "`names` must name at least one repetition, each differently. "
+                f"Received: names={names}."
+            )
         if len(names) > 1 and template.input_shape != template.output_shape:
             raise ValueError(
                 "`template` must give a tensor of the shape that it takes to be repeated. "
@@ -57,7 +60,13 @@ class Repeat(keras.layers.Layer):
         # Behind a function: as an attribute it would be tracked and saved beside the stacks.
         self._template = lambda: template
         # One generator a random layer; each repetition draws from a stream of its own.
-        self._generators = [keras.random.SeedGenerator() for _ in _seed_states(template)]
+        self._generators = [
+            keras.random.SeedGenerator(int(keras.ops.convert_to_numpy(state)[0]))
+            for state in _seed_states(template)
+        ]
+        # Setting `trainable` reaches every layer inside, and these are to stay as they were.
+        frozen = [layer for layer in template.layers if not layer.trainable]
+        self._frozen = lambda: frozen
         self._stacks = []
 
     def template(self):
@@ -85,6 +94,8 @@ class Repeat(keras.layers.Layer):
         template, ops = self.template(), keras.ops
         if template.trainable != self.trainable:
             template.trainable = self.trainable  # what frozen means is for its layers to say
+            for layer in self._frozen():
+                layer.trainable = False
         weights = [weight for _, weight in _owned_weights(template)]
         learns = bool(training and self.trainable)
         moving = [w for w, stack in zip(weights, self._stacks, strict=True) if not stack.trainable]

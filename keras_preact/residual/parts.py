@@ -7,6 +7,7 @@ from keras_preact.config import NEGATIVE_SLOPES, ResNetConfig
 from keras_preact.errors import ConfigError
 from keras_preact.initializers import he_normal, xavier_normal
 from keras_preact.layers import BatchNormalization, PReLU
+from keras_preact.precision import dtype_policy
 
 
 class Parts:
@@ -21,7 +22,7 @@ class Parts:
     def __init__(self, config: ResNetConfig, data_format=None, dtype=None):
         self.config = config
         self.data_format = standardize_data_format(data_format)
-        self.policy = _dtype_policy(dtype)
+        self.policy = dtype_policy(dtype)
         self.channel_axis = 1 if self.data_format == "channels_first" else -1
 
     def channels(self, x) -> int:
@@ -126,15 +127,6 @@ def standardize_data_format(data_format: str | None) -> str:
     expected = "'channels_last', 'channels_first' or None"
     require(data_format in allowed, "data_format", data_format, expected)
     return data_format
-
-
-def _dtype_policy(dtype):
-    """The policy that `dtype` means: its name, a policy, or `None` for the global one."""
-    try:
-        return keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-    except (ValueError, TypeError):
-        expected = "None or a dtype policy, such as 'float32' or 'mixed_bfloat16'"
-        raise ConfigError(f"`dtype` must be {expected}. Received: dtype={dtype!r}.") from None
 
 
 def _keras_activation(name):

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from keras_preact.layers import Repeat
-from keras_preact.rewrite.graph import as_graph, rebuild, same
+from keras_preact.layers import BatchNormalization, Repeat
+from keras_preact.rewrite.graph import as_graph, carry_weights, is_graph, rebuild, same
 
 CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -13,6 +13,7 @@ CONVOLUTIONS = (
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,
 )
+NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 
 
 def fold_batch_norm(model):
@@ -44,7 +45,7 @@ def fold_batch_norm(model):
     dropped = set()
 
     def make(layer):
-        if isinstance(layer, Repeat):
+        if isinstance(layer, Repeat) and not any(map(is_graph, layer.template().layers)):
             return layer.with_template(fold_batch_norm(layer.template()))
         if id(layer) in folds:
             return type(layer).from_config({**layer.get_config(), "use_bias": True})
@@ -54,46 +55,64 @@ def fold_batch_norm(model):
         return new
 
     def call(layer, *args, **kwargs):
-        return args[0] if id(layer) in dropped else layer(*args, **kwargs)
+        if id(layer) in dropped:
+            return keras.tree.flatten((args, kwargs))[0]
+        return layer(*args, **kwargs)
 
     folded, pairs = rebuild(model, make, call)
     for old, new in pairs:
-        if isinstance(old, Repeat):
+        if isinstance(old, Repeat) and len(new.weights) != len(old.weights):
             _fold_stacks(old, new)
         elif id(old) in folds:
             norm = folds[id(old)]
             new.set_weights(_folded(old, old.get_weights(), norm, norm.get_weights()))
         elif id(new) not in dropped:
-            new.set_weights(old.get_weights())
+            carry_weights(old, new)
     return folded
 
 
 def _folds(model):
     """`{id of a convolution: norm}` where the norm is all that takes the convolution's output."""
-    folds = {}
-    consumers, norms = {}, {}
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            folds.update(_folds(layer))
-        for node in layer._inbound_nodes:
+    folds, consumers, norms = {}, {}, {}
+    for operation in model.operations:
+        if is_graph(operation):
+            folds.update(_folds(as_graph(operation)))
+        for node in operation._inbound_nodes:
             for tensor in node.input_tensors:
                 consumers[id(tensor)] = consumers.get(id(tensor), 0) + 1
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    norms[id(tensor)] = layer
+                if _is_plain_norm(operation):
+                    norms[id(tensor)] = operation
     outputs = {id(tensor) for tensor in keras.tree.flatten(model.outputs)}
-    for layer in model.layers:
-        if not isinstance(layer, CONVOLUTIONS) or len(layer._inbound_nodes) != 1:
+    for layer in model.operations:
+        if not _is_plain_convolution(layer):
             continue
         output = layer.output
         norm = norms.get(id(output))
         if norm is None or consumers[id(output)] > 1 or id(output) in outputs:
             continue
         channel_axis = 1 if layer.data_format == "channels_first" else len(output.shape) - 1
-        shared = len(norm._inbound_nodes) != 1
-        linear = layer.activation is keras.activations.linear
-        if linear and not shared and norm.axis % len(output.shape) == channel_axis:
+        if norm.axis % len(output.shape) == channel_axis:
             folds[id(layer)] = norm
     return folds
+
+
+def _is_plain_convolution(layer):
+    """Whether a layer is a convolution and nothing more, in one place of the graph."""
+    return (
+        type(layer) in CONVOLUTIONS
+        and len(layer._inbound_nodes) == 1
+        and layer.activation is keras.activations.linear
+        and not getattr(layer, "lora_enabled", False)
+    )
+
+
+def _is_plain_norm(layer):
+    """Whether a layer is, at inference, a scale and an offset, in one place of the graph."""
+    if type(layer) not in NORMS or layer.renorm or len(layer._inbound_nodes) != 1:
+        return False
+    arguments = layer._inbound_nodes[0].arguments
+    given = (*arguments.args, arguments.kwargs.get("training"))
+    return not any(value is True for value in given)  # called as in training, always
 
 
 def _folded(conv, conv_weights, norm, norm_weights):

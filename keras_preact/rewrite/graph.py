@@ -9,33 +9,44 @@ def rebuild(model, make_layer, call_layer=None):
     """A copy of a functional model in which each layer may be another.
 
     Args:
-        model: A functional or sequential model; sub-models are entered.
-        make_layer: Function of a layer to the one that takes its place.
+        model: A functional or sequential model; sub-models of either kind are entered.
+        make_layer: Function of a layer, or of another operation, to the one that takes its place.
         call_layer: Function of the new layer and its inputs to its outputs.
 
     Returns:
-        The new model and the pairs (layer, the one in its place), without weights carried over.
+        The new model, not compiled, and the pairs (layer, the one in its place) of all graphs in
+        it, without weights carried over.
 
     Raises:
         ConfigError: For models that are not made of a graph of layers.
     """
-    model, pairs = as_graph(model), []
+    pairs = []
 
     def make(layer):
+        if is_graph(layer):
+            inner, found = rebuild(layer, make_layer, call_layer)
+            pairs.extend(found)
+            return inner
         pairs.append((layer, make_layer(layer)))
         return pairs[-1][1]
 
-    return keras.models.clone_model(
-        model, clone_function=make, call_function=call_layer, recursive=True
-    ), pairs
+    graph = as_graph(model)
+    copy = keras.models.clone_model(graph, clone_function=make, call_function=call_layer)
+    copy.dtype_policy = model.dtype_policy  # so that `compile` scales the loss under float16
+    return copy, pairs
+
+
+def is_graph(layer):
+    """Whether something is a functional model, or a sequential one whose layers are connected."""
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations") and layer.built
 
 
 def as_graph(model):
-    """The model as a functional one; `ConfigError` for what is no graph of layers."""
+    """The model as a functional one that is not compiled; `ConfigError` for what has no graph."""
     if isinstance(model, keras.Sequential) and model.built:
         return keras.Model(model.inputs, model.outputs, name=model.name)
-    if isinstance(model, keras.Model) and hasattr(model, "operations"):
-        return model
+    if is_graph(model):
+        return keras.Model(model.input, model.output, name=model.name)
     raise ConfigError(
         "`model` must be a functional or sequential Keras model with a known input, whose graph of "
         f"layers can be read. Received: {type(model).__name__}."
@@ -43,5 +54,28 @@ def as_graph(model):
 
 
 def same(layer):
-    """A new layer like this one."""
-    return type(layer).from_config(layer.get_config())
+    """A new layer like this one, or the layer itself where nothing in it could change.
+
+    Functions of one's own and tables of words cannot be made again from a config.
+    """
+    if hasattr(layer, "save_assets"):
+        return layer
+    try:
+        return type(layer).from_config(layer.get_config())
+    except (ValueError, TypeError) as error:
+        if not getattr(layer, "weights", None):
+            return layer
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"Layer {layer.name!r} cannot be made again from its config: {reason}. Registering its "
+            "class with keras.saving.register_keras_serializable usually helps."
+        ) from None
+
+
+def carry_weights(old, new):
+    """Gives a layer the weights of the one whose place it takes."""
+    if old is new or not isinstance(old, keras.layers.Layer):
+        return
+    new.set_weights(old.get_weights())
+    if hasattr(new, "finalize_state"):  # of preprocessing layers that were adapted
+        new.finalize_state()

@@ -2,8 +2,9 @@
 
 import keras
 
+from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization, PReLU, Repeat
-from keras_preact.rewrite.graph import rebuild, same
+from keras_preact.rewrite.graph import carry_weights, rebuild, same
 
 #: What takes the place of what; arguments, weights and results are equal.
 FASTER = {
@@ -23,8 +24,7 @@ def accelerate(model):
         model: A functional or sequential `keras.Model`, built; sub-models are entered.
 
     Returns:
-        A functional `keras.Model` with the same weights; compiled as the model was, with a new
-        optimiser state.
+        A functional `keras.Model` with the same weights, not compiled.
 
     Raises:
         ConfigError: For models without a graph of layers.
@@ -46,10 +46,11 @@ def portable(model):
         model: A functional or sequential `keras.Model`; the units of a `Repeat` become sub-models.
 
     Returns:
-        A functional `keras.Model` with the same weights.
+        A functional `keras.Model` with the same weights, not compiled.
 
     Raises:
-        ConfigError: For models without a graph of layers.
+        ConfigError: For models without a graph of layers, and when a layer of this package is
+            inside another layer, such as `keras.layers.TimeDistributed`.
 
     Example:
         >>> from keras_preact import portable
@@ -57,31 +58,38 @@ def portable(model):
         >>> {type(layer).__module__.split(".")[0] for layer in portable(ResNet8V2()).layers}
         {'keras'}
     """
-    return _swapped(model, STOCK)
+    copy = _swapped(model, STOCK)
+    if "keras_preact>" in copy.to_json():
+        raise ConfigError(
+            "A layer of this package is inside another layer, where no layer of Keras can take its "
+            "place; build that layer with Keras's own."
+        )
+    return copy
 
 
 def _swapped(model, table):
     units = {}  # of each Repeat that is unrolled
 
     def make(layer):
-        if isinstance(layer, Repeat) and table is STOCK:
-            units[layer.name] = [_named_like(layer, k, table) for k in range(len(layer.names))]
+        if isinstance(layer, Repeat):
+            if table is FASTER:
+                return layer.with_template(_swapped(layer.template(), table))
+            units[id(layer)] = [_named_like(layer, k, table) for k in range(len(layer.names))]
             return layer
         cls = table.get(type(layer))
         return cls.from_config(layer.get_config()) if cls else same(layer)
 
     def call(layer, *args, **kwargs):
-        if layer.name not in units:
+        if id(layer) not in units:
             return layer(*args, **kwargs)
         (x,) = args
-        for unit in units[layer.name]:
+        for unit in units[id(layer)]:
             x = unit(x)
         return x
 
     swapped, pairs = rebuild(model, make, call)
     for old, new in pairs:
-        if old is not new:
-            new.set_weights(old.get_weights())
+        carry_weights(old, new)
     return swapped
 
 

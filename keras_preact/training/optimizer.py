@@ -1,5 +1,7 @@
 """The papers' optimiser: SGD with momentum, coupled weight decay, and a schedule of steps."""
 
+import re
+
 import keras
 
 from keras_preact.training.recipes import Recipe
@@ -31,8 +33,8 @@ class SGD(keras.optimizers.SGD):
 
     def decays(self, path: str) -> bool:
         """Whether the variable with this path decays."""
-        name = path.rsplit("/", 1)[-1]
-        return name == "kernel" if self.decayed == "kernels" else name != "alpha"
+        kind = re.split("[/_]", path)[-1]  # ".../conv1/kernel", or "..._units/conv1_kernel"
+        return kind == "kernel" if self.decayed == "kernels" else kind != "alpha"
 
     def build(self, variables):
         super().build(variables)

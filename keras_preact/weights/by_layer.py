@@ -40,6 +40,11 @@ def weights_by_layer(model: keras.Model) -> Weights:
     for layer in _layers_of(model):
         store: dict = {}
         layer.save_own_variables(store)
+        if len(store) < len(layer.weights):
+            raise ConfigError(
+                "Weights by layer are those of layers that hold their weights themselves. "
+                f"Received: {layer.name!r}, a {type(layer).__name__}, which has layers inside."
+            )
         for key, value in store.items():
             name, index = _address(key, layer.name)
             values = found.setdefault(name, {})
@@ -115,8 +120,9 @@ def read_weights(path) -> Weights:
     path = pathlib.Path(path)
     found: Weights = {}
 
-    def note(_, group):
-        if not isinstance(group, h5py.Group) or "name" not in group.attrs:
+    def note(path, group):
+        # Beside the layers a trained model's file holds its optimiser and metrics.
+        if not path.startswith("layers/") or "name" not in group.attrs:
             return
         for key, value in group.items():
             name, index = _address(key, group.attrs["name"])
@@ -141,7 +147,7 @@ def read_weights(path) -> Weights:
 def _layers_of(model):
     """The layers of a model that have weights of their own, sub-models entered."""
     for layer in model.layers:
-        if hasattr(layer, "layers"):
+        if hasattr(layer, "operations"):
             yield from _layers_of(layer)
         elif layer.weights:
             yield layer

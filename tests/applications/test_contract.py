@@ -8,6 +8,7 @@ import pytest
 
 from keras_preact import applications, feature_extractor
 from keras_preact.errors import ConfigError
+from keras_preact.weights import weights_by_layer
 
 FAMILIES = ("resnet18", "resnet50v2", "resnet20", "resnet164v2", "plainnet20", "plainnet18")
 NAMES = applications.list_models()
@@ -95,14 +96,20 @@ class TestWeights:
             applications.ResNet20(weights=5)
 
     @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
-    @pytest.mark.parametrize("packaging", ["flat", "nested"])
+    @pytest.mark.parametrize("packaging", ["flat", "repeated"])
     def test_a_file_of_another_network_is_refused_though_its_shapes_fit(
         self, suffix, packaging, tmp_path
     ):
         original = shallow("resnet20", packaging=packaging)
+        original.compile("adam", "mse")
+        original.optimizer.build(original.trainable_variables)  # a trained model's file
         path = tmp_path / f"original{suffix}"
         original.save_weights(path) if suffix == ".weights.h5" else original.save(path)
-        assert shallow("resnet20", weights=path, packaging=packaging)
+        for other in ("flat", "nested", "repeated"):
+            again = shallow("resnet20", weights=path, packaging=other)
+            for layer, values in weights_by_layer(original).items():
+                for index, value in values.items():
+                    np.testing.assert_array_equal(weights_by_layer(again)[layer][index], value)
         with pytest.raises(ConfigError, match=r"does not fit 'resnet20v2'.*no 'head_norm'"):
             shallow("resnet20v2", weights=path, packaging=packaging)
 

@@ -8,7 +8,7 @@ from keras_preact.layers import BatchNormalization
 
 STOCK = keras.layers.BatchNormalization
 SHAPES = {"images": (6, 5, 4, 3), "vectors": (8, 3), "volumes": (4, 3, 3, 2, 3)}
-TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 0.03, "mixed_float16": 4e-3}
+TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 0.03, "mixed_float16": 4e-3, "bfloat16": 0.03}
 
 
 def pair(shape, **arguments):
@@ -47,7 +47,9 @@ def test_training_and_inference_equal_keras(kind, axis, dtype):
         assert y.dtype == z.dtype
         assert_close(y, z, TOLERANCE[dtype])
         for a, b in zip(stock.weights, fused.weights, strict=True):
-            assert_close(a, b, 1e-5 if dtype == "float32" else 5e-3)
+            assert_close(
+                a, b, 1e-5 if dtype == "float32" else 5e-3 if dtype != "bfloat16" else 0.02
+            )
     assert_close(stock(x, training=False), fused(x, training=False), TOLERANCE[dtype])
 
 

@@ -116,13 +116,38 @@ def test_every_repetition_and_step_drops_what_it_draws_itself():
         )
 
     x = np.ones((64, *SHAPE), "float32")
-    share = [(dropped(Repeat(drop(), ["a"] * count), x) > 0).mean() for count in (1, 2, 3)]
+    share = [(dropped(Repeat(drop(), list("abc"[:count])), x) > 0).mean() for count in (1, 2, 3)]
     # Masks that were the same in each repetition would keep a half of the values every time.
     np.testing.assert_allclose(share, [1 / 2, 1 / 4, 1 / 8], atol=0.02)
     layer = Repeat(drop(), ["a", "b"])
     first, second = dropped(layer, x), dropped(layer, x)
     assert ((first > 0) == (second > 0)).mean() < 0.8
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x)), x)
+
+
+def test_a_seed_of_the_template_is_kept():
+    def drop():
+        inputs = keras.Input(SHAPE)
+        outputs = keras.layers.Dropout(0.5, seed=7, name="unit_drop")(inputs)
+        return Repeat(keras.Model(inputs, outputs, name="unit"), ["a", "b"])
+
+    x = np.ones((4, *SHAPE), "float32")
+    np.testing.assert_array_equal(dropped(drop(), x), dropped(drop(), x))
+
+
+def test_a_layer_frozen_in_the_template_stays_frozen():
+    template = without_dropout()
+    template.get_layer("unit_norm").trainable = False
+    layer = repeat(template=template)
+    for trainable in (True, False, True):
+        layer.trainable = trainable
+        before = [keras.ops.convert_to_numpy(weight).copy() for weight in layer.weights]
+        after = train(layer, noise())
+        changed = {
+            weight.name for weight, a, b in zip(layer.weights, before, after, strict=True)
+            if (a != b).any()
+        }  # fmt: skip
+        assert changed == ({"conv_kernel", "conv_bias"} if trainable else set())
 
 
 def test_losses_of_the_units_are_added():
@@ -212,5 +237,6 @@ def test_what_cannot_be_repeated_is_refused():
     with pytest.raises(ValueError, match=r"shape that it takes to be repeated.*\(None, 4, 4, 4\)"):
         Repeat(strided, ["a", "b"])
     assert Repeat(strided, ["a"])(inputs).shape == (None, 4, 4, 4)
-    with pytest.raises(ValueError, match=r"at least one repetition. Received: names=\[\]"):
-        Repeat(unit(), [])
+    for names in ([], ["a", "a"]):
+        with pytest.raises(ValueError, match=r"at least one repetition, each differently"):
+            Repeat(unit(), names)

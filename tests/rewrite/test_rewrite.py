@@ -164,7 +164,7 @@ def test_a_norm_stays_where_something_else_takes_the_convolutions_output(randomi
 
 
 #: Every family always; every network with --run-slow.
-SMALLEST = ("resnet8", "resnet8v2", "plainnet8", "resnet18", "resnet18v2", "resnet50v2")
+SMALLEST = ("resnet8", "resnet8v2", "plainnet20", "resnet18", "resnet18v2", "resnet50v2")
 
 
 @pytest.mark.parametrize(
@@ -185,6 +185,84 @@ def test_registered_networks_fold(name, randomize):
     folded = fold_batch_norm(model)
     assert len(folded.weights) < len(model.weights)
     assert_same_function(model, folded, 1e-4)
+
+
+def conv_twice(take):
+    """A convolution, the norm behind it, and something else that takes the same output."""
+    inputs = keras.Input((8, 8, 3))
+    conv = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+    return keras.Model(inputs, keras.layers.BatchNormalization(name="norm")(conv) + take(conv))
+
+
+class Standardised(keras.layers.Conv2D):
+    def call(self, x):
+        return super().call(x) * 2.0
+
+
+def awkward():
+    """Models in which a norm must stay, or that hold what cannot be made again from a config."""
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((8, 8, 3))
+
+    def model(*steps):
+        x = inputs
+        for step in steps:
+            x = step(x)
+        return keras.Model(inputs, x)
+
+    norm, conv = layers.BatchNormalization, layers.Conv2D
+    adapted = layers.Normalization()
+    adapted.adapt(np.random.default_rng(0).normal(5.0, 3.0, (16, 8, 8, 3)))
+    inner = keras.Sequential([keras.Input((8, 8, 3)), conv(4, 3), norm(), layers.ReLU()])
+    yield "an operation beside the norm", conv_twice(lambda x: x * 2.0), False
+    yield "a function beside the norm", conv_twice(ops.relu), False
+    yield "a lambda", model(layers.Lambda(lambda x: x + 1.0), conv(4, 3), norm()), True
+    yield "adapted", model(adapted, conv(4, 3), norm()), True
+    yield "sequential inside", model(inner, conv(4, 3), norm()), True
+    yield "a convolution of one's own", model(Standardised(4, 3), norm()), False
+    yield "a norm that always trains", model(conv(4, 3), lambda x: norm()(x, training=True)), False
+    yield "renormalised", model(conv(4, 3), norm(renorm=True)), False
+    yield "by keyword", model(conv(4, 3), lambda x: norm()(inputs=x)), True
+    yield "channels first", model(conv(4, 3), norm(axis=1)), False
+    two = keras.Model(inputs, {"a": norm()(conv(4, 3)(inputs)), "b": layers.ReLU()(inputs)})
+    yield "several outputs", two, True
+
+
+AWKWARD = {name: (model, folds) for name, model, folds in awkward()}
+
+
+@pytest.mark.parametrize("change", [accelerate, portable, fold_batch_norm])
+@pytest.mark.parametrize("name", AWKWARD)
+def test_models_of_all_kinds(name, change):
+    model, folds = AWKWARD[name]
+    for weight in model.weights:
+        if weight.path.split("/")[-1] in ("gamma", "beta", "moving_mean", "moving_variance"):
+            weight.assign(np.random.default_rng(2).uniform(0.5, 1.5, weight.shape))
+    model.compile(loss=lambda y, z: 0.0)
+    changed = change(model)
+    assert not changed.compiled
+    expected, received = model(images(model)), changed(images(model))
+    for a, b in zip(keras.tree.flatten(expected), keras.tree.flatten(received), strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), rtol=1e-4, atol=1e-4
+        )
+    if change is fold_batch_norm:
+        assert (len(changed.weights) < len(model.weights)) == folds
+
+
+def test_the_loss_is_scaled_under_float16_as_before():
+    model = build_network(SMALL, input_shape=(8, 8, 3), dtype="mixed_float16")
+    for change in (accelerate, portable):
+        changed = change(model)
+        changed.compile("sgd", "mse")
+        assert isinstance(changed.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def test_a_layer_of_this_package_inside_another_is_no_longer_portable():
+    inputs = keras.Input((2, 8, 8, 3))
+    model = keras.Model(inputs, keras.layers.TimeDistributed(BatchNormalization())(inputs))
+    with pytest.raises(ConfigError, match="inside another layer"):
+        portable(model)
 
 
 def test_what_is_not_a_graph_is_refused():

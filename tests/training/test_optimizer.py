@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_preact import ResNetConfig, build_network
 from keras_preact.applications import create_model
 from keras_preact.training import RECIPES, SGD, Recipe
 from keras_preact.training.optimizer import learning_rate_schedule, optimizer
@@ -99,3 +100,15 @@ def test_round_trip():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(sgd))
     assert again.get_config() == sgd.get_config()
     assert (again.l2, again.decayed, again.momentum) == (1e-4, "all", 0.9)
+
+
+@pytest.mark.parametrize("decayed", ["all", "kernels"])
+def test_the_same_weights_decay_in_every_packaging(decayed):
+    config = ResNetConfig(units=(1, 4), filters=(4, 8), stem_filters=4, activation="prelu")
+
+    def decaying(packaging):
+        model = build_network(config, input_shape=(8, 8, 3), packaging=packaging)
+        decays = SGD(l2=1e-4, decayed=decayed).decays
+        return sum(int(np.prod(w.shape)) for w in model.trainable_weights if decays(w.path))
+
+    assert decaying("flat") == decaying("nested") == decaying("repeated") > 0
