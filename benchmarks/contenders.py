@@ -7,14 +7,14 @@ import numpy as np
 
 
 def _data(spec):
-    """Random images as floats and labels, and the shape of one image."""
-    from keras_preact import model_info
+    """Random images as floats, labels, and what is known of the network if it is one of ours."""
+    from keras_preact import list_models, model_info
 
-    info = model_info(spec.model)
-    size = spec.image_size or info.input_shape[0]
+    info = model_info(spec.model) if spec.model in list_models() else None
+    size = spec.image_size or (info.input_shape[0] if info else 224)
     random = np.random.default_rng(0)
     x = random.random((spec.batch_size, size, size, 3), dtype="float32")
-    return x, random.integers(0, info.classes, spec.batch_size), info
+    return x, random.integers(0, info.classes if info else 1000, spec.batch_size), info
 
 
 def _keras_step(model, spec, x, y):
@@ -79,13 +79,25 @@ def stock(spec):
 
 
 def keras_applications(spec):
-    """`keras.applications.ResNet50V2`."""
+    """A network of `keras.applications`; in place of one of this package, `ResNet50V2`."""
     import keras  # before this package, whose import would turn oneDNN on
+
+    x, y, info = _data(spec)
+    keras.config.set_dtype_policy(spec.dtype)
+    builder = getattr(keras.applications, "ResNet50V2" if info else spec.model)
+    return _keras_step(builder(weights=None, input_shape=x.shape[1:]), spec, x, y)
+
+
+def accelerated(spec):
+    """A network of `keras.applications` through `accelerate`."""
+    import keras
+
+    from keras_preact import accelerate
 
     x, y, _ = _data(spec)
     keras.config.set_dtype_policy(spec.dtype)
-    model = keras.applications.ResNet50V2(weights=None, input_shape=x.shape[1:])
-    return _keras_step(model, spec, x, y)
+    model = getattr(keras.applications, spec.model)(weights=None, input_shape=x.shape[1:])
+    return _keras_step(accelerate(model), spec, x, y)
 
 
 def torch_eager(spec):
@@ -141,6 +153,7 @@ CONTENDERS = {
     "stock Keras, oneDNN": stock,
     "keras.applications": keras_applications,
     "keras.applications, oneDNN": keras_applications,
+    "accelerated": accelerated,
     "PyTorch": torch_eager,
     "torch.compile": torch_compiled,
 }

@@ -2,8 +2,7 @@
 
 from torch import nn
 
-from keras_preact.config import EXPANSION
-from keras_preact.residual.unit import KERNELS
+from keras_preact.config import EXPANSION, KERNELS
 
 
 def preact_resnet(config, classes):

@@ -23,7 +23,8 @@ def main(
     """Measures training steps, contender by contender in turn.
 
     Args:
-        models: Registered networks.
+        models: Registered networks; beside the contender `accelerated` those of
+            `keras.applications`, such as `EfficientNetB0`.
         dtypes: `float32`, `mixed_bfloat16`.
         contenders: This package and its peers, of `benchmarks.contenders.CONTENDERS`; those that
             are not installed are left out. Beside `keras.applications` the network must be

@@ -30,9 +30,10 @@ PREACTIVATED: tuple[Placement, ...] = ("relu_only_preactivation", "full_preactiv
 #: section 2.1 of the rectifier paper, 0.01 as in the leaky ReLU that the paper compares with.
 NEGATIVE_SLOPES = {"prelu": 0.25, "prelu_shared": 0.25, "leaky_relu": 0.01}
 
-#: Output channels of a unit as a multiple of its stage's `filters`, and its weight layers.
+#: Kernel sizes of the convolutions of a unit's branch, and the unit's output channels as a multiple
+#: of its stage's `filters`.
+KERNELS = {"basic": (3, 3), "bottleneck": (1, 3, 1), "single": (3,)}
 EXPANSION = {"basic": 1, "bottleneck": 4, "single": 1}
-CONVOLUTIONS = {"basic": 2, "bottleneck": 3, "single": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +217,7 @@ class ResNetConfig(Checked):
     @property
     def depth(self) -> int:
         """Weight layers as the papers count them: stem, branch convolutions, classifier."""
-        return 2 + sum(self.units) * CONVOLUTIONS[self.block]
+        return 2 + sum(self.units) * len(KERNELS[self.block])
 
     @property
     def stage_channels(self) -> tuple[int, ...]:

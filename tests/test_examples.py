@@ -21,7 +21,7 @@ NEEDS_TENSORFLOW = ("keras_preact.export",)
 
 def modules():
     for module in pkgutil.walk_packages(keras_preact.__path__, "keras_preact."):
-        needed = module.name.startswith(NEEDS_TENSORFLOW)
+        needed = module.name.startswith(NEEDS_TENSORFLOW) or module.name.endswith("_tf")
         yield pytest.param(module.name, marks=pytest.mark.tensorflow if needed else ())
 
 

@@ -1,7 +1,7 @@
 """The two families of the papers: how a depth becomes a config."""
 
 from keras_preact.applications.registry import register
-from keras_preact.config import CONVOLUTIONS, ResNetConfig
+from keras_preact.config import KERNELS, ResNetConfig
 
 #: Block and units a stage of each ImageNet depth (2015, Table 1; 200: 2016, footnote 3).
 _IMAGENET_UNITS = {
@@ -62,7 +62,7 @@ def cifar(builder, depth, parameters, multiply_adds, **fields):
     (2015, section 4.2; 2016, appendix).
     """
     block = "bottleneck" if depth in _CIFAR_BOTTLENECK else "basic"
-    units = (depth - 2) // (3 * CONVOLUTIONS[block])
+    units = (depth - 2) // (3 * len(KERNELS[block]))
     config = ResNetConfig(
         block=block,
         units=(units,) * 3,

@@ -3,7 +3,7 @@
 import keras
 
 from keras_preact.checked import is_whole, require
-from keras_preact.config import CONVOLUTIONS, ResNetConfig
+from keras_preact.config import KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError, quoted
 from keras_preact.residual.parts import Parts
 from keras_preact.residual.placements import PLACEMENTS
@@ -105,7 +105,7 @@ def _packaging(config, packaging, recompute):
     require(packaging in PACKAGINGS, "packaging", packaging, f"one of {quoted(PACKAGINGS)}")
     units = sum(config.units)
     # Flat: norm, act and conv of each weight layer, then what joins the paths.
-    flat = units * (3 * CONVOLUTIONS[config.block] + 2)
+    flat = units * (3 * len(KERNELS[config.block]) + 2)
     if packaging == "auto":
         return "flat" if flat <= AUTO_FLAT_LAYERS and not recompute else "repeated"
     if recompute and packaging == "flat":

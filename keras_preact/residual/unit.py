@@ -4,14 +4,11 @@ from typing import NamedTuple
 
 import keras
 
-from keras_preact.config import EXPANSION, ResNetConfig
+from keras_preact.config import EXPANSION, KERNELS, ResNetConfig
 from keras_preact.layers import Repeat
 from keras_preact.residual.parts import Parts
 from keras_preact.residual.placements import PLACEMENTS
 from keras_preact.residual.shortcuts import SHORTCUTS, Paths, match_dimensions, projects
-
-#: Kernel sizes of a branch's convolutions; the last one has the unit's output channels.
-KERNELS = {"basic": (3, 3), "bottleneck": (1, 3, 1), "single": (3,)}
 
 
 def residual_unit(

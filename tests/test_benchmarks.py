@@ -1,0 +1,65 @@
+"""The benchmarks run and report; what they measure is not tested."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+TINY = ["--batch_size", "4", "--rounds", "1", "--json", "true"]
+COMMANDS = {
+    "train_step": ["--models", "[resnet8v2]", "--contenders", "[keras_preact, stock Keras]"],
+    "depth": ["--model", "resnet20v2", "--shallow_units", "[1, 1, 1]"],
+    "inference": ["--model", "resnet8v2", "--contenders", "[keras_preact]"],
+    "input": ["--model", "resnet8v2", "--images", "64"],
+}
+
+
+def results(name, *arguments):
+    run = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *COMMANDS[name], *TINY, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n == "train_step" else pytest.mark.slow) for n in COMMANDS],
+)
+def test_a_benchmark_reports_every_contender(name):
+    found = results(name)
+    assert found["command"].startswith(f"python -m benchmarks.{name} ")
+    assert found["machine"]["packages"]["keras"]
+    assert found["measurements"]
+    for measurement in found["measurements"]:
+        assert measurement["failure"] is None
+        assert measurement["step"] > 0
+
+
+def test_a_contender_that_fails_is_a_row_with_its_reason():
+    found = results("train_step", "--models", "[resnet50v2]", "--image_size=-1")
+    assert {m["failure"] is not None for m in found["measurements"]} == {True}
+    assert "negative" in found["results"][0]["ours is"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs the extra `bench`")
+@pytest.mark.parametrize("name", ["resnet20v2", "resnet50v2"])
+def test_the_peer_in_pytorch_is_the_same_network(name):
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.torch_networks import preact_resnet
+    from keras_preact import model_info
+
+    info = model_info(name)
+    network = preact_resnet(info.config, info.classes)
+    assert sum(p.numel() for p in network.parameters()) == info.parameters
