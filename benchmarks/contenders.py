@@ -172,5 +172,13 @@ def fields_for(contenders, activation="relu"):
 def available(names):
     """Those of the contenders that this machine can run."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    needs = {"PyTorch": "torch", "torch.compile": "torch"}
-    return [name for name in names if importlib.util.find_spec(needs.get(name, backend))]
+    return [
+        name
+        for name in names
+        if importlib.util.find_spec("torch" if library(name) == "torch" else backend)
+    ]
+
+
+def library(contender):
+    """The library that a contender is built with; a process imports it before the clock starts."""
+    return "torch" if "orch" in contender else "keras"

@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 import re
+import shlex
 import sys
 
 from rich.console import Console
@@ -55,7 +56,7 @@ def show(title, columns, rows, as_json, details=()):
         as_json: Whether to print JSON instead of a table.
         details: Measurements to add to the JSON.
     """
-    command = " ".join(["python -m", f"benchmarks.{_module()}", *sys.argv[1:]])
+    command = f"python -m benchmarks.{_module()} {shlex.join(sys.argv[1:])}"
     if as_json:
         found = {
             "title": title,
@@ -78,10 +79,13 @@ def show(title, columns, rows, as_json, details=()):
     console.print(table)
     about = machine()
     instructions = ", ".join(about["instructions"]) or "no vector instructions known"
-    console.print(
-        f"{about['processor']}, {about['cores']} cores, {instructions}; {about['packages']}"
-    )
-    console.print(command)
+    versions = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
+    for line in (
+        f"{about['processor']}, {about['cores']} cores, {instructions}",
+        versions,
+        command,
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _module():
