@@ -97,9 +97,12 @@ class Repeat(keras.layers.Layer):
             for layer in self._frozen():
                 layer.trainable = False
         weights = [weight for _, weight in _owned_weights(template)]
-        learns = bool(training and self.trainable)
-        moving = [w for w, stack in zip(weights, self._stacks, strict=True) if not stack.trainable]
-        moving = moving if learns else []
+        learns = training and self.trainable
+        moving = [
+            (weight, stack)
+            for weight, stack in zip(weights, self._stacks, strict=True)
+            if learns and not stack.trainable
+        ]
         variables = [*weights, *_seed_states(template)]
         stacks = [ops.convert_to_tensor(stack) for stack in self._stacks]
         stacks += [self._streams(k, training) for k in range(len(self._generators))]
@@ -118,16 +121,14 @@ class Repeat(keras.layers.Layer):
             loss = sum((ops.cast(loss, "float32") for loss in losses), ops.zeros(()))
             state = dict(zip(map(id, template.non_trainable_variables), states, strict=True))
             # No gradient flows through moving statistics; said, since the loop carries them out.
-            return y, [loss, *(ops.stop_gradient(state[id(weight)]) for weight in moving)]
+            return y, [loss, *(ops.stop_gradient(state[id(weight)]) for weight, _ in moving)]
 
         if self.recompute and training:
             unit = keras.remat(unit)
-        extra = [ops.zeros(()), *moving]
+        extra = [ops.zeros(()), *(weight for weight, _ in moving)]
         outputs, (losses, *states) = _scan(unit, inputs, stacks, extra, len(self.names))
-        if learns:
-            kept = [stack for stack in self._stacks if not stack.trainable]
-            for stack, new in zip(kept, states, strict=True):
-                stack.assign(new)
+        for (_, stack), new in zip(moving, states, strict=True):
+            stack.assign(new)
         if found_losses:
             self.add_loss(ops.sum(losses))
         return outputs
