@@ -46,6 +46,7 @@ def test_a_benchmark_reports_every_contender(name):
         assert measurement["step"] > 0
 
 
+@pytest.mark.slow
 def test_a_contender_that_fails_is_a_row_with_its_reason():
     found = results("train_step", "--models", "[resnet50v2]", "--image_size=-1")
     assert {m["failure"] is not None for m in found["measurements"]} == {True}

@@ -72,8 +72,15 @@ def test_weights_of_another_network_are_refused_by_name():
         load(config=SMALL, classes=7)
 
 
-@pytest.mark.parametrize("packaging", ["repeated", pytest.param("nested", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("depth", "block"), [(1001, "bottleneck"), (1202, "basic")])
+@pytest.mark.parametrize(
+    ("depth", "block", "packaging"),
+    [
+        (1001, "bottleneck", "repeated"),
+        pytest.param(1001, "bottleneck", "nested", marks=pytest.mark.slow),
+        pytest.param(1202, "basic", "repeated", marks=pytest.mark.slow),
+        pytest.param(1202, "basic", "nested", marks=pytest.mark.slow),
+    ],
+)
 def test_a_thousand_layers_save_and_load_at_the_default_recursion_limit(
     depth, block, packaging, tmp_path
 ):
