@@ -23,9 +23,9 @@ class PReLU(keras.layers.PReLU):
     Example:
         >>> import numpy as np
         >>> from keras_preact.layers import PReLU
-        >>> layer = PReLU("zeros", shared_axes=[1, 2])
+        >>> layer = PReLU("ones", shared_axes=[1, 2])
         >>> float(np.min(layer(np.full((1, 2, 2, 3), -1.0, "float32"), training=True)))
-        0.0
+        -1.0
     """
 
     def call(self, inputs, training=None):
