@@ -17,7 +17,9 @@ PICTURES = ("curves.png", "confusion_matrix.png", "predictions.png")
 
 def small(tmp_path, **fields):
     settings = {"network.units": [1, 1, 1], **fields.pop("settings", {})}
-    defaults = {"model": "resnet20v2", "epochs": 2, "out": str(tmp_path / "run")}
+    # Not "auto", so that the numbers are the same on every processor.
+    defaults = {"model": "resnet20v2", "epochs": 2, "dtype": "float32"}
+    defaults["out"] = str(tmp_path / "run")
     return TrainConfig(**{**defaults, **fields}, settings=settings)
 
 
@@ -42,7 +44,9 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     assert TrainConfig.from_dict(run.config) == config
     assert run.read_json("resolved.json")["network"]["units"] == [1, 1, 1]
     assert run.result["test_correct"] == result.test_correct
-    assert run.read_json("env.json")["backend"] == keras.backend.backend()
+    environment = run.read_json("env.json")
+    assert environment["backend"] == keras.backend.backend()
+    assert (environment["dtype"], environment["why"]) == ("float32", "as asked for")
     assert run.read_json("classes.json") == [str(k) for k in range(10)]
     assert [row["epoch"] for row in run.log] == [1, 2, 3, 4, 5, 6]
     losses = [row["loss"] for row in run.log]
