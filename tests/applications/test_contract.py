@@ -62,7 +62,7 @@ class TestArguments:
 
 
 def fast_or_slow(name):
-    slow = applications.model_info(name).config.depth > 34
+    slow = applications.model_info(name).config.depth > 20
     return pytest.param(name, marks=pytest.mark.slow if slow else ())
 
 
