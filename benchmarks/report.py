@@ -75,7 +75,7 @@ def show(title, columns, rows, as_json, details=()):
         table.add_column(column, justify="right" if number else "left")
     for row in rows:
         table.add_row(*(_text(value) for value in row))
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(table)
     about = machine()
     instructions = ", ".join(about["instructions"]) or "no vector instructions known"

@@ -105,4 +105,6 @@ def _named_like(repeat, k, table):
     for old, new in pairs:
         new.set_weights([stacks[old.name, i][k] for i in range(len(old.weights))])
     unit.name = repeat.names[k]
+    if not repeat.trainable:
+        unit.trainable = False
     return unit

@@ -28,7 +28,7 @@ def weights_by_layer(model: keras.Model) -> Weights:
         layer, as in Keras's own files.
 
     Raises:
-        ConfigError: When two layers have one name.
+        ConfigError: When two layers have one name, or a layer keeps weights in layers inside it.
 
     Example:
         >>> from keras_preact.applications import ResNet8V2
