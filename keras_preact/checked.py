@@ -4,6 +4,7 @@ The annotation of a field is its first check (`Literal`, `int`, `float`, `bool`,
 `| None`); what an annotation cannot say stands in the class's own `check`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -102,8 +103,11 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if origin is types.UnionType or origin is typing.Union:
         if value is None and type(None) in args:
             return None
-        others = [arg for arg in args if arg is not type(None)]
-        return _checked(name, value, others[0])
+        *others, last = [arg for arg in args if arg is not type(None)]
+        for other in others:
+            with contextlib.suppress(ConfigError):
+                return _checked(name, value, other)
+        return _checked(name, value, last)
     if origin is typing.Literal:
         fix = near(value, args).strip()
         require(value in args, name, value, f"one of {quoted(args)}", fix)

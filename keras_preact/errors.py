@@ -25,6 +25,24 @@ class DivergedError(RuntimeError):
     exit_code = 4
 
 
+class SaveError(OSError):
+    """A run's folder could not be written: a full disk, rights, a damaged file system."""
+
+    exit_code = 1
+
+
+class StoppedError(RuntimeError):
+    """Training was asked to stop by a signal, and what it had done is saved.
+
+    Attributes:
+        exit_code: 128 and the number of the signal: 143 for SIGTERM, 130 for SIGINT (Ctrl-C).
+    """
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
 def quoted(names) -> str:
     """`"'a', 'b', 'c'"`: a list of allowed values, as error messages show it."""
     return ", ".join(repr(name) for name in names)

@@ -7,20 +7,27 @@ import os
 import pathlib
 import platform
 import re
+import shutil
+import socket
 import sys
+import tempfile
 from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
+from keras_preact.files import replace_file, save_error, to_json
+
+LOCK = ".lock"
 
 
 class RunFolder:
     """The folder of one run.
 
     It holds `config.json` (what was asked for; `keras-preact train --config` takes it),
-    `resolved.json` (every field), `env.json` (versions and machine), `log.jsonl` (one JSON object
-    an epoch), `result.json`, `classes.json`, the trained model as `model.keras` and in
-    `saved_model/`, and pictures.
+    `command.txt` (the command that repeats it), `resolved.json` (every field), `env.json` (versions
+    and machine), `data.json` (what the images were), `citations.bib`, `log.jsonl` and `steps.jsonl`
+    (one JSON object an epoch and a step), `checkpoints/`, and once it is finished `result.json`,
+    `classes.json`, the trained model as `model.keras` and in `saved_model/`, and pictures.
 
     Args:
         path: An existing run's folder.
@@ -42,19 +49,6 @@ class RunFolder:
         if not self.path.is_dir():
             raise ConfigError(f"A run is a folder that training wrote. Received: {str(path)!r}.")
 
-    @staticmethod
-    def refuse_used(path) -> None:
-        """Raises `ConfigError` when `path` is given and has something in it."""
-        if path is not None and os.path.exists(path):
-            used = not os.path.isdir(path) or bool(os.listdir(path))
-            require(
-                not used,
-                "out",
-                str(path),
-                "a folder that is new or empty, so that no run is lost",
-                "Name another one, or leave it out.",
-            )
-
     @classmethod
     def create(cls, path, name: str) -> "RunFolder":
         """A new, empty run folder: `path`, or the first free `runs/{name}-{number}` for `None`.
@@ -62,14 +56,14 @@ class RunFolder:
         Raises:
             ConfigError: When the folder has files in it or cannot be written.
         """
-        cls.refuse_used(path)
+        refuse_used(path)
         try:
             if path is not None:
                 folder = pathlib.Path(path)
                 folder.mkdir(parents=True, exist_ok=True)
             else:
                 folder = _next_free(pathlib.Path("runs"), name)
-            (folder / "config.json").touch()  # says now, not after training, that it can be written
+            (folder / LOCK).touch()  # says now, not after training, that it can be written
         except OSError as error:
             where = "runs/ in this folder" if path is None else repr(str(path))
             raise ConfigError(
@@ -77,10 +71,75 @@ class RunFolder:
             ) from None
         return cls(folder)
 
+    @classmethod
+    def temporary(cls) -> "RunFolder":
+        """A folder that is gone with this process, for those who compute and do not report."""
+        folder = tempfile.TemporaryDirectory(prefix="keras_preact-")
+        run = cls(folder.name)
+        run._kept = folder  # removed with this object
+        return run
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Keeps other processes out of the folder while this one trains.
+
+        Raises:
+            ConfigError: When another process has it; names the process.
+        """
+        import filelock
+
+        lock = filelock.FileLock(self.path / LOCK)
+        owner = self.path / f"{LOCK}.json"
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            who = json.loads(owner.read_text()) if owner.is_file() else {}
+            raise ConfigError(
+                "`out` must be a folder that no other process trains in. "
+                f"Received: {str(self.path)!r}, in which process {who.get('process', '?')} on "
+                f"{who.get('host', '?')} is at work. Wait for it, or name another folder."
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"`out` must be a folder that can be written. Received: {str(self.path)!r} "
+                f"({error.strerror})."
+            ) from None
+        try:
+            self.write_json(owner.name, {"process": os.getpid(), "host": socket.gethostname()})
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process trains in the folder now."""
+        try:
+            with self.locked():
+                return False
+        except ConfigError:
+            return True
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training has come to its end."""
+        return (self.path / "result.json").is_file()
+
     @property
     def config(self) -> dict[str, Any]:
         """The fields of the run's `TrainConfig`."""
         return self.read_json("config.json")
+
+    @contextlib.contextmanager
+    def replacing(self, name: str):
+        """A path to write a file or folder to, which then takes the place of `name`."""
+        partial = self.path / f".partial-{name}"
+        target = self.path / name
+        for path in (partial, target):
+            if path.is_dir():
+                shutil.rmtree(path)
+        yield partial
+        os.replace(partial, target)
 
     @property
     def result(self) -> dict[str, Any]:
@@ -90,7 +149,19 @@ class RunFolder:
     @property
     def log(self) -> list[dict[str, Any]]:
         """One dictionary an epoch."""
-        return [json.loads(line) for line in self._text("log.jsonl").splitlines()]
+        return self.read_lines("log.jsonl")
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """One dictionary a step."""
+        return self.read_lines("steps.jsonl")
+
+    def read_lines(self, name: str) -> list[dict[str, Any]]:
+        """The objects of a log; a last line that was cut off by a kill is left out."""
+        if not (self.path / name).is_file():
+            return []
+        lines = self._text(name).split("\n")[:-1]
+        return [json.loads(line) for line in lines]
 
     def read_json(self, name: str) -> Any:
         """A JSON file of the folder."""
@@ -100,21 +171,66 @@ class RunFolder:
             raise ConfigError(f"{self.path / name} is damaged: {error}.") from None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file, whole or not at all."""
-        temporary = self.path / f".{name}.partial"
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
-        os.replace(temporary, self.path / name)
+        """Writes a JSON file, whole or not at all.
 
-    def append_log(self, values: dict[str, Any]) -> None:
-        """Adds one line to the log."""
-        with open(self.path / "log.jsonl", "a") as file:
-            file.write(json.dumps(values) + "\n")
+        Raises:
+            SaveError: When it cannot be written.
+        """
+        self.write_bytes(name, to_json(value))
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Writes a file, whole or not at all; raises `SaveError` when it cannot be."""
+        try:
+            replace_file(self.path / name, data)
+        except OSError as error:
+            raise save_error(error, name, self.path) from error
+
+    def append_log(self, values: dict[str, Any], name: str = "log.jsonl") -> None:
+        """Adds one line to a log."""
+        line = f"{json.dumps(values)}\n".encode()
+        try:
+            with open(self.path / name, "ab", buffering=0) as file:
+                end = file.tell()
+                if file.write(line) < len(line):  # a full disk takes part of it
+                    file.truncate(end)
+                    raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise save_error(error, f"A line of {name}", self.path) from error
+
+    def cut_log(self, name: str, key: str, last: int) -> None:
+        """Leaves the lines of a log whose `key` is at most `last`: those behind are done again."""
+        kept = [line for line in self.read_lines(name) if line[key] <= last]
+        text = "".join(f"{json.dumps(line)}\n" for line in kept)
+        self.write_bytes(name, text.encode())
 
     def _text(self, name: str) -> str:
         try:
             return (self.path / name).read_text()
         except OSError:
             raise ConfigError(f"{self.path} is not a run folder: it has no {name}.") from None
+
+
+def refuse_used(path) -> None:
+    """Raises `ConfigError` when `path` is given and has something in it that is not a run."""
+    if path is None or not os.path.exists(path):
+        return
+    # What a run may have left that was killed before it had its config.
+    harmless = {LOCK, f"{LOCK}.json", ".config.json.partial"}
+    used = not os.path.isdir(path) or bool({*os.listdir(path)} - harmless)
+    require(
+        not used,
+        "out",
+        str(path),
+        "a folder that is new or empty, so that no run is lost",
+        "Name another one, or leave it out.",
+    )
+
+
+def runs_in(parent) -> list[RunFolder]:
+    """The run folders in a folder, the newest last."""
+    parent = pathlib.Path(parent)
+    found = [path.parent for path in parent.glob("*/config.json")] if parent.is_dir() else []
+    return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_ctime)]
 
 
 def environment() -> dict[str, Any]:
@@ -133,9 +249,14 @@ def environment() -> dict[str, Any]:
     }
 
 
+def folder_name(name: str) -> str:
+    """`name` with what a file system may not like replaced."""
+    return re.sub(r"[^\w.-]+", "_", name)[:80]
+
+
 def _next_free(parent: pathlib.Path, name: str) -> pathlib.Path:
     parent.mkdir(exist_ok=True)
-    name = re.sub(r"[^\w.-]+", "_", name)[:80]
+    name = folder_name(name)
     number = 1
     while True:
         try:

@@ -116,14 +116,13 @@ def augment(
     indices = np.asarray(indices)
     if augmentation.kind == "none":
         return split.examples(indices)
-    numbers = uniform(seed, epoch, indices, _DRAWS)
-    flip = flip if augmentation.flip is None else augmentation.flip
-    mirrored = (numbers[:, 0] < 0.5) & flip
     if augmentation.kind == "crop":
         images, labels = split.examples(indices)
         pad = augmentation.padding(split.image_shape)
-        offsets = (numbers[:, 2:4] * (2 * pad + 1)).astype(np.int64)
+        offsets, mirrored = crop_draws(indices, augmentation, pad, seed, epoch, flip)
         return shift_and_flip(images, offsets, mirrored, pad, fill), labels
+    numbers = uniform(seed, epoch, indices, _DRAWS)
+    mirrored = _mirrored(numbers, augmentation, flip)
     window = _aspect_window if augmentation.aspect else _scale_window
     shape, scales = split.image_shape, augmentation.scales(split.image_shape)
 
@@ -136,6 +135,24 @@ def augment(
         amounts = augmentation.colour * normal(seed, epoch, indices, 3, first=_DRAWS)
         images = shift_colours(images, amounts)
     return images, labels
+
+
+def crop_draws(
+    indices: np.ndarray,
+    augmentation: Augmentation,
+    pad: int,
+    seed: int,
+    epoch: int,
+    flip: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The random part of `"crop"`: where windows lie, int64 `[n, 2]`, and which are mirrored."""
+    numbers = uniform(seed, epoch, indices, 4)
+    offsets = (numbers[:, 2:4] * (2 * pad + 1)).astype(np.int64)
+    return offsets, _mirrored(numbers, augmentation, flip)
+
+
+def _mirrored(numbers: np.ndarray, augmentation: Augmentation, flip: bool) -> np.ndarray:
+    return (numbers[:, 0] < 0.5) & (flip if augmentation.flip is None else augmentation.flip)
 
 
 def shift_and_flip(

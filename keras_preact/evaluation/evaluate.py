@@ -57,7 +57,8 @@ def evaluate(model, split, class_names, batch_size: int = 256) -> Evaluation:
     """Classifies every image of a split once.
 
     Args:
-        model: A `keras.Model` that takes raw images, values 0 to 255, and gives scores.
+        model: A `keras.Model` that takes raw images, values 0 to 255, and gives scores, or a
+            function that does: `[n, h, w, c]` to `[n, classes]`.
         split: A part of a data set (`ImageData.test`).
         class_names: Names in the order of the labels.
         batch_size: Images in a step.
@@ -75,9 +76,8 @@ def evaluate(model, split, class_names, batch_size: int = 256) -> Evaluation:
     """
     from keras_preact.data import Batches, prefetched
 
+    predict = getattr(model, "predict_on_batch", model)
     batches = prefetched(Batches(split, batch_size))
-    scores, labels = zip(
-        *((model.predict_on_batch(images), labels) for images, labels in batches), strict=True
-    )
+    scores, labels = zip(*((predict(images), labels) for images, labels in batches), strict=True)
     scores = np.concatenate(scores).astype(np.float32)
     return Evaluation(scores, np.concatenate(labels), tuple(class_names))

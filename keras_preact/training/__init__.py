@@ -10,6 +10,9 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Result": ".trainer",
         "SGD": ".optimizer",
         "TrainConfig": ".config",
+        "freeze": ".fine_tune",
+        "replace_head": ".fine_tune",
+        "start_from": ".fine_tune",
         "train": ".trainer",
     },
 )

@@ -9,6 +9,19 @@ from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
 from keras_preact.training.recipes import RECIPES, Recipe
 
+#: Fields that say where and how a training runs, and not what it computes.
+_AROUND = {
+    "batch_size",  # `auto` is settled when the run begins; the recipe's is compared
+    "devices",
+    "workers",
+    "index",
+    "out",
+    "resume",
+    "save_every",
+    "on_save_error",
+    "tensorboard",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(Checked):
@@ -17,9 +30,11 @@ class TrainConfig(Checked):
     Args:
         model: Named network; `keras-preact models` lists them.
         data: `digits`, a set of tensorflow-datasets such as `cifar10`, `folder:PATH` or `npz:PATH`.
-        recipe: One of `quick`, `he2015-cifar`, `he2016-cifar`, `he2016-imagenet`.
+        recipe: One of `quick`, `fast_cifar`, `fine_tune`, `he2015_cifar`, `he2016_cifar`,
+            `he2016_cifar_torch`, `he2015_imagenet`, `he2016_imagenet`, `rectifier_imagenet`.
         epochs: Passes over the training images; the recipe's if not given.
-        batch_size: Images in a step; the recipe's if not given.
+        batch_size: Images in a step, over all devices; `auto`: the largest power of two that fits
+            in memory; the recipe's if not given.
         learning_rate: Highest learning rate; the recipe's if not given.
         image_size: Side in pixels that images are scaled and cropped to; their own if not given.
         on_bad_image: What to do about damaged files: `error` names them and stops, `skip` leaves
@@ -30,8 +45,24 @@ class TrainConfig(Checked):
             `auto`.
         recompute: Compute activations again in the backward pass instead of keeping them: less
             memory, more time.
+        init: Run folder, `.keras` or `.weights.h5` file whose weights to start from; a classifier
+            of other classes starts anew.
+        freeze_to: Layer, such as `stage3`, up to which weights and statistics stay as they are.
+        devices: `auto` (all GPUs, else the CPU) or names such as `gpu:0,gpu:1`; several share each
+            batch.
+        workers: `host:port,host:port,...`: machines that train together, all with this command;
+            where they are in the environment variable TF_CONFIG, not needed. TensorFlow only.
+        index: Which of the workers this process is, from 0.
+        sync_batch_norm: Take the statistics of batch normalisation over all devices.
+        deterministic: Only use kernels that give the same bits each time, where some do not.
         seed: Decides weights, order and augmentation.
         out: Folder of the run; a new one under `runs/` if not given.
+        resume: `auto`: a run of the same config that was interrupted goes on where it was, in
+            `out` or, if that is not given, in `runs/`; `never`: a new run.
+        save_every: Steps between checkpoints; at the end of an epoch and every ten minutes if not
+            given.
+        on_save_error: What to do when the disk is full: `stop`, or `continue` without saving.
+        tensorboard: Write curves for TensorBoard too.
         settings: Further fields by dotted name: `network.*` (ResNetConfig), `recipe.*` (Recipe),
             `data.*` (DataOptions), `augmentation.*` (Augmentation).
 
@@ -49,20 +80,40 @@ class TrainConfig(Checked):
     data: str = "digits"
     recipe: str = "quick"
     epochs: int | None = None
-    batch_size: int | None = None
+    batch_size: int | Literal["auto"] | None = None
     learning_rate: float | None = None
     image_size: int | None = None
     on_bad_image: Literal["error", "skip"] = "error"
     dtype: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     packaging: Literal["auto", "flat", "nested", "repeated"] = "auto"
     recompute: bool = False
+    init: str | None = None
+    freeze_to: str | None = None
+    devices: str = "auto"
+    workers: str | None = None
+    index: int | None = None
+    sync_batch_norm: bool = False
+    deterministic: bool = False
     seed: int = 0
     out: str | None = None
+    resume: Literal["auto", "never"] = "auto"
+    save_every: int | None = None
+    on_save_error: Literal["stop", "continue"] = "stop"
+    tensorboard: bool = False
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def check(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 2^32 - 1")
         require(self.out != "", "out", self.out, "the path of a folder, or None")
+        every = self.save_every
+        require(every is None or every >= 1, "save_every", every, "at least 1, or None")
+        self._check_workers()
+        if self.sync_batch_norm and (self.packaging == "repeated" or self.recompute):
+            raise ConfigError(
+                "sync_batch_norm=True cannot go with units in a loop, since devices cannot wait "
+                "for each other in one: it needs packaging='flat' or 'nested' without recompute. "
+                f"Received: packaging={self.packaging!r}, recompute={self.recompute}."
+            )
         for name, value in self._given().items():
             twice = self.settings.get(name)
             if twice is not None and twice != value:
@@ -72,6 +123,23 @@ class TrainConfig(Checked):
                 )
         self.resolve()
 
+    def worker_list(self) -> list[str] | None:
+        """The workers one by one."""
+        return [worker.strip() for worker in self.workers.split(",")] if self.workers else None
+
+    def training(self) -> dict[str, Any]:
+        """The fields that decide what is computed; a run goes on only under the same ones."""
+        return {name: value for name, value in self.to_dict().items() if name not in _AROUND}
+
+    def _check_workers(self):
+        workers, index = self.worker_list() or [], self.index
+        ports = all(":" in worker for worker in workers) and len(set(workers)) == len(workers)
+        expected = "different addresses host:port, separated by commas"
+        require(ports and len(workers) != 1, "workers", self.workers, expected)
+        inside = index is not None and 0 <= index < len(workers) if workers else index is None
+        within = f"from 0 to {len(workers) - 1}" if workers else "left out without workers"
+        require(inside, "index", index, within)
+
     def resolve(self) -> "Resolved":
         """The configs of all parts, with this run's settings in them."""
         from keras_preact.data import Augmentation, DataOptions
@@ -80,11 +148,13 @@ class TrainConfig(Checked):
         require(self.recipe in RECIPES, "recipe", self.recipe, f"one of {quoted(RECIPES)}", fix)
         changes = _by_part({**self.settings, **self._given()}, Resolved.__annotations__)
         recipe = RECIPES[self.recipe].replace(**changes["recipe"])
-        augmentation = Augmentation(kind=recipe.augmentation)
+        data = DataOptions().replace(**changes["data"])
+        scale = recipe.scale and [round(s * (data.image_size or 224) / 224) for s in recipe.scale]
+        augmentation = Augmentation(kind=recipe.augmentation, scale=scale)
         return Resolved(
             network=model_info(self.model).config.replace(**changes["network"]),
             recipe=recipe,
-            data=DataOptions().replace(**changes["data"]),
+            data=data,
             augmentation=augmentation.replace(**changes["augmentation"]),
         )
 
@@ -92,7 +162,7 @@ class TrainConfig(Checked):
         """The fields that are short for a setting, under that setting's name."""
         short = {
             "recipe.epochs": self.epochs,
-            "recipe.batch_size": self.batch_size,
+            "recipe.batch_size": None if self.batch_size == "auto" else self.batch_size,
             "recipe.learning_rate": self.learning_rate,
             "data.image_size": self.image_size,
             "data.on_bad_image": None if self.on_bad_image == "error" else self.on_bad_image,

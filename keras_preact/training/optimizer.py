@@ -1,4 +1,4 @@
-"""The papers' optimiser: SGD with momentum, coupled weight decay, and a schedule of steps."""
+"""The papers' optimiser: SGD with momentum, weight decay by rule, and the schedules of the rate."""
 
 import re
 
@@ -11,12 +11,14 @@ from keras_preact.training.recipes import Recipe
 class SGD(keras.optimizers.SGD):
     """Keras's SGD with the papers' weight decay: `l2 * weight` is added to the gradient.
 
-    Keras's own `weight_decay` is decoupled: it shrinks a weight by the learning rate times the
+    Keras's own `weight_decay` is decoupled only: it shrinks a weight by the learning rate times the
     decay, outside the momentum.
 
     Args:
         learning_rate: Number or schedule.
-        l2: Factor of the weights in the gradient.
+        l2: Factor of the weights in the update.
+        decay: `"coupled"`: in the gradient, and so through the momentum (the papers);
+            `"decoupled"`: the weight shrinks by `learning_rate * l2` of itself.
         decayed: `"all"` weights or the `"kernels"` of convolutions and dense layers; slopes of
             PReLU never decay (rectifier paper, section 2.1).
         **kwargs: Arguments of `keras.optimizers.SGD`.
@@ -27,9 +29,9 @@ class SGD(keras.optimizers.SGD):
         0.0001
     """
 
-    def __init__(self, learning_rate=0.01, l2=0.0, decayed="all", **kwargs):
+    def __init__(self, learning_rate=0.01, l2=0.0, decay="coupled", decayed="all", **kwargs):
         super().__init__(learning_rate, **kwargs)
-        self.l2, self.decayed = l2, decayed
+        self.l2, self.decay, self.decayed = l2, decay, decayed
 
     def decays(self, path: str) -> bool:
         """Whether the variable with this path decays."""
@@ -43,11 +45,45 @@ class SGD(keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         # By number, since TensorFlow's own variables, which come here, have no path.
         if self.l2 and self._decays[self._get_variable_index(variable)]:
-            gradient = gradient + keras.ops.cast(self.l2 * variable, gradient.dtype)
+            if self.decay == "coupled":
+                gradient = gradient + keras.ops.cast(self.l2 * variable, gradient.dtype)
+            else:
+                rate = keras.ops.cast(learning_rate, variable.dtype)
+                self.assign_sub(variable, rate * self.l2 * variable)
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self):
-        return {**super().get_config(), "l2": self.l2, "decayed": self.decayed}
+        own = {"l2": self.l2, "decay": self.decay, "decayed": self.decayed}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("keras_preact")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises linearly, then falls linearly to 0 (Smith 2018).
+
+    Args:
+        learning_rate: Its highest value.
+        steps: Steps in all.
+        rising_steps: Steps until it is reached.
+
+    Example:
+        >>> from keras_preact.training.optimizer import OneCycle
+        >>> [round(float(OneCycle(1.0, 10, 2)(step)), 3) for step in (0, 1, 2, 6, 10)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+
+    def __init__(self, learning_rate, steps, rising_steps):
+        self.learning_rate, self.steps, self.rising_steps = learning_rate, steps, rising_steps
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        up = step / max(1, self.rising_steps)
+        down = (self.steps - step) / max(1, self.steps - self.rising_steps)
+        return self.learning_rate * keras.ops.clip(keras.ops.minimum(up, down), 0.0, 1.0)
+
+    def get_config(self):
+        names = ("learning_rate", "steps", "rising_steps")
+        return {name: getattr(self, name) for name in names}
 
 
 def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int):
@@ -65,6 +101,8 @@ def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int):
     warmup = recipe.warmup_steps
     if warmup is None or warmup >= steps * min(recipe.milestones, default=1):
         warmup = steps // 20
+    if recipe.schedule == "one_cycle":
+        return OneCycle(rate, steps, warmup)
     if recipe.schedule == "cosine":
         if not warmup:
             return schedules.CosineDecay(rate, steps)
@@ -93,5 +131,8 @@ def optimizer(recipe: Recipe, steps_per_epoch: int) -> SGD:
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         l2=recipe.weight_decay,
+        decay=recipe.decay,
         decayed=recipe.decayed,
+        use_ema=recipe.ema > 0,
+        ema_momentum=recipe.ema or 0.99,  # Keras wants a number in either case
     )

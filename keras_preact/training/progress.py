@@ -9,14 +9,15 @@ class ProgressBar:
             the lines are printed.
         epochs: Passes over the training images.
         steps: Steps in an epoch.
+        done: Steps that were done before.
 
     Example:
         >>> from keras_preact.training.progress import ProgressBar
         >>> with ProgressBar(None, epochs=1, steps=2) as bar:
-        ...     bar.step(epoch=1, loss=2.3, accuracy=0.1)
+        ...     bar.step(epoch=1, loss=2.3, accuracy=0.1, speed=350.0)
     """
 
-    def __init__(self, console, epochs, steps):
+    def __init__(self, console, epochs, steps, done=0):
         self.console, self.epochs = console, epochs
         if console is None:
             return
@@ -33,7 +34,7 @@ class ProgressBar:
             disable=not console.is_terminal,
             expand=True,
         )
-        self._task = self._bar.add_task("", total=epochs * steps, shown="")
+        self._task = self._bar.add_task("", total=epochs * steps, completed=done, shown="")
 
     def __enter__(self):
         if self.console:
@@ -44,10 +45,10 @@ class ProgressBar:
         if self.console:
             self._bar.stop()
 
-    def step(self, epoch, loss, accuracy):
-        """One step is done; loss and accuracy are the epoch's so far."""
+    def step(self, epoch, loss, accuracy, speed):
+        """One step is done; loss, accuracy and images a second are the epoch's so far."""
         if self.console:
-            shown = f"loss {loss:.3f}  accuracy {accuracy:.1%}"
+            shown = f"loss {loss:.3f}  accuracy {accuracy:.1%}  {speed:,.0f} images/s"
             description = f"epoch {epoch}/{self.epochs}"
             self._bar.update(self._task, advance=1, shown=shown, description=description)
 
@@ -60,6 +61,7 @@ class ProgressBar:
             f"epoch {row['epoch']:{width}}/{self.epochs}  "
             f"loss {row['loss']:.4f}  accuracy {1 - row['error']:7.2%}  "
             f"test loss {row['test_loss']:.4f}  test accuracy {1 - row['test_error']:7.2%}  "
-            f"{row['seconds']:.1f} s  {row['images_per_second']:,.0f} images/s",
+            f"{row['seconds']:.1f} s  {row['images_per_second']:,.0f} images/s  "
+            f"input {row['input_share']:.0%}",
             soft_wrap=True,
         )

@@ -1,19 +1,20 @@
 """`train`: from a `TrainConfig` to a run folder. Read top to bottom, it says what happens."""
 
 import dataclasses
-import math
+import hashlib
 import pathlib
+import shlex
 import time
 
 import keras
 import numpy as np
 
 from keras_preact.applications import create_model
+from keras_preact.citations import citations
 from keras_preact.console import reading_bar
-from keras_preact.data import Batches, image_mean, load_data, prefetched
-from keras_preact.errors import DivergedError
+from keras_preact.data import Batches, ImageData, image_mean, load_data
+from keras_preact.errors import ConfigError
 from keras_preact.evaluation import (
-    evaluate,
     plot_confusion_matrix,
     plot_curves,
     plot_predictions,
@@ -21,10 +22,15 @@ from keras_preact.evaluation import (
 )
 from keras_preact.precision import choose_dtype
 from keras_preact.rewrite import portable
-from keras_preact.run import RunFolder, environment
-from keras_preact.training.config import TrainConfig
+from keras_preact.run import RunFolder, environment, refuse_used, runs_in
+from keras_preact.training.config import Resolved, TrainConfig
+from keras_preact.training.engine import Engine, make_engine, scaled_optimizer
+from keras_preact.training.fine_tune import freeze, preprocessing_of, start_from
+from keras_preact.training.loop import Loop
+from keras_preact.training.memory import largest_batch
 from keras_preact.training.optimizer import optimizer
-from keras_preact.training.progress import ProgressBar
+from keras_preact.training.statistics import average_statistics
+from keras_preact.weights import layers_with_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +41,13 @@ class Result:
         run: The run's folder.
         model: Name of the network.
         data: The data set, as it was asked for.
-        parameters: Trainable parameters.
+        parameters: Parameters that were trained.
         test_accuracy: Share of the test images that the last epoch's network classifies correctly.
         test_correct: How many.
         test_images: Of how many.
         epochs: Passes over the training images.
-        seconds: Of the whole run: loading, training, evaluation, pictures, export.
+        seconds: Of the whole run: loading, training, evaluation, pictures, export; with what was
+            trained before an interruption.
         images_per_second: Training images a second, without the first epoch (if there are others).
         skipped_images: Damaged files that were left out.
     """
@@ -61,17 +68,22 @@ class Result:
 def train(config: TrainConfig | None = None, *, console=None) -> Result:
     """Trains a named network on images and writes a run folder.
 
+    Called again with the same config after it was interrupted, at any moment and in any way, it
+    goes on where it was; what comes out is the same to the last bit on a CPU.
+
     Args:
         config: What to train on what; by default ResNet-20 V2 on `digits`.
         console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:
-        The `Result`.
+        The `Result`; of a run that is finished already, the one that it had.
 
     Raises:
-        ConfigError: For a config that is not allowed or does not fit the data.
-        DataError: For data that cannot be had or are damaged.
-        DivergedError: When the loss is no longer a finite number.
+        ConfigError: For a config that is not allowed or does not fit the data or the run in `out`.
+        DataError: For data that cannot be had or are damaged, and when no checkpoint is whole.
+        DivergedError: When loss or gradient is no longer a finite number.
+        SaveError: When the run's folder cannot be written.
+        StoppedError: After SIGTERM or SIGINT; what was done is saved.
 
     Example:
         >>> import tempfile
@@ -82,74 +94,276 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     """
     start = time.perf_counter()
     config = config or TrainConfig()
-    parts = config.resolve()
-    RunFolder.refuse_used(config.out)
-    keras.utils.set_random_seed(config.seed)
-    data = _load(config, parts, console)
-    batches = _batches(data, config, parts)
-    dtype = choose_dtype(config.dtype)
-    if console:
-        console.print(f"dtype {dtype.policy}: {dtype.reason}")
-    model = build_for(data, config, parts, dtype.policy)
-    model.compile(
-        optimizer(parts.recipe, len(batches)),
-        keras.losses.SparseCategoricalCrossentropy(),
-        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-    )
-    kind, _, path = data.name.partition(":")
-    data_name = pathlib.Path(path).stem or kind
-    run = RunFolder.create(config.out, f"{config.model}-{data_name}")
-    run.write_json("config.json", config.to_dict())
-    run.write_json("resolved.json", parts.to_dict())
-    chosen = {"backend": keras.backend.backend(), "dtype": dtype.policy, "why": dtype.reason}
-    run.write_json("env.json", {**environment(), **chosen})
-
-    evaluation = _fit(model, batches, data, parts.recipe, run, console)
-    _save(model, evaluation, data, run, f"{config.model} on {data_name}")
-    result = Result(
-        run=str(run.path),
-        model=config.model,
-        data=config.data,
-        parameters=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
-        test_accuracy=evaluation.accuracy,
-        test_correct=evaluation.correct,
-        test_images=len(evaluation.labels),
-        epochs=parts.recipe.epochs,
-        seconds=round(time.perf_counter() - start, 2),
-        images_per_second=round(_images_per_second(run.log), 1),
-        skipped_images=len(data.skipped),
-    )
-    run.write_json("result.json", dataclasses.asdict(result))
+    engine = make_engine(config)
+    run = _interrupted(config) if engine.is_chief else None
+    if engine.share(run and run.is_finished and {"finished": np.ones(1)}):
+        _say(console, f"This run is finished already: {run.path if run else config.out}.")
+        return Result(**(run or RunFolder(config.out)).result)
+    job = prepare(config, engine, console, run)
+    if run is None:
+        run = _new_run(config, job)
+    with run.locked():
+        _describe(run, job, console)
+        loop = job.loop(run, console, start)
+        if loop.resume():
+            _say(console, f"going on in {run.path} after step {loop.step}")
+        loop.run()
+        with engine.averaged():
+            evaluation = _finish(job, loop, run)
+        recipe = job.parts.recipe
+        result = Result(
+            run=str(run.path),
+            model=config.model,
+            data=config.data,
+            parameters=sum(int(np.prod(w.shape)) for w in engine.model.trainable_weights),
+            test_accuracy=evaluation.accuracy,
+            test_correct=evaluation.correct,
+            test_images=len(evaluation.labels),
+            epochs=recipe.epochs,
+            seconds=round(loop.seconds_before + time.perf_counter() - start, 2),
+            images_per_second=round(_images_per_second(run.log), 1),
+            skipped_images=len(job.data.skipped),
+        )
+        run.write_json("result.json", dataclasses.asdict(result))
     return result
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Everything that a training needs, ready for its first step.
+
+    Attributes:
+        config: What was asked for.
+        parts: Its resolved parts.
+        engine: The devices, with the network and its optimiser.
+        data: The images.
+        batches: The training batches.
+        chosen: What was chosen by itself, and why: `dtype`, `why`, `backend`, `devices`.
+    """
+
+    config: TrainConfig
+    parts: Resolved
+    engine: Engine
+    data: ImageData
+    batches: Batches
+    chosen: dict[str, str]
+
+    @property
+    def title(self) -> str:
+        """Network and data, for headlines and folders."""
+        kind, _, path = self.data.name.partition(":")
+        return f"{self.config.model} on {pathlib.Path(path).stem or kind}"
+
+    def loop(self, run: RunFolder, console=None, started: float | None = None) -> Loop:
+        """The loop that trains it, writing to a run folder."""
+        return Loop(
+            self.engine,
+            self.batches,
+            self.data,
+            self.parts.recipe,
+            run,
+            console,
+            save_every=self.config.save_every,
+            stop_on_save_error=self.config.on_save_error == "stop",
+            tensorboard=self.config.tensorboard,
+            loss_scaled=self.chosen["dtype"] == "mixed_float16",
+            started=started,
+        )
+
+
+def prepare(config: TrainConfig, engine: Engine, console=None, run: RunFolder | None = None) -> Job:
+    """Loads the images and builds network, optimiser and batches for a training.
+
+    Args:
+        config: What to train on what.
+        engine: The devices, of `make_engine`.
+        console: For progress, or `None`.
+        run: The run that is taken up again, if there is one.
+
+    Returns:
+        A `Job`.
+
+    Raises:
+        ConfigError, DataError: As `train`.
+
+    Example:
+        >>> from keras_preact import TrainConfig
+        >>> from keras_preact.training.engine import make_engine
+        >>> from keras_preact.training.trainer import prepare
+        >>> config = TrainConfig("resnet8v2", dtype="float32")
+        >>> prepare(config, make_engine(config)).title
+        'resnet8v2 on digits'
+    """
+    keras.utils.set_random_seed(config.seed)
+    dtype = choose_dtype(config.dtype)
+    if dtype.policy == "mixed_float16" and engine.replicas > 1:
+        raise ConfigError(
+            "mixed_float16 is for one device: on several, Keras looks for overflow on the first "
+            "one only, and an overflow on another would destroy the weights. Use mixed_bfloat16 "
+            f"or float32. Received: dtype='mixed_float16', {engine.replicas} devices."
+        )
+    parts = config.resolve()
+    data = _load(config, parts, console)
+    if config.batch_size == "auto":
+        size = run.read_json("resolved.json")["recipe"]["batch_size"] if run else None
+        size = size or largest_batch(config, len(data.train), console)
+        parts = dataclasses.replace(parts, recipe=parts.recipe.replace(batch_size=size))
+    batches = _batches(data, config, parts)
+    _say(console, f"dtype {dtype.policy}: {dtype.reason}; devices {engine.devices}")
+    with engine.scope():
+        model = build_for(data, config, parts, dtype.policy)
+        if config.init:
+            kept = start_from(model, config.init)
+            new = " and a new classifier" if kept else ""
+            _say(console, f"weights of {config.init}{new}")
+        if config.freeze_to:
+            _say(console, f"frozen: {len(freeze(model, config.freeze_to))} layers")
+        algorithm = scaled_optimizer(optimizer(parts.recipe, len(batches)), dtype.policy)
+    engine.prepare(model, algorithm, parts.recipe)
+    engine.parts(batches.size(0))  # says now whether all devices get as much
+    chosen = {
+        "backend": keras.backend.backend(),
+        "dtype": dtype.policy,
+        "why": dtype.reason,
+        "devices": engine.devices,
+    }
+    return Job(config, parts, engine, data, batches, chosen)
+
+
 def build_for(data, config, parts, dtype):
-    """The network for a data set, from raw images (0 to 255) to probabilities."""
+    """The network for a data set, from raw images (0 to 255) to logits."""
     images = keras.Input(data.image_shape, name="images")
+    x = images
+    layer = _preprocessing(data, config, parts)
+    if layer is not None:
+        x = layer(images)
+    model = create_model(
+        config.model,
+        input_tensor=x,
+        classes=data.num_classes,
+        classifier_activation=None,
+        data_format="channels_last",
+        dtype=dtype,
+        packaging=_packaging(config),
+        recompute=config.recompute,
+        **parts.network.to_dict(),
+    )
+    if config.sync_batch_norm:
+        for layer in layers_with_weights(model):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
+    return model
+
+
+def _packaging(config):
+    # In a loop devices cannot wait for each other.
+    return "nested" if config.sync_batch_norm and config.packaging == "auto" else config.packaging
+
+
+def _preprocessing(data, config, parts):
+    """The layer that prepares raw images; that of the run whose weights are the start."""
+    found = preprocessing_of(config.init) if config.init else None
+    if found is not None:
+        return keras.layers.Normalization.from_config(found)
     statistics = {
         "pixel_mean": lambda: (image_mean(data.train, "pixel")[0], None),
         "standardize": lambda: image_mean(data.train, "channel"),
         "none": lambda: (None, None),
     }
     mean, deviation = statistics[parts.recipe.preprocessing]()
-    x = images
-    if mean is not None:
-        variance = np.ones_like(mean) if deviation is None else np.maximum(deviation, 1e-3) ** 2
-        axis = (1, 2, 3) if mean.ndim == 3 else -1
-        normalize = keras.layers.Normalization(
-            axis=axis, mean=mean, variance=variance, dtype="float32", name="preprocessing"
-        )
-        x = normalize(images)
-    return create_model(
-        config.model,
-        input_tensor=x,
-        classes=data.num_classes,
-        data_format="channels_last",
-        dtype=dtype,
-        packaging=config.packaging,
-        recompute=config.recompute,
-        **parts.network.to_dict(),
+    if mean is None:
+        return None
+    variance = np.ones_like(mean) if deviation is None else np.maximum(deviation, 1e-3) ** 2
+    axis = (1, 2, 3) if mean.ndim == 3 else -1
+    return keras.layers.Normalization(
+        axis=axis, mean=mean, variance=variance, dtype="float32", name="preprocessing"
     )
+
+
+def _interrupted(config):
+    """The run that this config is to go on with or that it has finished, or `None`."""
+    if config.resume == "never":
+        refuse_used(config.out)
+        return None
+    if config.out is None:
+        begun = [run for run in runs_in("runs") if not run.is_finished]
+        return next((run for run in reversed(begun) if _goes_on(run, config)), None)
+    if not (pathlib.Path(config.out) / "config.json").is_file():
+        refuse_used(config.out)
+        return None
+    run = RunFolder(config.out)
+    different = _differences(run, config)
+    if different:
+        name, (was, wanted) = next(iter(different.items()))
+        raise ConfigError(
+            f"The run in {config.out} goes on only with the config it was begun with. Received: "
+            f"{name}={wanted!r}, where it has {was!r}. Name another folder for a new run."
+        )
+    return run
+
+
+def _goes_on(run, config):
+    try:
+        return not _differences(run, config) and not run.is_locked
+    except ConfigError:  # of another version, or damaged
+        return False
+
+
+def _differences(run, config):
+    """`{field: (value in the run, value in the config)}` where they differ."""
+    begun = TrainConfig.from_dict(run.config)
+    old, new = begun.training(), config.training()
+    found = {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+    if not (run.path / "resolved.json").is_file():
+        return found
+    parts = config.resolve().to_dict()
+    if config.batch_size == begun.batch_size == "auto":  # settled when it began
+        parts["recipe"]["batch_size"] = None
+    for part, before in run.read_json("resolved.json").items():
+        for name, value in parts[part].items():
+            if value is not None and before.get(name) != value:
+                found.setdefault(f"{part}.{name}", (before.get(name), value))
+    return found
+
+
+def _new_run(config, job):
+    if not job.engine.is_chief:
+        return RunFolder.temporary()
+    run = RunFolder.create(config.out, job.title.replace(" on ", "-"))
+    run.write_json("config.json", config.to_dict())
+    return run
+
+
+def _describe(run, job, console):
+    """Writes down what the run is, or, where that is there, compares it with this process."""
+    labels = b"" if job.data.train.streams else np.ascontiguousarray(job.data.train.labels)
+    texts = {
+        "resolved.json": job.parts.to_dict(),
+        "data.json": {
+            "image_shape": list(job.data.image_shape),
+            "classes": list(job.data.class_names),
+            "training_images": len(job.data.train),
+            "test_images": len(job.data.test),
+            "labels_sha256": hashlib.sha256(labels).hexdigest(),
+        },
+        "env.json": {**environment(), **job.chosen},
+    }
+    before = {name: run.read_json(name) for name in texts if (run.path / name).is_file()}
+    if before.get("data.json", texts["data.json"]) != texts["data.json"]:
+        raise ConfigError(
+            f"The images are not those that the run in {run.path} was begun with (their number, "
+            "shape, classes or labels differ; see its data.json). Name another folder."
+        )
+    for name, value in texts.items():
+        if name not in before:
+            run.write_json(name, value)
+    was = before.get("env.json", texts["env.json"])
+    for name in ("packages", "devices", "processors"):
+        if was.get(name) != texts["env.json"][name]:
+            _say(console, f"The run was begun with other {name}: the last bits may differ.")
+    command = f"keras-preact train --config {shlex.quote(str(run.path))}/config.json"
+    run.write_bytes("command.txt", f"{command} --out NEW_FOLDER\n".encode())
+    run.write_bytes("citations.bib", citations(job.parts).encode())
 
 
 def _load(config, parts, console):
@@ -180,48 +394,6 @@ def _batches(data, config, parts):
     return batches
 
 
-def _fit(model, batches, data, recipe, run, console):
-    """Trains, logs each epoch, and returns the last evaluation on the test images."""
-    with ProgressBar(console, recipe.epochs, len(batches)) as bar:
-        for epoch in range(1, recipe.epochs + 1):
-            start = time.perf_counter()
-            batches.epoch = epoch - 1
-            loss, accuracy, images = _train_epoch(model, batches, bar, epoch)
-            seconds = time.perf_counter() - start
-            evaluation = evaluate(model, data.test, data.class_names, 2 * recipe.batch_size)
-            rate = keras.ops.convert_to_numpy(model.optimizer.learning_rate)
-            row = {
-                "epoch": epoch,
-                "loss": loss,
-                "error": 1 - accuracy,
-                "test_loss": evaluation.loss,
-                "test_error": 1 - evaluation.accuracy,
-                "learning_rate": float(rate),
-                "seconds": seconds,
-                "images_per_second": images / seconds,
-            }
-            run.append_log(row)
-            bar.epoch(row)
-    return evaluation
-
-
-def _train_epoch(model, batches, bar, epoch):
-    """One pass over the training images: mean loss, accuracy, and how many images it took."""
-    images = loss = correct = 0
-    for step, (x, y) in enumerate(prefetched(batches), 1):
-        logs = model.train_on_batch(x, y, return_dict=True)  # of this batch alone
-        if not math.isfinite(logs["loss"]):
-            raise DivergedError(
-                f"The loss is {logs['loss']} at step {step} of epoch {epoch}. A lower "
-                "--learning-rate or a recipe with warm-up usually helps."
-            )
-        images += len(x)
-        loss += len(x) * float(logs["loss"])
-        correct += len(x) * float(logs["accuracy"])
-        bar.step(epoch, loss / images, correct / images)
-    return loss / images, correct / images, images
-
-
 def _images_per_second(log):
     """Training speed without the first epoch, in which the step is compiled (if there are more)."""
     rows = log[1:] or log
@@ -230,20 +402,35 @@ def _images_per_second(log):
     return sum(images) / sum(seconds)
 
 
-def _save(model, evaluation, data, run, title):
-    """The trained network in two forms, then pictures."""
+def _finish(job, loop, run):
+    """Last statistics and evaluation, the network in the forms that are used, and pictures."""
+    engine, recipe = job.engine, job.parts.recipe
+    if recipe.precise_bn:
+        momentum = job.parts.network.norm_momentum
+        average_statistics(engine, job.data.train, recipe.precise_bn, recipe.batch_size, momentum)
+    evaluation = loop.evaluate()
+    model = engine.model
+    model.get_layer("predictions").activation = keras.activations.softmax
     # Without the optimiser and in Keras's own layers, so that it opens where this package is not.
     trained = keras.Model(model.input, model.output, name=model.name)
-    portable(trained).save(run.path / "model.keras")
-    run.write_json("classes.json", list(data.class_names))
+    with run.replacing("model.keras") as path:
+        portable(trained).save(path)
+    run.write_json("classes.json", list(job.data.class_names))
     if keras.backend.backend() == "tensorflow":
         from keras_preact.export import export_saved_model
 
-        export_saved_model(trained, run.path / "saved_model")
+        with run.replacing("saved_model") as path:
+            export_saved_model(trained, path)
     pictures = {
-        "curves": plot_curves(run.log, title),
-        "confusion_matrix": plot_confusion_matrix(evaluation, title),
-        "predictions": plot_predictions(evaluation, data.test, title),
+        "curves": plot_curves(run.log, job.title),
+        "confusion_matrix": plot_confusion_matrix(evaluation, job.title),
+        "predictions": plot_predictions(evaluation, job.data.test, job.title),
     }
     for name, figure in pictures.items():
         save_figure(figure, run.path / f"{name}.png")
+    return evaluation
+
+
+def _say(console, text):
+    if console:
+        console.print(text, soft_wrap=True)

@@ -1,5 +1,10 @@
 """Weights by the names of their layers, the same in every packaging of a network."""
 
-from keras_preact.weights.by_layer import load_weights_by_layer, read_weights, weights_by_layer
+from keras_preact.weights.by_layer import (
+    layers_with_weights,
+    load_weights_by_layer,
+    read_weights,
+    weights_by_layer,
+)
 
-__all__ = ["load_weights_by_layer", "read_weights", "weights_by_layer"]
+__all__ = ["layers_with_weights", "load_weights_by_layer", "read_weights", "weights_by_layer"]

@@ -37,7 +37,7 @@ def weights_by_layer(model: keras.Model) -> Weights:
         ['0', '1', '2', '3']
     """
     found: Weights = {}
-    for layer in _layers_of(model):
+    for layer in layers_with_weights(model):
         store: dict = {}
         layer.save_own_variables(store)
         if len(store) < len(layer.weights):
@@ -86,7 +86,7 @@ def load_weights_by_layer(model: keras.Model, weights: Weights) -> None:
                 f"The weights must be those of this very network: layer {name!r} has the shapes "
                 f"{[*shapes.values()]}. Received: {[*received.values()]}."
             )
-    for layer in _layers_of(model):
+    for layer in layers_with_weights(model):
         store: dict = {}
         layer.save_own_variables(store)
         for key in store:
@@ -144,11 +144,11 @@ def read_weights(path) -> Weights:
     return found
 
 
-def _layers_of(model):
+def layers_with_weights(model):
     """The layers of a model that have weights of their own, sub-models entered."""
     for layer in model.layers:
         if hasattr(layer, "operations"):
-            yield from _layers_of(layer)
+            yield from layers_with_weights(layer)
         elif layer.weights:
             yield layer
 

@@ -11,7 +11,7 @@ def test_shorthands_and_settings_reach_their_parts():
     config = TrainConfig(
         "resnet110",
         "folder:images",
-        "he2016-cifar",
+        "he2016_cifar",
         epochs=3,
         batch_size=64,
         learning_rate=0.05,
@@ -29,7 +29,7 @@ def test_shorthands_and_settings_reach_their_parts():
     parts = config.resolve()
     assert (parts.network.shortcut, parts.network.gate_bias) == ("exclusive_gating", -7.0)
     assert parts.network.placement == "original"
-    assert parts.recipe == RECIPES["he2016-cifar"].replace(
+    assert parts.recipe == RECIPES["he2016_cifar"].replace(
         epochs=3, batch_size=64, learning_rate=0.05, momentum=0.8
     )
     assert (parts.augmentation.kind, parts.augmentation.pad) == ("crop", 2)

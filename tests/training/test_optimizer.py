@@ -20,15 +20,15 @@ def test_he2016_warms_up_and_decays_at_32k_and_48k_iterations():
     # 390 whole batches of 128 in 50,000 images; 164 epochs are 63,960 steps.
     steps = [0, 399, 400, 31_979, 31_980, 47_969, 47_970, 63_959]
     expected = [0.01, 0.01, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
-    assert rates(RECIPES["he2016-cifar"], 390, steps) == pytest.approx(expected)
+    assert rates(RECIPES["he2016_cifar"], 390, steps) == pytest.approx(expected)
 
 
 def test_he2015_has_no_warm_up():
-    assert rates(RECIPES["he2015-cifar"], 390, [0, 31_980]) == pytest.approx([0.1, 0.01])
+    assert rates(RECIPES["he2015_cifar"], 390, [0, 31_980]) == pytest.approx([0.1, 0.01])
 
 
 def test_imagenet_decays_at_epochs_30_and_60():
-    recipe = RECIPES["he2016-imagenet"]
+    recipe = RECIPES["he2016_imagenet"]
     steps = [0, 29_999, 30_000, 59_999, 60_000]
     assert rates(recipe, 1000, steps) == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
 
@@ -46,7 +46,7 @@ def test_cosine_with_linear_warm_up():
 @pytest.mark.parametrize(("epochs", "per_epoch"), [(2, 390), (10, 11), (1, 1), (50, 11)])
 def test_a_short_training_warms_up_for_a_twentieth_and_never_exceeds_its_rate(epochs, per_epoch):
     steps = epochs * per_epoch
-    values = rates(RECIPES["he2016-cifar"].replace(epochs=epochs), per_epoch, range(steps))
+    values = rates(RECIPES["he2016_cifar"].replace(epochs=epochs), per_epoch, range(steps))
     warmup = 400 if steps > 800 else steps // 20
     marks = [warmup, round(steps / 2), round(steps * 3 / 4)]
     expected = [(0.01, 0.1, 0.01, 0.001)[sum(k >= mark for mark in marks)] for k in range(steps)]
@@ -96,7 +96,7 @@ def test_every_variable_is_decayed_or_spared_by_rule(decayed):
 
 
 def test_round_trip():
-    sgd = optimizer(RECIPES["he2016-cifar"], 100)
+    sgd = optimizer(RECIPES["he2016_cifar"], 100)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(sgd))
     assert again.get_config() == sgd.get_config()
     assert (again.l2, again.decayed, again.momentum) == (1e-4, "all", 0.9)

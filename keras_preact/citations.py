@@ -1,0 +1,107 @@
+"""What to cite for a network and its training, as BibTeX."""
+
+import textwrap
+
+#: The works that this package implements: key, then the fields of an entry.
+WORKS = {
+    "he2015rectifiers": (
+        "inproceedings",
+        "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
+        "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet "
+        "Classification",
+        "IEEE International Conference on Computer Vision (ICCV)",
+        2015,
+    ),
+    "he2016residual": (
+        "inproceedings",
+        "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
+        "Deep Residual Learning for Image Recognition",
+        "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+        2016,
+    ),
+    "he2016identity": (
+        "inproceedings",
+        "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
+        "Identity Mappings in Deep Residual Networks",
+        "European Conference on Computer Vision (ECCV)",
+        2016,
+    ),
+    "ioffe2015batch": (
+        "inproceedings",
+        "Ioffe, Sergey and Szegedy, Christian",
+        "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate "
+        "Shift",
+        "International Conference on Machine Learning (ICML)",
+        2015,
+    ),
+    "loshchilov2017sgdr": (
+        "inproceedings",
+        "Loshchilov, Ilya and Hutter, Frank",
+        "SGDR: Stochastic Gradient Descent with Warm Restarts",
+        "International Conference on Learning Representations (ICLR)",
+        2017,
+    ),
+    "loshchilov2019decoupled": (
+        "inproceedings",
+        "Loshchilov, Ilya and Hutter, Frank",
+        "Decoupled Weight Decay Regularization",
+        "International Conference on Learning Representations (ICLR)",
+        2019,
+    ),
+    "szegedy2016rethinking": (
+        "inproceedings",
+        "Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jon and Wojna, "
+        "Zbigniew",
+        "Rethinking the Inception Architecture for Computer Vision",
+        "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+        2016,
+    ),
+    "zhang2018mixup": (
+        "inproceedings",
+        "Zhang, Hongyi and Cisse, Moustapha and Dauphin, Yann N. and Lopez-Paz, David",
+        "mixup: Beyond Empirical Risk Minimization",
+        "International Conference on Learning Representations (ICLR)",
+        2018,
+    ),
+}
+
+
+def citations(parts) -> str:
+    """The BibTeX entries of the works that a run makes use of.
+
+    Args:
+        parts: The `Resolved` parts of a `TrainConfig`.
+
+    Returns:
+        A `.bib` file's text.
+
+    Example:
+        >>> from keras_preact import TrainConfig
+        >>> from keras_preact.citations import citations
+        >>> "he2016identity" in citations(TrainConfig("resnet20v2").resolve())
+        True
+    """
+    network, recipe = parts.network, parts.recipe
+    from_2016 = network.placement != "original" or network.shortcut not in ("identity", "none")
+    used = {
+        "he2016residual": True,
+        "he2016identity": from_2016,
+        "he2015rectifiers": network.initializer == "he_normal" or "prelu" in network.activation,
+        "ioffe2015batch": network.normalization == "batch",
+        "loshchilov2017sgdr": recipe.schedule == "cosine",
+        "loshchilov2019decoupled": recipe.decay == "decoupled",
+        "szegedy2016rethinking": recipe.label_smoothing > 0,
+        "zhang2018mixup": recipe.mixup > 0,
+    }
+    return "\n".join(_entry(key, *WORKS[key]) for key, wanted in used.items() if wanted)
+
+
+def _entry(key, kind, author, title, booktitle, year):
+    return textwrap.dedent(f"""\
+        @{kind}{{{key},
+          author = {{{author}}},
+          title = {{{{{title}}}}},
+          booktitle = {{{booktitle}}},
+          year = {{{year}}},
+        }}
+        """)

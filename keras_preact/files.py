@@ -1,0 +1,58 @@
+"""Files that are whole or not there, whenever the process is killed or the power fails."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+from keras_preact.errors import SaveError
+
+
+def write_file(path, data: bytes) -> None:
+    """Writes a new file and has the system put it on the disk."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def replace_file(path, data: bytes) -> None:
+    """Writes a file whole or not at all: a reader meets what was there before, or all of this."""
+    path = pathlib.Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    write_file(partial, data)
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path) -> None:
+    """Has the system put the names in a folder on the disk, where it can (not on Windows)."""
+    if os.name == "nt":
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def to_json(value: Any) -> bytes:
+    """A value as readable JSON."""
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def save_error(error: OSError, what: str, path) -> SaveError:
+    """What a user is told when something could not be written."""
+    free = ""
+    existing = pathlib.Path(path).absolute()
+    while not existing.exists():
+        existing = existing.parent
+    with contextlib.suppress(OSError):
+        free = f" ({shutil.disk_usage(existing).free / 2**20:,.0f} MB are free there)"
+    return SaveError(f"{what} could not be written to {path}: {error.strerror or error}{free}.")

@@ -1,0 +1,251 @@
+"""What computes: one step of training and of prediction, on the devices that a run asks for.
+
+An engine is the only part of a training that knows the backend. `engine_tf.py` is TensorFlow on one
+device, on several (MirroredStrategy) and on several machines (MultiWorkerMirroredStrategy);
+`engine_jax.py` is JAX on one device or, through `keras.distribution.DataParallel`, on several.
+
+A step is the same on all: gradients are the mean over the images of the global batch; where batch
+normalisation takes its statistics over parts of it (devices, or `Recipe.bn_batch`), the moving
+statistics move by the mean of what each part would have moved them.
+"""
+
+import abc
+import contextlib
+import math
+import sys
+
+import keras
+import numpy as np
+
+from keras_preact.checked import require
+from keras_preact.errors import ConfigError
+from keras_preact.training.recipes import Recipe
+
+#: The numbers that a step gives, in the order in which the compiled steps return them.
+LOGS = ("loss", "accuracy", "gradient_norm", "learning_rate")
+
+
+class Engine(abc.ABC):
+    """Devices and the compiled steps on them.
+
+    Attributes:
+        replicas: Devices that share a batch, over all machines.
+        machines: Processes that train together, one a machine.
+        is_chief: Whether this process is the one that writes; the only one unless there are more
+            machines.
+        devices: The devices in words.
+        model, optimizer: Given by `prepare`.
+    """
+
+    replicas = machines = 1
+    is_chief = True
+    devices = ""
+
+    @abc.abstractmethod
+    def scope(self):
+        """A context in which model and optimiser are to be made."""
+
+    def prepare(self, model: keras.Model, optimizer, recipe: Recipe) -> None:
+        """Takes a model that gives logits, and what trains it."""
+        self.model, self.optimizer, self.recipe = model, optimizer, recipe
+        self.loss = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=recipe.label_smoothing, reduction=None
+        )
+        self.moving = [v for v in model.non_trainable_weights if "float" in v.dtype]
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+
+    @abc.abstractmethod
+    def train(self, batches, first: int, last: int, stop=lambda: False):
+        """Runs the steps `first` to `last` - 1 of an epoch.
+
+        Args:
+            batches: `keras_preact.data.Batches`.
+            first, last: Numbers of batches.
+            stop: Asked before each step; where it says `True` on any machine, all are told so.
+
+        Yields:
+            Lists of dictionaries, one a step, with `LOGS`, `images`, `waited` (seconds for input)
+            and `stop`. Between two lists the state is exactly that after the last step in them.
+        """
+
+    @abc.abstractmethod
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities, float32 `[n, classes]`, for images `[n, h, w, c]`, 0 to 255."""
+
+    @abc.abstractmethod
+    def compiled(self, function):
+        """A function of tensors, compiled."""
+
+    @abc.abstractmethod
+    def memory(self) -> tuple[int, int]:
+        """Most bytes of a device (or of this process, on a CPU) that were used, and those free."""
+
+    def share(self, state: dict[str, np.ndarray] | None) -> dict[str, np.ndarray] | None:
+        """The chief's state, on every machine."""
+        return state
+
+    @abc.abstractmethod
+    def sync(self) -> None:
+        """Brings the model's variables up to date, where steps keep their state elsewhere."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on: weights, statistics, seeds, optimiser."""
+        self.sync()
+        return {
+            name: keras.ops.convert_to_numpy(variable)
+            for name, variable in self._variables().items()
+        }
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Sets what `state` gave.
+
+        Raises:
+            ConfigError: When it is that of another network or optimiser.
+        """
+        variables = self._variables()
+        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+        received = {name: value.shape for name, value in state.items()}
+        different = [
+            name for name in {**shapes, **received} if shapes.get(name) != received.get(name)
+        ]
+        if different:
+            name = different[0]
+            raise ConfigError(
+                f"The checkpoint must be of this very network and optimiser: {name} has the shape "
+                f"{shapes.get(name)}. Received: {received.get(name)}."
+            )
+        for name, variable in variables.items():
+            variable.assign(state[name])
+
+    @contextlib.contextmanager
+    def averaged(self):
+        """Puts the moving average of the weights (`Recipe.ema`) in their place for a while."""
+        if not self.recipe.ema:
+            yield
+            return
+        self.sync()
+        variables = self.model.trainable_variables
+        kept = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        _inner(self.optimizer).finalize_variable_values(variables)
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, kept, strict=True):
+                variable.assign(value)
+
+    def padded(self, images: np.ndarray) -> np.ndarray:
+        """Images and as many copies of them as make a multiple of the devices."""
+        return np.resize(
+            images, (-(-len(images) // self.replicas) * self.replicas, *images.shape[1:])
+        )
+
+    def parts(self, images: int) -> int:
+        """Into how many parts a replica cuts its share of a batch; checks that all are equal."""
+        require(
+            images % self.replicas == 0,
+            "batch_size",
+            images,
+            f"a multiple of {self.replicas}, the number of devices, which share it equally",
+        )
+        share = images // self.replicas
+        part = self.recipe.bn_batch or share
+        require(
+            share % part == 0, "bn_batch", part, f"a divisor of {share}, the images of a device"
+        )
+        even = not self.recipe.mixup or part % 2 == 0
+        require(even, "batch_size", images, f"even on each device ({part} images) for mixup")
+        return share // part
+
+    def objective(self, images, labels, blend, all_images: int, parts: int):
+        """Loss of some images as a share of the batch's, and how many are classified correctly.
+
+        Returns:
+            The number to differentiate, the loss, and the number of correct images.
+        """
+        ops = keras.ops
+        images = ops.cast(images, "float32")
+        classes = self.model.output.shape[-1]
+        targets = ops.one_hot(labels, classes)
+        if blend is not None:  # mixup with the neighbour: the order of an epoch is random already
+            images, targets = _blended(images, blend), _blended(targets, blend)
+        scores = ops.cast(self.model(images, training=True), "float32")
+        loss = ops.sum(self.loss(targets, scores)) / all_images
+        others = sum(self.model.losses, ops.zeros(())) / parts
+        correct = ops.sum(ops.cast(ops.equal(ops.argmax(scores, -1), labels), "float32"))
+        return loss + others, loss, correct
+
+    def _variables(self):
+        named = {}
+        owners = {"model": self.model, "optimizer": self.optimizer}
+        for owner, holder in owners.items():
+            for number, variable in enumerate(holder.variables):
+                named[f"{owner}.{number:05d}.{variable.name}"] = variable
+        return named
+
+
+def make_engine(config) -> Engine:
+    """The engine of a `TrainConfig`, by Keras's backend.
+
+    Raises:
+        ConfigError: For devices that are not there, and for combinations that are not safe.
+
+    Example:
+        >>> from keras_preact import TrainConfig
+        >>> from keras_preact.training.engine import make_engine
+        >>> make_engine(TrainConfig()).replicas
+        1
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from keras_preact.training.engine_tf import TensorFlowEngine
+
+        return TensorFlowEngine(
+            config.devices, config.worker_list(), config.index, config.deterministic
+        )
+    if backend == "jax":
+        from keras_preact.training.engine_jax import JaxEngine
+
+        require(not config.workers, "workers", config.workers, "left out under JAX")
+        return JaxEngine(config.devices)
+    raise ConfigError(
+        "Training runs on the backends 'tensorflow' and 'jax' (the environment variable "
+        f"KERAS_BACKEND). Received: {backend!r}."
+    )
+
+
+def scaled_optimizer(optimizer, policy: str):
+    """The optimiser, under float16 with a loss scale that keeps small gradients."""
+    if policy != "mixed_float16":
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer)
+
+
+def process_memory() -> tuple[int, int]:
+    """Most bytes of memory that this process has used, and those that are free."""
+    import resource
+
+    import psutil  # tensorflow-datasets depends on it
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak, psutil.virtual_memory().available
+
+
+def rows(logs: np.ndarray, images: int, waited: float) -> dict[str, float]:
+    """One step's numbers as the loop wants them; `None` for a norm that overflowed in float16."""
+    values = dict(zip(LOGS, map(float, logs), strict=True))
+    norm = values["gradient_norm"]
+    values["gradient_norm"] = norm if math.isfinite(norm) else None
+    return {**values, "images": images, "waited": waited}
+
+
+def _blended(values, blend):
+    pairs = keras.ops.reshape(values, (-1, 2, *values.shape[1:]))
+    neighbours = keras.ops.reshape(keras.ops.flip(pairs, 1), (-1, *values.shape[1:]))
+    share = keras.ops.reshape(blend, (-1, *[1] * (len(values.shape) - 1)))
+    return share * values + (1 - share) * neighbours
+
+
+def _inner(optimizer):
+    return getattr(optimizer, "inner_optimizer", optimizer)

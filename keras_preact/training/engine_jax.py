@@ -1,0 +1,280 @@
+"""JAX's engine: steps as pure functions, on one device or on several that share a batch.
+
+Images that fit in memory are held on the device and augmented there; many steps then run as one
+compiled loop, with the host out of the way. What each image becomes is what the host would make of
+it. On several devices batch normalisation takes its statistics over the whole batch.
+"""
+
+import contextlib
+import time
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from keras_preact.checked import require
+from keras_preact.data import prefetched
+from keras_preact.data.augment import crop_draws
+from keras_preact.errors import quoted
+from keras_preact.training.engine import Engine, process_memory, rows
+
+#: Steps of one compiled loop, at most; and about how long it should run, in seconds, so that
+#: progress is seen and signals are heard.
+CHUNK, SECONDS = 64, 1.0
+
+
+class JaxEngine(Engine):
+    """Steps compiled by `jax.jit`.
+
+    Args:
+        devices: `"auto"` (all of JAX's default kind) or names separated by commas, such as
+            `"gpu:0,gpu:1"`.
+    """
+
+    def __init__(self, devices="auto"):
+        names = _device_names(devices)
+        self.devices, self.replicas = ", ".join(names), len(names)
+        self._distribution = None
+        if len(names) > 1 or devices != "auto":
+            self._distribution = keras.distribution.DataParallel(
+                devices=names, auto_shard_dataset=False
+            )
+        self._resident = None
+
+    @contextlib.contextmanager
+    def scope(self):
+        before = keras.distribution.distribution()
+        keras.distribution.set_distribution(self._distribution)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(before)
+
+    def prepare(self, model, optimizer, recipe):
+        with self.scope():
+            super().prepare(model, optimizer, recipe)
+        moving = {id(variable) for variable in self.moving}
+        self._moves = [id(variable) in moving for variable in model.non_trainable_variables]
+        self._step = jax.jit(self._train_step, static_argnames="parts")
+        self._steps = jax.jit(self._train_steps, static_argnames="parts")
+        self._scores = jax.jit(self._predict_step)
+        self._chunk, self._timed = 1, False  # one step, until it is known how long it takes
+        self._state = None  # of the steps, while it is ahead of the variables
+
+    def train(self, batches, first, last, stop=lambda: False):
+        parts = self.parts(batches.size(first)) if first < last else 1
+        resident = self._hold(batches)
+        self._state = tuple(self._values(group) for group in self._groups())
+        try:
+            if resident is None:
+                yield from self._train_streamed(batches, first, last, stop, parts)
+            else:
+                yield from self._train_resident(resident, batches, first, last, stop, parts)
+        finally:
+            self.sync()
+            self._state = None
+
+    def _train_streamed(self, batches, first, last, stop, parts):
+        feed = prefetched(batches, first, last)
+        for index in range(first, last):
+            start = time.perf_counter()
+            images, labels = next(feed)
+            waited = time.perf_counter() - start
+            blend = batches.blend(index, self.recipe.mixup)
+            inputs = [self._placed(values) for values in (images, labels, blend)]
+            self._state, logs = self._step(self._state, *inputs, parts=parts)
+            yield [{**rows(np.asarray(logs), len(images), waited), "stop": stop()}]
+
+    def _train_resident(self, resident, batches, first, last, stop, parts):
+        while first < last:
+            start = time.perf_counter()
+            count = min(self._chunk, last - first)
+            draws = [self._draws(batches, index) for index in range(first, first + count)]
+            # Always as many, so that there is one loop to compile; those behind are not run.
+            draws += [draws[-1]] * (CHUNK - count)
+            draws = jax.tree.map(lambda *values: np.stack(values), *draws)
+            waited = time.perf_counter() - start
+            self._state, logs = self._steps(self._state, resident, draws, count, parts=parts)
+            logs = np.asarray(logs)[:count]
+            taken = time.perf_counter() - start
+            if self._timed:  # the first time is spent on compiling
+                self._chunk = int(np.clip(SECONDS * count / taken, 1, CHUNK))
+            self._timed = True
+            size = batches.size(first)
+            found = [rows(values, size, waited / count) for values in logs]
+            yield [{**row, "stop": stop()} for row in found]
+            first += count
+
+    def predict(self, images):
+        self.sync()
+        weights = [self._values(group) for group in self._groups()[:2]]
+        scores = self._scores(*weights, self._placed(self.padded(images)))
+        return np.asarray(scores)[: len(images)]
+
+    def sync(self):
+        """Tells the variables of model and optimiser what the steps have made of them."""
+        for group, values in zip(self._groups(), self._state or ((),) * 3, strict=True):
+            for variable, value in zip(group, values, strict=False):
+                variable.assign(value)
+
+    def compiled(self, function):
+        return jax.jit(function)
+
+    def memory(self):
+        found = jax.devices()[0].memory_stats()
+        if not found:  # a CPU
+            return process_memory()
+        return found["peak_bytes_in_use"], found["bytes_limit"]
+
+    def _train_step(self, state, images, labels, blend, *, parts):
+        trainable, others, optimizer = state
+        cut = len(images) // parts
+        gradients, logs, moved = None, jnp.zeros(2), None
+        for k in range(parts):
+            share = slice(k * cut, (k + 1) * cut)
+            part = images[share], labels[share], None if blend is None else blend[share]
+            differentiate = jax.value_and_grad(self._objective, has_aux=True)
+            (_, (loss, correct, new)), found = differentiate(
+                trainable, others, optimizer, part, len(images), parts
+            )
+            gradients = _added(gradients, found)
+            logs += jnp.stack([loss, correct / len(images)])
+            change = [
+                v - old if m else v for m, v, old in zip(self._moves, new, others, strict=True)
+            ]
+            moved = (
+                change
+                if moved is None
+                else [a + b if m else b for m, a, b in zip(self._moves, moved, change, strict=True)]
+            )
+        others = [
+            old + value / parts if moves else value
+            for moves, value, old in zip(self._moves, moved, others, strict=True)
+        ]
+        scale, rate = self._in_optimizer(optimizer)
+        norm = jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(jnp.float32))) for g in gradients)) / scale
+        trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
+        return (trainable, others, optimizer), jnp.concatenate([logs, jnp.stack([norm, rate])])
+
+    def _objective(self, trainable, others, optimizer, part, all_images, parts):
+        mapping = [
+            *zip(self.model.trainable_variables, trainable, strict=True),
+            *zip(self.model.non_trainable_variables, others, strict=True),
+            *zip(self.optimizer.variables, optimizer, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            objective, loss, correct = self.objective(*part, all_images, parts)
+            objective = self.optimizer.scale_loss(objective)
+        new = [scope.get_current_value(v) for v in self.model.non_trainable_variables]
+        return objective, (loss, correct, new)
+
+    def _in_optimizer(self, values):
+        """Loss scale and learning rate that belong to some values of its variables."""
+        mapping = [*zip(self.optimizer.variables, values, strict=True)]
+        with keras.StatelessScope(state_mapping=mapping):
+            rate = jnp.asarray(self.optimizer.learning_rate, jnp.float32)
+            return self.optimizer.scale_loss(1.0), rate
+
+    def _train_steps(self, state, resident, draws, count, *, parts):
+        """`count` steps over images that are on the device."""
+        images, labels, fill = resident
+
+        def step(number, carried):
+            state, logs = carried
+            drawn = {name: values[number] for name, values in draws.items()}
+            places = drawn["places"]
+            batch = images[places]
+            if "offsets" in drawn:
+                batch = _shifted(batch, drawn["offsets"], drawn["mirrored"], fill, self._pad)
+            batch = self._sharded(batch)
+            state, values = self._train_step(
+                state, batch, self._sharded(labels[places]), drawn.get("blend"), parts=parts
+            )
+            return state, logs.at[number].set(values)
+
+        logs = jnp.zeros((CHUNK, 4))
+        return jax.lax.fori_loop(0, count, step, (state, logs))
+
+    def _draws(self, batches, index):
+        """What the host decides about a batch: order, windows, mirror images, mixing."""
+        places = batches.places(index)
+        drawn = {"places": places.astype(np.int32)}
+        pad = batches.augmentation.padding(batches.split.image_shape)
+        if batches.augmentation.kind == "crop":
+            arguments = (batches.augmentation, pad, batches.seed, batches.epoch, batches.flip)
+            offsets, mirrored = crop_draws(places, *arguments)
+            drawn |= {"offsets": offsets.astype(np.int32), "mirrored": mirrored}
+        blend = batches.blend(index, self.recipe.mixup)
+        return drawn if blend is None else {**drawn, "blend": blend}
+
+    def _hold(self, batches):
+        """Images, labels and the value of the padding, on the devices; `None` if they stream."""
+        split = batches.split
+        whole = len(split) >= batches.batch_size and len(split) % batches.batch_size == 0
+        if split.streams or batches.augmentation.kind == "imagenet":
+            return None
+        if not (whole or batches.drop_remainder):
+            return None  # batches of different sizes
+        if self._resident is None or self._resident[0] is not split:
+            self._pad = batches.augmentation.padding(split.image_shape)
+            fill = np.broadcast_to(batches.fill, split.image_shape[2:])
+            held = split.images(slice(None)), split.labels, fill
+            self._resident = split, [self._placed(values, everywhere=True) for values in held]
+        return self._resident[1]
+
+    def _placed(self, values, everywhere=False):
+        """On the device; on several each has its share, or everything."""
+        if values is None or self.replicas == 1:
+            return values if values is None else jnp.asarray(values)
+        return jax.device_put(values, self._sharding(everywhere))
+
+    def _sharded(self, values):
+        if self.replicas == 1:
+            return values
+        return jax.lax.with_sharding_constraint(values, self._sharding())
+
+    def _sharding(self, everywhere=False):
+        mesh = self._distribution.device_mesh.backend_mesh
+        spec = () if everywhere else (self._distribution.batch_dim_name,)
+        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
+
+    def _predict_step(self, trainable, others, images):
+        images = images.astype(jnp.float32)
+        scores, _ = self.model.stateless_call(trainable, others, images, training=False)
+        return jax.nn.softmax(scores.astype(jnp.float32))
+
+    def _groups(self):
+        model = self.model
+        return model.trainable_variables, model.non_trainable_variables, self.optimizer.variables
+
+    def _values(self, variables):
+        return [variable.value for variable in variables]
+
+
+def _shifted(images, offsets, mirrored, fill, pad):
+    """`keras_preact.data.augment.shift_and_flip` on the device."""
+    n, height, width, channels = images.shape
+    padded = jnp.broadcast_to(fill, (n, height + 2 * pad, width + 2 * pad, channels))
+    padded = padded.at[:, pad : pad + height, pad : pad + width].set(images)
+
+    def window(image, offset):
+        return jax.lax.dynamic_slice(image, (*offset, 0), (height, width, channels))
+
+    windows = jax.vmap(window)(padded, offsets)
+    return jnp.where(mirrored[:, None, None, None], windows[:, :, ::-1], windows)
+
+
+def _added(sums, values):
+    return values if sums is None else jax.tree.map(jnp.add, sums, values)
+
+
+def _device_names(devices):
+    default = keras.distribution.list_devices()
+    found = [*dict.fromkeys([*default, *keras.distribution.list_devices("cpu")])]
+    if devices == "auto":
+        return default
+    names = [name.strip().lower() for name in devices.split(",")]
+    known = all(name in found for name in names) and len(set(names)) == len(names)
+    require(known, "devices", devices, f"'auto' or some of {quoted(found)}, separated by commas")
+    return names

@@ -1,0 +1,253 @@
+"""TensorFlow's engine: one device, several, or several machines, through tf.distribute."""
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+
+import keras
+import numpy as np
+import safetensors.numpy
+import tensorflow as tf
+
+from keras_preact.checked import require
+from keras_preact.data import prefetched
+from keras_preact.errors import quoted
+from keras_preact.training.engine import Engine, process_memory, rows
+
+
+class TensorFlowEngine(Engine):
+    """Steps compiled by `tf.function`.
+
+    Args:
+        devices: `"auto"` (all GPUs, else the CPU) or names separated by commas, such as
+            `"gpu:0,gpu:1"`.
+        workers: `host:port` of each machine, or `None` for this machine alone; where the
+            environment variable TF_CONFIG names machines, these.
+        index: Which of them this process is.
+        deterministic: Whether TensorFlow may only use kernels that give the same bits each time.
+    """
+
+    def __init__(self, devices="auto", workers=None, index=None, deterministic=False):
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
+        if workers:
+            cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+            os.environ["TF_CONFIG"] = json.dumps(cluster)
+        if "worker" in json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}):
+            self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
+            resolver = self.strategy.cluster_resolver
+            self.is_chief = resolver.task_id == 0
+            self.devices = (
+                f"machine {resolver.task_id} of {self.strategy.num_replicas_in_sync} devices"
+            )
+        else:
+            names = _device_names(devices)
+            if len(names) > 1:
+                self.strategy = tf.distribute.MirroredStrategy(names)
+            elif names[0] == _device_names("auto")[0]:  # where TensorFlow computes anyway
+                self.strategy = tf.distribute.get_strategy()
+            else:
+                self.strategy = tf.distribute.OneDeviceStrategy(names[0])
+            self.devices = ", ".join(names)
+        self.replicas = self.strategy.num_replicas_in_sync
+        resolver = self.strategy.cluster_resolver
+        self.machines = resolver.cluster_spec().num_tasks("worker") if resolver else 1
+        self._machine = resolver.task_id if self.machines > 1 else 0
+        self._local = self.replicas // self.machines
+
+    def scope(self):
+        return self.strategy.scope()
+
+    def prepare(self, model, optimizer, recipe):
+        with self.strategy.scope():
+            super().prepare(model, optimizer, recipe)
+        self._trainable = model.trainable_variables
+        self._step = tf.function(self._train_step)
+        self._scores = tf.function(self._predict_step)
+
+    def train(self, batches, first, last, stop=lambda: False):
+        parts = self.parts(batches.size(first)) if first < last else 1
+        feed = prefetched(batches, first, last, self._share)
+        for index in range(first, last):
+            start = time.perf_counter()
+            images, labels = next(feed)
+            waited = time.perf_counter() - start
+            total = len(images) * self.replicas // self._local
+            blend = batches.blend(index, self.recipe.mixup)
+            blend = None if blend is None else self._distributed(blend[self._share(len(blend))])
+            inputs = self._distributed(images), self._distributed(labels)
+            logs = self._step(*inputs, blend, tf.constant(float(stop())), parts).numpy()
+            yield [{**rows(logs[:-1], total, waited), "stop": bool(logs[-1])}]
+
+    def predict(self, images):
+        padded = self.padded(images)
+        share = self._share(len(padded))
+        return self._scores(self._distributed(padded[share])).numpy()[: len(images)]
+
+    def sync(self):
+        """Nothing to do: these steps change the variables themselves."""
+
+    def compiled(self, function):
+        return tf.function(function)
+
+    def memory(self):
+        if not self.devices.startswith("GPU"):
+            return process_memory()
+        peak = tf.config.experimental.get_memory_info(self.devices.split(",")[0])["peak"]
+        command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        total = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return peak, int(total.splitlines()[0]) * 2**20
+
+    def share(self, state):
+        """The chief's: all machines add up what the others send as zeros."""
+        if self.machines == 1:
+            return state
+        mine = np.frombuffer(safetensors.numpy.save(state) if state else b"", np.uint8)
+        data = np.zeros(int(self._sum(np.int64(len(mine)))), np.int32)
+        data[: len(mine)] = mine
+        data = self._sum(data).astype(np.uint8)
+        return safetensors.numpy.load(data.tobytes()) if len(data) else None
+
+    def _sum(self, value):
+        """A number or an array, added up over the machines."""
+        mine = self.strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(
+                value if context.replica_id_in_sync_group % self._local == 0 else value * 0
+            )
+        )
+
+        def total(value):
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+        summed = self.strategy.run(tf.function(total), args=(mine,))
+        return self.strategy.experimental_local_results(summed)[0].numpy()
+
+    def _share(self, images: int) -> slice:
+        """Which of the images of a batch this machine works on."""
+        size = images // self.replicas * self._local
+        return slice(self._machine * size, (self._machine + 1) * size)
+
+    def _distributed(self, values):
+        """This machine's images, an equal share for each of its devices."""
+        if self._local == self.replicas == 1:
+            return tf.convert_to_tensor(values)
+        shares = np.split(values, self._local)
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: tf.convert_to_tensor(
+                shares[context.replica_id_in_sync_group % self._local]
+            )
+        )
+
+    def _train_step(self, images, labels, blend, stop, parts):
+        with _seeds_of_replicas(self.replicas):
+            arguments = (images, labels, blend, stop, parts)
+            gradients, logs = self.strategy.run(self._gradients, args=arguments)
+        rate = tf.cast(self.optimizer.learning_rate, tf.float32)
+        if self.replicas == 1:
+            self.strategy.run(self.optimizer.apply, args=(gradients, self._trainable))
+        else:  # already added up, so not in the replicas, where Keras would do it again
+            self.optimizer.apply(gradients, self._trainable)
+        *logs, norm, stop = tf.unstack(self.strategy.experimental_local_results(logs)[0], num=4)
+        return tf.stack([*logs, norm, rate, stop])
+
+    def _gradients(self, images, labels, blend, stop, parts):
+        """One replica: gradients added up over all, and their norm, loss and accuracy."""
+        context = tf.distribute.get_replica_context()
+        all_images = tf.shape(images)[0] * self.replicas
+        weights = [variable.value for variable in self._trainable]
+        before = [tf.identity(variable) for variable in self.moving]
+        moved = gradients = None
+        logs = tf.zeros(2)
+        for part in zip(*(_cut(values, parts) for values in (images, labels, blend)), strict=True):
+            with tf.GradientTape() as tape:
+                shares = parts * self.replicas
+                objective, loss, correct = self.objective(
+                    *part, tf.cast(all_images, tf.float32), shares
+                )
+                objective = self.optimizer.scale_loss(objective)
+            gradients = _added(gradients, tape.gradient(objective, weights))
+            logs += tf.stack([loss, correct])
+            if parts * self.replicas > 1:
+                moved = _added(moved, [v - old for v, old in zip(self.moving, before, strict=True)])
+                for variable, old in zip(self.moving, before, strict=True):
+                    variable.assign(old)
+        logs = tf.concat([logs, [stop]], 0)
+        if self.replicas > 1:
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            logs = context.all_reduce(tf.distribute.ReduceOp.SUM, logs)
+        if moved:
+            for variable, old, new in zip(
+                self.moving, before, self._mean(moved, parts), strict=True
+            ):
+                variable.assign(old + new)
+        norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
+        loss, correct, stop = tf.unstack(logs)
+        return gradients, tf.stack([loss, correct / tf.cast(all_images, tf.float32), norm, stop])
+
+    def _mean(self, moved, parts):
+        """The mean over the parts of all replicas; sent as one vector."""
+        flat = tf.concat([tf.reshape(value, [-1]) for value in moved], 0) / parts
+        if self.replicas > 1:
+            context = tf.distribute.get_replica_context()
+            flat = context.all_reduce(tf.distribute.ReduceOp.MEAN, flat)
+        sizes = [value.shape.num_elements() for value in moved]
+        values = tf.split(flat, sizes)
+        return [tf.reshape(v, old.shape) for v, old in zip(values, moved, strict=True)]
+
+    def _predict_step(self, images):
+        def replica(images):
+            images = tf.cast(images, tf.float32)
+            scores = tf.nn.softmax(tf.cast(self.model(images, training=False), tf.float32))
+            if self.replicas == 1:
+                return scores
+            return tf.distribute.get_replica_context().all_gather(scores, axis=0)
+
+        scores = self.strategy.run(replica, args=(images,))
+        return self.strategy.experimental_local_results(scores)[0]
+
+
+def _device_names(devices: str) -> list[str]:
+    found = [d.name.removeprefix("/device:") for d in tf.config.list_logical_devices()]
+    gpus = [name for name in found if name.startswith("GPU")]
+    if devices == "auto":
+        return gpus or ["CPU:0"]
+    names = [name.strip().upper() for name in devices.split(",")]
+    known = all(name in found for name in names) and len(set(names)) == len(names)
+    require(known, "devices", devices, f"'auto' or some of {quoted(found)}, separated by commas")
+    return names
+
+
+@contextlib.contextmanager
+def _seeds_of_replicas(replicas: int):
+    """While a step is traced, random layers draw from a stream of each replica's own.
+
+    Keras gives every replica the same seeds: without this, dropout masks would repeat.
+    """
+    if replicas == 1:
+        yield
+        return
+    generator = keras.random.SeedGenerator
+    draw = generator.next
+
+    def draw_in_replica(self, ordered=True):
+        seed = draw(self, ordered)
+        context = tf.distribute.get_replica_context()
+        replica = tf.cast(context.replica_id_in_sync_group if context else 0, seed.dtype)
+        return seed + tf.stack([replica * 1_000_003, tf.zeros_like(replica)])
+
+    generator.next = draw_in_replica
+    try:
+        yield
+    finally:
+        generator.next = draw
+
+
+def _cut(values, parts):
+    """A batch in equal parts."""
+    return [None] * parts if values is None else tf.split(values, parts) if parts > 1 else [values]
+
+
+def _added(sums, values):
+    return values if sums is None else [a + b for a, b in zip(sums, values, strict=True)]

@@ -1,0 +1,294 @@
+"""`Loop`: the steps of a training, with everything that lets it stop and go on at any of them."""
+
+import json
+import math
+import shutil
+import signal
+import time
+
+import numpy as np
+
+from keras_preact.errors import DivergedError, SaveError, StoppedError
+from keras_preact.evaluation import Evaluation, evaluate
+from keras_preact.training.checkpoint import Checkpoints
+from keras_preact.training.engine import LOGS
+from keras_preact.training.progress import ProgressBar
+from keras_preact.training.signals import Signals
+
+#: Seconds after which a checkpoint is due in the midst of a long epoch.
+SAVE_SECONDS = 600
+
+
+class Loop:
+    """Trains what an engine holds, epoch by epoch, and writes down what happens.
+
+    Order and augmentation of the images are functions of (seed, epoch, index) and the learning
+    rate one of the step, so the state in a checkpoint and the number of its step are all that is
+    needed to go on as if nothing had happened.
+
+    Args:
+        engine: A prepared `Engine`.
+        batches: Training batches.
+        data: The `ImageData` with the test images.
+        recipe: The `Recipe`.
+        run: The `RunFolder` that logs and checkpoints go to.
+        console: A `rich.console.Console` or `None`.
+        save_every: Steps between checkpoints; `None`: at the end of an epoch and every 10 minutes.
+        stop_on_save_error: Whether a full disk ends the training; else it goes on without saving.
+        tensorboard: Whether curves are written for TensorBoard as well.
+        loss_scaled: Whether single steps may overflow, as under float16.
+        started: When all of this began, of `time.perf_counter`; said with the first step.
+    """
+
+    def __init__(
+        self,
+        engine,
+        batches,
+        data,
+        recipe,
+        run,
+        console=None,
+        *,
+        save_every=None,
+        stop_on_save_error=True,
+        tensorboard=False,
+        loss_scaled=False,
+        started=None,
+    ):
+        self.engine, self.batches, self.data, self.recipe = engine, batches, data, recipe
+        self.run_folder, self.console, self.save_every = run, console, save_every
+        self.stop_on_save_error, self.loss_scaled = stop_on_save_error, loss_scaled
+        self.checkpoints = Checkpoints(run.path / "checkpoints")
+        self.step = self.epochs_done = 0
+        self.best = None
+        self.seconds = self.seconds_before = 0.0  # of training; before this process
+        self._started, self._said_first = started or time.perf_counter(), False
+        self._signals = Signals()
+        self._saved_at = (0, time.monotonic())
+        self.tensorboard, self._board = tensorboard, None
+
+    def resume(self) -> bool:
+        """Takes up the newest whole checkpoint; whether there was one.
+
+        Raises:
+            DataError: When there are checkpoints and none is whole.
+        """
+        found, damaged = self.checkpoints.latest() if self.engine.is_chief else (None, [])
+        for problem in damaged:
+            self._say(f"{problem} The checkpoint before it is used.")
+        packed = None
+        if found:
+            progress = np.frombuffer(json.dumps(found.progress).encode(), np.uint8)
+            packed = {**found.state, "progress": progress}
+        state = self.engine.share(packed)
+        if state is not None:
+            progress = json.loads(state.pop("progress").tobytes())
+            self.engine.restore(state)
+            self.step, self.epochs_done = progress["step"], progress["epochs_done"]
+            self.best = progress["best"]
+            self.seconds = self.seconds_before = progress["seconds"]
+        self._saved_at = (self.step, time.monotonic())
+        # What was logged after the checkpoint happens again.
+        self.run_folder.cut_log("steps.jsonl", "step", self.step)
+        self.run_folder.cut_log("log.jsonl", "epoch", self.epochs_done)
+        return state is not None
+
+    def run(self) -> None:
+        """Trains until the recipe's epochs are done.
+
+        Raises:
+            DivergedError: At the step at which loss or gradient is not finite.
+            StoppedError: After SIGTERM or SIGINT, once a checkpoint is written.
+            SaveError: When a log or a checkpoint cannot be written.
+        """
+        shown = ProgressBar(self.console, self.recipe.epochs, len(self.batches), self.step)
+        with shown as bar, self._signals:
+            while self.epochs_done < self.recipe.epochs:
+                epoch = _Epoch(self.epochs_done + 1)
+                self._train_epoch(epoch, bar)
+                self._end_epoch(epoch, bar)
+
+    def evaluate(self) -> Evaluation:
+        """Classifies every test image once."""
+        size = 2 * self.recipe.batch_size
+        return evaluate(self._predict, self.data.test, self.data.class_names, size)
+
+    def _train_epoch(self, epoch, bar):
+        """The steps of an epoch that are left."""
+        steps = len(self.batches)
+        before = (epoch.number - 1) * steps
+        if self.step > before:
+            for line in self.run_folder.steps:
+                if line["epoch"] == epoch.number:
+                    epoch.add(line)
+        self.batches.epoch = epoch.number - 1
+        while (first := self.step - before) < steps:
+            last = steps
+            if self.save_every:  # as far as the next checkpoint
+                last = min(steps, first + self.save_every - self.step % self.save_every)
+            for rows in self.engine.train(self.batches, first, last, self._asked_to_stop):
+                for row in rows:
+                    self._end_step(row, epoch, bar)
+                stop = rows[-1]["stop"]
+                if stop or (self.step < before + steps and self._save_is_due()):
+                    self._save()
+                if stop:
+                    self._stop()
+
+    def _end_step(self, row, epoch, bar):
+        self.step += 1
+        line = {"step": self.step, "epoch": epoch.number, **{name: row[name] for name in LOGS}}
+        self._refuse_infinite(line)
+        if not self._said_first:
+            self._say(
+                f"first step after {time.perf_counter() - self._started:.1f} s, "
+                f"{epoch.seconds:.1f} s of them for compiling and computing it"
+            )
+            self._said_first = True
+        epoch.add(line, row["images"], row["waited"])
+        self._write(self.run_folder.append_log, line, "steps.jsonl")
+        bar.step(epoch.number, epoch.mean("loss"), epoch.mean("accuracy"), epoch.speed)
+
+    def _end_epoch(self, epoch, bar):
+        self.seconds += epoch.seconds
+        row = {
+            "epoch": epoch.number,
+            "step": self.step,
+            "loss": epoch.mean("loss"),
+            "error": 1 - epoch.mean("accuracy"),
+            "learning_rate": epoch.last["learning_rate"],
+            "gradient_norm": epoch.mean("gradient_norm"),
+            "seconds": epoch.seconds,
+            "images_per_second": epoch.speed,
+            "input_share": epoch.waited / epoch.seconds,
+        }
+        try:
+            with self.engine.averaged():
+                evaluation = self.evaluate()
+        except StoppedError:
+            self._save()
+            raise
+        row |= {"test_loss": evaluation.loss, "test_error": 1 - evaluation.accuracy}
+        self._write(self.run_folder.append_log, row)
+        self.epochs_done = epoch.number
+        if self.best is None or row["test_error"] < self.best["test_error"]:
+            name = self.checkpoints.next_name(self.step)
+            self.best = {
+                "epoch": epoch.number,
+                "test_error": row["test_error"],
+                "checkpoint": name,
+            }
+        self._save()
+        self._to_board([row])
+        bar.epoch(row)
+
+    def _refuse_infinite(self, line):
+        wrong = {"loss": line["loss"], "norm of the gradient": line["gradient_norm"]}
+        if self.loss_scaled:  # such a step is left out, and the scale halved
+            del wrong["norm of the gradient"]
+        for name, value in wrong.items():
+            if value is None or not math.isfinite(value):
+                within = self.step - self.epochs_done * len(self.batches)
+                raise DivergedError(
+                    f"The {name} is no finite number at step {within} of epoch {line['epoch']}, "
+                    f"step {self.step} in all. The last good checkpoint: {self._last_good()}. A "
+                    "lower --learning-rate or a recipe with warm-up usually helps."
+                )
+
+    def _save_is_due(self):
+        steps, seconds = self.step - self._saved_at[0], time.monotonic() - self._saved_at[1]
+        return seconds > SAVE_SECONDS or (self.save_every and steps >= self.save_every)
+
+    def _save(self):
+        progress = {
+            "step": self.step,
+            "epochs_done": self.epochs_done,
+            "best": self.best,
+            "seconds": self.seconds,
+        }
+        if self.engine.is_chief:
+            self._write(self.checkpoints.save, self.engine.state(), progress)
+        self._saved_at = (self.step, time.monotonic())
+
+    def _write(self, function, *arguments):
+        """Writes, or says what could not be written and where the last good state is."""
+        try:
+            function(*arguments)
+        except SaveError as error:
+            text = f"{error} The last good checkpoint: {self._last_good()}."
+            if self.stop_on_save_error:
+                raise SaveError(
+                    f"{text} With room to write, the same command goes on from there; "
+                    "--on-save-error continue trains without saving."
+                ) from error
+            self._say(f"{text} Training goes on.")
+
+    def _last_good(self):
+        names = self.checkpoints.names()
+        return self.checkpoints.path / names[-1] if names else "none"
+
+    def _to_board(self, rows):
+        """Curves for TensorBoard; written anew from the log by each process, so none is twice."""
+        if not self.tensorboard:
+            return
+        if self._board is None:
+            from tensorboard.summary import Writer
+
+            folder = self.run_folder.path / "tensorboard"
+            shutil.rmtree(folder, ignore_errors=True)
+            self._board, rows = Writer(str(folder)), self.run_folder.log
+        for row in rows:
+            for name, value in row.items():
+                if name not in ("epoch", "step") and value is not None:
+                    self._board.add_scalar(name, value, row["step"])
+        self._board.flush()
+
+    def _predict(self, images):
+        if self._asked_to_stop() and self.engine.machines == 1:  # more of them agree in a step
+            self._stop()
+        return self.engine.predict(images)
+
+    def _asked_to_stop(self):
+        return self._signals.number is not None
+
+    def _stop(self):
+        number = self._signals.number or signal.SIGTERM  # or another machine was asked
+        raise StoppedError(
+            f"Stopped by {signal.Signals(number).name} after step {self.step}, which is saved in "
+            f"{self.run_folder.path}. The same command goes on from there.",
+            number,
+        )
+
+    def _say(self, text):
+        if self.console:
+            self.console.print(text, soft_wrap=True)
+
+
+class _Epoch:
+    """Sums over the steps of one epoch."""
+
+    def __init__(self, number):
+        self.number, self.last = number, None
+        self.images, self.waited = 0, 0.0  # of this process alone, as its clock is
+        self._sums, self._counts = dict.fromkeys(LOGS, 0.0), dict.fromkeys(LOGS, 0)
+        self._start = time.perf_counter()
+
+    def add(self, line, images=0, waited=0.0):
+        self.last = line
+        self.images += images
+        self.waited += waited
+        for name in LOGS:
+            if line[name] is not None:
+                self._sums[name] += line[name]
+                self._counts[name] += 1
+
+    def mean(self, name):
+        return self._sums[name] / self._counts[name] if self._counts[name] else None
+
+    @property
+    def seconds(self):
+        return time.perf_counter() - self._start
+
+    @property
+    def speed(self):
+        return self.images / self.seconds
