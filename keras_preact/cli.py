@@ -9,11 +9,18 @@ import typing
 import jsonargparse
 
 from keras_preact.console import make_console, reading_bar
-from keras_preact.errors import ConfigError, DataError, DivergedError, near
+from keras_preact.errors import (
+    ConfigError,
+    DataError,
+    DivergedError,
+    SaveError,
+    StoppedError,
+    near,
+)
 
 _EPILOG = (
-    "exit codes: 0 done, 1 a fault of this program, 2 usage, 3 data, 4 training diverged, "
-    "130 interrupted"
+    "exit codes: 0 done, 1 a fault of this program or a full disk, 2 usage, 3 data, 4 training "
+    "diverged, 130 interrupted, 143 stopped by SIGTERM"
 )
 
 
@@ -24,7 +31,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments; those of the process if not given.
 
     Returns:
-        0 done, 2 a mistake in an argument, 3 in the data, 4 training diverged, 130 interrupted.
+        0 done, 1 a disk that cannot be written, 2 a mistake in an argument, 3 in the data, 4
+        training diverged, 130 interrupted, 143 stopped by SIGTERM.
 
     Example:
         >>> from keras_preact.cli import main
@@ -41,15 +49,29 @@ def main(argv: list[str] | None = None) -> int:
         arguments = parser.parse_args(argv)
         run, _, _ = _COMMANDS[arguments.subcommand]
         run(arguments[arguments.subcommand])
-    except (ConfigError, DataError, DivergedError) as error:
-        return _fail(str(error), error.exit_code)
     except jsonargparse.ArgumentError as error:
         return _fail(_usage(str(error), argv), 2)
-    except KeyboardInterrupt:
-        return _fail("Interrupted.", 130)
     except BrokenPipeError:  # as in `keras-preact models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BaseException as error:
+        code, message = exit_code(error)
+        if message is None:
+            raise
+        return _fail(message, code)
     return 0
+
+
+def exit_code(error: BaseException) -> tuple[int, str | None]:
+    """What the command line ends with after an error, and the line it says.
+
+    Returns:
+        An exit code and a message; `None` for a fault of this program, which wants its traceback.
+    """
+    if isinstance(error, (ConfigError, DataError, DivergedError, SaveError, StoppedError)):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "Interrupted."
+    return 1, None
 
 
 def _train(arguments) -> None:

@@ -214,6 +214,7 @@ def refuse_used(path) -> None:
     """Raises `ConfigError` when `path` is given and has something in it that is not a run."""
     if path is None or not os.path.exists(path):
         return
+    require(os.access(path, os.R_OK), "out", str(path), "a folder that can be read and written")
     # What a run may have left that was killed before it had its config.
     harmless = {LOCK, f"{LOCK}.json", ".config.json.partial"}
     used = not os.path.isdir(path) or bool({*os.listdir(path)} - harmless)

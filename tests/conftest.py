@@ -21,6 +21,7 @@ def _hide_tensorflow():
 
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow as well")
+    parser.addoption("--kills", type=int, default=5, help="how often a training is killed")
     parser.addoption(
         "--block-tensorflow", action="store_true", help="make importing TensorFlow fail"
     )

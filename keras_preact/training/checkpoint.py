@@ -91,7 +91,7 @@ class Checkpoints:
                 raise DivergedError(f"{name} is not finite at step {progress['step']}.")
         target = self.path / self.next_name(progress["step"])
         partial = self.path / f"{_PARTIAL}{target.name}"
-        values = {name: np.ascontiguousarray(value) for name, value in state.items()}
+        values = {name: np.array(value, order="C", copy=None) for name, value in state.items()}
         contents = {
             "state.safetensors": safetensors.numpy.save(values),
             "progress.json": to_json({"format": FORMAT, **progress}),

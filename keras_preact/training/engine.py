@@ -52,8 +52,8 @@ class Engine(abc.ABC):
             from_logits=True, label_smoothing=recipe.label_smoothing, reduction=None
         )
         self.moving = [v for v in model.non_trainable_weights if "float" in v.dtype]
-        if not optimizer.built:
-            optimizer.build(model.trainable_variables)
+        optimizer.build(model.trainable_variables)
+        _inner(optimizer).sums_gradients = False
 
     @abc.abstractmethod
     def train(self, batches, first: int, last: int, stop=lambda: False):

@@ -64,8 +64,8 @@ class TensorFlowEngine(Engine):
         with self.strategy.scope():
             super().prepare(model, optimizer, recipe)
         self._trainable = model.trainable_variables
-        self._step = tf.function(self._train_step)
-        self._scores = tf.function(self._predict_step)
+        self._step = tf.function(self._train_step, autograph=False)
+        self._scores = tf.function(self._predict_step, autograph=False)
 
     def train(self, batches, first, last, stop=lambda: False):
         parts = self.parts(batches.size(first)) if first < last else 1
@@ -90,7 +90,7 @@ class TensorFlowEngine(Engine):
         """Nothing to do: these steps change the variables themselves."""
 
     def compiled(self, function):
-        return tf.function(function)
+        return tf.function(function, autograph=False)
 
     def memory(self):
         if not self.devices.startswith("GPU"):
@@ -143,17 +143,11 @@ class TensorFlowEngine(Engine):
     def _train_step(self, images, labels, blend, stop, parts):
         with _seeds_of_replicas(self.replicas):
             arguments = (images, labels, blend, stop, parts)
-            gradients, logs = self.strategy.run(self._gradients, args=arguments)
-        rate = tf.cast(self.optimizer.learning_rate, tf.float32)
-        if self.replicas == 1:
-            self.strategy.run(self.optimizer.apply, args=(gradients, self._trainable))
-        else:  # already added up, so not in the replicas, where Keras would do it again
-            self.optimizer.apply(gradients, self._trainable)
-        *logs, norm, stop = tf.unstack(self.strategy.experimental_local_results(logs)[0], num=4)
-        return tf.stack([*logs, norm, rate, stop])
+            logs = self.strategy.run(self._replica_step, args=arguments)
+        return self.strategy.experimental_local_results(logs)[0]
 
-    def _gradients(self, images, labels, blend, stop, parts):
-        """One replica: gradients added up over all, and their norm, loss and accuracy."""
+    def _replica_step(self, images, labels, blend, stop, parts):
+        """One replica's share of a step: `LOGS` of the whole batch, and whether to stop."""
         context = tf.distribute.get_replica_context()
         all_images = tf.shape(images)[0] * self.replicas
         weights = [variable.value for variable in self._trainable]
@@ -183,8 +177,10 @@ class TensorFlowEngine(Engine):
             ):
                 variable.assign(old + new)
         norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
+        rate = tf.cast(self.optimizer.learning_rate, tf.float32)
+        self.optimizer.apply(gradients, self._trainable)
         loss, correct, stop = tf.unstack(logs)
-        return gradients, tf.stack([loss, correct / tf.cast(all_images, tf.float32), norm, stop])
+        return tf.stack([loss, correct / tf.cast(all_images, tf.float32), norm, rate, stop])
 
     def _mean(self, moved, parts):
         """The mean over the parts of all replicas; sent as one vector."""

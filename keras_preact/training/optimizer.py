@@ -38,6 +38,14 @@ class SGD(keras.optimizers.SGD):
         kind = re.split("[/_]", path)[-1]  # ".../conv1/kernel", or "..._units/conv1_kernel"
         return kind == "kernel" if self.decayed == "kernels" else kind != "alpha"
 
+    #: Whether the gradients of several devices are added up when they are applied. A loop of one's
+    #: own that has done so already, to see their norm, says `False`.
+    sums_gradients = True
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):  # of Keras under tf.distribute
+        pairs = list(grads_and_vars)
+        return super()._all_reduce_sum_gradients(pairs) if self.sums_gradients else pairs
+
     def build(self, variables):
         super().build(variables)
         self._decays = [self.decays(variable.path) for variable in variables]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import shlex
 import time
@@ -288,7 +289,7 @@ def _interrupted(config):
     if config.out is None:
         begun = [run for run in runs_in("runs") if not run.is_finished]
         return next((run for run in reversed(begun) if _goes_on(run, config)), None)
-    if not (pathlib.Path(config.out) / "config.json").is_file():
+    if not os.path.isfile(f"{config.out}/config.json"):
         refuse_used(config.out)
         return None
     run = RunFolder(config.out)

@@ -1,0 +1,117 @@
+"""Children that train, get killed, and are compared with one that was left in peace."""
+
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from keras_preact.run import RunFolder
+from keras_preact.training.checkpoint import Checkpoints
+
+#: A small training in which everything that has a state takes part: dropout's seeds, momentum, the
+#: average of the weights, moving statistics; its checkpoints fall within and at the end of epochs.
+CONFIG = {
+    "model": "resnet8v2",
+    "epochs": 2,
+    "dtype": "float32",
+    "save_every": 4,
+    "settings": {
+        "network.units": [1, 1],
+        "network.filters": [4, 8],
+        "network.stem_filters": 4,
+        "network.shortcut": "dropout",
+        "recipe.mixup": 0.2,
+        "recipe.ema": 0.9,
+    },
+}
+
+
+class Zygote:
+    """Starts children that train.
+
+    Attributes:
+        message: What the last one said.
+    """
+
+    message = ""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, pathlib.Path(__file__).with_name("zygote.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout.readline() == "ready\n"
+
+    def kill(self, child):
+        """Whether it was still there."""
+        try:
+            os.kill(child, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def config(self, out, **fields):
+        return {**CONFIG, "out": str(out), **fields}
+
+    def start(self, out, **job):
+        """Begins a training; the child's process id."""
+        config = self.config(out, **job.pop("config", {}))
+        self.process.stdin.write(json.dumps({"config": config, **job}) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def wait(self):
+        """The child's exit code, or minus the number of the signal that ended it."""
+        status, self.message = json.loads(self.process.stdout.readline())
+        return os.waitstatus_to_exitcode(status)
+
+    def run(self, out, **job):
+        self.start(out, **job)
+        return self.wait()
+
+
+@pytest.fixture(scope="session")
+def zygote():
+    zygote = Zygote()
+    yield zygote
+    zygote.process.stdin.close()
+    zygote.process.wait()
+
+
+@pytest.fixture(scope="session")
+def reference(zygote, tmp_path_factory):
+    """What an undisturbed run gave, and how long it took."""
+    out = tmp_path_factory.mktemp("reference") / "run"
+    start = time.monotonic()
+    assert zygote.run(out) == 0, zygote.message
+    return _outcome(out), time.monotonic() - start
+
+
+@pytest.fixture
+def outcome():
+    return _outcome
+
+
+def _outcome(out):
+    """All that must be the same to the last bit, whatever happened on the way."""
+    run = RunFolder(out)
+    found, damaged = Checkpoints(run.path / "checkpoints").latest()
+    assert not damaged
+    state = b"".join(found.state[name].tobytes() for name in sorted(found.state))
+    measured = ("seconds", "images_per_second", "input_share")
+    return {
+        "steps": [{**row, "loss": row["loss"].hex()} for row in run.steps],
+        "epochs": [{k: v for k, v in row.items() if k not in measured} for row in run.log],
+        "weights": hashlib.sha256(state).hexdigest(),
+        "best": {k: v for k, v in found.progress["best"].items() if k != "checkpoint"},
+        "correct": run.result["test_correct"],
+        "parameters": run.result["parameters"],
+    }

@@ -1,0 +1,173 @@
+"""Kills, signals and full disks, in real processes: what comes out is the same to the last bit."""
+
+import os
+import pathlib
+import random
+import shutil
+import signal
+import time
+
+import pytest
+
+from keras_preact import TrainConfig, train
+from keras_preact.errors import ConfigError
+from keras_preact.run import RunFolder
+from keras_preact.training.checkpoint import Checkpoints
+
+pytestmark = pytest.mark.tensorflow
+
+
+def checkpoints(out):
+    return Checkpoints(pathlib.Path(out) / "checkpoints")
+
+
+def wait_for_step(out, step):
+    """Until a training has logged a step."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        log = pathlib.Path(out) / "steps.jsonl"
+        if log.is_file() and log.read_bytes().count(b"\n") >= step:
+            return
+        time.sleep(0.005)
+    raise TimeoutError(f"no step {step} in {out}")
+
+
+def test_the_reference_is_whole(reference):
+    expected, _ = reference
+    assert [row["step"] for row in expected["steps"]] == list(range(1, 23))
+    assert [row["epoch"] for row in expected["epochs"]] == [1, 2]
+    errors = [row["test_error"] for row in expected["epochs"]]
+    assert expected["best"]["test_error"] == min(errors)
+
+
+def test_killed_at_random_moments(zygote, reference, outcome, tmp_path, request):
+    """R1: SIGKILL at any time, then the same command again, until it is through."""
+    expected, seconds = reference
+    kills = request.config.getoption("--kills")
+    chance = random.Random(kills)
+    done = compared = 0
+    while done < kills:
+        out = tmp_path / f"run{compared}"
+        while True:
+            child = zygote.start(out)
+            if done < kills:
+                time.sleep(chance.uniform(0.05, seconds))
+                done += zygote.kill(child)
+            code = zygote.wait()
+            if code != -signal.SIGKILL:
+                break
+        assert code == 0, zygote.message
+        assert outcome(out) == expected
+        compared += 1
+        shutil.rmtree(out)
+    print(f"{done} kills, {compared} runs compared")
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"fsync": [30, "before"]},
+        {"rename": [2, "after"]},
+    ],
+    ids=str,
+)
+def test_killed_while_writing(zygote, reference, outcome, tmp_path, faults):
+    """R2: within a save, and then again within the first save after that."""
+    out = tmp_path / "run"
+    assert zygote.run(out, faults=faults) == -signal.SIGKILL
+    assert zygote.run(out, faults={"rename": [1, "before"]}) == -signal.SIGKILL
+    assert zygote.run(out) == 0, zygote.message
+    assert outcome(out) == reference[0]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_save_and_exit(zygote, reference, outcome, tmp_path, number, code):
+    """R3: the step that was under way is finished and saved, and nothing is done twice."""
+    out = tmp_path / "run"
+    child = zygote.start(out, config={"save_every": None})
+    wait_for_step(out, 6)
+    os.kill(child, number)
+    assert zygote.wait() == code
+    last = RunFolder(out).steps[-1]["step"]
+    if not RunFolder(out).is_finished:
+        assert checkpoints(out).latest()[0].progress["step"] == last
+        assert f"after step {last}" in zygote.message
+    assert zygote.run(out, config={"save_every": None}) == 0, zygote.message
+    assert outcome(out) == reference[0]
+
+
+def test_a_damaged_checkpoint_is_passed_over(zygote, reference, outcome, tmp_path):
+    """R4: the one before is used, and the outcome is the same."""
+    out = tmp_path / "run"
+    child = zygote.start(out)
+    wait_for_step(out, 14)
+    zygote.kill(child)
+    zygote.wait()
+    newest = checkpoints(out).path / checkpoints(out).names()[-1] / "state.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    assert zygote.run(out) == 0, zygote.message
+    assert outcome(out) == reference[0]
+
+
+def test_without_a_whole_checkpoint_nothing_is_overwritten(zygote, tmp_path):
+    out = tmp_path / "run"
+    child = zygote.start(out)
+    wait_for_step(out, 6)
+    zygote.kill(child)
+    zygote.wait()
+    for name in checkpoints(out).names():
+        (checkpoints(out).path / name / "MANIFEST.json").write_text("")
+    before = RunFolder(out).steps
+    assert zygote.run(out) == 3
+    assert "No checkpoint of this run is whole" in zygote.message
+    assert "MANIFEST.json is damaged" in zygote.message
+    assert RunFolder(out).steps[: len(before)] == before
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"faults": {"write": [16, "full"]}},
+        {"largest_file": 9000},
+    ],
+    ids=str,
+)
+def test_a_full_disk(zygote, reference, outcome, tmp_path, fault):
+    """R5: exit 1, said in one line; what was saved before is whole, and with room it goes on."""
+    out = tmp_path / "run"
+    assert zygote.run(out, **fault) == 1
+    said = zygote.message
+    assert "\n" not in said
+    assert "MB are free there" in said and "The last good checkpoint: " in said
+    _, damaged = checkpoints(out).latest()
+    assert not damaged
+    assert zygote.run(out) == 0, zygote.message
+    assert outcome(out) == reference[0]
+
+
+def test_a_full_disk_need_not_stop_training(zygote, reference, outcome, tmp_path):
+    out = tmp_path / "run"
+    config = {"on_save_error": "continue"}
+    assert zygote.run(out, faults={"write": [16, "full"]}, config=config) == 0, zygote.message
+    assert outcome(out) == reference[0]
+
+
+def test_a_folder_that_cannot_be_written(zygote):
+    """R24: refused before anything is computed."""
+    assert zygote.run("/proc/run") == 2  # where not even root may write
+    assert "`out` must be a folder that can be written" in zygote.message
+
+
+def test_two_runs_in_one_folder(zygote, tmp_path):
+    """R24: the second is refused and told of the first."""
+    out = tmp_path / "run"
+    child = zygote.start(out)
+    wait_for_step(out, 1)
+    os.kill(child, signal.SIGSTOP)  # so that it holds the folder for as long as this looks
+    config = TrainConfig.from_dict(zygote.config(out))
+    with pytest.raises(ConfigError, match=f"process {child} on"):
+        train(config)
+    zygote.kill(child)
+    zygote.wait()

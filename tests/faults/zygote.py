@@ -1,0 +1,83 @@
+"""A process that has imported everything and forks a child for each training it is told of.
+
+Faults are real: the children are killed with SIGKILL. What saves time is that none of them has to
+import TensorFlow. A line of JSON on standard input is one job: `config`, and the faults that are to
+come. The answers are the child's process id and, when it is gone, its status and what it said.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+
+import filelock  # noqa: F401
+import scipy.stats  # noqa: F401
+
+from keras_preact import TrainConfig, export, load_data
+from keras_preact.cli import exit_code
+from keras_preact.training import trainer
+
+load_data("digits")
+
+# What follows the last step is tested elsewhere, and takes longer than these trainings.
+for name in ("plot_curves", "plot_confusion_matrix", "plot_predictions", "save_figure"):
+    setattr(trainer, name, lambda *arguments: None)
+export.export_saved_model = lambda model, path: os.mkdir(path)
+
+
+def patch(faults):
+    """Kills or fails at the n-th call of an operating system's function, before or after it."""
+    calls = dict.fromkeys(faults, 0)
+
+    def faulty(name, function):
+        number, moment = faults[name]
+
+        def call(*arguments, **options):
+            calls[name] += 1
+            hit = calls[name] == number
+            if hit and moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if hit and moment == "full":
+                raise OSError(28, "No space left on device")
+            result = function(*arguments, **options)
+            if hit and moment == "after":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+    for name in faults:
+        setattr(os, name, faulty(name, getattr(os, name)))
+
+
+def child(job):
+    """Trains; the exit code, and the line that the command would say."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if limit := job.get("largest_file"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        patch(job.get("faults", {}))
+        trainer.train(TrainConfig.from_dict(job["config"]))
+    except BaseException as error:
+        code, message = exit_code(error)
+        return code, message or traceback.format_exc()
+    return 0, ""
+
+
+print("ready", flush=True)
+for line in sys.stdin:
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code, message = child(json.loads(line))
+        with open(write, "w") as pipe:
+            pipe.write(message)
+        os._exit(code)
+    print(pid, flush=True)
+    os.close(write)
+    with open(read) as pipe:
+        message = pipe.read()
+    print(json.dumps([os.waitpid(pid, 0)[1], message]), flush=True)
