@@ -1,6 +1,7 @@
 """TensorFlow's engine: one device, several, or several machines, through tf.distribute."""
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -45,7 +46,7 @@ class TensorFlowEngine(Engine):
         else:
             names = _device_names(devices)
             if len(names) > 1:
-                self.strategy = tf.distribute.MirroredStrategy(names)
+                self.strategy = mirrored(tuple(names))
             elif names[0] == _device_names("auto")[0]:  # where TensorFlow computes anyway
                 self.strategy = tf.distribute.get_strategy()
             else:
@@ -202,6 +203,12 @@ class TensorFlowEngine(Engine):
 
         scores = self.strategy.run(replica, args=(images,))
         return self.strategy.experimental_local_results(scores)[0]
+
+
+@functools.cache
+def mirrored(names: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    """The strategy of some devices; one a process, since the collectives of two would meet."""
+    return tf.distribute.MirroredStrategy(list(names))
 
 
 def _device_names(devices: str) -> list[str]:

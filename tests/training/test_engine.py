@@ -1,0 +1,222 @@
+"""Steps: the same on one device and on several, in one part and in several, on host and device."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_preact import TrainConfig
+from keras_preact.data import Batches
+from keras_preact.data.augment import crop_draws, shift_and_flip
+from keras_preact.errors import ConfigError
+from keras_preact.layers import BatchNormalization
+from keras_preact.training.engine import make_engine
+from keras_preact.training.statistics import average_statistics
+from keras_preact.training.trainer import prepare
+from keras_preact.weights import layers_with_weights
+
+TWO = "cpu:0,cpu:1"
+JAX = keras.backend.backend() == "jax"
+SMALL = {
+    "network.units": [1, 1],
+    "network.filters": [8, 16],
+    "network.stem_filters": 8,
+    "recipe.learning_rate": 0.01,  # so that rounding errors do not grow in 20 steps
+}
+EVERYTHING = {
+    "recipe.mixup": 0.2,
+    "recipe.label_smoothing": 0.1,
+    "recipe.ema": 0.9,
+    "recipe.decay": "decoupled",
+}
+
+
+def config(settings=None, **fields):
+    defaults = {"model": "resnet20v2", "dtype": "float32", "batch_size": 64}
+    return TrainConfig(**{**defaults, **fields}, settings={**SMALL, **(settings or {})})
+
+
+def job(settings=None, **fields):
+    chosen = config(settings, **fields)
+    return prepare(chosen, make_engine(chosen))
+
+
+def train(job, steps=20):
+    return np.array(
+        [
+            [row["loss"], row["accuracy"], row["gradient_norm"], row["learning_rate"]]
+            for rows in job.engine.train(job.batches, 0, steps)
+            for row in rows
+        ]
+    )
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("settings", [{}, EVERYTHING], ids=["plain", "everything"])
+def test_one_device_and_two_with_synchronized_statistics(settings):
+    """R14: equal to 1e-5 over 20 steps."""
+    one, two = job(settings), job(settings, devices=TWO, sync_batch_norm=True)
+    assert (one.engine.replicas, two.engine.replicas) == (1, 2)
+    np.testing.assert_allclose(train(two), train(one), rtol=1e-5, atol=1e-6)
+    images = one.data.test.images(np.arange(33))
+    np.testing.assert_allclose(two.engine.predict(images), one.engine.predict(images), atol=1e-5)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("packaging", ["flat", "repeated"])
+def test_parts_of_a_batch_are_devices(packaging):
+    """`bn_batch` does on one device what two do, moving statistics included."""
+    fields = {"packaging": packaging}
+    more = {"network.units": [4, 1]}
+    one, two = job({"recipe.bn_batch": 32, **more}, **fields), job(more, devices=TWO, **fields)
+    np.testing.assert_allclose(train(two), train(one), rtol=1e-5, atol=1e-6)
+    for name, value in one.engine.state().items():
+        np.testing.assert_allclose(two.engine.state()[name], value, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.tensorflow
+def test_replicas_hold_the_same_statistics():
+    """Keras lets those of each replica drift apart, and saves the first one's."""
+    two = job(devices=TWO)
+    train(two, 3)
+    moved = [v for v in two.engine.model.non_trainable_weights if "moving" in v.path]
+    assert moved
+    for variable in moved:
+        first, second = (np.array(v) for v in variable.value.values)
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.tensorflow
+def test_replicas_drop_out_different_values():
+    """Keras gives all of them the same seed."""
+    import tensorflow as tf
+
+    from keras_preact.training.engine_tf import _seeds_of_replicas
+
+    two = job({"network.shortcut": "dropout"}, devices=TWO)
+    layers = [x for x in two.engine.model.layers if isinstance(x, keras.layers.Dropout)]
+
+    @tf.function
+    def masks():
+        with _seeds_of_replicas(2):
+            drop = lambda: layers[0](tf.ones((4, 64)), training=True)  # noqa: E731
+            return two.engine.strategy.run(drop)
+
+    first, second = two.engine.strategy.experimental_local_results(masks())
+    assert not np.array_equal(first, second)
+    assert train(two, 2).shape == (2, 4)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("images", [1, 2, 5, 31, 32, 33])
+def test_every_image_is_predicted_once(images):
+    """R13: on any number of devices, whatever the last batch is."""
+    one, two = job(), job(devices=TWO)
+    chosen = one.data.test.images(np.arange(images))
+    expected = one.engine.predict(chosen)
+    assert expected.shape == (images, 10)
+    np.testing.assert_allclose(expected.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(two.engine.predict(chosen), expected, atol=1e-5)
+
+
+@pytest.mark.tensorflow
+def test_what_devices_cannot_share_is_refused():
+    with pytest.raises(ConfigError, match="a multiple of 2, the number of devices"):
+        job(devices=TWO, batch_size=33)
+    with pytest.raises(ConfigError, match="mixed_float16 is for one device"):
+        job(devices=TWO, dtype="mixed_float16")
+    with pytest.raises(ConfigError, match="even on each device"):
+        job({"recipe.mixup": 0.2}, devices=TWO, batch_size=30)
+
+
+def test_parts_must_divide_a_batch():
+    with pytest.raises(ConfigError, match="`bn_batch` must be a divisor of 64"):
+        job({"recipe.bn_batch": 48})
+
+
+def test_unknown_devices_are_refused():
+    with pytest.raises(ConfigError, match="`devices` must be 'auto' or some of"):
+        make_engine(config(devices="gpu:7"))
+
+
+def test_a_step_is_the_formula():
+    """Loss, gradient and update of one step against Keras's own pieces."""
+    one = job({"recipe.label_smoothing": 0.1, "recipe.warmup_steps": 0})
+    model = one.engine.model
+    images, labels = one.batches[0]
+    scores = keras.ops.convert_to_numpy(model(images.astype("float32"), training=True))
+    shifted = scores - scores.max(1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    targets = 0.9 * np.eye(10)[labels] + 0.01
+    before = one.engine.state()
+    (row,) = train(one, 1)
+    after = one.engine.state()
+    assert row[0] == pytest.approx(-(targets * logs).sum(1).mean(), rel=1e-5)
+    assert row[1] == pytest.approx((scores.argmax(1) == labels).mean())
+    assert row[3] == pytest.approx(0.01)
+    # The bias of the classifier is not decayed: its gradient is the mean of (softmax - target), and
+    # Nesterov's first step is 1.9 times rate times gradient.
+    name = next(n for n in before if n.startswith("model.") and n.endswith("bias"))
+    gradient = (np.exp(logs) - targets).mean(0)
+    np.testing.assert_allclose(after[name] - before[name], -0.019 * gradient, atol=1e-6)
+
+
+def test_the_average_of_the_weights_is_used_for_a_while():
+    one = job({"recipe.ema": 0.5, "recipe.warmup_steps": 0})
+    weights, kernel = [], one.engine.model.trainable_variables[0]
+    for _ in range(3):
+        train(one, 1)
+        weights.append(keras.ops.convert_to_numpy(kernel))
+    with one.engine.averaged():
+        # Keras starts the average with the weights after the first step.
+        average = 0.25 * weights[0] + 0.25 * weights[1] + 0.5 * weights[2]
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), average, atol=1e-6)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), weights[2])
+
+
+def test_a_state_comes_back_and_another_networks_is_refused():
+    settings = {"network.shortcut": "dropout"}
+    first, second = job(settings), job(settings)
+    train(first, 2)
+    second.engine.restore(first.engine.state())
+    np.testing.assert_array_equal(train(second, 3), train(first, 3))
+    other = job({"network.filters": [8, 32]})
+    with pytest.raises(ConfigError, match="this very network and optimiser"):
+        other.engine.restore(first.engine.state())
+
+
+def test_statistics_over_many_images():
+    """`precise_bn` of the first norm against NumPy, over all images it is asked for."""
+    one = job()
+    train(one, 2)
+    average_statistics(one.engine, one.data.train, 22 * 64, 64, momentum=0.9)
+    layers = layers_with_weights(one.engine.model)
+    norm = next(layer for layer in layers if isinstance(layer, BatchNormalization))
+    order = Batches(one.data.train, 64, shuffle=True).indices(0)[: 22 * 64]
+    images = one.data.train.images(order).astype("float32")
+    features = keras.Model(one.engine.model.input, norm.input)(images)
+    values = keras.ops.convert_to_numpy(features).astype("float64")
+    mean, variance = map(keras.ops.convert_to_numpy, (norm.moving_mean, norm.moving_variance))
+    np.testing.assert_allclose(mean, values.mean((0, 1, 2)), atol=1e-4)
+    np.testing.assert_allclose(variance, values.var((0, 1, 2)), rtol=1e-3)
+
+
+@pytest.mark.skipif(not JAX, reason="the device augments under JAX")
+def test_the_device_augments_as_the_host_does():
+    import jax.numpy as jnp
+
+    from keras_preact.training.engine_jax import _shifted
+
+    one = job()
+    places = one.batches.places(3)
+    offsets, mirrored = crop_draws(places, one.batches.augmentation, 1, 0, 0, True)
+    images = one.data.train.images(places)
+    expected = shift_and_flip(images, offsets, mirrored, 1, [77])
+    found = _shifted(jnp.asarray(images), offsets, mirrored, jnp.array([77], jnp.uint8), 1)
+    np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.skipif(not JAX, reason="the device holds the images under JAX")
+def test_images_on_the_device_and_from_the_host_train_alike(monkeypatch):
+    held, streamed = job(EVERYTHING), job(EVERYTHING)
+    monkeypatch.setattr(streamed.engine, "_hold", lambda batches: None)
+    np.testing.assert_allclose(train(streamed, 5), train(held, 5), rtol=1e-4)
