@@ -81,6 +81,9 @@ def _train(arguments) -> None:
     from keras_preact.training import train
 
     result = train(config, console=console)
+    if not result.run:
+        console.print("Done; the first of the machines writes the run.")
+        return
     if arguments.json:
         print(json.dumps(dataclasses.asdict(result)))
         return
@@ -96,7 +99,8 @@ def _train(arguments) -> None:
         f"Run folder: {result.run}",
         f"  model.keras{served}: the trained network; it takes raw images, values 0 to 255",
         "  curves.png, confusion_matrix.png, predictions.png",
-        "  log.jsonl, result.json, classes.json, config.json, resolved.json, env.json",
+        "  log.jsonl, steps.jsonl, checkpoints/, result.json, classes.json, citations.bib",
+        "  config.json, command.txt, resolved.json, data.json, env.json",
         "Again, with other settings:",
         f"  keras-preact train --config {result.run}/config.json --epochs 60 --out NEW_FOLDER",
         "Next, your own images (one folder a class):",

@@ -24,6 +24,7 @@ FLOORS = [
     {"training"},
     {"tuning"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: k for k, floor in enumerate(FLOORS) for room in floor}
 

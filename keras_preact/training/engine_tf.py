@@ -106,10 +106,12 @@ class TensorFlowEngine(Engine):
         if self.machines == 1:
             return state
         mine = np.frombuffer(safetensors.numpy.save(state) if state else b"", np.uint8)
-        data = np.zeros(int(self._sum(np.int64(len(mine)))), np.int32)
-        data[: len(mine)] = mine
-        data = self._sum(data).astype(np.uint8)
-        return safetensors.numpy.load(data.tobytes()) if len(data) else None
+        size = int(self._sum(np.array([len(mine)]))[0])
+        if not size:  # and TensorFlow cannot add up nothing
+            return None
+        data = np.resize(mine, size) if len(mine) else np.zeros(size, np.uint8)
+        data = self._sum(data.astype(np.int32)).astype(np.uint8)
+        return safetensors.numpy.load(data.tobytes())
 
     def _sum(self, value):
         """A number or an array, added up over the machines."""
@@ -118,12 +120,11 @@ class TensorFlowEngine(Engine):
                 value if context.replica_id_in_sync_group % self._local == 0 else value * 0
             )
         )
+        return self._reduce(mine).numpy()
 
-        def total(value):
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
-
-        summed = self.strategy.run(tf.function(total), args=(mine,))
-        return self.strategy.experimental_local_results(summed)[0].numpy()
+    @tf.function(autograph=False)
+    def _reduce(self, value):
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
 
     def _share(self, images: int) -> slice:
         """Which of the images of a batch this machine works on."""

@@ -39,7 +39,7 @@ class Result:
     """What came out of a run; `result.json` in its folder.
 
     Attributes:
-        run: The run's folder.
+        run: The run's folder; empty on machines that only help with the computing.
         model: Name of the network.
         data: The data set, as it was asked for.
         parameters: Parameters that were trained.
@@ -96,6 +96,8 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     start = time.perf_counter()
     config = config or TrainConfig()
     engine = make_engine(config)
+    if not engine.is_chief:
+        console = None
     run = _interrupted(config) if engine.is_chief else None
     if engine.share(run and run.is_finished and {"finished": np.ones(1)}):
         _say(console, f"This run is finished already: {run.path if run else config.out}.")
@@ -113,7 +115,7 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
             evaluation = _finish(job, loop, run)
         recipe = job.parts.recipe
         result = Result(
-            run=str(run.path),
+            run=str(run.path) if engine.is_chief else "",
             model=config.model,
             data=config.data,
             parameters=sum(int(np.prod(w.shape)) for w in engine.model.trainable_weights),
@@ -410,6 +412,8 @@ def _finish(job, loop, run):
         momentum = job.parts.network.norm_momentum
         average_statistics(engine, job.data.train, recipe.precise_bn, recipe.batch_size, momentum)
     evaluation = loop.evaluate()
+    if not engine.is_chief:
+        return evaluation
     model = engine.model
     model.get_layer("predictions").activation = keras.activations.softmax
     # Without the optimiser and in Keras's own layers, so that it opens where this package is not.
