@@ -12,6 +12,7 @@ from keras_preact.console import make_console, reading_bar
 from keras_preact.errors import (
     ConfigError,
     DataError,
+    DeviceError,
     DivergedError,
     SaveError,
     StoppedError,
@@ -19,8 +20,8 @@ from keras_preact.errors import (
 )
 
 _EPILOG = (
-    "exit codes: 0 done, 1 a fault of this program or a full disk, 2 usage, 3 data, 4 training "
-    "diverged, 130 interrupted, 143 stopped by SIGTERM"
+    "exit codes: 0 done, 1 a fault of this program, the disk or a device, 2 usage, 3 data, 4 "
+    "training diverged, 130 interrupted, 143 stopped by SIGTERM"
 )
 
 
@@ -67,7 +68,9 @@ def exit_code(error: BaseException) -> tuple[int, str | None]:
     Returns:
         An exit code and a message; `None` for a fault of this program, which wants its traceback.
     """
-    if isinstance(error, (ConfigError, DataError, DivergedError, SaveError, StoppedError)):
+    if isinstance(
+        error, (ConfigError, DataError, DeviceError, DivergedError, SaveError, StoppedError)
+    ):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
         return 130, "Interrupted."
@@ -78,6 +81,9 @@ def _train(arguments) -> None:
     config = _train_config(arguments)
     console = make_console(sys.stderr if arguments.json else sys.stdout)
     _import_keras_quietly()
+    if arguments.dry_run:
+        _dry_run(config, console, arguments.json)
+        return
     from keras_preact.training import train
 
     result = train(config, console=console)
@@ -108,6 +114,33 @@ def _train(arguments) -> None:
         "  keras-preact train --data folder:PATH --model resnet20v2",
     ):
         console.print(line, soft_wrap=True)
+
+
+def _dry_run(config, console, as_json) -> None:
+    from keras_preact.training import dry_run
+
+    found = dry_run(config, console=console)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found)))
+        return
+    for line in (
+        f"{found.parameters:,} parameters, {found.steps:,} steps of {found.batch_size} images",
+        f"first step {found.first_step_seconds:.1f} s, then {found.step_seconds:.3f} s a step",
+        f"an epoch about {_duration(found.epoch_seconds)}, "
+        f"{_duration(found.evaluation_seconds)} of it for the test images",
+        f"all epochs about {_duration(3600 * found.total_hours)}",
+        f"a checkpoint of {found.checkpoint_mb:.1f} MB was written and read back in "
+        f"{found.checkpoint_seconds:.2f} s",
+        f"{found.memory_gb:.1f} GB of memory at most; nothing was kept",
+    ):
+        console.print(line, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def _train_config(arguments):
@@ -183,6 +216,64 @@ def _check_data(arguments) -> None:
         raise DataError(f"{report.name} cannot be used as it is: see above.")
 
 
+def _doctor(arguments) -> None:
+    from rich.table import Table
+
+    _import_keras_quietly()
+    from keras_preact.training import doctor
+
+    rows = doctor()
+    if arguments.json:
+        print(json.dumps(rows))
+    else:
+        table = Table(box=None, show_header=False)
+        for row in rows:
+            mark = {True: "[green]ok[/]", False: "[red]wrong[/]", None: ""}[row["ok"]]
+            table.add_row(row["what"], row["found"].replace("[", r"\["), mark)
+        make_console(sys.stdout, least_width=100).print(table, markup=True)
+    if any(row["ok"] is False for row in rows):
+        raise DeviceError("Training on these devices is not right: see above.")
+
+
+def _runs(arguments) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from keras_preact.evaluation.runs import runs_frame
+
+    frame = runs_frame(arguments.folder)
+    if arguments.csv:
+        frame.to_csv(sys.stdout, index=False)
+        return
+    table = Table(box=box.MARKDOWN if arguments.markdown else None)
+    for title in ("run", "state", "network", "data", "recipe"):
+        table.add_column(title, overflow="fold")
+    for title in ("epochs", "accuracy", "best", "images/s", "time"):
+        table.add_column(title, justify="right")
+    for row in frame.fillna({"images_per_second": 0}).itertuples():
+        accuracies = [f"{x:.2%}" if x == x else "" for x in (row.test_accuracy, row.best_accuracy)]
+        table.add_row(
+            row.run,
+            row.state,
+            row.model,
+            row.data,
+            row.recipe,
+            f"{row.epochs}/{row.epochs_planned}",
+            *accuracies,
+            f"{row.images_per_second:,.0f}",
+            _duration(row.seconds),
+        )
+    make_console(sys.stdout, least_width=130).print(table)
+
+
+def _compare(arguments) -> None:
+    from keras_preact.evaluation.plots import save_figure
+    from keras_preact.evaluation.runs import plot_runs
+
+    save_figure(plot_runs(arguments.runs), arguments.out)
+    make_console(sys.stdout).print(f"curves of {len(arguments.runs)} runs: {arguments.out}")
+
+
 def _train_arguments(command) -> None:
     """Every field of `TrainConfig`, with its own words and its own checks."""
     import docstring_parser
@@ -213,6 +304,8 @@ def _train_arguments(command) -> None:
         metavar="PART.FIELD=VALUE",
         help="any other field, its part network, recipe, data or augmentation; may be repeated",
     )
+    help_text = "build all, train a few steps, say how long an epoch takes, and keep nothing"
+    command.add_argument("--dry-run", action="store_true", help=help_text)
     help_text = "one line with the result on standard output, all else on standard error"
     command.add_argument("--json", action="store_true", help=help_text)
 
@@ -227,12 +320,34 @@ def _check_data_arguments(command) -> None:
     command.add_argument("path", help="folder of images, folder:PATH, or npz:PATH")
 
 
+def _doctor_arguments(command) -> None:
+    command.add_argument("--json", action="store_true", help="one JSON array")
+
+
+def _runs_arguments(command) -> None:
+    command.add_argument("folder", nargs="?", default="runs", help="folder of run folders")
+    command.add_argument("--markdown", action="store_true", help="a Markdown table")
+    command.add_argument("--csv", action="store_true", help="all columns, as CSV")
+
+
+def _compare_arguments(command) -> None:
+    command.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
+    command.add_argument("--out", default="compare.png", help="picture to write")
+
+
 #: What each command runs, the arguments it takes, and what it does in words.
 _COMMANDS = {
     "train": (
         _train,
         _train_arguments,
         "train a network on images: with no arguments ResNet-20 V2 on real digits",
+    ),
+    "runs": (_runs, _runs_arguments, "list the runs in a folder"),
+    "compare": (_compare, _compare_arguments, "plot the curves of several runs"),
+    "doctor": (
+        _doctor,
+        _doctor_arguments,
+        "say what this machine offers and check training on all of its devices",
     ),
     "models": (_models, _models_arguments, "list the networks"),
     "check-data": (

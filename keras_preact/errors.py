@@ -31,6 +31,12 @@ class SaveError(OSError):
     exit_code = 1
 
 
+class DeviceError(RuntimeError):
+    """What the devices compute together is not what one of them computes."""
+
+    exit_code = 1
+
+
 class StoppedError(RuntimeError):
     """Training was asked to stop by a signal, and what it had done is saved.
 

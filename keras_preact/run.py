@@ -132,14 +132,22 @@ class RunFolder:
 
     @contextlib.contextmanager
     def replacing(self, name: str):
-        """A path to write a file or folder to, which then takes the place of `name`."""
+        """A path to write a file or folder to, which then takes the place of `name`.
+
+        Raises:
+            SaveError: When it cannot be written.
+        """
         partial = self.path / f".partial-{name}"
         target = self.path / name
-        for path in (partial, target):
-            if path.is_dir():
-                shutil.rmtree(path)
-        yield partial
-        os.replace(partial, target)
+        try:
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            yield partial
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(partial, target)
+        except OSError as error:
+            raise save_error(error, name, self.path) from error
 
     @property
     def result(self) -> dict[str, Any]:

@@ -146,3 +146,50 @@ def test_help_and_version(capsys):
     out = capsys.readouterr().out
     assert "0.1.0" in out
     assert "--set PART.FIELD=VALUE" in out
+
+
+def test_a_dry_run_says_how_long_it_would_take(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "train", "--dry-run", "--model", "resnet8v2")
+    assert code == 0
+    assert "75,002 parameters, 11 steps of 128 images" in out
+    assert "all epochs about" in out and "written and read back" in out
+    code, out, _ = run(capsys, "train", "--dry-run", "--model", "resnet8v2", "--json")
+    assert json.loads(out)["steps"] == 11
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor(capsys):
+    code, out, _ = run(capsys, "doctor")
+    assert code == 0
+    assert "keras" in out and "training" in out and " ok" in out
+    code, out, _ = run(capsys, "doctor", "--json")
+    assert all(row["ok"] is not False for row in json.loads(out))
+
+
+def test_runs_and_their_curves(capsys, tmp_path):
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        row = {"error": 0.5, "test_error": 0.25, "seconds": 100, "images_per_second": 321}
+        lines = [json.dumps({**row, "epoch": epoch}) for epoch in (1, 2)]
+        (folder / "log.jsonl").write_text("\n".join(lines) + "\n")
+        config = {"model": "resnet20v2", "data": "digits", "recipe": "quick"}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "resolved.json").write_text(json.dumps({"recipe": {"epochs": 30}}))
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "config.json").write_text("{")
+    code, out, _ = run(capsys, "runs", str(tmp_path), "--markdown")
+    assert code == 0
+    rows = [line for line in out.splitlines() if "resnet20v2" in line]
+    assert len(rows) == 2
+    for words in ("interrupted", "2/30", "75.00%", "321", "3.3 min"):
+        assert words in rows[0]
+    code, out, _ = run(capsys, "runs", str(tmp_path), "--csv")
+    assert out.splitlines()[0].startswith("run,state,model")
+    picture = tmp_path / "both.png"
+    code, _, _ = run(capsys, "compare", f"{tmp_path}/a", f"{tmp_path}/b", "--out", str(picture))
+    assert code == 0 and picture.stat().st_size > 10_000
+    (tmp_path / "a" / "log.jsonl").unlink()
+    code, _, err = run(capsys, "compare", f"{tmp_path}/a")
+    assert code == 2 and "at least one epoch" in err

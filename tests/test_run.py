@@ -1,8 +1,10 @@
 """Run folders: never overwritten, numbered, and read back."""
 
+import os
+
 import pytest
 
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, SaveError
 from keras_preact.run import RunFolder, environment
 
 
@@ -47,6 +49,58 @@ def test_reading_what_was_written(tmp_path):
         _ = again.result
     with pytest.raises(ConfigError, match="A run is a folder"):
         RunFolder(tmp_path / "none")
+
+
+def test_logs_lose_what_is_behind_a_step_and_half_lines(tmp_path):
+    run = RunFolder.create(tmp_path / "run", "")
+    for step in range(1, 6):
+        run.append_log({"step": step}, "steps.jsonl")
+    with open(run.path / "steps.jsonl", "a") as file:
+        file.write('{"step": 6')
+    assert [row["step"] for row in run.steps] == [1, 2, 3, 4, 5]
+    run.cut_log("steps.jsonl", "step", 3)
+    run.append_log({"step": 4}, "steps.jsonl")
+    assert [row["step"] for row in run.steps] == [1, 2, 3, 4]
+    assert run.log == []
+
+
+def test_a_folder_is_locked_for_others_only_while_it_is_used(tmp_path):
+    run = RunFolder.create(tmp_path / "run", "")
+    with run.locked():
+        assert RunFolder(run.path).is_locked
+        with (
+            pytest.raises(ConfigError, match=f"process {os.getpid()} on"),
+            RunFolder(run.path).locked(),
+        ):
+            pass
+    assert not run.is_locked
+    assert not RunFolder(run.path).is_finished
+
+
+def test_what_a_run_left_that_was_killed_at_once_is_no_obstacle(tmp_path):
+    run = RunFolder.create(tmp_path / "run", "")
+    (run.path / ".config.json.partial").write_text("{")
+    RunFolder.create(tmp_path / "run", "")
+
+
+def test_a_full_disk_takes_no_half_lines(tmp_path):
+    run = RunFolder.create(tmp_path / "run", "")
+    run.append_log({"epoch": 1})
+    (run.path / "steps.jsonl").mkdir()
+    with pytest.raises(SaveError, match=r"A line of steps\.jsonl could not be written"):
+        run.append_log({"step": 1}, "steps.jsonl")
+    with pytest.raises(SaveError, match="free there"), run.replacing("model.keras") as path:
+        raise OSError(28, "No space left on device", str(path))
+    assert run.log == [{"epoch": 1}]
+
+
+def test_temporary_folders_are_gone_with_their_object():
+    run = RunFolder.temporary()
+    path = run.path
+    run.write_json("config.json", {})
+    assert path.is_dir()
+    run._kept.cleanup()
+    assert not path.exists()
 
 
 def test_environment_names_versions():

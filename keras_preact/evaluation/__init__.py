@@ -7,6 +7,7 @@ from keras_preact.evaluation.plots import (
     plot_predictions,
     save_figure,
 )
+from keras_preact.evaluation.runs import plot_runs, runs_frame
 
 __all__ = [
     "Evaluation",
@@ -14,5 +15,7 @@ __all__ = [
     "plot_confusion_matrix",
     "plot_curves",
     "plot_predictions",
+    "plot_runs",
+    "runs_frame",
     "save_figure",
 ]

@@ -10,6 +10,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Result": ".trainer",
         "SGD": ".optimizer",
         "TrainConfig": ".config",
+        "doctor": ".check",
+        "dry_run": ".check",
         "freeze": ".fine_tune",
         "replace_head": ".fine_tune",
         "start_from": ".fine_tune",

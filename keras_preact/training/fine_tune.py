@@ -70,14 +70,9 @@ def freeze(model: keras.Model, up_to: str) -> list[str]:
     """
     names = [layer.name for layer in model.layers]
     fix = near(up_to, names).strip() or "model.summary() shows all names."
-    stages = quoted(name for name in names if name.startswith("stage") and name[5:].isdigit())
-    require(
-        up_to in names,
-        "up_to",
-        up_to,
-        f"a layer of the model, such as {stages or names[-2]!r}",
-        fix,
-    )
+    stages = [name for name in names if name.startswith("stage") and name[5:].isdigit()]
+    expected = f"a layer of the model, such as {quoted(stages or names[-2:-1])}"
+    require(up_to in names, "up_to", up_to, expected, fix)
     frozen = keras.Model(model.inputs, model.get_layer(up_to).output).layers
     for layer in frozen:
         layer.trainable = False

@@ -114,8 +114,8 @@ _IMAGENET = Recipe(
 #: plateaus", the shares are ours: a schedule that looks at no test image and repeats exactly.
 RECIPES = {
     "quick": Recipe(),
-    # Today's, for 10 to 30 epochs: small batches, so many steps, and a rate that falls linearly to 0
-    # (Li, Yumer, Ramanan: Budgeted Training, 2020).
+    # Today's, for 10 to 30 epochs: small batches, so many steps, and a rate that falls linearly to
+    # 0 (Li, Yumer, Ramanan: Budgeted Training, 2020).
     "fast_cifar": Recipe(epochs=20, batch_size=64, schedule="one_cycle", warmup_steps=1500),
     # From trained weights, for tens of images a class and more.
     "fine_tune": Recipe(epochs=10, batch_size=32, learning_rate=0.01, weight_decay=1e-4),

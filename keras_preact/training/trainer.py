@@ -251,7 +251,8 @@ def build_for(data, config, parts, dtype):
         recompute=config.recompute,
         **parts.network.to_dict(),
     )
-    if config.sync_batch_norm:
+    # Under JAX several devices always share their statistics.
+    if config.sync_batch_norm and keras.backend.backend() == "tensorflow":
         for layer in layers_with_weights(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
@@ -432,7 +433,8 @@ def _finish(job, loop, run):
         "predictions": plot_predictions(evaluation, job.data.test, job.title),
     }
     for name, figure in pictures.items():
-        save_figure(figure, run.path / f"{name}.png")
+        with run.replacing(f"{name}.png") as path:
+            save_figure(figure, path)
     return evaluation
 
 

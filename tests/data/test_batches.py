@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_preact.data import Augmentation, Batches, epoch_order, image_mean
+from keras_preact.data import Augmentation, Batches, epoch_order, image_mean, prefetched
 from keras_preact.data import statistics as statistics_module
 from keras_preact.data.splits import ArraySplit, EncodedSplit
 from keras_preact.errors import ConfigError
@@ -138,3 +138,30 @@ def test_image_mean_of_streamed_images_reads_a_fixed_sample(monkeypatch):
     first, second = image_mean(split)[0], image_mean(split)[0]
     assert len(asked) == 100 and len(set(asked)) == 50
     assert first == second
+
+
+def test_shares_of_a_batch_are_the_batch():
+    """Machines and devices that take a share each see together what one alone would."""
+    batches = Batches(numbered(50), 20, shuffle=True, augmentation=Augmentation("crop"), epoch=3)
+    whole, labels = batches[1]
+    shares = [batches.part(1, slice(start, start + 5)) for start in range(0, 20, 5)]
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in shares]), whole)
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in shares]), labels)
+    found = list(prefetched(batches, 1, 3, lambda size: slice(size // 2, None)))
+    np.testing.assert_array_equal(found[0][0], whole[10:])
+    assert [len(labels) for _, labels in found] == [10, 5]
+    assert [batches.size(k) for k in range(3)] == [20, 20, 10]
+
+
+def test_mixing_is_a_function_of_seed_epoch_and_pair():
+    batches = Batches(numbered(400), 100, shuffle=True, seed=5)
+    assert batches.blend(0, 0.0) is None
+    blends = np.concatenate([batches.blend(k, 0.4) for k in range(4)])
+    np.testing.assert_array_equal(blends[::2], blends[1::2])
+    assert 0 <= blends.min() < 0.1 and 0.9 < blends.max() <= 1
+    # Beta(0.4, 0.4): mean 1/2, variance 1/4 / (2 * 0.4 + 1)
+    assert abs(blends.mean() - 0.5) < 0.06
+    assert abs(blends.var() - 0.25 / 1.8) < 0.03
+    np.testing.assert_array_equal(batches.blend(2, 0.4), blends[200:300])
+    batches.epoch = 1
+    assert not np.array_equal(batches.blend(2, 0.4), blends[200:300])

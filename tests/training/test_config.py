@@ -63,6 +63,16 @@ def test_the_recipes_augmentation_can_be_set():
         ({"settings": {"netwrok.shortcut": "none"}}, "Did you mean 'network'"),
         ({"settings": {"shortcut": "none"}}, "PART.FIELD"),
         ({"settings": {"network": "none"}}, "PART.FIELD"),
+        ({"batch_size": "all"}, r"batch_size. must be one of 'auto'. Received: batch_size='all'"),
+        ({"workers": "a:1"}, "different addresses host:port"),
+        ({"workers": "a:1,a:1", "index": 0}, "different addresses host:port"),
+        ({"workers": "a:1,b:1"}, "`index` must be from 0 to 1"),
+        ({"workers": "a:1,b:1", "index": 2}, "`index` must be from 0 to 1"),
+        ({"index": 0}, "left out without workers"),
+        ({"save_every": 0}, "save_every"),
+        ({"sync_batch_norm": True, "packaging": "repeated"}, "packaging='flat' or 'nested'"),
+        ({"settings": {"recipe.ema": 1.0}}, r"`ema` must be in \[0, 1\)"),
+        ({"settings": {"recipe.bn_batch": 0}}, "bn_batch"),
         ({"settings": {"recipe.momentum": 1.0}}, r"in \[0, 1\)"),
         ({"settings": {"recipe.milestones": [0.5, 0.2]}}, "ascending"),
     ],
@@ -73,6 +83,19 @@ def test_mistakes_are_refused_in_one_line(fields, words):
         TrainConfig(**fields)
     assert "\n" not in str(caught.value)
     assert "Received: " in str(caught.value)
+
+
+def test_the_scale_of_a_recipe_goes_with_the_image():
+    config = TrainConfig("resnet18v2", recipe="rectifier_imagenet")
+    assert config.resolve().augmentation.scale == (256, 512)
+    half = config.replace(image_size=112)
+    assert half.resolve().augmentation.scale == (128, 256)
+
+
+def test_what_decides_the_outcome_is_told_from_what_does_not():
+    config = TrainConfig(devices="gpu:0", out="a", save_every=7)
+    assert config.training() == TrainConfig().training()
+    assert TrainConfig(seed=1).training() != TrainConfig().training()
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -53,17 +53,31 @@ def test_a_short_training_warms_up_for_a_twentieth_and_never_exceeds_its_rate(ep
     assert values == pytest.approx(expected)
 
 
+def test_one_cycle_rises_and_falls_linearly():
+    recipe, per_epoch = Recipe(epochs=10, schedule="one_cycle", warmup_steps=200), 100
+    steps = np.array([0, 100, 200, 600, 1000])
+    expected = np.minimum(0.1 * steps / 200, 0.1 * (1000 - steps) / 800)
+    assert rates(recipe, per_epoch, steps) == pytest.approx(expected, abs=1e-7)
+
+
+def test_the_torch_row_decays_from_epochs_81_and_122_on():
+    steps = [0, 79, 80, 120, 121, 199]  # one step an epoch
+    expected = [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+    assert rates(RECIPES["he2016_cifar_torch"], 1, steps) == pytest.approx(expected)
+
+
 def test_constant_rate():
     assert rates(Recipe(schedule="step", warmup_steps=0), 10, [0, 299]) == [0.1, 0.1]
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("decay", ["coupled", "decoupled"])
 @pytest.mark.parametrize("decayed", ["all", "kernels"])
-def test_steps_are_the_papers_update(nesterov, decayed):
+def test_steps_are_the_papers_update(nesterov, decay, decayed):
     inputs = keras.Input((3,))
     x = keras.layers.PReLU(name="slope")(keras.layers.Dense(4, name="dense")(inputs))
     model = keras.Model(inputs, x)
-    sgd = SGD(0.1, momentum=0.9, nesterov=nesterov, l2=0.01, decayed=decayed)
+    sgd = SGD(0.1, momentum=0.9, nesterov=nesterov, l2=0.01, decay=decay, decayed=decayed)
     sgd.build(model.trainable_variables)
     decays = {"kernel": True, "bias": decayed == "all", "alpha": False}
     random = np.random.default_rng(0)
@@ -76,7 +90,8 @@ def test_steps_are_the_papers_update(nesterov, decayed):
         sgd.apply([keras.ops.convert_to_tensor(g) for g in gradients])
         for k, variable in enumerate(model.trainable_variables):
             l2 = 0.01 if decays[variable.path.rsplit("/", 1)[-1]] else 0.0
-            g = gradients[k] + l2 * w[k]
+            g = gradients[k] + (l2 * w[k] if decay == "coupled" else 0.0)
+            w[k] = w[k] - (0.1 * l2 * w[k] if decay == "decoupled" else 0.0)
             v[k] = 0.9 * v[k] - 0.1 * g
             w[k] = w[k] + (0.9 * v[k] - 0.1 * g if nesterov else v[k])
     for variable, value in zip(model.trainable_variables, w, strict=True):
@@ -96,10 +111,17 @@ def test_every_variable_is_decayed_or_spared_by_rule(decayed):
 
 
 def test_round_trip():
-    sgd = optimizer(RECIPES["he2016_cifar"], 100)
+    sgd = optimizer(RECIPES["he2016_cifar"].replace(decay="decoupled", ema=0.9), 100)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(sgd))
     assert again.get_config() == sgd.get_config()
     assert (again.l2, again.decayed, again.momentum) == (1e-4, "all", 0.9)
+    assert (again.decay, again.use_ema, again.ema_momentum) == ("decoupled", True, 0.9)
+
+
+def test_schedules_survive_saving():
+    schedule = learning_rate_schedule(Recipe(schedule="one_cycle"), 100)
+    saved = keras.saving.serialize_keras_object(schedule)
+    assert keras.saving.deserialize_keras_object(saved).get_config() == schedule.get_config()
 
 
 @pytest.mark.parametrize("decayed", ["all", "kernels"])

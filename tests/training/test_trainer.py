@@ -1,5 +1,7 @@
 """Whole runs, small: what they learn, what they leave behind, and how they fail."""
 
+import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -9,8 +11,11 @@ import pytest
 from PIL import Image
 
 from keras_preact import TrainConfig, load_data, train
-from keras_preact.errors import ConfigError, DataError, DivergedError
+from keras_preact.errors import ConfigError, DataError, DivergedError, StoppedError
+from keras_preact.evaluation import runs_frame
 from keras_preact.run import RunFolder
+from keras_preact.training import doctor, dry_run
+from keras_preact.training.checkpoint import Checkpoints
 
 PICTURES = ("curves.png", "confusion_matrix.png", "predictions.png")
 
@@ -188,6 +193,178 @@ def test_a_mistake_found_while_building_leaves_no_run_behind(settings, tmp_path)
     with pytest.raises(ConfigError):
         train(small(tmp_path, settings=settings))
     assert not (tmp_path / "run").exists()
+
+
+class Asked:
+    """Stands in for `Signals`: asked to stop after some of the times that it is looked at."""
+
+    looks = 0
+
+    def __init__(self, after):
+        self.after = after
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    @property
+    def number(self):
+        self.looks += 1
+        return 15 if self.looks > self.after else None
+
+
+@pytest.mark.parametrize("after", [3, 13])
+def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(after, tmp_path, monkeypatch):
+    settings = {"network.shortcut": "dropout", "recipe.ema": 0.9, "recipe.mixup": 0.3}
+    whole = train(small(tmp_path, out=str(tmp_path / "whole"), settings=settings))
+    config = small(tmp_path, settings=settings)
+    monkeypatch.setattr("keras_preact.training.loop.Signals", lambda: Asked(after))
+    with pytest.raises(StoppedError, match=r"is saved in .* The same command") as stopped:
+        train(config)
+    assert stopped.value.exit_code == 143
+    monkeypatch.undo()
+    result = train(config)
+    run, expected = RunFolder(result.run), RunFolder(whole.run)
+    assert run.steps == expected.steps
+    assert result.test_correct == whole.test_correct
+    for name, value in weights(run).items():
+        np.testing.assert_array_equal(value, weights(expected)[name], err_msg=name)
+    assert train(config) == result, "what is finished is not done again"
+
+
+def weights(run):
+    return Checkpoints(run.path / "checkpoints").latest()[0].state
+
+
+def interrupted(tmp_path, monkeypatch, **fields):
+    monkeypatch.setattr("keras_preact.training.loop.Signals", lambda: Asked(2))
+    with pytest.raises(StoppedError):
+        train(small(tmp_path, **fields))
+    monkeypatch.undo()
+
+
+def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    interrupted(tmp_path, monkeypatch, out=None, epochs=1)
+    assert train(small(tmp_path, out=None, epochs=1)).run == "runs/resnet20v2-digits-1"
+    assert train(small(tmp_path, out=None, epochs=1)).run == "runs/resnet20v2-digits-2"
+    frame = runs_frame()
+    assert frame.state.tolist() == ["finished", "finished"]
+    assert frame.epochs.tolist() == [1, 1]
+    assert str(frame.test_accuracy.dtype) == "float64"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"epochs": 5}, "epochs=5, where it has 2"),
+        ({"batch_size": 32}, "batch_size=32"),
+        ({"settings": {"recipe.momentum": 0.8}}, "momentum"),
+        ({"resume": "never"}, "new or empty"),
+    ],
+    ids=str,
+)
+def test_a_run_goes_on_only_with_its_own_config(fields, words, tmp_path, monkeypatch):
+    interrupted(tmp_path, monkeypatch)
+    with pytest.raises(ConfigError, match=words):
+        train(small(tmp_path, **fields))
+    assert RunFolder(tmp_path / "run").steps
+
+
+def test_a_run_goes_on_only_with_its_own_images(tmp_path, monkeypatch):
+    x, y = np.zeros((300, 8, 8, 1), "uint8"), np.arange(300) % 3
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
+    data = f"npz:{tmp_path}/mine.npz"
+    interrupted(tmp_path, monkeypatch, data=data)
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y[::-1], x_test=x[:9], y_test=y[:9])
+    with pytest.raises(ConfigError, match="The images are not those"):
+        train(small(tmp_path, data=data))
+
+
+def test_epochs_are_steps_and_logs_agree(finished):
+    _, result = finished
+    run = RunFolder(result.run)
+    per_epoch = 1437 // 64
+    assert [row["step"] for row in run.steps] == list(range(1, 6 * per_epoch + 1))
+    for row in run.log:
+        steps = [step for step in run.steps if step["epoch"] == row["epoch"]]
+        assert row["step"] == steps[-1]["step"]
+        assert row["loss"] == pytest.approx(np.mean([step["loss"] for step in steps]))
+        assert 0 <= row["input_share"] < 1
+    command = (run.path / "command.txt").read_text()
+    assert f"--config {run.path}/config.json" in command
+    assert "Identity Mappings" in (run.path / "citations.bib").read_text()
+
+
+def test_weights_of_a_run_with_frozen_stages(finished, tmp_path):
+    _, source = finished
+    options = {"init": source.run, "freeze_to": "stage2", "settings": {"recipe.warmup_steps": 0}}
+    data = load_data("digits")
+    odd = {"x_train": data.train.images(slice(200)), "y_train": data.train.labels[:200] % 2}
+    odd |= {"x_test": data.test.images(slice(100)), "y_test": data.test.labels[:100] % 2}
+    np.savez(tmp_path / "odd.npz", **odd)
+    result = train(small(tmp_path, data=f"npz:{tmp_path}/odd.npz", recipe="fine_tune", **options))
+    before, after = (keras.models.load_model(f"{r.run}/model.keras") for r in (source, result))
+    for layer in after.layers:
+        same = [
+            np.array_equal(a, b)
+            for a, b in zip(
+                layer.get_weights(), before.get_layer(layer.name).get_weights(), strict=True
+            )
+            if a.shape == b.shape
+        ]
+        frozen = layer.name.startswith(("stem", "stage1", "stage2", "preprocessing"))
+        assert all(same) if frozen else not any(same), layer.name
+    assert result.parameters < source.parameters
+    assert after.output_shape == (None, 2)
+    assert result.test_accuracy > 0.7, "its features know digits"
+
+
+def test_init_from_what_is_not_finished(tmp_path, monkeypatch):
+    interrupted(tmp_path, monkeypatch)
+    with pytest.raises(ConfigError, match="a finished run"):
+        train(small(tmp_path, out=str(tmp_path / "b"), init=str(tmp_path / "run")))
+
+
+@pytest.mark.tensorflow
+def test_tensorboard_has_each_epoch_once(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = train(small(tmp_path, tensorboard=True))
+    board = EventAccumulator(f"{result.run}/tensorboard").Reload()
+    tag = next(tag for tags in board.Tags().values() if tags is not True for tag in tags or ())
+    assert tag
+    assert "test_error" in str(board.Tags())
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+    """R25: a run folder as version 0.1.0 wrote it, killed in its second epoch."""
+    shutil.copytree(pathlib.Path(__file__).parent / "interrupted" / "0.1.0", tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    config = TrainConfig.from_dict({**run.config, "out": str(run.path)})
+    result = train(config)
+    assert [row["epoch"] for row in run.log] == [1, 2]
+    assert [row["step"] for row in run.steps] == list(range(1, 23))
+    assert result.epochs == 2
+
+
+def test_a_dry_run_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = dry_run(small(tmp_path, out=None, batch_size=64))
+    assert (found.steps, found.batch_size) == (22, 64)
+    assert 0 < found.step_seconds < found.first_step_seconds
+    assert found.epoch_seconds > 22 * found.step_seconds * 0.99
+    assert found.checkpoint_mb > 4 * 2 * found.parameters / 2**20
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor_finds_nothing_wrong():
+    rows = {row["what"]: row for row in doctor()}
+    assert rows["training"]["ok"] is True
+    assert rows["backend"]["found"] == keras.backend.backend()
+    assert rows["dtype auto"]["found"].startswith(("float32", "mixed_bfloat16"))
 
 
 def test_class_names_are_shown_as_they_are(tmp_path):

@@ -1,0 +1,79 @@
+"""New heads, frozen stages, and weights from elsewhere."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_preact import create_model
+from keras_preact.errors import ConfigError
+from keras_preact.layers import BatchNormalization
+from keras_preact.training import freeze, replace_head, start_from
+
+UNITS = {"units": (1, 4), "filters": (4, 4), "stem_filters": 4}
+
+
+def network(packaging="flat", classes=10, **fields):
+    return create_model(
+        "resnet8v2", input_shape=(8, 8, 3), classes=classes, packaging=packaging, **UNITS, **fields
+    )
+
+
+def test_a_new_head_shares_all_other_layers():
+    model = network()
+    new = replace_head(model, 3)
+    assert new.output_shape == (None, 3)
+    assert new.layers[:-1] == model.layers[:-1]
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    np.testing.assert_allclose(keras.ops.sum(new(images), -1), [1, 1], rtol=1e-5)
+    assert replace_head(model, 3, activation=None).layers[-1].activation is keras.activations.linear
+
+
+def test_heads_of_keras_applications():
+    model = keras.applications.MobileNet(weights=None, input_shape=(32, 32, 3), alpha=0.25)
+    with pytest.raises(ConfigError, match="must end with a Dense classifier"):
+        replace_head(model, 3)
+    model = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), alpha=0.35)
+    assert replace_head(model, 3).output_shape == (None, 3)
+
+
+@pytest.mark.parametrize("packaging", ["flat", "nested", "repeated"])
+def test_frozen_stages_and_their_statistics_stay(packaging):
+    model = network(packaging, activation="prelu")
+    frozen = freeze(model, "stage1")
+    assert "stem_conv" in frozen and not any("stage2" in name for name in frozen)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
+    images = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype("float32")
+    model.fit(images, np.arange(16) % 10, epochs=1, verbose=0)
+    for weight in model.weights:
+        changed = not np.array_equal(before[weight.path], keras.ops.convert_to_numpy(weight))
+        late = any(part in weight.path for part in ("stage2", "head", "predictions"))
+        assert changed == late, weight.path
+
+
+def test_unknown_layers_are_refused():
+    with pytest.raises(ConfigError, match=r"such as 'stage1', 'stage2'.*Did you mean 'stage2'"):
+        freeze(network(), "stage_2")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+@pytest.mark.parametrize("packaging", ["flat", "repeated"])
+def test_weights_of_a_file_in_another_packaging(suffix, packaging, tmp_path):
+    source, path = network("nested"), f"{tmp_path}/net{suffix}"
+    (source.save if suffix == ".keras" else source.save_weights)(path)
+    target = network(packaging)
+    assert start_from(target, path) == []
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    np.testing.assert_allclose(target(images), source(images), atol=1e-5)
+    other = network(packaging, classes=3)
+    assert start_from(other, path) == ["predictions"]
+    norms = [layer for layer in other.layers if isinstance(layer, BatchNormalization)]
+    assert norms
+
+
+def test_what_is_no_file_of_weights_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"a run folder, a \.keras or a \.weights\.h5 file"):
+        start_from(network(), str(tmp_path / "none.keras"))
+    network().save_weights(tmp_path / "net.weights.h5")
+    with pytest.raises(ConfigError, match="this very network"):
+        start_from(create_model("resnet14v2"), str(tmp_path / "net.weights.h5"))
