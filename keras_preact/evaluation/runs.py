@@ -90,7 +90,7 @@ def plot_runs(paths):
         if not log:
             raise ConfigError(f"A run to be compared has at least one epoch. Received: {path}.")
         epochs, color = [row["epoch"] for row in log], f"C{k}"
-        label = f"{run.path.name}: {run.config['model']}, {1 - log[-1]['test_error']:.2%}"
+        label = f"{run.path.name}: {run.config['model']}, {1 - log[-1]['test_error']:.2%} correct"
         marker = "o" if len(log) == 1 else None
         axes.plot(epochs, [r["error"] for r in log], color=color, lw=0.9, alpha=0.6, marker=marker)
         errors = [row["test_error"] for row in log]

@@ -70,6 +70,10 @@ class Engine(abc.ABC):
         """
 
     @abc.abstractmethod
+    def step_on(self, images: np.ndarray, labels: np.ndarray):
+        """A function that runs the compiled step on one batch again and again: for benchmarks."""
+
+    @abc.abstractmethod
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, float32 `[n, classes]`, for images `[n, h, w, c]`, 0 to 255."""
 

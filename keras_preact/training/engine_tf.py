@@ -82,6 +82,11 @@ class TensorFlowEngine(Engine):
             logs = self._step(*inputs, blend, tf.constant(float(stop())), parts).numpy()
             yield [{**rows(logs[:-1], total, waited), "stop": bool(logs[-1])}]
 
+    def step_on(self, images, labels):
+        inputs = self._distributed(images), self._distributed(labels)
+        parts = self.parts(len(images))
+        return lambda: self._step(*inputs, None, tf.constant(0.0), parts).numpy()
+
     def predict(self, images):
         padded = self.padded(images)
         share = self._share(len(padded))
