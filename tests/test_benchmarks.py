@@ -17,6 +17,7 @@ COMMANDS = {
     "depth": ["--model", "resnet20v2", "--shallow_units", "[1, 1, 1]"],
     "inference": ["--model", "resnet8v2", "--contenders", "[keras_preact]"],
     "input": ["--model", "resnet8v2", "--images", "64"],
+    "overhead": ["--model", "resnet8v2", "--steps", "2"],
 }
 
 
