@@ -13,6 +13,12 @@ def make_console(stream, least_width=None):
     return console
 
 
+def say(console, text: str) -> None:
+    """One line on a console; nothing where there is none."""
+    if console:
+        console.print(text, soft_wrap=True)
+
+
 @contextlib.contextmanager
 def reading_bar(console, description):
     """A bar while data are read; gives the function `on_progress(done, total)`."""

@@ -42,6 +42,20 @@ def sync_folder(path) -> None:
         os.close(folder)
 
 
+def sync_tree(path) -> None:
+    """Has the system put a file, or a folder with all that is in it, on the disk."""
+    path = pathlib.Path(path)
+    for inner in (path, *path.rglob("*")):
+        if inner.is_dir():
+            sync_folder(inner)
+        else:
+            file = os.open(inner, os.O_RDWR)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+
+
 def to_json(value: Any) -> bytes:
     """A value as readable JSON."""
     return (json.dumps(value, indent=2) + "\n").encode()

@@ -15,9 +15,12 @@ from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
-from keras_preact.files import replace_file, save_error, to_json
+from keras_preact.files import replace_file, save_error, sync_folder, sync_tree, to_json
 
 LOCK = ".lock"
+
+#: What a new run writes before `config.json`, which makes the folder one of a run.
+BEFORE_CONFIG = ("resolved.json", "data.json", "env.json", "command.txt", "citations.bib")
 
 
 class RunFolder:
@@ -91,7 +94,7 @@ class RunFolder:
         lock = filelock.FileLock(self.path / LOCK)
         owner = self.path / f"{LOCK}.json"
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=0.5)  # others look whether it is locked, for a moment each
         except filelock.Timeout:
             who = json.loads(owner.read_text()) if owner.is_file() else {}
             raise ConfigError(
@@ -108,17 +111,24 @@ class RunFolder:
             self.write_json(owner.name, {"process": os.getpid(), "host": socket.gethostname()})
             yield
         finally:
-            owner.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of a disk that fails; the lock ends anyway
+                owner.unlink(missing_ok=True)
             lock.release()
 
     @property
     def is_locked(self) -> bool:
         """Whether a process trains in the folder now."""
+        import filelock
+
+        lock = filelock.FileLock(self.path / LOCK)
         try:
-            with self.locked():
-                return False
-        except ConfigError:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
             return True
+        except OSError:  # a folder that cannot be written is one in which none trains
+            return False
+        lock.release()
+        return False
 
     @property
     def is_finished(self) -> bool:
@@ -143,9 +153,11 @@ class RunFolder:
             if partial.is_dir():
                 shutil.rmtree(partial)
             yield partial
+            sync_tree(partial)
             if target.is_dir():
                 shutil.rmtree(target)
             os.replace(partial, target)
+            sync_folder(self.path)
         except OSError as error:
             raise save_error(error, name, self.path) from error
 
@@ -165,11 +177,16 @@ class RunFolder:
         return self.read_lines("steps.jsonl")
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
-        """The objects of a log; a last line that was cut off by a kill is left out."""
+        """The objects of a log, up to a line that a kill or a power cut left damaged."""
         if not (self.path / name).is_file():
             return []
-        lines = self._text(name).split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        found = []
+        for line in (self.path / name).read_bytes().split(b"\n")[:-1]:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+        return found
 
     def read_json(self, name: str) -> Any:
         """A JSON file of the folder."""
@@ -205,6 +222,15 @@ class RunFolder:
         except OSError as error:
             raise save_error(error, f"A line of {name}", self.path) from error
 
+    def sync_logs(self) -> None:
+        """Has the system put the logs on the disk; raises `SaveError` when it cannot."""
+        for name in ("log.jsonl", "steps.jsonl"):
+            if (self.path / name).is_file():
+                try:
+                    sync_tree(self.path / name)
+                except OSError as error:
+                    raise save_error(error, name, self.path) from error
+
     def cut_log(self, name: str, key: str, last: int) -> None:
         """Leaves the lines of a log whose `key` is at most `last`: those behind are done again."""
         kept = [line for line in self.read_lines(name) if line[key] <= last]
@@ -216,6 +242,8 @@ class RunFolder:
             return (self.path / name).read_text()
         except OSError:
             raise ConfigError(f"{self.path} is not a run folder: it has no {name}.") from None
+        except ValueError:
+            raise ConfigError(f"{self.path / name} is damaged: it is no text.") from None
 
 
 def refuse_used(path) -> None:
@@ -223,8 +251,10 @@ def refuse_used(path) -> None:
     if path is None or not os.path.exists(path):
         return
     require(os.access(path, os.R_OK), "out", str(path), "a folder that can be read and written")
-    # What a run may have left that was killed before it had its config.
-    harmless = {LOCK, f"{LOCK}.json", ".config.json.partial"}
+    # What a run may have left that was killed before it had its config, which is written last.
+    harmless = {LOCK, f"{LOCK}.json", *BEFORE_CONFIG, "config.json"}
+    harmless |= {f".{name}.partial" for name in harmless}
+    harmless.remove("config.json")
     used = not os.path.isdir(path) or bool({*os.listdir(path)} - harmless)
     require(
         not used,

@@ -41,7 +41,8 @@ def test_a_benchmark_reports_every_contender(name):
     found = results(name)
     assert found["command"].startswith(f"python -m benchmarks.{name} ")
     assert found["machine"]["packages"]["keras"]
-    assert found["measurements"]
+    assert found["results"]
+    assert found["measurements"] or name == "overhead"
     for measurement in found["measurements"]:
         assert measurement["failure"] is None
         assert measurement["step"] > 0

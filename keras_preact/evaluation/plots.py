@@ -6,10 +6,10 @@ import numpy as np
 INK, RIGHT, WRONG = "#222222", "#1a7f37", "#c62828"
 
 #: Names of classes and data are shown as they are: a $ in them begins no formula.
-_plain_text = matplotlib.rc_context({"text.parse_math": False})
+plain_text = matplotlib.rc_context({"text.parse_math": False})
 
 
-@_plain_text
+@plain_text
 def plot_curves(log, title):
     """Loss and error over the epochs, as the papers plot them: training thin, test bold.
 
@@ -28,7 +28,7 @@ def plot_curves(log, title):
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    figure, (left, right) = _figure(10, 4, columns=2)
+    figure, (left, right) = new_figure(10, 4, columns=2)
     epochs = [row["epoch"] for row in log]
     for axes, quantity in ((left, "loss"), (right, "error")):
         marker = "o" if len(epochs) == 1 else None
@@ -51,7 +51,7 @@ def plot_curves(log, title):
     return figure
 
 
-@_plain_text
+@plain_text
 def plot_confusion_matrix(evaluation, title):
     """The confusion matrix in images, its colours in shares of the true class.
 
@@ -74,7 +74,7 @@ def plot_confusion_matrix(evaluation, title):
     matrix = evaluation.confusion_matrix()
     classes = len(matrix)
     side = float(np.clip(0.55 * classes + 2, 5, 22))
-    figure, axes = _figure(side, side)
+    figure, axes = new_figure(side, side)
     many = classes > 30
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     names = None if many else evaluation.class_names
@@ -95,7 +95,7 @@ def plot_confusion_matrix(evaluation, title):
     return figure
 
 
-@_plain_text
+@plain_text
 def plot_predictions(evaluation, split, title, count=40):
     """A sheet of test images with their predictions: mistakes first, then images as they come.
 
@@ -123,7 +123,7 @@ def plot_predictions(evaluation, split, title, count=40):
     columns = 8
     rows = -(-len(shown) // columns)
     width, height = columns * 1.35, rows * 1.6 + 0.6
-    figure, grid = _figure(width, height, rows=rows, columns=columns, layout=None)
+    figure, grid = new_figure(width, height, rows=rows, columns=columns, layout=None)
     # By hand, since finding room for so many titles takes matplotlib most of the time.
     figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.95 / height, wspace=0.12, hspace=0.45)
     images = split.images(shown)
@@ -146,7 +146,7 @@ def save_figure(figure, path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _figure(width, height, rows=1, columns=1, layout="constrained"):
+def new_figure(width, height, rows=1, columns=1, layout="constrained"):
     """A figure that needs no display and leaves no global state."""
     from matplotlib.figure import Figure
 

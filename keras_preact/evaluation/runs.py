@@ -1,9 +1,7 @@
 """Run folders side by side: a table of them, and their curves in one picture."""
 
-import matplotlib
-
 from keras_preact.errors import ConfigError
-from keras_preact.evaluation.plots import INK, _figure
+from keras_preact.evaluation.plots import INK, new_figure, plain_text
 from keras_preact.run import RunFolder, runs_in
 
 
@@ -68,7 +66,7 @@ def _row(run: RunFolder):
     }
 
 
-@matplotlib.rc_context({"text.parse_math": False})
+@plain_text
 def plot_runs(paths):
     """Test error of several runs over their epochs, training error thin.
 
@@ -83,7 +81,7 @@ def plot_runs(paths):
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    figure, axes = _figure(9, 5)
+    figure, axes = new_figure(9, 5)
     for k, path in enumerate(paths):
         run = RunFolder(path)
         log = run.log

@@ -1,5 +1,6 @@
 """TensorFlow's SavedModel: the network for TensorFlow Serving, with raw images as its input."""
 
+import errno
 import pathlib
 
 import keras
@@ -12,6 +13,9 @@ def export_saved_model(model, path) -> None:
     Args:
         model: A `keras.Model` that takes raw images, values 0 to 255, `(batch, h, w, c)`.
         path: Folder to write; the batch size stays free.
+
+    Raises:
+        OSError: When it cannot be written.
 
     Example:
         >>> import tempfile
@@ -33,5 +37,7 @@ def export_saved_model(model, path) -> None:
     logger.setLevel("WARNING")  # TensorFlow says where it writes; so does who calls this
     try:
         archive.write_out(str(pathlib.Path(path)), verbose=False)
+    except tf.errors.OpError as error:  # a full disk is none of Python's errors here
+        raise OSError(errno.EIO, error.message.splitlines()[0], str(path)) from error
     finally:
         logger.setLevel(level)

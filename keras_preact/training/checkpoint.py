@@ -1,5 +1,6 @@
 """`Checkpoints`: states of a training on disk, each whole and verified, or not there."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -129,6 +130,13 @@ class Checkpoints:
         if damaged:
             raise DataError(f"No checkpoint of this run is whole. {damaged[0]}")
         return None, []
+
+    def set_aside(self, newer_than: str | None) -> None:
+        """Renames those newer than a checkpoint, so that they no longer count as kept ones."""
+        names = self.names()
+        for name in names[names.index(newer_than) + 1 :] if newer_than else ():
+            with contextlib.suppress(OSError):
+                os.rename(self.path / name, self.path / f"damaged-{name}")
 
     def read(self, name: str) -> Checkpoint:
         """One checkpoint, verified.

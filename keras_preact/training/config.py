@@ -136,6 +136,11 @@ class TrainConfig(Checked):
         ports = all(":" in worker for worker in workers) and len(set(workers)) == len(workers)
         expected = "different addresses host:port, separated by commas"
         require(ports and len(workers) != 1, "workers", self.workers, expected)
+        if workers and self.batch_size == "auto":
+            raise ConfigError(
+                "`batch_size` 'auto' tries batches on one machine; with workers it must be a "
+                "number. Received: batch_size='auto'."
+            )
         inside = index is not None and 0 <= index < len(workers) if workers else index is None
         within = f"from 0 to {len(workers) - 1}" if workers else "left out without workers"
         require(inside, "index", index, within)

@@ -20,6 +20,7 @@ import numpy as np
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
 from keras_preact.training.recipes import Recipe
+from keras_preact.weights import layers_with_weights
 
 #: The numbers that a step gives, in the order in which the compiled steps return them.
 LOGS = ("loss", "accuracy", "gradient_norm", "learning_rate")
@@ -51,7 +52,12 @@ class Engine(abc.ABC):
         self.loss = keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=recipe.label_smoothing, reduction=None
         )
-        self.moving = [v for v in model.non_trainable_weights if "float" in v.dtype]
+        self.moving = [
+            variable
+            for layer in layers_with_weights(model)
+            if layer.trainable
+            for variable in layer.non_trainable_weights
+        ]
         optimizer.build(model.trainable_variables)
         _inner(optimizer).sums_gradients = False
 
@@ -82,10 +88,11 @@ class Engine(abc.ABC):
         """A function of tensors, compiled."""
 
     @abc.abstractmethod
-    def memory(self) -> tuple[int, int]:
-        """Most bytes of a device (or of this process, on a CPU) that were used, and those free."""
+    def memory(self) -> tuple[int, int | None]:
+        """Most bytes used of a device's memory (of this process's, on a CPU), and those there are
+        to be used; `None` where that is not known."""
 
-    def share(self, state: dict[str, np.ndarray] | None) -> dict[str, np.ndarray] | None:
+    def broadcast(self, state: dict[str, np.ndarray] | None) -> dict[str, np.ndarray] | None:
         """The chief's state, on every machine."""
         return state
 
@@ -144,7 +151,7 @@ class Engine(abc.ABC):
             images, (-(-len(images) // self.replicas) * self.replicas, *images.shape[1:])
         )
 
-    def parts(self, images: int) -> int:
+    def cuts(self, images: int) -> int:
         """Into how many parts a replica cuts its share of a batch; checks that all are equal."""
         require(
             images % self.replicas == 0,
@@ -191,6 +198,12 @@ class Engine(abc.ABC):
 def make_engine(config) -> Engine:
     """The engine of a `TrainConfig`, by Keras's backend.
 
+    Args:
+        config: The `TrainConfig`; its `devices`, `workers`, `index` and `deterministic` count.
+
+    Returns:
+        An `Engine` that is yet to be given a model (`Engine.prepare`).
+
     Raises:
         ConfigError: For devices that are not there, and for combinations that are not safe.
 
@@ -211,6 +224,8 @@ def make_engine(config) -> Engine:
         from keras_preact.training.engine_jax import JaxEngine
 
         require(not config.workers, "workers", config.workers, "left out under JAX")
+        flag = "XLA_FLAGS=--xla_gpu_deterministic_ops=true in the environment does it there."
+        require(not config.deterministic, "deterministic", True, "left out under JAX", flag)
         return JaxEngine(config.devices)
     raise ConfigError(
         "Training runs on the backends 'tensorflow' and 'jax' (the environment variable "
@@ -236,7 +251,7 @@ def process_memory() -> tuple[int, int]:
     return peak, psutil.virtual_memory().available
 
 
-def rows(logs: np.ndarray, images: int, waited: float) -> dict[str, float]:
+def logged(logs: np.ndarray, images: int, waited: float) -> dict[str, float]:
     """One step's numbers as the loop wants them; `None` for a norm that overflowed in float16."""
     values = dict(zip(LOGS, map(float, logs), strict=True))
     norm = values["gradient_norm"]

@@ -6,6 +6,7 @@ it. On several devices batch normalisation takes its statistics over the whole b
 """
 
 import contextlib
+import math
 import time
 
 import jax
@@ -17,7 +18,7 @@ from keras_preact.checked import require
 from keras_preact.data import prefetched
 from keras_preact.data.augment import crop_draws
 from keras_preact.errors import quoted
-from keras_preact.training.engine import Engine, process_memory, rows
+from keras_preact.training.engine import Engine, logged, process_memory
 
 #: Steps of one compiled loop, at most; and about how long it should run, in seconds, so that
 #: progress is seen and signals are heard.
@@ -54,6 +55,8 @@ class JaxEngine(Engine):
     def prepare(self, model, optimizer, recipe):
         with self.scope():
             super().prepare(model, optimizer, recipe)
+        rule = "left out: under JAX several devices take the statistics over the whole batch"
+        require(self.replicas == 1 or not recipe.bn_batch, "bn_batch", recipe.bn_batch, rule)
         moving = {id(variable) for variable in self.moving}
         self._moves = [id(variable) in moving for variable in model.non_trainable_variables]
         self._step = jax.jit(self._train_step, static_argnames="parts")
@@ -63,7 +66,7 @@ class JaxEngine(Engine):
         self._state = None  # of the steps, while it is ahead of the variables
 
     def train(self, batches, first, last, stop=lambda: False):
-        parts = self.parts(batches.size(first)) if first < last else 1
+        parts = self.cuts(batches.size(first)) if first < last else 1
         resident = self._hold(batches)
         self._state = tuple(self._values(group) for group in self._groups())
         try:
@@ -84,7 +87,7 @@ class JaxEngine(Engine):
             blend = batches.blend(index, self.recipe.mixup)
             inputs = [self._placed(values) for values in (images, labels, blend)]
             self._state, logs = self._step(self._state, *inputs, parts=parts)
-            yield [{**rows(np.asarray(logs), len(images), waited), "stop": stop()}]
+            yield [{**logged(np.asarray(logs), len(images), waited), "stop": stop()}]
 
     def _train_resident(self, resident, batches, first, last, stop, parts):
         while first < last:
@@ -102,14 +105,14 @@ class JaxEngine(Engine):
                 self._chunk = int(np.clip(SECONDS * count / taken, 1, CHUNK))
             self._timed = True
             size = batches.size(first)
-            found = [rows(values, size, waited / count) for values in logs]
+            found = [logged(values, size, waited / count) for values in logs]
             yield [{**row, "stop": stop()} for row in found]
             first += count
 
     def step_on(self, images, labels):
         inputs = self._placed(images), self._placed(labels), None
         state = tuple(self._values(group) for group in self._groups())
-        parts = self.parts(len(images))
+        parts = self.cuts(len(images))
         return lambda: np.asarray(self._step(state, *inputs, parts=parts)[1])
 
     def predict(self, images):
@@ -137,26 +140,22 @@ class JaxEngine(Engine):
         trainable, others, optimizer = state
         cut = len(images) // parts
         gradients, logs, moved = None, jnp.zeros(2), None
+        differentiate = jax.value_and_grad(self._objective, has_aux=True)
+        now = others
         for k in range(parts):
             share = slice(k * cut, (k + 1) * cut)
             part = images[share], labels[share], None if blend is None else blend[share]
-            differentiate = jax.value_and_grad(self._objective, has_aux=True)
             (_, (loss, correct, new)), found = differentiate(
-                trainable, others, optimizer, part, len(images), parts
+                trainable, now, optimizer, part, len(images), parts
             )
             gradients = _added(gradients, found)
             logs += jnp.stack([loss, correct / len(images)])
-            change = [
-                v - old if m else v for m, v, old in zip(self._moves, new, others, strict=True)
-            ]
-            moved = (
-                change
-                if moved is None
-                else [a + b if m else b for m, a, b in zip(self._moves, moved, change, strict=True)]
-            )
+            # Moving statistics move by the mean over the parts; seeds go from part to part.
+            moved = _added(moved, [v - old for v, old in zip(new, others, strict=True)])
+            now = [o if m else v for m, v, o in zip(self._moves, new, others, strict=True)]
         others = [
-            old + value / parts if moves else value
-            for moves, value, old in zip(self._moves, moved, others, strict=True)
+            old + change / parts if moves else value
+            for moves, change, value, old in zip(self._moves, moved, now, others, strict=True)
         ]
         scale, rate = self._in_optimizer(optimizer)
         norm = jnp.sqrt(sum(jnp.sum(jnp.square(g.astype(jnp.float32))) for g in gradients)) / scale
@@ -222,6 +221,9 @@ class JaxEngine(Engine):
             return None
         if not (whole or batches.drop_remainder):
             return None  # batches of different sizes
+        limit = self.memory()[1] if self.devices.split(":")[0] != "cpu" else None
+        if limit and len(split) * math.prod(split.image_shape) > 0.4 * limit:
+            return None
         if self._resident is None or self._resident[0] is not split:
             self._pad = batches.augmentation.padding(split.image_shape)
             fill = np.broadcast_to(batches.fill, split.image_shape[2:])

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -14,8 +15,8 @@ import tensorflow as tf
 
 from keras_preact.checked import require
 from keras_preact.data import prefetched
-from keras_preact.errors import quoted
-from keras_preact.training.engine import Engine, process_memory, rows
+from keras_preact.errors import DeviceError, quoted
+from keras_preact.training.engine import Engine, logged, process_memory
 
 
 class TensorFlowEngine(Engine):
@@ -33,16 +34,17 @@ class TensorFlowEngine(Engine):
     def __init__(self, devices="auto", workers=None, index=None, deterministic=False):
         if deterministic:
             tf.config.experimental.enable_op_determinism()
+        cluster = os.environ.get("TF_CONFIG")
         if workers:
-            cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-            os.environ["TF_CONFIG"] = json.dumps(cluster)
-        if "worker" in json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}):
+            task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+            os.environ["TF_CONFIG"] = json.dumps(task)
+        self.machines, self._machine = _place(json.loads(os.environ.get("TF_CONFIG") or "{}"))
+        if self.machines > 1:
+            require(devices == "auto", "devices", devices, "'auto' where machines train together")
             self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
-            resolver = self.strategy.cluster_resolver
-            self.is_chief = resolver.task_id == 0
-            self.devices = (
-                f"machine {resolver.task_id} of {self.strategy.num_replicas_in_sync} devices"
-            )
+            self.is_chief = self._machine == 0
+            count = self.strategy.num_replicas_in_sync
+            self.devices = f"{count} on {self.machines} machines"
         else:
             names = _device_names(devices)
             if len(names) > 1:
@@ -53,9 +55,9 @@ class TensorFlowEngine(Engine):
                 self.strategy = tf.distribute.OneDeviceStrategy(names[0])
             self.devices = ", ".join(names)
         self.replicas = self.strategy.num_replicas_in_sync
-        resolver = self.strategy.cluster_resolver
-        self.machines = resolver.cluster_spec().num_tasks("worker") if resolver else 1
-        self._machine = resolver.task_id if self.machines > 1 else 0
+        if workers:  # for this training alone
+            os.environ.pop("TF_CONFIG")
+            os.environ.update({"TF_CONFIG": cluster} if cluster else {})
         self._local = self.replicas // self.machines
 
     def scope(self):
@@ -69,7 +71,7 @@ class TensorFlowEngine(Engine):
         self._scores = tf.function(self._predict_step, autograph=False)
 
     def train(self, batches, first, last, stop=lambda: False):
-        parts = self.parts(batches.size(first)) if first < last else 1
+        parts = self.cuts(batches.size(first)) if first < last else 1
         feed = prefetched(batches, first, last, self._share)
         for index in range(first, last):
             start = time.perf_counter()
@@ -79,18 +81,20 @@ class TensorFlowEngine(Engine):
             blend = batches.blend(index, self.recipe.mixup)
             blend = None if blend is None else self._distributed(blend[self._share(len(blend))])
             inputs = self._distributed(images), self._distributed(labels)
-            logs = self._step(*inputs, blend, tf.constant(float(stop())), parts).numpy()
-            yield [{**rows(logs[:-1], total, waited), "stop": bool(logs[-1])}]
+            with self._others_may_end():
+                logs = self._step(*inputs, blend, tf.constant(float(stop())), parts).numpy()
+            yield [{**logged(logs[:-1], total, waited), "stop": bool(logs[-1])}]
 
     def step_on(self, images, labels):
         inputs = self._distributed(images), self._distributed(labels)
-        parts = self.parts(len(images))
+        parts = self.cuts(len(images))
         return lambda: self._step(*inputs, None, tf.constant(0.0), parts).numpy()
 
     def predict(self, images):
         padded = self.padded(images)
         share = self._share(len(padded))
-        return self._scores(self._distributed(padded[share])).numpy()[: len(images)]
+        with self._others_may_end():
+            return self._scores(self._distributed(padded[share])).numpy()[: len(images)]
 
     def sync(self):
         """Nothing to do: these steps change the variables themselves."""
@@ -103,14 +107,18 @@ class TensorFlowEngine(Engine):
             return process_memory()
         peak = tf.config.experimental.get_memory_info(self.devices.split(",")[0])["peak"]
         command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        if not shutil.which(command[0]):
+            return peak, None
         total = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return peak, int(total.splitlines()[0]) * 2**20
 
-    def share(self, state):
+    def broadcast(self, state):
         """The chief's: all machines add up what the others send as zeros."""
         if self.machines == 1:
             return state
-        mine = np.frombuffer(safetensors.numpy.save(state) if state else b"", np.uint8)
+        mine = np.frombuffer(
+            safetensors.numpy.save(state) if state and self.is_chief else b"", np.uint8
+        )
         size = int(self._sum(np.array([len(mine)]))[0])
         if not size:  # and TensorFlow cannot add up nothing
             return None
@@ -125,11 +133,26 @@ class TensorFlowEngine(Engine):
                 value if context.replica_id_in_sync_group % self._local == 0 else value * 0
             )
         )
-        return self._reduce(mine).numpy()
+        with self._others_may_end():
+            return self._reduce(mine).numpy()
 
     @tf.function(autograph=False)
     def _reduce(self, value):
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+
+    @contextlib.contextmanager
+    def _others_may_end(self):
+        """Says in one line what TensorFlow says in many when another machine is gone."""
+        try:
+            yield
+        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as e:
+            if self.machines == 1:
+                raise
+            raise DeviceError(
+                "Another of the machines that train together has ended or cannot be reached; what "
+                "it said tells why. The same command on all of them goes on from the last "
+                "checkpoint."
+            ) from e
 
     def _share(self, images: int) -> slice:
         """Which of the images of a batch this machine works on."""
@@ -209,6 +232,17 @@ class TensorFlowEngine(Engine):
 
         scores = self.strategy.run(replica, args=(images,))
         return self.strategy.experimental_local_results(scores)[0]
+
+
+def _place(config: dict) -> tuple[int, int]:
+    """How many machines train together, and which of them this is, from TF_CONFIG."""
+    jobs = [job for job in ("chief", "worker") if job in config.get("cluster", {})]
+    machines = [(job, k) for job in jobs for k in range(len(config["cluster"][job]))]
+    if len(machines) < 2:
+        return 1, 0
+    task = config.get("task", {}).get("type"), int(config.get("task", {}).get("index", -1))
+    require(task in machines, "TF_CONFIG", config, f"a cluster with a task among {machines}")
+    return len(machines), machines.index(task)
 
 
 @functools.cache

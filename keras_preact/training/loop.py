@@ -5,9 +5,11 @@ import math
 import shutil
 import signal
 import time
+import warnings
 
 import numpy as np
 
+from keras_preact.console import say
 from keras_preact.errors import DivergedError, SaveError, StoppedError
 from keras_preact.evaluation import Evaluation, evaluate
 from keras_preact.training.checkpoint import Checkpoints
@@ -17,6 +19,9 @@ from keras_preact.training.signals import Signals
 
 #: Seconds after which a checkpoint is due in the midst of a long epoch.
 SAVE_SECONDS = 600
+
+#: Steps in a row that may overflow under float16 while its scale is found.
+OVERFLOWS = 50
 
 
 class Loop:
@@ -60,10 +65,11 @@ class Loop:
         self.stop_on_save_error, self.loss_scaled = stop_on_save_error, loss_scaled
         self.checkpoints = Checkpoints(run.path / "checkpoints")
         self.step = self.epochs_done = 0
+        self.epoch = _Epoch(1)  # the one under way
         self.best = None
         self.seconds = self.seconds_before = 0.0  # of training; before this process
         self._started, self._said_first = started or time.perf_counter(), False
-        self._signals = Signals()
+        self._signals, self._overflows, self._said = Signals(), 0, set()
         self._saved_at = (0, time.monotonic())
         self.tensorboard, self._board = tensorboard, None
 
@@ -75,18 +81,20 @@ class Loop:
         """
         found, damaged = self.checkpoints.latest() if self.engine.is_chief else (None, [])
         for problem in damaged:
-            self._say(f"{problem} The checkpoint before it is used.")
+            self._warn(f"{problem} The checkpoint before it is used.")
+        self.checkpoints.set_aside(found and found.path.name)
         packed = None
         if found:
             progress = np.frombuffer(json.dumps(found.progress).encode(), np.uint8)
             packed = {**found.state, "progress": progress}
-        state = self.engine.share(packed)
+        state = self.engine.broadcast(packed)
         if state is not None:
             progress = json.loads(state.pop("progress").tobytes())
             self.engine.restore(state)
             self.step, self.epochs_done = progress["step"], progress["epochs_done"]
-            self.best = progress["best"]
-            self.seconds = self.seconds_before = progress["seconds"]
+            self.best, self.epoch = progress["best"], _Epoch(**progress["epoch"])
+            self.seconds = progress["seconds"]
+            self.seconds_before = self.seconds + self.epoch.seconds
         self._saved_at = (self.step, time.monotonic())
         # What was logged after the checkpoint happens again.
         self.run_folder.cut_log("steps.jsonl", "step", self.step)
@@ -104,9 +112,9 @@ class Loop:
         shown = ProgressBar(self.console, self.recipe.epochs, len(self.batches), self.step)
         with shown as bar, self._signals:
             while self.epochs_done < self.recipe.epochs:
-                epoch = _Epoch(self.epochs_done + 1)
-                self._train_epoch(epoch, bar)
-                self._end_epoch(epoch, bar)
+                self.epoch.begin()
+                self._train_epoch(self.epoch, bar)
+                self._end_epoch(self.epoch, bar)
 
     def evaluate(self) -> Evaluation:
         """Classifies every test image once."""
@@ -117,10 +125,6 @@ class Loop:
         """The steps of an epoch that are left."""
         steps = len(self.batches)
         before = (epoch.number - 1) * steps
-        if self.step > before:
-            for line in self.run_folder.steps:
-                if line["epoch"] == epoch.number:
-                    epoch.add(line)
         self.batches.epoch = epoch.number - 1
         while (first := self.step - before) < steps:
             last = steps
@@ -129,20 +133,20 @@ class Loop:
             for rows in self.engine.train(self.batches, first, last, self._asked_to_stop):
                 for row in rows:
                     self._end_step(row, epoch, bar)
-                stop = rows[-1]["stop"]
-                if stop or (self.step < before + steps and self._save_is_due()):
+                if rows[-1]["stop"]:
+                    self._save_and_stop()
+                if self.step < before + steps and self._save_is_due():
                     self._save()
-                if stop:
-                    self._stop()
 
     def _end_step(self, row, epoch, bar):
         self.step += 1
         line = {"step": self.step, "epoch": epoch.number, **{name: row[name] for name in LOGS}}
         self._refuse_infinite(line)
         if not self._said_first:
-            self._say(
+            say(
+                self.console,
                 f"first step after {time.perf_counter() - self._started:.1f} s, "
-                f"{epoch.seconds:.1f} s of them for compiling and computing it"
+                f"{epoch.seconds:.1f} s of them for compiling and computing it",
             )
             self._said_first = True
         epoch.add(line, row["images"], row["waited"])
@@ -150,42 +154,43 @@ class Loop:
         bar.step(epoch.number, epoch.mean("loss"), epoch.mean("accuracy"), epoch.speed)
 
     def _end_epoch(self, epoch, bar):
-        self.seconds += epoch.seconds
+        epoch.end()
+        try:
+            with self.engine.averaged():
+                evaluation = self.evaluate()
+        except _Asked:  # with the trained weights in their place again
+            self._save_and_stop()
         row = {
             "epoch": epoch.number,
             "step": self.step,
             "loss": epoch.mean("loss"),
             "error": 1 - epoch.mean("accuracy"),
+            "test_loss": evaluation.loss,
+            "test_error": 1 - evaluation.accuracy,
             "learning_rate": epoch.last["learning_rate"],
             "gradient_norm": epoch.mean("gradient_norm"),
             "seconds": epoch.seconds,
             "images_per_second": epoch.speed,
             "input_share": epoch.waited / epoch.seconds,
         }
-        try:
-            with self.engine.averaged():
-                evaluation = self.evaluate()
-        except StoppedError:
-            self._save()
-            raise
-        row |= {"test_loss": evaluation.loss, "test_error": 1 - evaluation.accuracy}
         self._write(self.run_folder.append_log, row)
-        self.epochs_done = epoch.number
-        if self.best is None or row["test_error"] < self.best["test_error"]:
+        self.seconds += epoch.seconds
+        self.epochs_done, self.epoch = epoch.number, _Epoch(epoch.number + 1)
+        best = self.best
+        if best is None or row["test_error"] < best["test_error"]:
             name = self.checkpoints.next_name(self.step)
-            self.best = {
-                "epoch": epoch.number,
-                "test_error": row["test_error"],
-                "checkpoint": name,
-            }
-        self._save()
-        self._to_board([row])
+            number, error = epoch.number, row["test_error"]
+            self.best = {"epoch": number, "test_error": error, "checkpoint": name}
+        if not self._save():
+            self.best = best  # what is not there is not to be kept
+        self._write(self._to_board, [row])
         bar.epoch(row)
 
     def _refuse_infinite(self, line):
         wrong = {"loss": line["loss"], "norm of the gradient": line["gradient_norm"]}
-        if self.loss_scaled:  # such a step is left out, and the scale halved
-            del wrong["norm of the gradient"]
+        self._overflows = self._overflows + 1 if line["gradient_norm"] is None else 0
+        if self.loss_scaled and self._overflows < OVERFLOWS:
+            del wrong["norm of the gradient"]  # such a step is left out, and the scale halved
         for name, value in wrong.items():
             if value is None or not math.isfinite(value):
                 within = self.step - self.epochs_done * len(self.batches)
@@ -200,28 +205,47 @@ class Loop:
         return seconds > SAVE_SECONDS or (self.save_every and steps >= self.save_every)
 
     def _save(self):
+        """Whether a checkpoint was written."""
         progress = {
             "step": self.step,
             "epochs_done": self.epochs_done,
+            "epoch": self.epoch.so_far(),
             "best": self.best,
             "seconds": self.seconds,
         }
-        if self.engine.is_chief:
-            self._write(self.checkpoints.save, self.engine.state(), progress)
         self._saved_at = (self.step, time.monotonic())
+        if not self.engine.is_chief:
+            return True
+        logs = self._write(self.run_folder.sync_logs)
+        return self._write(self.checkpoints.save, self.engine.state(), progress) and logs
+
+    def _save_and_stop(self):
+        if not self._save():
+            raise SaveError(
+                f"Stopped after step {self.step}, which could not be saved. The last good "
+                f"checkpoint: {self._last_good()}."
+            )
+        number = self._signals.number or signal.SIGTERM  # or another machine was asked
+        raise StoppedError(
+            f"Stopped by {signal.Signals(number).name} after step {self.step}, which is saved in "
+            f"{self.run_folder.path}. The same command goes on from there.",
+            number,
+        )
 
     def _write(self, function, *arguments):
         """Writes, or says what could not be written and where the last good state is."""
         try:
             function(*arguments)
-        except SaveError as error:
+        except OSError as error:
             text = f"{error} The last good checkpoint: {self._last_good()}."
             if self.stop_on_save_error:
                 raise SaveError(
                     f"{text} With room to write, the same command goes on from there; "
                     "--on-save-error continue trains without saving."
                 ) from error
-            self._say(f"{text} Training goes on.")
+            self._warn(f"{text} Training goes on.", function.__name__)
+            return False
+        return True
 
     def _last_good(self):
         names = self.checkpoints.names()
@@ -245,35 +269,68 @@ class Loop:
 
     def _predict(self, images):
         if self._asked_to_stop() and self.engine.machines == 1:  # more of them agree in a step
-            self._stop()
+            raise _Asked
         return self.engine.predict(images)
 
     def _asked_to_stop(self):
         return self._signals.number is not None
 
-    def _stop(self):
-        number = self._signals.number or signal.SIGTERM  # or another machine was asked
-        raise StoppedError(
-            f"Stopped by {signal.Signals(number).name} after step {self.step}, which is saved in "
-            f"{self.run_folder.path}. The same command goes on from there.",
-            number,
-        )
-
-    def _say(self, text):
+    def _warn(self, text, kind=None):
+        """Says something to whoever is there, of a kind once in a row of its like."""
+        if kind in self._said:
+            return
+        self._said |= {kind} - {None}
         if self.console:
-            self.console.print(text, soft_wrap=True)
+            say(self.console, text)
+        else:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+class _Asked(Exception):
+    """A signal came while images were classified."""
 
 
 class _Epoch:
-    """Sums over the steps of one epoch."""
+    """Sums over the steps of one epoch; a checkpoint holds them, so that none is lost."""
 
-    def __init__(self, number):
-        self.number, self.last = number, None
-        self.images, self.waited = 0, 0.0  # of this process alone, as its clock is
-        self._sums, self._counts = dict.fromkeys(LOGS, 0.0), dict.fromkeys(LOGS, 0)
+    def __init__(
+        self, number, images=0, waited=0.0, seconds=0.0, sums=None, counts=None, last=None
+    ):
+        self.number, self.images, self.waited = number, images, waited
+        self.last = last  # step's line of the log
+        self._sums = sums or dict.fromkeys(LOGS, 0.0)
+        self._counts = counts or dict.fromkeys(LOGS, 0)
+        self._seconds, self._start = seconds, None
+
+    def so_far(self):
+        """What makes another that goes on from here."""
+        return {
+            "number": self.number,
+            "images": self.images,
+            "waited": self.waited,
+            "seconds": self.seconds,
+            "sums": self._sums,
+            "counts": self._counts,
+            "last": self.last,
+        }
+
+    def begin(self):
+        """Starts the clock."""
         self._start = time.perf_counter()
 
-    def add(self, line, images=0, waited=0.0):
+    def end(self):
+        """Stops it."""
+        self._seconds, self._start = self.seconds, None
+
+    @property
+    def seconds(self):
+        return self._seconds + (time.perf_counter() - self._start if self._start else 0.0)
+
+    @property
+    def speed(self):
+        return self.images / max(self.seconds, 1e-9)
+
+    def add(self, line, images, waited):
         self.last = line
         self.images += images
         self.waited += waited
@@ -284,11 +341,3 @@ class _Epoch:
 
     def mean(self, name):
         return self._sums[name] / self._counts[name] if self._counts[name] else None
-
-    @property
-    def seconds(self):
-        return time.perf_counter() - self._start
-
-    @property
-    def speed(self):
-        return self.images / self.seconds

@@ -3,58 +3,80 @@
 import json
 import subprocess
 import sys
+from typing import NamedTuple
 
-from keras_preact.checked import require
+from keras_preact.console import say
 from keras_preact.errors import ConfigError
 
-#: Of the memory that is free now: the rest is for evaluation, export and the neighbours.
+#: Of the memory that is there: the rest is for evaluation, export and the neighbours.
 SHARE = 0.7
 _LARGEST, _TRIES = 4096, (16, 32)
 
 
-def largest_batch(config, images: int, console=None) -> int:
-    """The largest power of two at which a training step fits in the memory that is free.
+class Trial(NamedTuple):
+    """What a step took in a process of its own.
 
-    Two small batches are tried in processes of their own; what they need at most grows in
-    proportion to the images, so it is known what others need. The one that is chosen is tried too.
+    Attributes:
+        size: Images in the batch.
+        used: Most bytes of memory.
+        there: Bytes that there are, or `None` where that is not known.
+        unit: Images that a batch must be a multiple of, for all devices and parts to be equal.
+        images: Training images.
+    """
+
+    size: int
+    used: int
+    there: int | None
+    unit: int
+    images: int
+
+
+def largest_batch(config, console=None) -> int:
+    """The largest batch at which a training step fits in memory: a power of two for each device.
+
+    Two small batches are tried in processes of their own, before this one takes the devices; what
+    they need at most grows in proportion to the images, so it is known what others need. The one
+    that is chosen is tried too.
 
     Args:
         config: The `TrainConfig`.
-        images: Training images; no batch is larger.
         console: To say what was found, or `None`.
 
     Returns:
-        Images in a batch, over all devices.
+        Images in a batch, over all devices; no more than there are for training.
 
     Raises:
-        ConfigError: When not even the smallest fits.
+        ConfigError: When not even the smallest fits, or a trial fails for another reason.
     """
-    used = {size: _peak(config, size) for size in _TRIES}
-    if None in used.values():
+    trials = [_trial(config, size) for size in _TRIES]
+    if None in trials:
         raise ConfigError(
             f"`batch_size` 'auto' found no batch that fits: {_TRIES[0]} images are too many. A "
-            "smaller image_size, or recompute=True with packaging='repeated', needs less."
+            "smaller image_size, or recompute=True, needs less."
         )
-    (small, (low, free)), (large, (high, _)) = used.items()
-    each = max(1.0, (high - low) / (large - small))
-    fits = small + (SHARE * free - low) / each
-    size = 1 << (max(1, int(min(fits, images, _LARGEST))).bit_length() - 1)
-    while size > large and _peak(config, size) is None:
+    low, high = trials
+    if low.there is None:
+        raise ConfigError(
+            "`batch_size` 'auto' must know the GPU's memory, and nvidia-smi is not here."
+        )
+    each = max(1.0, (high.used - low.used) / max(1, high.size - low.size))
+    fits = low.size + (SHARE * low.there - low.used) / each
+    units = max(1, int(min(fits, low.images, _LARGEST) // low.unit))
+    size = low.unit * (1 << (units.bit_length() - 1))
+    while size > high.size and _trial(config, size) is None:
         size //= 2
-    require(size >= 1, "batch_size", "auto", "a number: none fits")
-    if console:
-        console.print(
-            f"batch_size {size}: the largest power of two that fits, at about "
-            f"{each / 2**20:.1f} MB an image and {free / 2**30:.1f} GB free",
-            soft_wrap=True,
-        )
+    say(
+        console,
+        f"batch_size {size}: the largest that fits, at about {each / 2**20:.1f} MB an image and "
+        f"{low.there / 2**30:.1f} GB of memory",
+    )
     return size
 
 
-def _peak(config, size):
-    """Most bytes that a step takes and those that are there, or `None` where it does not fit."""
-    fields = {**config.to_dict(), "batch_size": size, "out": None, "resume": "never"}
-    command = [sys.executable, "-m", __name__, json.dumps(fields)]
+def _trial(config, size):
+    """A step with about `size` images, or `None` where it does not fit."""
+    fields = {**config.to_dict(), "batch_size": None, "out": None, "resume": "never"}
+    command = [sys.executable, "-m", __name__, str(size), json.dumps(fields)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         killed = done.returncode < 0 or "RESOURCE_EXHAUSTED" in done.stderr or "OOM" in done.stderr
@@ -62,10 +84,10 @@ def _peak(config, size):
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise ConfigError(f"A trial step with {size} images failed: {last}")
         return None
-    return tuple(json.loads(done.stdout.splitlines()[-1]))
+    return Trial(*json.loads(done.stdout.splitlines()[-1]))
 
 
-def _try(fields):
+def _try(size, fields):
     """Two steps, then what was used at most and what there is."""
     from keras_preact.training.config import TrainConfig
     from keras_preact.training.engine import make_engine
@@ -73,13 +95,15 @@ def _try(fields):
 
     config = TrainConfig.from_dict(fields)
     engine = make_engine(config)
-    before, free = engine.memory()
-    job = prepare(config, engine)
+    _, there = engine.memory()
+    unit = engine.replicas * (config.resolve().recipe.bn_batch or 1)
+    size = unit * max(1, round(size / unit))
+    job = prepare(config, engine, batch_size=size)
     for _ in engine.train(job.batches, 0, min(2, len(job.batches))):
         pass
-    peak, _ = engine.memory()
-    print(json.dumps([max(peak, before), free]))
+    used, _ = engine.memory()
+    print(json.dumps([size, used, there, unit, len(job.data.train)]))
 
 
 if __name__ == "__main__":
-    _try(json.loads(sys.argv[1]))
+    _try(int(sys.argv[1]), json.loads(sys.argv[2]))

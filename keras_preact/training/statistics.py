@@ -4,7 +4,6 @@ import keras
 import numpy as np
 
 from keras_preact.data import Batches, prefetched
-from keras_preact.weights import layers_with_weights
 
 
 def average_statistics(engine, split, images: int, batch_size: int, momentum: float) -> None:
@@ -31,14 +30,8 @@ def average_statistics(engine, split, images: int, batch_size: int, momentum: fl
     """
     model = engine.model
     engine.sync()
-    learning = [
-        variable
-        for layer in layers_with_weights(model)
-        if layer.trainable
-        for variable in layer.non_trainable_weights
-    ]
-    means = [variable for variable in learning if variable.path.endswith("moving_mean")]
-    by_path = {variable.path: variable for variable in learning}
+    means = [variable for variable in engine.moving if variable.path.endswith("moving_mean")]
+    by_path = {variable.path: variable for variable in engine.moving}
     variances = [by_path[v.path.removesuffix("mean") + "variance"] for v in means]
     chosen = {id(variable) for variable in [*means, *variances]}
 

@@ -2,17 +2,19 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import pathlib
 import shlex
 import time
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_preact.applications import create_model
 from keras_preact.citations import citations
-from keras_preact.console import reading_bar
+from keras_preact.console import reading_bar, say
 from keras_preact.data import Batches, ImageData, image_mean, load_data
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation import (
@@ -21,6 +23,7 @@ from keras_preact.evaluation import (
     plot_predictions,
     save_figure,
 )
+from keras_preact.files import to_json
 from keras_preact.precision import choose_dtype
 from keras_preact.rewrite import portable
 from keras_preact.run import RunFolder, environment, refuse_used, runs_in
@@ -95,25 +98,29 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     """
     start = time.perf_counter()
     config = config or TrainConfig()
+    batch_size = None
+    if config.batch_size == "auto":  # tried before this process takes the devices
+        begun = _interrupted(config)
+        batch_size = None if begun else largest_batch(config, console)
     engine = make_engine(config)
     if not engine.is_chief:
         console = None
     run = _interrupted(config) if engine.is_chief else None
-    if engine.share(run and run.is_finished and {"finished": np.ones(1)}):
-        _say(console, f"This run is finished already: {run.path if run else config.out}.")
-        return Result(**(run or RunFolder(config.out)).result)
-    job = prepare(config, engine, console, run)
-    if run is None:
-        run = _new_run(config, job)
+    result = _broadcast(engine, run.result if run and run.is_finished else None)
+    if result:
+        say(console, f"This run is finished already: {result['run']}.")
+        return Result(**result)
+    decided = _broadcast(engine, run.read_json("env.json")["decided"] if run else None) or {}
+    job = prepare(config, engine, console, decided, batch_size)
+    run = run or _new_run(config, job)
     with run.locked():
         _describe(run, job, console)
         loop = job.loop(run, console, start)
         if loop.resume():
-            _say(console, f"going on in {run.path} after step {loop.step}")
+            say(console, f"going on in {run.path} after step {loop.step}")
         loop.run()
         with engine.averaged():
             evaluation = _finish(job, loop, run)
-        recipe = job.parts.recipe
         result = Result(
             run=str(run.path) if engine.is_chief else "",
             model=config.model,
@@ -122,13 +129,20 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
             test_accuracy=evaluation.accuracy,
             test_correct=evaluation.correct,
             test_images=len(evaluation.labels),
-            epochs=recipe.epochs,
+            epochs=job.parts.recipe.epochs,
             seconds=round(loop.seconds_before + time.perf_counter() - start, 2),
             images_per_second=round(_images_per_second(run.log), 1),
             skipped_images=len(job.data.skipped),
         )
         run.write_json("result.json", dataclasses.asdict(result))
     return result
+
+
+def _broadcast(engine, values):
+    """The chief's JSON values, on every machine."""
+    packed = values and {"json": np.frombuffer(to_json(values), np.uint8)}
+    found = engine.broadcast(packed or None)
+    return json.loads(found["json"].tobytes()) if found else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +155,10 @@ class Job:
         engine: The devices, with the network and its optimiser.
         data: The images.
         batches: The training batches.
-        chosen: What was chosen by itself, and why: `dtype`, `why`, `backend`, `devices`.
+        decided: What was settled on this machine, and stays so when the run is taken up on
+            another: `dtype`, `streams` (whether images are decoded when they are needed) and
+            `batch_size`.
+        chosen: `backend`, `devices`, and `why` the dtype.
     """
 
     config: TrainConfig
@@ -149,6 +166,7 @@ class Job:
     engine: Engine
     data: ImageData
     batches: Batches
+    decided: dict[str, Any]
     chosen: dict[str, str]
 
     @property
@@ -169,19 +187,26 @@ class Job:
             save_every=self.config.save_every,
             stop_on_save_error=self.config.on_save_error == "stop",
             tensorboard=self.config.tensorboard,
-            loss_scaled=self.chosen["dtype"] == "mixed_float16",
+            loss_scaled=self.decided["dtype"] == "mixed_float16",
             started=started,
         )
 
 
-def prepare(config: TrainConfig, engine: Engine, console=None, run: RunFolder | None = None) -> Job:
+def prepare(
+    config: TrainConfig,
+    engine: Engine,
+    console=None,
+    decided: dict[str, Any] | None = None,
+    batch_size: int | None = None,
+) -> Job:
     """Loads the images and builds network, optimiser and batches for a training.
 
     Args:
         config: What to train on what.
         engine: The devices, of `make_engine`.
         console: For progress, or `None`.
-        run: The run that is taken up again, if there is one.
+        decided: `Job.decided` of the run that is taken up again.
+        batch_size: Images in a step, in place of the config's.
 
     Returns:
         A `Job`.
@@ -198,7 +223,11 @@ def prepare(config: TrainConfig, engine: Engine, console=None, run: RunFolder | 
         'resnet8v2 on digits'
     """
     keras.utils.set_random_seed(config.seed)
+    decided = decided or {}
     dtype = choose_dtype(config.dtype)
+    if decided and decided["dtype"] != dtype.policy:
+        dtype = dtype._replace(policy=decided["dtype"], reason="as the run was begun")
+    dtype = dtype._replace(policy=_broadcast(engine, {"dtype": dtype.policy})["dtype"])
     if dtype.policy == "mixed_float16" and engine.replicas > 1:
         raise ConfigError(
             "mixed_float16 is for one device: on several, Keras looks for overflow on the first "
@@ -206,31 +235,31 @@ def prepare(config: TrainConfig, engine: Engine, console=None, run: RunFolder | 
             f"or float32. Received: dtype='mixed_float16', {engine.replicas} devices."
         )
     parts = config.resolve()
-    data = _load(config, parts, console)
-    if config.batch_size == "auto":
-        size = run.read_json("resolved.json")["recipe"]["batch_size"] if run else None
-        size = size or largest_batch(config, len(data.train), console)
-        parts = dataclasses.replace(parts, recipe=parts.recipe.replace(batch_size=size))
+    data = _load_like_the_chief(config, parts, engine, console, decided.get("streams"))
+    batch_size = batch_size or decided.get("batch_size") or parts.recipe.batch_size
+    parts = dataclasses.replace(parts, recipe=parts.recipe.replace(batch_size=batch_size))
     batches = _batches(data, config, parts)
-    _say(console, f"dtype {dtype.policy}: {dtype.reason}; devices {engine.devices}")
+    say(console, f"dtype {dtype.policy}: {dtype.reason}; devices {engine.devices}")
     with engine.scope():
         model = build_for(data, config, parts, dtype.policy)
         if config.init:
             kept = start_from(model, config.init)
             new = " and a new classifier" if kept else ""
-            _say(console, f"weights of {config.init}{new}")
+            say(console, f"weights of {config.init}{new}")
         if config.freeze_to:
-            _say(console, f"frozen: {len(freeze(model, config.freeze_to))} layers")
+            say(console, f"frozen: {len(freeze(model, config.freeze_to))} layers")
         algorithm = scaled_optimizer(optimizer(parts.recipe, len(batches)), dtype.policy)
     engine.prepare(model, algorithm, parts.recipe)
-    engine.parts(batches.size(0))  # says now whether all devices get as much
-    chosen = {
-        "backend": keras.backend.backend(),
-        "dtype": dtype.policy,
-        "why": dtype.reason,
-        "devices": engine.devices,
-    }
-    return Job(config, parts, engine, data, batches, chosen)
+    engine.cuts(batches.size(0))  # says now whether all devices get as much
+    return Job(
+        config,
+        parts,
+        engine,
+        data,
+        batches,
+        {"dtype": dtype.policy, "streams": data.train.streams, "batch_size": batch_size},
+        {"why": dtype.reason, "backend": keras.backend.backend(), "devices": engine.devices},
+    )
 
 
 def build_for(data, config, parts, dtype):
@@ -318,61 +347,73 @@ def _differences(run, config):
     begun = TrainConfig.from_dict(run.config)
     old, new = begun.training(), config.training()
     found = {name: (old[name], new[name]) for name in new if old[name] != new[name]}
-    if not (run.path / "resolved.json").is_file():
-        return found
     parts = config.resolve().to_dict()
     if config.batch_size == begun.batch_size == "auto":  # settled when it began
         parts["recipe"]["batch_size"] = None
     for part, before in run.read_json("resolved.json").items():
-        for name, value in parts[part].items():
-            if value is not None and before.get(name) != value:
-                found.setdefault(f"{part}.{name}", (before.get(name), value))
+        for name, value in parts[part].items():  # a later version may know more of them
+            if value is not None and name in before and before[name] != value:
+                found.setdefault(f"{part}.{name}", (before[name], value))
     return found
 
 
 def _new_run(config, job):
     if not job.engine.is_chief:
         return RunFolder.temporary()
-    run = RunFolder.create(config.out, job.title.replace(" on ", "-"))
-    run.write_json("config.json", config.to_dict())
-    return run
+    return RunFolder.create(config.out, job.title.replace(" on ", "-"))
 
 
 def _describe(run, job, console):
     """Writes down what the run is, or, where that is there, compares it with this process."""
-    labels = b"" if job.data.train.streams else np.ascontiguousarray(job.data.train.labels)
-    texts = {
+    labels = vars(job.data.train).get("labels")  # those of some sets are read with the images
+    facts = {
         "resolved.json": job.parts.to_dict(),
         "data.json": {
             "image_shape": list(job.data.image_shape),
             "classes": list(job.data.class_names),
             "training_images": len(job.data.train),
             "test_images": len(job.data.test),
-            "labels_sha256": hashlib.sha256(labels).hexdigest(),
+            "labels_sha256": labels is not None and hashlib.sha256(labels.tobytes()).hexdigest(),
         },
-        "env.json": {**environment(), **job.chosen},
+        "env.json": {**environment(), "decided": job.decided, **job.chosen},
     }
-    before = {name: run.read_json(name) for name in texts if (run.path / name).is_file()}
-    if before.get("data.json", texts["data.json"]) != texts["data.json"]:
+    if not (run.path / "config.json").is_file():
+        command = f"keras-preact train --config {shlex.quote(str(run.path))}/config.json"
+        for name, value in facts.items():
+            run.write_json(name, value)
+        run.write_bytes("command.txt", f"{command} --out NEW_FOLDER\n".encode())
+        run.write_bytes("citations.bib", citations(job.parts).encode())
+        run.write_json("config.json", job.config.to_dict())  # last: now it is a run
+        return
+    if run.read_json("data.json") != facts["data.json"]:
         raise ConfigError(
             f"The images are not those that the run in {run.path} was begun with (their number, "
             "shape, classes or labels differ; see its data.json). Name another folder."
         )
-    for name, value in texts.items():
-        if name not in before:
-            run.write_json(name, value)
-    was = before.get("env.json", texts["env.json"])
-    for name in ("packages", "devices", "processors"):
-        if was.get(name) != texts["env.json"][name]:
-            _say(console, f"The run was begun with other {name}: the last bits may differ.")
-    command = f"keras-preact train --config {shlex.quote(str(run.path))}/config.json"
-    run.write_bytes("command.txt", f"{command} --out NEW_FOLDER\n".encode())
-    run.write_bytes("citations.bib", citations(job.parts).encode())
+    begun = run.read_json("env.json")
+    for name in ("packages", "backend", "devices", "processors"):
+        if begun.get(name) != facts["env.json"][name]:
+            say(console, f"The run was begun with other {name}: the last bits may differ.")
 
 
-def _load(config, parts, console):
+def _load_like_the_chief(config, parts, engine, console, streams):
+    """The images, held in memory or decoded in each epoch as the chief, or an earlier process, did.
+
+    What is held is cropped once, and the mean of what is not is that of a sample, so this matters.
+    """
+    if engine.is_chief:
+        data = _load(config, parts, console, streams)
+        streams = data.train.streams
+    streams = (_broadcast(engine, {"streams": streams}) or {}).get("streams")
+    return data if engine.is_chief else _load(config, parts, console, streams)
+
+
+def _load(config, parts, console, streams=None):
+    options = parts.data
+    if streams is not None:
+        options = options.replace(memory_limit_mb=0 if streams else 2**40)
     with reading_bar(console, f"loading {config.data}") as on_progress:
-        data = load_data(config.data, options=parts.data, seed=config.seed, on_progress=on_progress)
+        data = load_data(config.data, options=options, seed=config.seed, on_progress=on_progress)
     if console:
         console.print(repr(data)[1:-1], soft_wrap=True)
     if console and data.skipped:
@@ -401,6 +442,8 @@ def _batches(data, config, parts):
 def _images_per_second(log):
     """Training speed without the first epoch, in which the step is compiled (if there are more)."""
     rows = log[1:] or log
+    if not rows:  # a machine that does not log, and came when all was done
+        return 0.0
     seconds = [row["seconds"] for row in rows]
     images = [row["seconds"] * row["images_per_second"] for row in rows]
     return sum(images) / sum(seconds)
@@ -436,8 +479,3 @@ def _finish(job, loop, run):
         with run.replacing(f"{name}.png") as path:
             save_figure(figure, path)
     return evaluation
-
-
-def _say(console, text):
-    if console:
-        console.print(text, soft_wrap=True)

@@ -93,6 +93,14 @@ def test_damage_is_noticed_and_the_one_before_used(two, file):
     assert_is(two.latest()[0], 2)
 
 
+def test_damaged_ones_no_longer_count_as_kept(two):
+    (two.path / two.names()[1] / "MANIFEST.json").unlink()
+    two.set_aside(two.latest()[0].path.name)
+    save(two, 3)
+    assert two.names() == ["000001-step-1", "000002-step-3"]
+    assert (two.path / "damaged-000002-step-2").is_dir()
+
+
 def test_when_none_is_whole_the_file_is_named(two):
     for name in two.names():
         (two.path / name / "progress.json").write_text("{}")

@@ -5,44 +5,53 @@ import pytest
 from keras_preact import TrainConfig
 from keras_preact.errors import ConfigError
 from keras_preact.training import memory
+from keras_preact.training.memory import Trial
 
 GB = 2**30
 
 
-@pytest.mark.parametrize(
-    ("megabytes", "images", "expected"),
-    [(10, 10**6, 512), (1, 10**6, 4096), (10, 100, 64), (600, 10**6, 8), (10, 3, 2)],
-)
-def test_the_largest_power_of_two_that_fits(megabytes, images, expected, monkeypatch):
-    def peak(config, size):
-        return GB + size * megabytes * 2**20, 12 * GB
+def trials(used, there=12 * GB, unit=1, images=10**6):
+    return lambda config, size: Trial(size, used(size), there, unit, images)
 
-    monkeypatch.setattr(memory, "_peak", peak)
-    assert memory.largest_batch(TrainConfig(), images) == expected
-    assert GB + expected * megabytes * 2**20 < 12 * GB
+
+@pytest.mark.parametrize(
+    ("megabytes", "images", "unit", "expected"),
+    [
+        (10, 10**6, 1, 512),
+        (1, 10**6, 1, 4096),
+        (10, 100, 1, 64),
+        (600, 10**6, 1, 8),
+        (10, 3, 1, 2),
+        (10, 10**6, 3, 3 * 128),
+    ],
+)
+def test_the_largest_power_of_two_that_fits(megabytes, images, unit, expected, monkeypatch):
+    found = trials(lambda size: GB + size * megabytes * 2**20, unit=unit, images=images)
+    monkeypatch.setattr(memory, "_trial", found)
+    assert memory.largest_batch(TrainConfig()) == expected
 
 
 def test_what_does_not_fit_after_all_is_halved(monkeypatch):
-    monkeypatch.setattr(
-        memory, "_peak", lambda config, size: None if size > 100 else (size * 2**20, 12 * GB)
-    )
-    assert memory.largest_batch(TrainConfig(), 10**6) == 64
+    fits = trials(lambda size: size * 2**20)
+    monkeypatch.setattr(memory, "_trial", lambda c, size: None if size > 100 else fits(c, size))
+    assert memory.largest_batch(TrainConfig()) == 64
 
 
-def test_when_nothing_fits_it_is_said(monkeypatch):
-    monkeypatch.setattr(memory, "_peak", lambda config, size: None)
+def test_when_nothing_fits_or_nothing_is_known_it_is_said(monkeypatch):
+    monkeypatch.setattr(memory, "_trial", lambda config, size: None)
     with pytest.raises(ConfigError, match="found no batch that fits"):
-        memory.largest_batch(TrainConfig(), 100)
+        memory.largest_batch(TrainConfig())
+    monkeypatch.setattr(memory, "_trial", trials(lambda size: GB, there=None))
+    with pytest.raises(ConfigError, match="must know the GPU's memory"):
+        memory.largest_batch(TrainConfig())
 
 
 def test_a_trial_step_in_a_process_of_its_own():
-    config = TrainConfig(
-        "resnet8v2",
-        dtype="float32",
-        settings={"network.units": [1]} | {"network.filters": [4], "network.stem_filters": 4},
-    )
-    used, free = memory._peak(config, 16)
-    assert 2**27 < used < 4 * GB
-    assert free > 2**28
+    settings = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
+    config = TrainConfig("resnet8v2", dtype="float32", settings=settings)
+    found = memory._trial(config, 16)
+    assert 2**27 < found.used < 4 * GB
+    assert found.there > 2**28
+    assert (found.size, found.unit, found.images) == (16, 1, 1437)
     with pytest.raises(ConfigError, match=r"A trial step with 16 images failed: .*no_such_set"):
-        memory._peak(config.replace(data="no_such_set"), 16)
+        memory._trial(config.replace(data="no_such_set"), 16)

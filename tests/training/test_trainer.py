@@ -11,11 +11,20 @@ import pytest
 from PIL import Image
 
 from keras_preact import TrainConfig, load_data, train
-from keras_preact.errors import ConfigError, DataError, DivergedError, StoppedError
+from keras_preact.data import Batches
+from keras_preact.errors import (
+    ConfigError,
+    DataError,
+    DivergedError,
+    SaveError,
+    StoppedError,
+)
 from keras_preact.evaluation import runs_frame
+from keras_preact.precision import Choice, choose_dtype
 from keras_preact.run import RunFolder
-from keras_preact.training import doctor, dry_run
+from keras_preact.training import Recipe, doctor, dry_run
 from keras_preact.training.checkpoint import Checkpoints
+from keras_preact.training.loop import Loop
 
 PICTURES = ("curves.png", "confusion_matrix.png", "predictions.png")
 
@@ -51,7 +60,8 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     assert run.result["test_correct"] == result.test_correct
     environment = run.read_json("env.json")
     assert environment["backend"] == keras.backend.backend()
-    assert (environment["dtype"], environment["why"]) == ("float32", "as asked for")
+    assert environment["why"] == "as asked for"
+    assert environment["decided"] == {"dtype": "float32", "streams": False, "batch_size": 64}
     assert run.read_json("classes.json") == [str(k) for k in range(10)]
     assert [row["epoch"] for row in run.log] == [1, 2, 3, 4, 5, 6]
     losses = [row["loss"] for row in run.log]
@@ -215,16 +225,16 @@ class Asked:
         return 15 if self.looks > self.after else None
 
 
-@pytest.mark.parametrize("after", [3, 13])
+@pytest.mark.parametrize("after", [3, 10, 13])
 def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(after, tmp_path, monkeypatch):
     settings = {"network.shortcut": "dropout", "recipe.ema": 0.9, "recipe.mixup": 0.3}
     whole = train(small(tmp_path, out=str(tmp_path / "whole"), settings=settings))
     config = small(tmp_path, settings=settings)
-    monkeypatch.setattr("keras_preact.training.loop.Signals", lambda: Asked(after))
-    with pytest.raises(StoppedError, match=r"is saved in .* The same command") as stopped:
-        train(config)
+    with monkeypatch.context() as patched:
+        patched.setattr("keras_preact.training.loop.Signals", lambda: Asked(after))
+        with pytest.raises(StoppedError, match=r"is saved in .* The same command") as stopped:
+            train(config)
     assert stopped.value.exit_code == 143
-    monkeypatch.undo()
     result = train(config)
     run, expected = RunFolder(result.run), RunFolder(whole.run)
     assert run.steps == expected.steps
@@ -239,10 +249,9 @@ def weights(run):
 
 
 def interrupted(tmp_path, monkeypatch, **fields):
-    monkeypatch.setattr("keras_preact.training.loop.Signals", lambda: Asked(2))
-    with pytest.raises(StoppedError):
+    with monkeypatch.context() as patched, pytest.raises(StoppedError):
+        patched.setattr("keras_preact.training.loop.Signals", lambda: Asked(2))
         train(small(tmp_path, **fields))
-    monkeypatch.undo()
 
 
 def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch):
@@ -378,3 +387,55 @@ def test_class_names_are_shown_as_they_are(tmp_path):
     result = train(small(tmp_path, data=f"folder:{tmp_path}/images", epochs=1))
     assert RunFolder(result.run).read_json("classes.json") == ["$5_$10", "[b]"]
     assert (RunFolder(result.run).path / "confusion_matrix.png").is_file()
+
+
+class Overflowing:
+    """An engine whose gradients are never finite."""
+
+    is_chief, machines = True, 1
+
+    def train(self, batches, first, last, stop):
+        row = {"loss": 1.0, "accuracy": 0.1, "gradient_norm": None, "learning_rate": 0.1}
+        yield from (
+            [{**row, "images": 4, "waited": 0.0, "stop": False}] for _ in range(first, last)
+        )
+
+
+@pytest.mark.parametrize(("loss_scaled", "step"), [(True, 50), (False, 1)])
+def test_steps_that_all_overflow_end_training(loss_scaled, step, tmp_path):
+    """Under float16 some do, while the scale of the loss is found."""
+    run = RunFolder.create(tmp_path / "run", "")
+    data = load_data("digits")
+    batches = Batches(data.train, 4)
+    loop = Loop(Overflowing(), batches, data, Recipe(), run, loss_scaled=loss_scaled)
+    words = (
+        f"norm of the gradient is no finite number at step {step} of epoch 1, step {step} in all"
+    )
+    with pytest.raises(DivergedError, match=words):
+        loop.run()
+    assert len(run.steps) == step - 1
+
+
+def test_a_stop_that_cannot_be_saved_is_not_called_saved(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise SaveError("No space left on device.")
+
+    monkeypatch.setattr("keras_preact.training.loop.Signals", lambda: Asked(2))
+    monkeypatch.setattr(Checkpoints, "save", full)
+    with (
+        pytest.warns(RuntimeWarning, match="Training goes on"),
+        pytest.raises(SaveError, match="after step 3, which could not be saved"),
+    ):
+        train(small(tmp_path, on_save_error="continue"))
+
+
+def test_a_run_keeps_what_was_settled_when_it_began(tmp_path, monkeypatch):
+    """The dtype of `auto`, and whether images are held, whatever the next machine would choose."""
+    interrupted(tmp_path, monkeypatch, dtype="auto")
+    other = Choice("mixed_bfloat16", "another machine")
+    monkeypatch.setattr("keras_preact.training.trainer.choose_dtype", lambda wanted: other)
+    before = RunFolder(tmp_path / "run").read_json("env.json")["decided"]
+    result = train(small(tmp_path, dtype="auto"))
+    assert before["dtype"] == choose_dtype("auto").policy
+    model = keras.models.load_model(f"{result.run}/model.keras")
+    assert model.get_layer("stem_conv").dtype_policy.name == before["dtype"]
