@@ -22,8 +22,9 @@ from keras_preact.training import trainer
 load_data("digits")
 
 # What follows the last step is tested elsewhere, and takes longer than these trainings.
-for name in ("plot_curves", "plot_confusion_matrix", "plot_predictions", "save_figure"):
+for name in ("plot_curves", "plot_confusion_matrix", "plot_predictions"):
     setattr(trainer, name, lambda *arguments: None)
+trainer.save_figure = lambda figure, path: path.touch()
 export.export_saved_model = lambda model, path: os.mkdir(path)
 
 
