@@ -211,7 +211,15 @@ class RunFolder:
             raise save_error(error, name, self.path) from error
 
     def append_log(self, values: dict[str, Any], name: str = "log.jsonl") -> None:
-        """Adds one line to a log."""
+        """Adds one line to a log, whole or not at all.
+
+        Args:
+            values: The line, as JSON can hold it.
+            name: File of the log.
+
+        Raises:
+            SaveError: When it cannot be written.
+        """
         line = f"{json.dumps(values)}\n".encode()
         try:
             with open(self.path / name, "ab", buffering=0) as file:
@@ -232,7 +240,11 @@ class RunFolder:
                     raise save_error(error, name, self.path) from error
 
     def cut_log(self, name: str, key: str, last: int) -> None:
-        """Leaves the lines of a log whose `key` is at most `last`: those behind are done again."""
+        """Leaves the lines of a log whose `key` is at most `last`: those behind are done again.
+
+        Raises:
+            SaveError: When it cannot be written.
+        """
         kept = [line for line in self.read_lines(name) if line[key] <= last]
         text = "".join(f"{json.dumps(line)}\n" for line in kept)
         self.write_bytes(name, text.encode())
@@ -266,7 +278,7 @@ def refuse_used(path) -> None:
 
 
 def runs_in(parent) -> list[RunFolder]:
-    """The run folders in a folder, the newest last."""
+    """The run folders in a folder, the newest last; none where there is no such folder."""
     parent = pathlib.Path(parent)
     found = [path.parent for path in parent.glob("*/config.json")] if parent.is_dir() else []
     return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_ctime)]

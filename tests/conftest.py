@@ -40,6 +40,10 @@ def pytest_sessionstart(session):
         (cpu,) = tf.config.list_physical_devices("CPU")
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, two)
+    elif os.environ["KERAS_BACKEND"] == "jax":
+        import jax
+
+        jax.config.update("jax_num_cpu_devices", 2)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -169,6 +169,9 @@ def prefetched(
         first, last: numbers of the first batch and of the one after the last; default: all.
         share: which images of a batch of some size are wanted; default: all.
 
+    Returns:
+        An iterator of what `Batches.part` returns.
+
     Example:
         >>> from keras_preact.data import Batches, load_data, prefetched
         >>> batches = Batches(load_data("digits").test, 256)

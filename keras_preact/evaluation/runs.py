@@ -78,6 +78,14 @@ def plot_runs(paths):
 
     Raises:
         ConfigError: For a folder that is no run, or has no epoch yet.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact import TrainConfig, train
+        >>> from keras_preact.evaluation import plot_runs
+        >>> run = train(TrainConfig("resnet8v2", epochs=1, out=tempfile.mkdtemp())).run
+        >>> len(plot_runs([run, run]).axes[0].lines)
+        4
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 

@@ -234,7 +234,15 @@ def make_engine(config) -> Engine:
 
 
 def scaled_optimizer(optimizer, policy: str):
-    """The optimiser, under float16 with a loss scale that keeps small gradients."""
+    """The optimiser for a dtype policy: under float16 with a scale that keeps small gradients.
+
+    Args:
+        optimizer: A Keras optimiser.
+        policy: Name of a dtype policy.
+
+    Returns:
+        The optimiser, or a `keras.optimizers.LossScaleOptimizer` around it.
+    """
     if policy != "mixed_float16":
         return optimizer
     return keras.optimizers.LossScaleOptimizer(optimizer)

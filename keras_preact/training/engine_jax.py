@@ -29,7 +29,7 @@ class JaxEngine(Engine):
     """Steps compiled by `jax.jit`.
 
     Args:
-        devices: `"auto"` (all of JAX's default kind) or names separated by commas, such as
+        devices: `"auto"` (all GPUs or TPUs, else the CPU) or names separated by commas, such as
             `"gpu:0,gpu:1"`.
     """
 
@@ -281,7 +281,7 @@ def _device_names(devices):
     default = keras.distribution.list_devices()
     found = [*dict.fromkeys([*default, *keras.distribution.list_devices("cpu")])]
     if devices == "auto":
-        return default
+        return default[:1] if default[0].startswith("cpu") else default
     names = [name.strip().lower() for name in devices.split(",")]
     known = all(name in found for name in names) and len(set(names)) == len(names)
     require(known, "devices", devices, f"'auto' or some of {quoted(found)}, separated by commas")

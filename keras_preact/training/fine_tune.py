@@ -91,6 +91,15 @@ def start_from(model: keras.Model, path: str) -> list[str]:
 
     Raises:
         ConfigError: When the rest is not that of this network.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact import create_model
+        >>> from keras_preact.training import start_from
+        >>> path = tempfile.mkdtemp() + "/net.weights.h5"
+        >>> create_model("resnet8v2", classes=10).save_weights(path)
+        >>> start_from(create_model("resnet8v2", classes=3), path)
+        ['predictions']
     """
     new, trained = weights_by_layer(model), read_weights(_weights_file(path))
     shapes = [{k: v.shape for k, v in part.get(HEAD, {}).items()} for part in (new, trained)]

@@ -103,6 +103,13 @@ def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int):
 
     Returns:
         A schedule of `keras.optimizers.schedules`, or a number where the rate is constant.
+
+    Example:
+        >>> from keras_preact.training import RECIPES
+        >>> from keras_preact.training.optimizer import learning_rate_schedule
+        >>> schedule = learning_rate_schedule(RECIPES["he2016_cifar"], steps_per_epoch=390)
+        >>> [round(float(schedule(step)), 3) for step in (0, 400, 32_000)]
+        [0.01, 0.1, 0.01]
     """
     steps = recipe.epochs * steps_per_epoch
     rate, schedules = recipe.learning_rate, keras.optimizers.schedules
@@ -133,6 +140,12 @@ def optimizer(recipe: Recipe, steps_per_epoch: int) -> SGD:
 
     Returns:
         An `SGD`.
+
+    Example:
+        >>> from keras_preact.training import RECIPES
+        >>> from keras_preact.training.optimizer import optimizer
+        >>> optimizer(RECIPES["he2016_cifar"], steps_per_epoch=390).l2
+        0.0001
     """
     return SGD(
         learning_rate_schedule(recipe, steps_per_epoch),

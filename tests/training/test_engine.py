@@ -200,6 +200,21 @@ def test_statistics_over_many_images():
     np.testing.assert_allclose(variance, values.var((0, 1, 2)), rtol=1e-3)
 
 
+@pytest.mark.skipif(not JAX, reason="the test of TensorFlow is another")
+@pytest.mark.parametrize("held", [True, False], ids=["held", "streamed"])
+def test_two_devices_train_as_one_under_jax(held, monkeypatch):
+    """R14: statistics are always those of the whole batch there."""
+    one, two = job(EVERYTHING), job(EVERYTHING, devices=TWO)
+    assert (one.engine.replicas, two.engine.replicas) == (1, 2)
+    if not held:
+        monkeypatch.setattr(two.engine, "_hold", lambda batches: None)
+    np.testing.assert_allclose(train(two, 5), train(one, 5), rtol=1e-4, atol=1e-6)
+    images = one.data.test.images(np.arange(33))
+    np.testing.assert_allclose(two.engine.predict(images), one.engine.predict(images), atol=1e-4)
+    with pytest.raises(ConfigError, match="several devices take the statistics over the whole"):
+        job({"recipe.bn_batch": 16}, devices=TWO)
+
+
 @pytest.mark.skipif(not JAX, reason="the device augments under JAX")
 def test_the_device_augments_as_the_host_does():
     import jax.numpy as jnp

@@ -53,5 +53,12 @@ def test_a_trial_step_in_a_process_of_its_own():
     assert 2**27 < found.used < 4 * GB
     assert found.there > 2**28
     assert (found.size, found.unit, found.images) == (16, 1, 1437)
+
+
+def test_a_trial_that_fails_for_another_reason_says_it(monkeypatch):
+    class Failed:
+        returncode, stdout, stderr = 1, "", "Traceback\n...\nDataError: no_such_set is no set"
+
+    monkeypatch.setattr(memory.subprocess, "run", lambda *arguments, **options: Failed)
     with pytest.raises(ConfigError, match=r"A trial step with 16 images failed: .*no_such_set"):
-        memory._trial(config.replace(data="no_such_set"), 16)
+        memory._trial(TrainConfig(), 16)
