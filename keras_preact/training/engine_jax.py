@@ -1,8 +1,8 @@
 """JAX's engine: steps as pure functions, on one device or on several that share a batch.
 
-Images that fit in memory are held on the device and augmented there; many steps then run as one
-compiled loop, with the host out of the way. What each image becomes is what the host would make of
-it. On several devices batch normalisation takes its statistics over the whole batch.
+On a GPU or TPU images that fit in its memory are held and augmented there; many steps then run as
+one compiled loop, with the host out of the way. What each image becomes is what the host would make
+of it. On several devices batch normalisation takes its statistics over the whole batch.
 """
 
 import contextlib
@@ -42,6 +42,7 @@ class JaxEngine(Engine):
                 devices=names, auto_shard_dataset=False
             )
         self._resident = None
+        self.holds_images = not names[0].startswith("cpu")
 
     @contextlib.contextmanager
     def scope(self):
@@ -217,11 +218,11 @@ class JaxEngine(Engine):
         """Images, labels and the value of the padding, on the devices; `None` if they stream."""
         split = batches.split
         whole = len(split) >= batches.batch_size and len(split) % batches.batch_size == 0
-        if split.streams or batches.augmentation.kind == "imagenet":
+        if not self.holds_images or split.streams or batches.augmentation.kind == "imagenet":
             return None
         if not (whole or batches.drop_remainder):
             return None  # batches of different sizes
-        limit = self.memory()[1] if self.devices.split(":")[0] != "cpu" else None
+        _, limit = self.memory()
         if limit and len(split) * math.prod(split.image_shape) > 0.4 * limit:
             return None
         if self._resident is None or self._resident[0] is not split:

@@ -202,12 +202,11 @@ def test_statistics_over_many_images():
 
 @pytest.mark.skipif(not JAX, reason="the test of TensorFlow is another")
 @pytest.mark.parametrize("held", [True, False], ids=["held", "streamed"])
-def test_two_devices_train_as_one_under_jax(held, monkeypatch):
+def test_two_devices_train_as_one_under_jax(held):
     """R14: statistics are always those of the whole batch there."""
     one, two = job(EVERYTHING), job(EVERYTHING, devices=TWO)
     assert (one.engine.replicas, two.engine.replicas) == (1, 2)
-    if not held:
-        monkeypatch.setattr(two.engine, "_hold", lambda batches: None)
+    two.engine.holds_images = held
     np.testing.assert_allclose(train(two, 5), train(one, 5), rtol=1e-4, atol=1e-6)
     images = one.data.test.images(np.arange(33))
     np.testing.assert_allclose(two.engine.predict(images), one.engine.predict(images), atol=1e-4)
@@ -231,7 +230,7 @@ def test_the_device_augments_as_the_host_does():
 
 
 @pytest.mark.skipif(not JAX, reason="the device holds the images under JAX")
-def test_images_on_the_device_and_from_the_host_train_alike(monkeypatch):
+def test_images_on_the_device_and_from_the_host_train_alike():
     held, streamed = job(EVERYTHING), job(EVERYTHING)
-    monkeypatch.setattr(streamed.engine, "_hold", lambda batches: None)
+    held.engine.holds_images = True
     np.testing.assert_allclose(train(streamed, 5), train(held, 5), rtol=1e-4)
