@@ -11,7 +11,7 @@ from benchmarks.report import progress, show
 from keras_preact import TrainConfig
 from keras_preact.run import RunFolder
 from keras_preact.training.engine import make_engine
-from keras_preact.training.trainer import prepare
+from keras_preact.training.job import prepare
 
 COLUMNS = ["what", "batch", "ms a step", "of the bare step"]
 

@@ -16,7 +16,7 @@ from keras_preact.run import environment
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.config import TrainConfig
 from keras_preact.training.engine import make_engine
-from keras_preact.training.trainer import prepare
+from keras_preact.training.job import prepare
 
 #: Steps that a dry run times, after the first, which is compiled.
 STEPS = 3

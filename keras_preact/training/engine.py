@@ -11,6 +11,7 @@ statistics move by the mean of what each part would have moved them.
 
 import abc
 import contextlib
+import json
 import math
 import sys
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
+from keras_preact.files import to_json
 from keras_preact.training.recipes import Recipe
 from keras_preact.weights import layers_with_weights
 
@@ -99,6 +101,12 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def sync(self) -> None:
         """Brings the model's variables up to date, where steps keep their state elsewhere."""
+
+    def broadcast_json(self, values):
+        """The chief's plain values, on every machine; `None` for what is empty."""
+        packed = {"json": np.frombuffer(to_json(values), np.uint8)} if values else None
+        found = self.broadcast(packed)
+        return json.loads(found["json"].tobytes()) if found else None
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on: weights, statistics, seeds, optimiser."""

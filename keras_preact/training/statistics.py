@@ -24,7 +24,7 @@ def average_statistics(engine, split, images: int, batch_size: int, momentum: fl
         >>> from keras_preact import TrainConfig
         >>> from keras_preact.training.engine import make_engine
         >>> from keras_preact.training.statistics import average_statistics
-        >>> from keras_preact.training.trainer import prepare
+        >>> from keras_preact.training.job import prepare
         >>> job = prepare(TrainConfig("resnet8v2"), make_engine(TrainConfig()))
         >>> average_statistics(job.engine, job.data.train, 256, 128, momentum=0.9)
     """

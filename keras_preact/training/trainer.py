@@ -2,20 +2,15 @@
 
 import dataclasses
 import hashlib
-import json
 import os
-import pathlib
 import shlex
 import time
-from typing import Any
 
 import keras
 import numpy as np
 
-from keras_preact.applications import create_model
 from keras_preact.citations import citations
-from keras_preact.console import reading_bar, say
-from keras_preact.data import Batches, ImageData, image_mean, load_data
+from keras_preact.console import say
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation import (
     plot_confusion_matrix,
@@ -23,18 +18,13 @@ from keras_preact.evaluation import (
     plot_predictions,
     save_figure,
 )
-from keras_preact.files import to_json
-from keras_preact.precision import choose_dtype
 from keras_preact.rewrite import portable
 from keras_preact.run import RunFolder, environment, refuse_used, runs_in
-from keras_preact.training.config import Resolved, TrainConfig
-from keras_preact.training.engine import Engine, make_engine, scaled_optimizer
-from keras_preact.training.fine_tune import freeze, preprocessing_of, start_from
-from keras_preact.training.loop import Loop
+from keras_preact.training.config import TrainConfig
+from keras_preact.training.engine import make_engine
+from keras_preact.training.job import prepare
 from keras_preact.training.memory import largest_batch
-from keras_preact.training.optimizer import optimizer
 from keras_preact.training.statistics import average_statistics
-from keras_preact.weights import layers_with_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,11 +96,11 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     if not engine.is_chief:
         console = None
     run = _interrupted(config) if engine.is_chief else None
-    result = _broadcast(engine, run.result if run and run.is_finished else None)
+    result = engine.broadcast_json(run.result if run and run.is_finished else None)
     if result:
         say(console, f"This run is finished already: {result['run']}.")
         return Result(**result)
-    decided = _broadcast(engine, run.read_json("env.json")["decided"] if run else None) or {}
+    decided = engine.broadcast_json(run.read_json("env.json")["decided"] if run else None) or {}
     job = prepare(config, engine, console, decided, batch_size)
     run = run or _new_run(config, job)
     with run.locked():
@@ -136,181 +126,6 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
         )
         run.write_json("result.json", dataclasses.asdict(result))
     return result
-
-
-def _broadcast(engine, values):
-    """The chief's JSON values, on every machine."""
-    packed = values and {"json": np.frombuffer(to_json(values), np.uint8)}
-    found = engine.broadcast(packed or None)
-    return json.loads(found["json"].tobytes()) if found else None
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """Everything that a training needs, ready for its first step.
-
-    Attributes:
-        config: What was asked for.
-        parts: Its resolved parts.
-        engine: The devices, with the network and its optimiser.
-        data: The images.
-        batches: The training batches.
-        decided: What was settled on this machine, and stays so when the run is taken up on
-            another: `dtype`, `streams` (whether images are decoded when they are needed) and
-            `batch_size`.
-        chosen: `backend`, `devices`, and `why` the dtype.
-    """
-
-    config: TrainConfig
-    parts: Resolved
-    engine: Engine
-    data: ImageData
-    batches: Batches
-    decided: dict[str, Any]
-    chosen: dict[str, str]
-
-    @property
-    def title(self) -> str:
-        """Network and data, for headlines and folders."""
-        kind, _, path = self.data.name.partition(":")
-        return f"{self.config.model} on {pathlib.Path(path).stem or kind}"
-
-    def loop(self, run: RunFolder, console=None, started: float | None = None) -> Loop:
-        """The loop that trains it, writing to a run folder."""
-        return Loop(
-            self.engine,
-            self.batches,
-            self.data,
-            self.parts.recipe,
-            run,
-            console,
-            save_every=self.config.save_every,
-            stop_on_save_error=self.config.on_save_error == "stop",
-            tensorboard=self.config.tensorboard,
-            loss_scaled=self.decided["dtype"] == "mixed_float16",
-            started=started,
-        )
-
-
-def prepare(
-    config: TrainConfig,
-    engine: Engine,
-    console=None,
-    decided: dict[str, Any] | None = None,
-    batch_size: int | None = None,
-) -> Job:
-    """Loads the images and builds network, optimiser and batches for a training.
-
-    Args:
-        config: What to train on what.
-        engine: The devices, of `make_engine`.
-        console: For progress, or `None`.
-        decided: `Job.decided` of the run that is taken up again.
-        batch_size: Images in a step, in place of the config's.
-
-    Returns:
-        A `Job`.
-
-    Raises:
-        ConfigError, DataError: As `train`.
-
-    Example:
-        >>> from keras_preact import TrainConfig
-        >>> from keras_preact.training.engine import make_engine
-        >>> from keras_preact.training.trainer import prepare
-        >>> config = TrainConfig("resnet8v2", dtype="float32")
-        >>> prepare(config, make_engine(config)).title
-        'resnet8v2 on digits'
-    """
-    keras.utils.set_random_seed(config.seed)
-    decided = decided or {}
-    dtype = choose_dtype(config.dtype)
-    if decided and decided["dtype"] != dtype.policy:
-        dtype = dtype._replace(policy=decided["dtype"], reason="as the run was begun")
-    dtype = dtype._replace(policy=_broadcast(engine, {"dtype": dtype.policy})["dtype"])
-    if dtype.policy == "mixed_float16" and engine.replicas > 1:
-        raise ConfigError(
-            "mixed_float16 is for one device: on several, Keras looks for overflow on the first "
-            "one only, and an overflow on another would destroy the weights. Use mixed_bfloat16 "
-            f"or float32. Received: dtype='mixed_float16', {engine.replicas} devices."
-        )
-    parts = config.resolve()
-    data = _load_like_the_chief(config, parts, engine, console, decided.get("streams"))
-    batch_size = batch_size or decided.get("batch_size") or parts.recipe.batch_size
-    parts = dataclasses.replace(parts, recipe=parts.recipe.replace(batch_size=batch_size))
-    batches = _batches(data, config, parts)
-    say(console, f"dtype {dtype.policy}: {dtype.reason}; devices {engine.devices}")
-    with engine.scope():
-        model = build_for(data, config, parts, dtype.policy)
-        if config.init:
-            kept = start_from(model, config.init)
-            new = " and a new classifier" if kept else ""
-            say(console, f"weights of {config.init}{new}")
-        if config.freeze_to:
-            say(console, f"frozen: {len(freeze(model, config.freeze_to))} layers")
-        algorithm = scaled_optimizer(optimizer(parts.recipe, len(batches)), dtype.policy)
-    engine.prepare(model, algorithm, parts.recipe)
-    engine.cuts(batches.size(0))  # says now whether all devices get as much
-    return Job(
-        config,
-        parts,
-        engine,
-        data,
-        batches,
-        {"dtype": dtype.policy, "streams": data.train.streams, "batch_size": batch_size},
-        {"why": dtype.reason, "backend": keras.backend.backend(), "devices": engine.devices},
-    )
-
-
-def build_for(data, config, parts, dtype):
-    """The network for a data set, from raw images (0 to 255) to logits."""
-    images = keras.Input(data.image_shape, name="images")
-    x = images
-    layer = _preprocessing(data, config, parts)
-    if layer is not None:
-        x = layer(images)
-    model = create_model(
-        config.model,
-        input_tensor=x,
-        classes=data.num_classes,
-        classifier_activation=None,
-        data_format="channels_last",
-        dtype=dtype,
-        packaging=_packaging(config),
-        recompute=config.recompute,
-        **parts.network.to_dict(),
-    )
-    # Under JAX several devices always share their statistics.
-    if config.sync_batch_norm and keras.backend.backend() == "tensorflow":
-        for layer in layers_with_weights(model):
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = True
-    return model
-
-
-def _packaging(config):
-    # In a loop devices cannot wait for each other.
-    return "nested" if config.sync_batch_norm and config.packaging == "auto" else config.packaging
-
-
-def _preprocessing(data, config, parts):
-    """The layer that prepares raw images; that of the run whose weights are the start."""
-    found = preprocessing_of(config.init) if config.init else None
-    if found is not None:
-        return keras.layers.Normalization.from_config(found)
-    statistics = {
-        "pixel_mean": lambda: (image_mean(data.train, "pixel")[0], None),
-        "standardize": lambda: image_mean(data.train, "channel"),
-        "none": lambda: (None, None),
-    }
-    mean, deviation = statistics[parts.recipe.preprocessing]()
-    if mean is None:
-        return None
-    variance = np.ones_like(mean) if deviation is None else np.maximum(deviation, 1e-3) ** 2
-    axis = (1, 2, 3) if mean.ndim == 3 else -1
-    return keras.layers.Normalization(
-        axis=axis, mean=mean, variance=variance, dtype="float32", name="preprocessing"
-    )
 
 
 def _interrupted(config):
@@ -394,49 +209,6 @@ def _describe(run, job, console):
     for name in ("packages", "backend", "devices", "processors"):
         if begun.get(name) != facts["env.json"][name]:
             say(console, f"The run was begun with other {name}: the last bits may differ.")
-
-
-def _load_like_the_chief(config, parts, engine, console, streams):
-    """The images, held in memory or decoded in each epoch as the chief, or an earlier process, did.
-
-    What is held is cropped once, and the mean of what is not is that of a sample, so this matters.
-    """
-    if engine.is_chief:
-        data = _load(config, parts, console, streams)
-        streams = data.train.streams
-    streams = (_broadcast(engine, {"streams": streams}) or {}).get("streams")
-    return data if engine.is_chief else _load(config, parts, console, streams)
-
-
-def _load(config, parts, console, streams=None):
-    options = parts.data
-    if streams is not None:
-        options = options.replace(memory_limit_mb=0 if streams else 2**40)
-    with reading_bar(console, f"loading {config.data}") as on_progress:
-        data = load_data(config.data, options=options, seed=config.seed, on_progress=on_progress)
-    if console:
-        console.print(repr(data)[1:-1], soft_wrap=True)
-    if console and data.skipped:
-        path, reason = data.skipped[0]
-        console.print(f"{len(data.skipped)} damaged images skipped, the first {path}: {reason}")
-    return data
-
-
-def _batches(data, config, parts):
-    """The training batches; the first is made at once, so that what is wrong is said at once."""
-    size = parts.recipe.batch_size
-    batches = Batches(
-        data.train,
-        size,
-        shuffle=True,
-        seed=config.seed,
-        augmentation=parts.augmentation,
-        flip=data.flip,
-        # A small last batch would make poor statistics; a set smaller than a batch is one.
-        drop_remainder=len(data.train) >= size,
-    )
-    _ = batches[0]
-    return batches
 
 
 def _images_per_second(log):

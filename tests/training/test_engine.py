@@ -10,8 +10,8 @@ from keras_preact.data.augment import crop_draws, shift_and_flip
 from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization
 from keras_preact.training.engine import make_engine
+from keras_preact.training.job import prepare
 from keras_preact.training.statistics import average_statistics
-from keras_preact.training.trainer import prepare
 from keras_preact.weights import layers_with_weights
 
 TWO = "cpu:0,cpu:1"

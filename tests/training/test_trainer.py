@@ -433,7 +433,7 @@ def test_a_run_keeps_what_was_settled_when_it_began(tmp_path, monkeypatch):
     """The dtype of `auto`, and whether images are held, whatever the next machine would choose."""
     interrupted(tmp_path, monkeypatch, dtype="auto")
     other = Choice("mixed_bfloat16", "another machine")
-    monkeypatch.setattr("keras_preact.training.trainer.choose_dtype", lambda wanted: other)
+    monkeypatch.setattr("keras_preact.training.job.choose_dtype", lambda wanted: other)
     before = RunFolder(tmp_path / "run").read_json("env.json")["decided"]
     result = train(small(tmp_path, dtype="auto"))
     assert before["dtype"] == choose_dtype("auto").policy
