@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from keras_preact.applications import list_models
-from keras_preact.cli import _parser, _train_config, main
+from keras_preact.cli import _parser, main
+from keras_preact.cli.training import train_config
 
 
 def _parsed(*argv):
-    return _train_config(_parser().parse_args(argv)["train"])
+    return train_config(_parser().parse_args(argv)["train"])
 
 
 def run(capsys, *argv):

@@ -73,7 +73,8 @@ def test_readme_python_runs_from_top_to_bottom(tmp_path, monkeypatch):
 
 
 def test_readme_commands_are_understood():
-    from keras_preact.cli import _parser, _train_config
+    from keras_preact.cli import _parser
+    from keras_preact.cli.training import train_config
 
     text = "".join(blocks("bash")).replace("\\\n", " ")
     lines = text.splitlines()
@@ -83,7 +84,7 @@ def test_readme_commands_are_understood():
     for command in commands:
         arguments = _parser().parse_args(command)[command[0]]
         if command[0] == "train":
-            assert _train_config(arguments).resolve()
+            assert train_config(arguments).resolve()
 
 
 def test_readme_table_of_networks_is_the_registrys(capsys):

@@ -1,1 +1,18 @@
 """Searches with KerasTuner; installed as `keras_preact.tuning`."""
+
+from keras_preact.lazy import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Depth": ".hypermodels",
+        "GatingBias": ".hypermodels",
+        "ResidualVariant": ".hypermodels",
+        "TrainingHyperModel": ".hypermodels",
+        "TuneConfig": ".config",
+        "TuneResult": ".search",
+        "trials_frame": ".frame",
+        "tune": ".search",
+        "write_report": ".report",
+    },
+)

@@ -1,12 +1,13 @@
 """`load_data`: one function for every source of images."""
 
+import dataclasses
 import os
 
 from keras_preact.data.arrays import load_npz
 from keras_preact.data.folders import load_folder
 from keras_preact.data.named import kind_of, load_digits, load_tfds
 from keras_preact.data.options import DataOptions
-from keras_preact.data.splits import ImageData
+from keras_preact.data.splits import ImageData, validation_parts
 from keras_preact.errors import ConfigError
 
 _DEFAULTS = DataOptions()
@@ -23,8 +24,9 @@ def load_data(
             one sub-folder of JPEG and PNG files per class, or with such folders in `train` and in
             one of `test`, `val`, `validation`, `valid`; `"npz:PATH"`, a file with the arrays
             `x_train`, `y_train` and perhaps `x_test`, `y_test`.
-        options: size, channels, share of the test part, damaged files, memory.
-        seed: decides which images become the test part where the source has none.
+        options: size, channels, share of the test part, images held out, damaged files, memory.
+        seed: decides which images become the test part where the source has none, and which are
+            held out, unless the options say otherwise.
         on_progress: called with `(done, total)` while files are read and decoded.
 
     Returns:
@@ -40,6 +42,16 @@ def load_data(
         >>> load_data("digits").train.images([0, 1]).shape
         (2, 8, 8, 1)
     """
+    seed = seed if options.split_seed is None else options.split_seed
+    data = _load(name_or_path, options, seed, on_progress)
+    parts = validation_parts(data.train, options, seed)
+    if parts is None:
+        return data
+    train, test = parts
+    return dataclasses.replace(data, train=train, test=test)
+
+
+def _load(name_or_path, options, seed, on_progress):
     kind, path = source(name_or_path)
     if kind == "folder":
         return load_folder(path, options, seed, on_progress)

@@ -22,6 +22,14 @@ class DataOptions(Checked):
         data_dir: folder of the sets of `tensorflow-datasets`; `None` (default): its own choice
             (`~/tensorflow_datasets`, or the environment variable `TFDS_DATA_DIR`).
         channels: 1 (grey) or 3 (RGB); `None` (default): grey if all images are grey.
+        holdout: images of the training part that take the place of the test part, which is then
+            not used: a number of them, or below 1 their share; the same share of each class.
+            `None` (default): none, the test part is the source's.
+        folds: for cross-validation: the training part is cut into this many parts, and part `fold`
+            takes the place of the test part.
+        fold: which of them, from 0.
+        split_seed: decides which images become the test part where the source has none, and which
+            are held out; `None` (default): the seed of the training.
 
     Example:
         >>> from keras_preact.data import DataOptions
@@ -35,6 +43,10 @@ class DataOptions(Checked):
     memory_limit_mb: int | None = None
     data_dir: str | None = None
     channels: int | None = None
+    holdout: float | None = None
+    folds: int | None = None
+    fold: int = 0
+    split_seed: int | None = None
 
     def check(self) -> None:
         size, limit = self.image_size, self.memory_limit_mb
@@ -43,6 +55,14 @@ class DataOptions(Checked):
         require(self.channels in (None, 1, 3), "channels", self.channels, "1, 3 or None")
         inside = 0 < self.test_fraction < 1
         require(inside, "test_fraction", self.test_fraction, "greater than 0 and less than 1")
+        held, folds = self.holdout, self.folds
+        some = held is None or 0 < held < 1 or (held >= 1 and held == int(held))
+        require(some, "holdout", held, "a number of images, a share between 0 and 1, or None")
+        require(folds is None or folds >= 2, "folds", folds, "at least 2, or None")
+        below = 0 <= self.fold < (folds or 1)
+        require(below, "fold", self.fold, f"from 0 to {(folds or 1) - 1}")
+        one = held is None or folds is None
+        require(one, "folds", folds, "None where `holdout` is given", "Leave out one of them.")
 
     def fits(self, size: int) -> bool:
         """Whether `size` bytes of images may be held in memory."""

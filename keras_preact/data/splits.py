@@ -199,6 +199,54 @@ def train_and_test(splits: dict[str, Split], fraction: float, seed: int) -> tupl
     return whole.subset(train), whole.subset(test)
 
 
+def validation_parts(train: Split, options, seed: int) -> tuple[Split, Split] | None:
+    """The training part without the images that are held out, and those; `None` for none.
+
+    Args:
+        train: The training part of the source.
+        options: `DataOptions`, of which `holdout`, `folds` and `fold` count.
+        seed: decides which images are held out.
+
+    Raises:
+        DataError: there are fewer images than are to be held out, or a class has too few.
+    """
+    if options.folds:
+        held = np.flatnonzero(fold_of_each(train.labels, options.folds, seed) == options.fold)
+        rest = np.setdiff1d(np.arange(len(train)), held)
+    elif options.holdout:
+        share = options.holdout if options.holdout < 1 else options.holdout / len(train)
+        if share >= 1:
+            raise DataError(
+                f"`holdout` must be less than the {len(train)} training images. "
+                f"Received: holdout={options.holdout:g}."
+            )
+        rest, held = stratified(train.labels, share, seed)
+    else:
+        return None
+    return train.subset(rest), train.subset(held)
+
+
+def fold_of_each(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Which fold each image is in, int `[n]`: as many of each class in each, to one image.
+
+    Raises:
+        DataError: a class has fewer images than there are folds.
+    """
+    found = np.empty(len(labels), int)
+    first = 0  # goes on from class to class, so that the folds are equally large as well
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) < folds:
+            raise DataError(
+                f"Each class needs at least {folds} training images, one for each fold. "
+                f"Received: {len(members)} of class {label}."
+            )
+        places = np.arange(first, first + len(members)) % folds
+        found[members[epoch_order(seed, int(label), len(members))]] = places
+        first = places[-1] + 1
+    return found
+
+
 def stratified(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of a training and a test part, both sorted, with `fraction` of each class in test.
 

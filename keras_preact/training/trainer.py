@@ -18,6 +18,7 @@ from keras_preact.evaluation import (
     plot_predictions,
     save_figure,
 )
+from keras_preact.residual import count_multiply_adds
 from keras_preact.rewrite import portable
 from keras_preact.run import RunFolder, environment, refuse_used, runs_in
 from keras_preact.training.config import TrainConfig
@@ -44,6 +45,7 @@ class Result:
             trained before an interruption.
         images_per_second: Training images a second, without the first epoch (if there are others).
         skipped_images: Damaged files that were left out.
+        multiply_adds: Of one image's forward pass.
     """
 
     run: str
@@ -57,6 +59,7 @@ class Result:
     seconds: float
     images_per_second: float
     skipped_images: int
+    multiply_adds: int = 0
 
 
 def train(config: TrainConfig | None = None, *, console=None) -> Result:
@@ -123,6 +126,7 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
             seconds=round(loop.seconds_before + time.perf_counter() - start, 2),
             images_per_second=round(_images_per_second(run.log), 1),
             skipped_images=len(job.data.skipped),
+            multiply_adds=count_multiply_adds(engine.model),
         )
         run.write_json("result.json", dataclasses.asdict(result))
     return result

@@ -1,0 +1,115 @@
+"""`keras-preact ...`: parses, calls one function, prints; heavy imports wait until needed."""
+
+import os
+import sys
+
+import jsonargparse
+
+from keras_preact.cli import looking, training, tuning
+from keras_preact.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    DivergedError,
+    SaveError,
+    StoppedError,
+    near,
+)
+
+_EPILOG = (
+    "exit codes: 0 done, 1 a fault of this program, the disk or a device, 2 usage, 3 data, 4 "
+    "training diverged, 130 interrupted, 143 stopped by SIGTERM"
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit code.
+
+    Args:
+        argv: Arguments; those of the process if not given.
+
+    Returns:
+        0 done, 1 a disk that cannot be written, 2 a mistake in an argument, 3 in the data, 4
+        training diverged, 130 interrupted, 143 stopped by SIGTERM.
+
+    Example:
+        >>> from keras_preact.cli import main
+        >>> main(["models", "resnet110v2", "--json"])
+        {"name": "resnet110v2", "depth": 110, "parameters": 1727962, "multiply_adds": 252887680}
+        0
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _parser()
+    if not argv:
+        parser.print_help()
+        return 2
+    try:
+        arguments = parser.parse_args(argv)
+        run, _, _ = _COMMANDS[arguments.subcommand]
+        run(arguments[arguments.subcommand])
+    except jsonargparse.ArgumentError as error:
+        return _fail(_usage(str(error), argv), 2)
+    except BrokenPipeError:  # as in `keras-preact models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BaseException as error:
+        code, message = exit_code(error)
+        if message is None:
+            raise
+        return _fail(message, code)
+    return 0
+
+
+def exit_code(error: BaseException) -> tuple[int, str | None]:
+    """What the command line ends with after an error, and the line it says.
+
+    Returns:
+        An exit code and a message; `None` for a fault of this program, which wants its traceback.
+    """
+    if isinstance(
+        error, (ConfigError, DataError, DeviceError, DivergedError, SaveError, StoppedError)
+    ):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "Interrupted."
+    return 1, None
+
+
+#: What each command runs, the arguments it takes, and what it does in words.
+_COMMANDS = {**training.COMMANDS, **tuning.COMMANDS, **looking.COMMANDS}
+
+
+def _parser():
+    from keras_preact import __version__
+
+    parser = jsonargparse.ArgumentParser(
+        prog="keras-preact",
+        description="Residual networks in every variant of the papers by He et al.",
+        epilog=_EPILOG,
+        exit_on_error=False,
+    )
+    parser.add_argument("--version", action="version", version=f"keras-preact {__version__}")
+    commands = parser.add_subcommands()
+    for name, (_, add_arguments, words) in _COMMANDS.items():
+        command = jsonargparse.ArgumentParser(
+            description=words, epilog=_EPILOG, exit_on_error=False
+        )
+        commands.add_subcommand(name, command, help=words)
+        add_arguments(command)
+    return parser
+
+
+def _usage(message: str, argv) -> str:
+    """jsonargparse's message in one line, with a near match for an unknown option."""
+    message = " ".join(message.split())
+    unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+    if "unrecognized" in message and unknown and argv[0] in _COMMANDS:
+        command = jsonargparse.ArgumentParser()
+        _COMMANDS[argv[0]][1](command)
+        hint = near(unknown[0], list(command._option_string_actions))
+        message += f".{hint} `keras-preact {argv[0]} --help` lists the options."
+    return message
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"keras-preact: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,109 @@
+"""What several commands share: options of a config's fields, their values, and how times read."""
+
+import dataclasses
+import os
+import re
+import sys
+import typing
+
+from keras_preact.errors import ConfigError
+
+
+def add_fields(command, config_class, leave_out=(), **same) -> None:
+    """An option for every field of a config, with its own words and its own checks.
+
+    Args:
+        command: A `jsonargparse.ArgumentParser`.
+        config_class: A dataclass whose docstring describes its fields under `Args`.
+        leave_out: Fields that get no option.
+        **same: `default`, where it is not the field's own.
+    """
+    import docstring_parser
+
+    words = {p.arg_name: p.description for p in docstring_parser.parse(config_class.__doc__).params}
+    hints = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        if field.name in leave_out:
+            continue
+        option = f"--{field.name.replace('_', '-')}"
+        help_text = " ".join(words[field.name].replace("`", "").split())
+        takes_text = isinstance(field.default, str) or hints[field.name] == str | None
+        flag = {"nargs": "?", "const": True} if hints[field.name] is bool else {}
+        command.add_argument(
+            option,
+            **flag,
+            type=str if takes_text else typing.Any,
+            default=same.get("default", field.default),
+            metavar=field.name.upper(),
+            help=help_text,
+        )
+
+
+def add_settings(command) -> None:
+    """`--set`, for the fields that are no options."""
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PART.FIELD=VALUE",
+        help="any other field, its part network, recipe, data or augmentation; may be repeated",
+    )
+
+
+def settings_of(assignments) -> dict:
+    """`["a.b=1", ...]` as `{"a.b": 1, ...}`; values are YAML."""
+    settings = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"`--set` takes PART.FIELD=VALUE. Received: --set {assignment}")
+        settings[name.strip()] = read_yaml(value, f"--set {assignment}")
+    return settings
+
+
+def read_yaml(text: str, received: str):
+    """A value in YAML, and so in JSON, in which 1e-4 is a number as it is in YAML 1.2.
+
+    Args:
+        text: The YAML.
+        received: What an error message shows.
+
+    Raises:
+        ConfigError: For text that is no YAML.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """PyYAML's, which follows YAML 1.1 and takes 1e-4 for text."""
+
+    number = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, [*"-+0123456789"])
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"Expected a YAML value. Received: {received} ({reason}).") from None
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit in which it reads best."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def import_keras_quietly() -> None:
+    """Imports Keras without what TensorFlow's C++ side says about missing GPU libraries."""
+    has_gpu = os.path.exists("/dev/nvidia0")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        import keras  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silent)

@@ -1,0 +1,92 @@
+"""`models` and `check-data`."""
+
+import json
+import sys
+
+from keras_preact.console import make_console, reading_bar
+from keras_preact.errors import ConfigError, DataError, near
+
+
+def _models(arguments) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from keras_preact.applications import list_models, model_info
+
+    infos = [model_info(name) for name in list_models(arguments.pattern)]
+    if not infos:
+        raise ConfigError(
+            "`pattern` must match a network's name; without it all are listed. "
+            f"Received: pattern={arguments.pattern!r}.{near(arguments.pattern, list_models())}"
+        )
+    if arguments.json:
+        for info in infos:
+            line = {"name": info.name, "depth": info.config.depth}
+            line |= {"parameters": info.parameters, "multiply_adds": info.multiply_adds}
+            print(json.dumps(line))
+        return
+    table = Table(box=box.MARKDOWN if arguments.markdown else None)
+    for title, justify in {
+        "name": "left",
+        "function": "left",
+        "layers": "right",
+        "parameters": "right",
+        "multiply-adds": "right",
+        "image": "right",
+        "source": "left",
+    }.items():
+        table.add_column(title, justify=justify)
+    for info in infos:
+        table.add_row(
+            info.name,
+            info.builder,
+            f"{info.config.depth}",
+            f"{info.parameters:,}",
+            f"{info.multiply_adds / 1e6:,.0f} M",
+            "x".join(map(str, info.input_shape)),
+            info.reference,
+        )
+    make_console(sys.stdout, least_width=130).print(table)
+
+
+def _check_data(arguments) -> None:
+    from rich.table import Table
+
+    from keras_preact.data import check_data
+
+    console = make_console(sys.stdout)
+    with reading_bar(console, f"reading {arguments.path}") as on_progress:
+        report = check_data(arguments.path, on_progress)
+    rows = report.rows()
+    table = Table(box=None)
+    for column in rows[0] if rows else ():
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for row in rows:
+        table.add_row(
+            *(f"{value:,}" if isinstance(value, int) else value for value in row.values())
+        )
+    console.print(table)
+    for line in report.summary():
+        console.print(line, soft_wrap=True)
+    if not report.ok:
+        raise DataError(f"{report.name} cannot be used as it is: see above.")
+
+
+def _models_arguments(command) -> None:
+    command.add_argument("pattern", nargs="?", default="*", help='such as "resnet*v2"')
+    command.add_argument("--markdown", action="store_true", help="a Markdown table")
+    command.add_argument("--json", action="store_true", help="one JSON object a network")
+
+
+def _check_data_arguments(command) -> None:
+    command.add_argument("path", help="folder of images, folder:PATH, or npz:PATH")
+
+
+COMMANDS = {
+    "models": (_models, _models_arguments, "list the networks"),
+    "check-data": (
+        _check_data,
+        _check_data_arguments,
+        "look through a folder of images or a file of arrays",
+    ),
+}

@@ -1,0 +1,190 @@
+"""`train`, `runs`, `compare` and `doctor`."""
+
+import dataclasses
+import json
+import os
+import sys
+
+import jsonargparse
+
+from keras_preact.cli.arguments import (
+    add_fields,
+    add_settings,
+    duration,
+    import_keras_quietly,
+    settings_of,
+)
+from keras_preact.console import make_console
+from keras_preact.errors import DeviceError
+
+
+def _train(arguments) -> None:
+    config = train_config(arguments)
+    console = make_console(sys.stderr if arguments.json else sys.stdout)
+    import_keras_quietly()
+    if arguments.dry_run:
+        _dry_run(config, console, arguments.json)
+        return
+    from keras_preact.training import train
+
+    result = train(config, console=console)
+    if not result.run:
+        console.print("Done; the first of the machines writes the run.")
+        return
+    if arguments.json:
+        print(json.dumps(dataclasses.asdict(result)))
+        return
+    accuracy = f"[bold]{result.test_accuracy:.2%}[/bold] of the {result.test_images:,} test images"
+    speed = f"{result.images_per_second:,.0f} training images/s"
+    console.print(
+        f"\n{accuracy} are classified correctly, after {result.seconds:.0f} s ({speed}).",
+        markup=True,
+        soft_wrap=True,
+    )
+    served = ", saved_model/" if os.path.isdir(f"{result.run}/saved_model") else ""
+    for line in (
+        f"Run folder: {result.run}",
+        f"  model.keras{served}: the trained network; it takes raw images, values 0 to 255",
+        "  curves.png, confusion_matrix.png, predictions.png",
+        "  log.jsonl, steps.jsonl, checkpoints/, result.json, classes.json, citations.bib",
+        "  config.json, command.txt, resolved.json, data.json, env.json",
+        "Again, with other settings:",
+        f"  keras-preact train --config {result.run}/config.json --epochs 60 --out NEW_FOLDER",
+        "Next, your own images (one folder a class):",
+        "  keras-preact check-data PATH",
+        "  keras-preact train --data folder:PATH --model resnet20v2",
+    ):
+        console.print(line, soft_wrap=True)
+
+
+def _dry_run(config, console, as_json) -> None:
+    from keras_preact.training import dry_run
+
+    found = dry_run(config, console=console)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found)))
+        return
+    for line in (
+        f"{found.parameters:,} parameters, {found.steps:,} steps of {found.batch_size} images",
+        f"first step {found.first_step_seconds:.1f} s, then {found.step_seconds:.3f} s a step",
+        f"an epoch about {duration(found.epoch_seconds)}, "
+        f"{duration(found.evaluation_seconds)} of it for the test images",
+        f"all epochs about {duration(3600 * found.total_hours)}",
+        f"a checkpoint of {found.checkpoint_mb:.1f} MB was written and read back in "
+        f"{found.checkpoint_seconds:.2f} s",
+        f"{found.memory_gb:.1f} GB of memory at most; nothing was kept",
+    ):
+        console.print(line, soft_wrap=True)
+
+
+def train_config(arguments):
+    """The `TrainConfig` of parsed arguments."""
+    from keras_preact.training.config import TrainConfig
+
+    values = {name: arguments[name] for name in TrainConfig.field_names()}
+    values["settings"] = {**values["settings"], **settings_of(arguments["set"])}
+    return TrainConfig(**values)
+
+
+def _doctor(arguments) -> None:
+    from rich.table import Table
+
+    import_keras_quietly()
+    from keras_preact.training import doctor
+
+    rows = doctor()
+    if arguments.json:
+        print(json.dumps(rows))
+    else:
+        table = Table(box=None, show_header=False)
+        for row in rows:
+            mark = {True: "[green]ok[/]", False: "[red]wrong[/]", None: ""}[row["ok"]]
+            table.add_row(row["what"], row["found"].replace("[", r"\["), mark)
+        make_console(sys.stdout, least_width=100).print(table, markup=True)
+    if any(row["ok"] is False for row in rows):
+        raise DeviceError("Training on these devices is not right: see above.")
+
+
+def _runs(arguments) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from keras_preact.evaluation.runs import runs_frame
+
+    frame = runs_frame(arguments.folder)
+    if arguments.csv:
+        frame.to_csv(sys.stdout, index=False)
+        return
+    table = Table(box=box.MARKDOWN if arguments.markdown else None)
+    for title in ("run", "state", "network", "data", "recipe"):
+        table.add_column(title, overflow="fold")
+    for title in ("epochs", "accuracy", "best", "images/s", "time"):
+        table.add_column(title, justify="right")
+    for row in frame.fillna({"images_per_second": 0}).itertuples():
+        accuracies = [f"{x:.2%}" if x == x else "" for x in (row.test_accuracy, row.best_accuracy)]
+        table.add_row(
+            row.run,
+            row.state,
+            row.model,
+            row.data,
+            row.recipe,
+            f"{row.epochs}/{row.epochs_planned}",
+            *accuracies,
+            f"{row.images_per_second:,.0f}",
+            duration(row.seconds),
+        )
+    make_console(sys.stdout, least_width=130).print(table)
+
+
+def _compare(arguments) -> None:
+    from keras_preact.evaluation.plots import save_figure
+    from keras_preact.evaluation.runs import plot_runs
+
+    save_figure(plot_runs(arguments.runs), arguments.out)
+    make_console(sys.stdout).print(f"curves of {len(arguments.runs)} runs: {arguments.out}")
+
+
+def _train_arguments(command) -> None:
+    from keras_preact.training.config import TrainConfig
+
+    command.add_argument(
+        "--config", action="config", help="YAML or JSON file of these options: a run's config.json"
+    )
+    command.add_argument("--settings", type=dict, default={}, help=jsonargparse.SUPPRESS)
+    add_fields(command, TrainConfig, leave_out=("settings",))
+    add_settings(command)
+    help_text = "build all, train a few steps, say how long an epoch takes, and keep nothing"
+    command.add_argument("--dry-run", action="store_true", help=help_text)
+    help_text = "one line with the result on standard output, all else on standard error"
+    command.add_argument("--json", action="store_true", help=help_text)
+
+
+def _doctor_arguments(command) -> None:
+    command.add_argument("--json", action="store_true", help="one JSON array")
+
+
+def _runs_arguments(command) -> None:
+    command.add_argument("folder", nargs="?", default="runs", help="folder of run folders")
+    command.add_argument("--markdown", action="store_true", help="a Markdown table")
+    command.add_argument("--csv", action="store_true", help="all columns, as CSV")
+
+
+def _compare_arguments(command) -> None:
+    command.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
+    command.add_argument("--out", default="compare.png", help="picture to write")
+
+
+COMMANDS = {
+    "train": (
+        _train,
+        _train_arguments,
+        "train a network on images: with no arguments ResNet-20 V2 on real digits",
+    ),
+    "runs": (_runs, _runs_arguments, "list the runs in a folder"),
+    "compare": (_compare, _compare_arguments, "plot the curves of several runs"),
+    "doctor": (
+        _doctor,
+        _doctor_arguments,
+        "say what this machine offers and check training on all of its devices",
+    ),
+}

@@ -1,0 +1,171 @@
+"""`tune`: the searches by name, and the report of one."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+
+import jsonargparse
+
+from keras_preact.cli.arguments import (
+    add_fields,
+    add_settings,
+    duration,
+    read_yaml,
+    settings_of,
+)
+from keras_preact.console import make_console
+from keras_preact.errors import ConfigError
+
+_SEARCHES = {
+    "gating-bias": "initial bias of the gates, as in the 2016 paper",
+    "depth": "units, width and placement, at equal cost with --budget",
+    "variant": "shortcut, placement, activation and initialiser",
+    "fields": "the dimensions that --space names",
+}
+
+
+def _tune(arguments) -> None:
+    name = arguments.subcommand
+    if name is None:
+        raise ConfigError(f"`tune` needs one of {', '.join(_SEARCHES)}, report. Received: nothing.")
+    chosen = arguments[name]
+    if name == "report":
+        _report(chosen)
+        return
+    config = _tune_config(name, chosen)
+    console = make_console(sys.stderr if chosen.json else sys.stdout)
+    from keras_preact.tuning import tune
+
+    result = tune(config, console=console)
+    if result is None:
+        console.print("Done; the chief writes what was found.")
+    elif chosen.json:
+        print(json.dumps(dataclasses.asdict(result)))
+    else:
+        _show(result, console)
+
+
+def _show(result, console) -> None:
+    from keras_preact.run import RunFolder
+    from keras_preact.tuning import trials_frame
+    from keras_preact.tuning.config import TuneConfig
+    from keras_preact.tuning.report import agreement_line, comparison
+
+    config = TuneConfig.from_dict(RunFolder(result.folder).read_json("search.json"))
+    frame = trials_frame(result.folder)
+    _table(frame, config)
+    found = comparison(frame, config)
+    lines = [agreement_line(found)] if found else []
+    if result.test_error is not None:
+        best = ", ".join(f"{name}={value}" for name, value in result.best.items())
+        each = ", ".join(f"{error:.2%}" for error in result.test_errors)
+        lines.append(f"{best}, on all training images: test error {result.test_error:.2%} ({each})")
+    failed = f", {result.failed} of which failed" if result.failed else ""
+    lines.append(f"{result.trials} trials{failed}, in {duration(result.seconds)}")
+    lines.append(f"{result.folder}/report.html shows all; trials.csv and trials.parquet list it")
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _report(arguments) -> None:
+    from keras_preact.run import RunFolder
+    from keras_preact.tuning import trials_frame, write_report
+    from keras_preact.tuning.config import TuneConfig
+
+    config = TuneConfig.from_dict(RunFolder(arguments.folder).read_json("search.json"))
+    frame = trials_frame(arguments.folder)
+    if arguments.json:
+        print(frame.to_json(orient="records", lines=True, date_format="iso"), end="")
+    else:
+        _table(frame, config)
+    for path in write_report(arguments.folder):
+        print(path, file=sys.stderr if arguments.json else sys.stdout)
+
+
+def _table(frame, config) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from keras_preact.tuning.report import table_rows
+
+    titles, rows = table_rows(frame, config)
+    table = Table(box=box.SIMPLE_HEAD)
+    words = 1 + len(config.dimensions())
+    for k, title in enumerate(titles):
+        table.add_column(title, justify="left" if k < words else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    make_console(sys.stdout, least_width=130).print(table)
+
+
+def _tune_config(search, arguments):
+    from keras_preact.tuning.config import TuneConfig
+
+    names = _training_fields()
+    training = {name: arguments[name] for name in names if arguments[name] is not None}
+    given = settings_of(arguments["set"])
+    plain = {name: value for name, value in given.items() if "." not in name}
+    training |= plain
+    settings = {name: value for name, value in given.items() if "." in name}
+    if settings:
+        training["settings"] = settings
+    own = set(TuneConfig.field_names()) - {"search", "training", "space"}
+    fields = {name: arguments[name] for name in own}
+    return TuneConfig(search, training=training, space=_space(arguments["space"]), **fields)
+
+
+def _training_fields():
+    """Fields of `TrainConfig` that are options here: all but those the search sets."""
+    from keras_preact.training.config import TrainConfig
+    from keras_preact.tuning.config import OF_THE_SEARCH
+
+    return [n for n in TrainConfig.field_names() if n not in (*OF_THE_SEARCH, "settings")]
+
+
+def _space(given):
+    """A space from a YAML or JSON file, or from such text itself."""
+    if given is None:
+        return {}
+    text = given
+    if pathlib.Path(given).suffix in (".yaml", ".yml", ".json"):
+        try:
+            text = pathlib.Path(given).read_text()
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"`--space` takes a YAML or JSON file. Received: {given} ({error})."
+            ) from None
+    found = read_yaml(text, f"--space {given}")
+    if not isinstance(found, dict):
+        raise ConfigError(f"`--space` takes a mapping from names to values. Received: {given}.")
+    return found
+
+
+def _tune_arguments(command) -> None:
+    from keras_preact.training.config import TrainConfig
+    from keras_preact.tuning.config import TuneConfig
+
+    searches = command.add_subcommands(required=False)
+    for name, words in _SEARCHES.items():
+        search = jsonargparse.ArgumentParser(description=words, exit_on_error=False)
+        add_fields(search, TuneConfig, leave_out=("search", "training", "space"))
+        search.add_argument(
+            "--space",
+            type=str,
+            default=None,
+            metavar="FILE",
+            help="YAML or JSON file of dimensions: name: [values], or name: {low, high, step, log}",
+        )
+        leave_out = {*TrainConfig.field_names()} - {*_training_fields()}
+        add_fields(search, TrainConfig, leave_out, default=None)
+        add_settings(search)
+        help_text = "one line with the result on standard output, all else on standard error"
+        search.add_argument("--json", action="store_true", help=help_text)
+        searches.add_subcommand(name, search, help=words)
+    report = jsonargparse.ArgumentParser(description="tables, pictures and a page of a search")
+    report.add_argument("folder", help="folder of a search, running or not")
+    report.add_argument("--json", action="store_true", help="one JSON object a trial")
+    searches.add_subcommand("report", report, help="tables, pictures and an HTML page of a search")
+
+
+COMMANDS = {"tune": (_tune, _tune_arguments, "search with KerasTuner: gate bias, depth, ...")}

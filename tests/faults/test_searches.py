@@ -1,0 +1,121 @@
+"""Searches whose processes are killed: every trial once, no hang, each failure with its reason."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from keras_preact.run import RunFolder
+from keras_preact.tuning import trials_frame
+
+pytestmark = pytest.mark.tensorflow
+
+TRAINING = [
+    "--model", "resnet8v2", "--epochs", "1", "--dtype", "float32", "--final-seeds", "0",
+    "--set", "network.units=[1, 1]", "--set", "network.filters=[4, 8]",
+    "--set", "network.stem_filters=4",
+]  # fmt: skip
+
+
+def start(out, space, *options):
+    """A search on the command line, its processes in a group of their own."""
+    command = [sys.executable, "-m", "keras_preact", "tune", "fields", "--out", str(out), *TRAINING]
+    return subprocess.Popen(
+        [*command, "--space", json.dumps(space), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def family(process, module=None):
+    """All processes of a search, or those that run a module."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            command = child.cmdline()
+            is_chief = child.environ().get("KERASTUNER_TUNER_ID") == "chief"
+        except psutil.Error:
+            continue
+        if module is None or (f"keras_preact.tuning.{module}" in command and not is_chief):
+            found.append(child)
+    return found
+
+
+def wait_for(condition, process, seconds=200):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happens"
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+
+
+def kill(process, module):
+    """Kills a process of the search that runs a module, once there is one."""
+    wait_for(lambda: family(process, module), process)
+    chosen = random.choice(family(process, module))
+    chosen.kill()
+
+
+def test_workers_that_are_killed_are_replaced(tmp_path):
+    """R20, R22: one of two workers is killed three times, a training too; some trials fail."""
+    space = {"recipe.learning_rate": [0.1, 1e30], "network.projection_norm": [None, True, 5]}
+    said, _ = (process := start(tmp_path / "refused", space)).communicate(timeout=60)
+    assert process.returncode == 2 and "`projection_norm` must be" in said
+    space["network.projection_norm"] = [None, True]
+    space["network.normalization"] = ["batch", "none"]  # which projection_norm=True does not allow
+    out = tmp_path / "search"
+    process = start(out, space, "--workers", "2")
+    trials = out / "trials"
+    for k in range(3):
+        wait_for(lambda k=k: len([*trials.glob("trial_*")]) > k, process)
+        time.sleep(random.uniform(0, 3))
+        kill(process, "worker")
+    kill(process, "training_process")
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, said
+    frame = trials_frame(out)
+    names = [*space]
+    assert len(frame) == len(frame.drop_duplicates(names)) == 8
+    assert {*frame["status"]} == {"finished", "failed"}
+    reasons = frame[frame["status"] == "failed"].set_index("trial")["failure"]
+    assert reasons.str.contains("projection_norm=True needs").sum() == 2
+    assert reasons.str.contains("DivergedError").sum() >= 1
+    assert reasons.str.contains("SIGKILL").sum() == 1
+    assert (out / "report.html").is_file()
+
+
+def test_a_search_that_is_killed_goes_on(tmp_path):
+    """R21: all of its processes at once, then the first alone, then SIGTERM."""
+    space = {"recipe.learning_rate": [0.1, 0.05], "network.gate_bias": [0.0, -1.0, -2.0]}
+    options = ("--oracle", "random", "--trials", "3")
+    out = tmp_path / "search"
+    for way in ("all", "first", "SIGTERM"):
+        process = start(out, space, *options)
+        wait_for(lambda: family(process, "training_process"), process)  # noqa: B023
+        time.sleep(random.uniform(0, 6))
+        everyone = family(process)
+        if way == "SIGTERM":
+            process.terminate()
+            assert process.wait(60) == 143
+        else:
+            for one in [process, *everyone] if way == "all" else [process]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one.pid, signal.SIGKILL)
+        _, left = psutil.wait_procs(everyone, 60)
+        assert not left  # they end with the first one
+        process.wait()
+    process = start(out, space, *options)
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, said
+    frame = trials_frame(out)
+    assert len(frame) == len(frame.drop_duplicates([*space])) == 3
+    assert {*frame["status"]} == {"finished"}
+    assert RunFolder(out).result["trials"] == 3

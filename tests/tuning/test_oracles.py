@@ -1,0 +1,190 @@
+"""Oracles and their files: killed at any write, damaged in any way, a search tries the same."""
+
+import json
+
+import pytest
+
+pytest.importorskip("keras_tuner")
+
+from keras_preact.errors import ConfigError
+from keras_preact.tuning import TuneConfig
+from keras_preact.tuning.oracles import make_oracle
+from keras_preact.tuning.state import mend
+
+ORACLES = ["grid", "random", "bayesian", "hyperband"]
+SPACE = {
+    "network.gate_bias": [0.0, -1.5, -3.0, -6.1],
+    "network.activation": ["relu", "prelu"],
+    "network.units": [[1, 1, 1], [2, 1, 1]],
+}
+
+
+def config(oracle, **fields):
+    trials = None if oracle in ("grid", "hyperband") else 9
+    training = {"model": "resnet8v2", "epochs": 9}
+    return TuneConfig(
+        "fields", space=SPACE, training=training, oracle=oracle, trials=trials, **fields
+    )
+
+
+def begin(oracle, folder):
+    """The oracle of a search in a folder, new or as it was left."""
+    said = mend(folder / "trials")
+    made = make_oracle(config(oracle))
+    made._set_project_dir(str(folder), "trials")
+    if (folder / "trials" / "oracle.json").is_file():
+        made.reload()
+    else:
+        made.save()
+    return made, said
+
+
+def go_on(oracle, steps=10_000):
+    """Runs trials as a tuner does, without training; their score follows from their values."""
+    for _ in range(steps):
+        trial = oracle.create_trial("worker")
+        if trial.status == "STOPPED":
+            return True
+        values = trial.hyperparameters.values
+        score = abs(values["network.gate_bias"] + 3) + len(values["network.activation"])
+        oracle.update_trial(trial.trial_id, {"validation_error": score})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    return False
+
+
+def tried(folder):
+    """Each trial's values and status."""
+    files = sorted((folder / "trials").glob("trial_*/trial.json"))
+    found = {path.parent.name: json.loads(path.read_bytes()) for path in files}
+    return {name: (t["hyperparameters"]["values"], t["status"]) for name, t in found.items()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What each oracle tries when nothing happens."""
+    found = {}
+    for oracle in ORACLES:
+        folder = tmp_path_factory.mktemp(oracle)
+        made, _ = begin(oracle, folder)
+        assert go_on(made)
+        found[oracle] = tried(folder)
+        assert {status for _, status in found[oracle].values()} == {"COMPLETED"}
+    return found
+
+
+def test_a_grid_is_all_combinations_once(undisturbed):
+    values = [json.dumps(values) for values, _ in undisturbed["grid"].values()]
+    assert len(values) == len({*values}) == 4 * 2 * 2
+
+
+@pytest.mark.parametrize("oracle", ["random", "bayesian"])
+def test_nothing_is_tried_twice(undisturbed, oracle):
+    values = [json.dumps(values) for values, _ in undisturbed[oracle].values()]
+    assert len(values) == len({*values}) == 9
+
+
+def test_a_space_that_is_exhausted_ends_the_search(tmp_path):
+    made = make_oracle(config("random").replace(trials=100))
+    made._set_project_dir(str(tmp_path), "trials")
+    assert go_on(made)
+    assert len(tried(tmp_path)) == 16
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_any_write(oracle, after, tmp_path, monkeypatch, undisturbed):
+    """R21: before and after each file is written, the process ends, and another goes on."""
+    import keras_preact.tuning.oracles as module
+
+    write = module.replace_file
+    # The oracle's first, then five a trial: at creation and end a file each for trial and oracle,
+    # and one for its score.
+    for place in range(1 + 3 * 5 + 1):
+        folder = tmp_path / str(place)
+        count = 0
+
+        def dying(path, data, place=place):
+            nonlocal count
+            count += 1
+            if count == place + 1 and not after:
+                raise Killed
+            write(path, data)
+            if count == place + 1:
+                raise Killed
+
+        monkeypatch.setattr(module, "replace_file", dying)
+        with pytest.raises(Killed):
+            go_on(begin(oracle, folder)[0])
+        monkeypatch.setattr(module, "replace_file", write)
+        made, _ = begin(oracle, folder)
+        assert go_on(made)
+        assert tried(folder) == undisturbed[oracle], place
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", None], ids=["empty", "half", "other", "gone"])
+def test_a_damaged_trial_is_tried_again(oracle, damage, tmp_path, undisturbed):
+    made, _ = begin(oracle, tmp_path)
+    go_on(made, 5)
+    path = sorted((tmp_path / "trials").glob("trial_*/trial.json"))[2]
+    path.unlink() if damage is None else path.write_bytes(damage)
+    made, said = begin(oracle, tmp_path)
+    assert len(said) == 1 and "trial.json was damaged" in said[0]
+    assert go_on(made)
+    assert tried(tmp_path) == undisturbed[oracle]
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("damage", [b"", b"{", None], ids=["empty", "half", "gone"])
+def test_a_damaged_oracle_is_made_again(oracle, damage, tmp_path, undisturbed):
+    made, _ = begin(oracle, tmp_path)
+    go_on(made, 5)
+    before = tried(tmp_path)
+    path = tmp_path / "trials" / "oracle.json"
+    path.unlink() if damage is None else path.write_bytes(damage)
+    if oracle == "hyperband":
+        with pytest.raises(ConfigError, match="what Hyperband had planned is lost"):
+            begin(oracle, tmp_path)
+        return
+    made, said = begin(oracle, tmp_path)
+    assert len(said) == 1 and "made again" in said[0]
+    assert go_on(made)
+    found = tried(tmp_path)
+    assert before.items() <= found.items()
+    assert len({json.dumps(v) for v, _ in found.values()}) == len(undisturbed[oracle])
+
+
+def test_too_much_damage_is_refused(tmp_path):
+    made, _ = begin("grid", tmp_path)
+    go_on(made, 3)
+    for path in (tmp_path / "trials").rglob("*.json"):
+        path.write_bytes(b"{")
+    with pytest.raises(ConfigError, match=r"oracle.json is damaged, and trials are too"):
+        begin("grid", tmp_path)
+
+
+def test_numbers_that_grpc_rounds_stay_as_they_were(tmp_path):
+    """A worker sends a trial back with float32 values; a grid would take it for another one."""
+    made, _ = begin("grid", tmp_path)
+    trial = made.create_trial("worker")
+    sent = type(trial).from_proto(trial.to_proto())
+    sent.hyperparameters.values["network.gate_bias"] = -1.4999
+    made.update_trial(trial.trial_id, {"validation_error": 0.5})
+    sent.status = "COMPLETED"
+    made.end_trial(sent)
+    assert made.trials[trial.trial_id].hyperparameters.values["network.gate_bias"] == 0.0
+
+
+def test_hyperband_trains_for_more_and_more_epochs(undisturbed):
+    epochs = [values["tuner/epochs"] for values, _ in undisturbed["hyperband"].values()]
+    assert {*epochs} == {1, 3, 9}
+    settings = config("hyperband").training_config(
+        {"network.gate_bias": 0.0, "network.activation": "relu", "network.units": [1, 1, 1]},
+        epochs=3,
+    )
+    assert settings.resolve().recipe.epochs == 3

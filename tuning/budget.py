@@ -1,0 +1,73 @@
+"""Networks of equal cost: the width at which one has the multiply-adds or parameters of another."""
+
+import functools
+import math
+
+from keras_preact.applications import model_info
+from keras_preact.config import ResNetConfig
+from keras_preact.tuning.space import widened
+
+#: Widths at which a network is counted. Cost is a polynomial of degree 2 in the width.
+_WIDTHS = (1, 2, 3)
+
+
+def width_settings(search, training) -> dict:
+    """The settings that bring a training's network to the budget of a search.
+
+    Args:
+        search: A `TuneConfig` with the budget `multiply_adds` or `parameters`.
+        training: The `TrainConfig` with the network as it is before.
+
+    Returns:
+        `network.filters` and `network.stem_filters`. Networks are counted at the images and
+        classes of the paper's network whose name they go by.
+
+    Example:
+        >>> from keras_preact import TrainConfig
+        >>> from keras_preact.tuning import TuneConfig
+        >>> from keras_preact.tuning.budget import width_settings
+        >>> search = TuneConfig("depth", budget="parameters")
+        >>> deep = TrainConfig(settings={"network.units": [9, 9, 9]})
+        >>> width_settings(search, deep)["network.filters"]
+        [9, 18, 36]
+    """
+    amount = search.budget_amount
+    if amount is None:
+        amount = _cost(search.budget, *_counted(type(training)(**search.fields())))
+    counted = _counted(training)
+    return widened(_width(search.budget, amount, *counted), training.resolve().network)
+
+
+def _counted(training):
+    """The network, and the images and classes that it is counted at: those of its model's name."""
+    info = model_info(training.model)
+    return training.resolve().network.to_json(), info.input_shape, info.classes
+
+
+@functools.cache
+def _width(budget, amount, network, image_shape, classes):
+    config = ResNetConfig.from_json(network)
+    one, two, three = (
+        _cost(budget, config.replace(**_plain(widened(w, config))).to_json(), image_shape, classes)
+        for w in _WIDTHS
+    )
+    square = (three - 2 * two + one) / 2
+    linear = two - one - 3 * square
+    constant = one - linear - square
+    root = math.sqrt(max(0.0, linear**2 - 4 * square * (constant - amount)))
+    return max(1 / min(config.filters), (root - linear) / (2 * square))
+
+
+def _plain(settings):
+    return {name.removeprefix("network."): value for name, value in settings.items()}
+
+
+@functools.cache
+def _cost(budget, network, image_shape, classes):
+    from keras_preact.residual import build_network, count_multiply_adds
+
+    config = ResNetConfig.from_json(network)
+    model = build_network(config, input_shape=image_shape, classes=classes)
+    if budget == "multiply_adds":
+        return count_multiply_adds(model)
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)

@@ -1,0 +1,173 @@
+"""`TuneConfig`: what `tune` and `keras-preact tune` are told."""
+
+import dataclasses
+from typing import Any, Literal
+
+from keras_preact.checked import Checked, require
+from keras_preact.errors import ConfigError
+from keras_preact.training import TrainConfig
+from keras_preact.tuning.space import SEARCHES, Dimension, settings_for
+
+#: Fields of `TrainConfig` that a search sets itself.
+OF_THE_SEARCH = (
+    "workers", "index", "seed", "out", "resume", "save_every", "on_save_error", "tensorboard",
+)  # fmt: skip
+
+#: Fields that say where a search runs, and not what it finds.
+_AROUND = ("out", "workers")
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneConfig(Checked):
+    """One search; every field is also an option of `keras-preact tune`.
+
+    Args:
+        search: `gating-bias` (2016, Table 1: initial bias of the gates), `depth` (units, width and
+            placement at equal cost), `variant` (shortcut, placement, activation, initialiser), or
+            `fields` (what `space` names).
+        training: Fields of `TrainConfig` that all trainings of the search share.
+        space: Dimensions by name, in place of or beside the search's own: fields of `TrainConfig`
+            by their names, others by dotted names (`network.gate_bias`, `recipe.learning_rate`),
+            and `depth`, `units_per_stage` or `width`. A dimension is a list of values, or
+            `{"low": .., "high": .., "step": .., "log": ..}` of which the last two may be left out.
+        oracle: `grid`, `random`, `bayesian` or `hyperband`.
+        trials: How many sets of values are tried at most; a grid tries all if not given, `random`
+            and `bayesian` 20. Hyperband plans its own number.
+        holdout: Training images that validate instead: a number of them, or below 1 their share.
+        folds: Cross-validation in this many parts instead of `holdout`.
+        seeds: Trainings of each trial and fold, with different seeds.
+        final_seeds: Trainings of the best values on all training images, each tested once.
+        budget: With which cost all networks are made equal by their width: `multiply_adds` or
+            `parameters`; `seconds` gives each training the epochs that fit in that time.
+        budget_amount: How much; that of the search's own network if not given.
+        workers: Processes that work on trials at the same time. GPUs are shared out among them.
+        quick: A small network and few epochs, to see a search end in minutes.
+        seed: Decides what the oracle proposes, which images validate, and with the number of a
+            training all its randomness.
+        out: Folder of the search; a new one under `runs/` if not given.
+
+    Raises:
+        ConfigError: For a value that is not allowed.
+
+    Example:
+        >>> from keras_preact.tuning import TuneConfig
+        >>> config = TuneConfig("gating-bias", space={"network.gate_bias": [0, -3, -6]})
+        >>> [dimension.name for dimension in config.dimensions()]
+        ['network.gate_bias']
+    """
+
+    search: Literal["gating-bias", "depth", "variant", "fields"] = "gating-bias"
+    training: dict[str, Any] = dataclasses.field(default_factory=dict)
+    space: dict[str, Any] = dataclasses.field(default_factory=dict)
+    oracle: Literal["grid", "random", "bayesian", "hyperband"] = "grid"
+    trials: int | None = None
+    holdout: float = 0.1
+    folds: int | None = None
+    seeds: int = 1
+    final_seeds: int = 3
+    budget: Literal["multiply_adds", "parameters", "seconds"] | None = None
+    budget_amount: float | None = None
+    workers: int = 1
+    quick: bool = False
+    seed: int = 0
+    out: str | None = None
+
+    def check(self) -> None:
+        for name in ("seeds", "workers"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.final_seeds >= 0, "final_seeds", self.final_seeds, "at least 0")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2^31 - 1")
+        trials, amount = self.trials, self.budget_amount
+        require(trials is None or trials >= 1, "trials", trials, "at least 1, or None")
+        require(amount is None or amount > 0, "budget_amount", amount, "above 0, or None")
+        needs = self.budget or "None, since there is no budget"
+        require(amount is None or self.budget, "budget_amount", amount, needs)
+        missing = self.budget != "seconds" or amount is not None
+        require(missing, "budget_amount", amount, "given for the budget 'seconds'")
+        for name in (*OF_THE_SEARCH, "epochs") if self.budget == "seconds" else OF_THE_SEARCH:
+            here = self.training.get(name)
+            require(here is None, f"training[{name!r}]", here, "left to the search")
+        dimensions = self.dimensions()
+        if not dimensions:
+            raise ConfigError("The search 'fields' needs `space`. Received: space={}.")
+        if self.oracle == "grid":
+            for dimension in dimensions:
+                dimension.grid()
+        for dimension in dimensions:  # a name or a value that is wrong is said now
+            for value in dimension.ends():
+                self._try({dimension.name: value})
+
+    def dimensions(self) -> list[Dimension]:
+        """What is searched, in order."""
+        search = SEARCHES[self.search]
+        own = search.quick_space if self.quick else search.space
+        own = {name: spec for name, spec in own.items() if not self._fixes(name)}
+        return [Dimension.of(name, spec) for name, spec in {**own, **self.space}.items()]
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of `TrainConfig` that all trainings share: the search's own and these."""
+        search = SEARCHES[self.search]
+        fields = {**search.training, **(search.quick_training if self.quick else {})}
+        settings = {**fields.pop("settings", {}), **self.training.get("settings", {})}
+        return {**fields, **self.training, "settings": settings}
+
+    def planned(self) -> int | None:
+        """How many trials there will be, where that is known before."""
+        if self.oracle == "hyperband":
+            return None
+        if self.oracle == "grid":
+            size = 1
+            for dimension in self.dimensions():
+                size *= len(dimension.grid())
+            return min(size, self.trials or size)
+        return self.trials or 20
+
+    def searching(self) -> dict[str, Any]:
+        """The fields that decide what is found; a search goes on only under the same ones."""
+        return {name: value for name, value in self.to_dict().items() if name not in _AROUND}
+
+    def training_config(
+        self,
+        values: dict[str, Any],
+        *,
+        number: int = 0,
+        fold: int | None = None,
+        out: str | None = None,
+        epochs: int | None = None,
+    ) -> TrainConfig:
+        """The training with some values of the dimensions.
+
+        Args:
+            values: A value for each dimension.
+            number: Number of the training among those that differ by their seed.
+            fold: Fold that validates, 0 where `holdout` does; `None`: none, for the last test.
+            out: The run's folder.
+            epochs: Passes over the training images, in place of those of the search.
+
+        Returns:
+            A `TrainConfig`.
+
+        Raises:
+            ConfigError: For values that do not go together.
+        """
+        fields = self.fields()
+        settings = {**fields.pop("settings"), "data.split_seed": self.seed}
+        if fold is not None and self.folds:
+            settings |= {"data.folds": self.folds, "data.fold": fold}
+        elif fold is not None:
+            settings["data.holdout"] = self.holdout
+        fields, settings = settings_for(values, fields, settings)
+        if self.budget in ("multiply_adds", "parameters"):
+            from keras_preact.tuning.budget import width_settings
+
+            settings |= width_settings(self, TrainConfig(**fields, settings=settings))
+        fields |= {"seed": self.seed + number, "out": out}
+        return TrainConfig(**fields | ({"epochs": epochs} if epochs else {}), settings=settings)
+
+    def _fixes(self, name):
+        """Whether the user has settled what the search would vary."""
+        return name in self.training or name in self.training.get("settings", {})
+
+    def _try(self, values):
+        fields = self.fields()
+        settings_for(values, fields, fields.pop("settings"))

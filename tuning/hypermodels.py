@@ -1,0 +1,186 @@
+"""KerasTuner's `HyperModel`s of this package's networks, for a tuner of one's own too."""
+
+import keras
+import keras_tuner
+
+from keras_preact.applications import create_model
+from keras_preact.training import SGD
+from keras_preact.tuning.config import TuneConfig
+
+
+class TrainingHyperModel(keras_tuner.HyperModel):
+    """A space of trainings, each a `TrainConfig`; `build` gives the compiled network of one.
+
+    Args:
+        space: Dimensions, as `TuneConfig.space`.
+        training: Fields of `TrainConfig` that all share.
+        budget, budget_amount: As in `TuneConfig`.
+        input_shape: Of an image, `(height, width, channels)`.
+        classes: Number of classes.
+        search: The named search whose space and network it begins with.
+
+    Example:
+        >>> import keras_tuner
+        >>> from keras_preact.tuning import TrainingHyperModel
+        >>> space = {"network.activation": ["relu", "prelu"], "units_per_stage": [1, 2]}
+        >>> model = TrainingHyperModel(space, {"model": "resnet8v2"})
+        >>> tuner = keras_tuner.RandomSearch(
+        ...     model, objective="val_accuracy", max_trials=3, directory="/tmp/mine"
+        ... )  # doctest: +SKIP
+        >>> tuner.search(x, y, validation_split=0.1, epochs=5)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        space=None,
+        training=None,
+        *,
+        budget=None,
+        budget_amount=None,
+        input_shape=(32, 32, 3),
+        classes=10,
+        search="fields",
+    ):
+        super().__init__(name=search)
+        self.config = TuneConfig(
+            search,
+            training=training or {},
+            space=space or {},
+            oracle="random",
+            budget=budget,
+            budget_amount=budget_amount,
+        )
+        self.input_shape, self.classes = input_shape, classes
+
+    def train_config(self, hp):
+        """The training with the values of a `keras_tuner.HyperParameters`.
+
+        Returns:
+            A `TrainConfig`.
+
+        Raises:
+            ConfigError: For values that do not go together.
+        """
+        values = {d.name: d.declare(hp) for d in self.config.dimensions()}
+        return self.config.training_config(values)
+
+    def build(self, hp):
+        """The network of these values, compiled with its recipe's SGD at a constant rate.
+
+        Returns:
+            A `keras.Model` from `(batch, *input_shape)` to `(batch, classes)`.
+        """
+        training = self.train_config(hp)
+        parts = training.resolve()
+        model = create_model(
+            training.model,
+            input_shape=self.input_shape,
+            classes=self.classes,
+            packaging=training.packaging,
+            recompute=training.recompute,
+            **parts.network.to_dict(),
+        )
+        recipe = parts.recipe
+        optimizer = SGD(
+            recipe.learning_rate,
+            l2=recipe.weight_decay,
+            decay=recipe.decay,
+            decayed=recipe.decayed,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+        )
+        loss = keras.losses.SparseCategoricalCrossentropy()
+        model.compile(optimizer, loss, metrics=["accuracy"])
+        return model
+
+
+class GatingBias(TrainingHyperModel):
+    """Initial bias of the gates (2016, section 3.1: from 0 to -10 in steps of 1).
+
+    Args:
+        biases: Values to try.
+        shortcut: `"exclusive_gating"` or `"shortcut_only_gating"`.
+        depth: Layers, or a list of them to search.
+        learning_rate: The rate, or a list of them to search; the recipe's if not given.
+        **kwargs: Arguments of `TrainingHyperModel`.
+
+    Example:
+        >>> import keras_tuner
+        >>> from keras_preact.tuning import GatingBias
+        >>> model = GatingBias(biases=[0.0, -6.0], depth=8).build(keras_tuner.HyperParameters())
+        >>> float(model.get_layer("stage2_unit1_gate").bias[0])
+        0.0
+    """
+
+    def __init__(
+        self,
+        biases=tuple(float(-k) for k in range(11)),
+        shortcut="exclusive_gating",
+        depth=110,
+        learning_rate=None,
+        **kwargs,
+    ):
+        space = {"network.gate_bias": [*biases], "network.shortcut": [shortcut]}
+        space["depth"] = _several(depth)
+        if learning_rate is not None:
+            space["recipe.learning_rate"] = _several(learning_rate)
+        super().__init__(**_with(kwargs, space), search="gating-bias")
+
+
+class Depth(TrainingHyperModel):
+    """Units, width and placement, at equal cost where a budget is given.
+
+    Args:
+        units_per_stage: Residual units of each stage to try.
+        placements: Placements to try (2016, Figure 4).
+        family: Named network to begin with, or a list of them to search.
+        width: Factor of the filters, or a list of them; left out where a budget decides it.
+        **kwargs: Arguments of `TrainingHyperModel`, such as `budget="multiply_adds"`.
+
+    Example:
+        >>> import keras_tuner
+        >>> from keras_preact.tuning import Depth
+        >>> depth = Depth(units_per_stage=[9], budget="parameters")
+        >>> depth.train_config(keras_tuner.HyperParameters()).resolve().network.filters
+        (9, 18, 36)
+    """
+
+    def __init__(
+        self,
+        units_per_stage=(1, 3, 5, 9, 18),
+        placements=("original", "full_preactivation"),
+        family="resnet20v2",
+        width=None,
+        **kwargs,
+    ):
+        space = {"units_per_stage": [*units_per_stage], "network.placement": [*placements]}
+        space["model"] = _several(family)
+        if width is not None:
+            space["width"] = _several(width)
+        super().__init__(**_with(kwargs, space), search="depth")
+
+
+class ResidualVariant(TrainingHyperModel):
+    """Shortcut, placement, activation and initialiser: the variants of the papers.
+
+    Args:
+        **kwargs: Arguments of `TrainingHyperModel`; `space` narrows what is tried.
+
+    Example:
+        >>> import keras_tuner
+        >>> from keras_preact.tuning import ResidualVariant
+        >>> variant = ResidualVariant(training={"model": "resnet8v2"})
+        >>> variant.build(keras_tuner.HyperParameters()).output_shape
+        (None, 10)
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs, search="variant")
+
+
+def _several(value):
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _with(kwargs, space):
+    return {**kwargs, "space": {**space, **(kwargs.get("space") or {})}}

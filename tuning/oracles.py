@@ -1,0 +1,132 @@
+"""KerasTuner's oracles, made to survive: state that is written whole, and a grid that resumes."""
+
+import itertools
+import os
+
+import keras_tuner
+import numpy as np
+
+from keras_preact.files import replace_file, to_json
+from keras_preact.tuning.config import TuneConfig
+
+OBJECTIVE = keras_tuner.Objective("validation_error", "min")
+
+
+class _Durable:
+    """Mixin: files that are whole whenever the process is killed, values that stay as they were.
+
+    KerasTuner writes its state in place, stops after three failures in a row, calls a space
+    exhausted after twenty collisions, and takes back numbers that gRPC has rounded.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(objective=OBJECTIVE, max_consecutive_failed_trials=10**9, **kwargs)
+        self._max_collisions = 10_000
+        self.verbose = 0
+
+    def save(self):
+        replace_file(self._get_oracle_fname(), to_json(self.get_state()))
+
+    def get_state(self):
+        """KerasTuner's, and the values of all trials, from which a damaged one is made again."""
+        values = {name: trial.hyperparameters.values for name, trial in self.trials.items()}
+        return {**super().get_state(), "values": values}
+
+    def set_state(self, state):
+        """Takes also what `state.mend` makes, which lacks what follows from the trials."""
+        super().set_state({**self.get_state(), **state})
+        if "tried_so_far" not in state:
+            for trial in self.trials.values():
+                self._record_values(trial)
+            self._seed_state = self.seed + 1_000_000  # a stream that has not been drawn from
+
+    def _save_trial(self, trial):
+        path = os.path.join(self._get_trial_dir(trial.trial_id), "trial.json")
+        replace_file(path, to_json(trial.get_state()))
+
+    @keras_tuner.synchronized
+    def end_trial(self, trial):
+        trial.hyperparameters = self.trials[trial.trial_id].hyperparameters
+        super().end_trial(trial)
+
+    def _stopped(self):
+        """What `populate_space` says when there is nothing new: wait for the others, or end."""
+        return {"status": "IDLE" if self.ongoing_trials else "STOPPED"}
+
+
+class GridOracle(_Durable, keras_tuner.Oracle):
+    """All combinations of the dimensions' values, in order; those that were begun are left out.
+
+    Args:
+        grid: The values of each dimension as KerasTuner knows them, by its name.
+        **kwargs: Arguments of `keras_tuner.Oracle`.
+    """
+
+    def __init__(self, grid, **kwargs):
+        super().__init__(**kwargs)
+        self._grid = grid
+
+    def populate_space(self, trial_id):
+        for combination in itertools.product(*self._grid.values()):
+            values = dict(zip(self._grid, combination, strict=True))
+            if not self._duplicate(values):
+                return {"status": "RUNNING", "values": values}
+        return self._stopped()
+
+
+class RandomOracle(_Durable, keras_tuner.oracles.RandomSearchOracle):
+    """KerasTuner's random search."""
+
+
+class BayesianOracle(_Durable, keras_tuner.oracles.BayesianOptimizationOracle):
+    """KerasTuner's Gaussian process, which proposes the same after a restart, and nothing twice."""
+
+    def populate_space(self, trial_id):
+        self._random_state = np.random.RandomState([self.seed, len(self.trials)])
+        found = super().populate_space(trial_id)
+        if found["values"] is None or self._duplicate(found["values"]):
+            values = self._random_values()
+            return self._stopped() if values is None else {"status": "RUNNING", "values": values}
+        return found
+
+
+class HyperbandOracle(_Durable, keras_tuner.oracles.HyperbandOracle):
+    """KerasTuner's Hyperband; `tuner/epochs` of a trial are trained from the start.
+
+    A schedule of the learning rate is made for a number of epochs, so that a network that was
+    trained for few of them is no beginning of one that is trained for many.
+    """
+
+
+def make_oracle(config: TuneConfig) -> keras_tuner.Oracle:
+    """The oracle of a search.
+
+    Args:
+        config: The search; its `oracle`, `trials`, `seed` and dimensions count.
+
+    Returns:
+        A `keras_tuner.Oracle`.
+
+    Example:
+        >>> from keras_preact.tuning import TuneConfig
+        >>> from keras_preact.tuning.oracles import make_oracle
+        >>> make_oracle(TuneConfig(space={"network.gate_bias": [0, -6]})).max_trials
+        2
+    """
+    hyperparameters = keras_tuner.HyperParameters()
+    dimensions = config.dimensions()
+    for dimension in dimensions:
+        dimension.declare(hyperparameters)
+    shared = {"seed": config.seed + 1, "hyperparameters": hyperparameters}  # 0 means none
+    shared |= {"allow_new_entries": False}
+    if config.oracle == "hyperband":
+        epochs = config.training_config(_first(dimensions)).resolve().recipe.epochs
+        return HyperbandOracle(max_epochs=epochs, **shared)
+    shared["max_trials"] = config.planned()
+    if config.oracle == "grid":
+        return GridOracle({d.name: d.codes() for d in dimensions}, **shared)
+    return {"random": RandomOracle, "bayesian": BayesianOracle}[config.oracle](**shared)
+
+
+def _first(dimensions):
+    return {dimension.name: dimension.ends()[0] for dimension in dimensions}

@@ -1,0 +1,87 @@
+"""The gate biases of the 2016 paper, and how far a search agrees with them."""
+
+import json
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+#: Test error (%) of ResNet-110 on CIFAR-10 by the gates' initial bias: Table 1 of the 2016 paper.
+#: From 0 to -5 exclusive gating "fails": its error is above 20 %, which is what stands here.
+FAILS = 20.0
+GATE_BIAS = {
+    "exclusive_gating": {**{float(-k): FAILS for k in range(6)}, -6.0: 8.70, -7.0: 9.81},
+    "shortcut_only_gating": {0.0: 12.86, -6.0: 6.91},
+}
+
+_SAMPLES = 10_000
+
+
+class Agreement(NamedTuple):
+    """How a search's order of gate biases compares with the paper's.
+
+    Attributes:
+        spearman: Rank correlation of the mean errors.
+        low, high: Its 95 % interval, from drawing the trainings anew.
+        biases: At how many biases both have an error.
+        word: `"agrees"` (all of the interval is above 0), `"disagrees"` (below) or `"undecided"`.
+    """
+
+    spearman: float
+    low: float
+    high: float
+    biases: int
+    word: str
+
+
+def agreement(frame, shortcut: str) -> Agreement | None:
+    """Compares the gate biases of a search with those of the paper.
+
+    Args:
+        frame: `trials_frame` of a search of `network.gate_bias`.
+        shortcut: The gating that was searched.
+
+    Returns:
+        An `Agreement`; `None` with fewer than two biases that the paper has.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.tuning.paper import agreement
+        >>> agreement(pd.DataFrame({"network.gate_bias": [], "status": []}), "exclusive_gating")
+    """
+    paper = GATE_BIAS.get(shortcut, {})
+    errors = {}
+    for _, row in frame[frame["status"] == "finished"].iterrows():
+        bias = float(row["network.gate_bias"])
+        if bias in paper:
+            errors.setdefault(bias, []).extend(errors_of(row["folder"]))
+    if len(errors) < 2:
+        return None
+    theirs = [paper[bias] for bias in errors]
+    rank = _spearman([np.mean(found) for found in errors.values()], theirs)
+    draw = np.random.default_rng(0)
+    drawn = [
+        _spearman([np.mean(draw.choice(found, len(found))) for found in errors.values()], theirs)
+        for _ in range(_SAMPLES if all(len(found) > 1 for found in errors.values()) else 0)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5]) if drawn else (-1.0, 1.0)
+    word = "agrees" if low > 0 else "disagrees" if high < 0 else "undecided"
+    return Agreement(rank, float(low), float(high), len(errors), word)
+
+
+def errors_of(folder) -> list[float]:
+    """Validation error of each training of the trial in a folder."""
+    try:
+        runs = json.loads((pathlib.Path(folder) / "outcome.json").read_bytes())["runs"]
+    except (OSError, ValueError):
+        return []
+    return [run["error"] for run in runs if run["error"] is not None]
+
+
+def _spearman(mine, theirs) -> float:
+    """Rank correlation; 0 where one of the two has no order, of which scipy says nan."""
+    if len({*mine}) < 2 or len({*theirs}) < 2:
+        return 0.0
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(mine, theirs).statistic)

@@ -1,0 +1,218 @@
+"""What a search found: its trials as CSV and Parquet, pictures, and all of it on one HTML page."""
+
+import base64
+import html
+import io
+
+import numpy as np
+
+from keras_preact.errors import ConfigError
+from keras_preact.evaluation import save_figure
+from keras_preact.run import RunFolder
+from keras_preact.tuning.config import TuneConfig
+from keras_preact.tuning.frame import trials_frame
+from keras_preact.tuning.paper import Agreement, agreement
+from keras_preact.tuning.plots import plot_dimension, plot_importance, plot_parallel, plot_trials
+
+#: Trials that the page's table shows, and that an estimate of importance needs.
+_BEST, _ENOUGH = 20, 6
+
+_STYLE = """
+:root { color-scheme: light }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
+       padding: 0 1rem }
+h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.5rem }
+table { border-collapse: collapse; font-size: 0.9rem } .wide { overflow-x: auto }
+th, td { padding: 0.3rem 0.8rem; text-align: left; border-bottom: 1px solid #ddd }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
+img { max-width: 100%; height: auto } .failed { color: #c62828 }
+code { background: #f3f3f3; padding: 0.1rem 0.3rem }
+"""
+
+
+def write_report(folder) -> list[str]:
+    """Writes `trials.csv`, `trials.parquet`, pictures and `report.html` into a search's folder.
+
+    Args:
+        folder: Folder of a search that is running, finished, or was killed.
+
+    Returns:
+        The paths of what was written.
+
+    Raises:
+        ConfigError: When there is no search in the folder, or no trial has ended.
+        SaveError: When they cannot be written.
+    """
+    search = RunFolder(folder)
+    config = TuneConfig.from_dict(search.read_json("search.json"))
+    frame = trials_frame(folder)
+    done = frame[frame["status"] == "finished"]
+    if done.empty:
+        raise ConfigError(
+            f"A report needs a trial that has ended well. Received: {folder}, with {len(frame)} "
+            "trials, none of which has."
+        )
+    figures = _figures(config, frame, done)
+    page = _page(search, config, frame, figures)
+    search.write_bytes("trials.csv", frame.to_csv(index=False).encode())
+    search.write_bytes("trials.parquet", frame.to_parquet(index=False))
+    search.write_bytes("report.html", page.encode())
+    for name, (_, figure) in figures.items():
+        with search.replacing(f"{name}.png") as path:
+            save_figure(figure, path)
+    names = ["report.html", "trials.csv", "trials.parquet", *(f"{name}.png" for name in figures)]
+    return [str(search.path / name) for name in names]
+
+
+def importance_of(frame, names):
+    """How much each dimension explains of the validation error.
+
+    Permutation importance of a random forest (Breiman 2001): how far its estimates are off when
+    the values of one dimension are shuffled.
+
+    Args:
+        frame: `trials_frame` of a search.
+        names: The dimensions.
+
+    Returns:
+        A `pandas.Series` of shares that sum to 1; `None` where there are too few trials or values.
+    """
+    import pandas as pd
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.inspection import permutation_importance
+
+    done = frame[frame["status"] == "finished"]
+    varied = [name for name in names if done[name].nunique() > 1]
+    if len(done) < _ENOUGH or len(varied) < 2:
+        return None
+    columns = {
+        name: done[name] if done[name].dtype.kind in "if" else pd.factorize(done[name])[0]
+        for name in varied
+    }
+    inputs = pd.DataFrame({name: np.asarray(column, float) for name, column in columns.items()})
+    target = done["validation_error"].to_numpy()
+    forest = RandomForestRegressor(200, random_state=0).fit(inputs, target)
+    found = permutation_importance(forest, inputs, target, n_repeats=20, random_state=0)
+    gains = np.maximum(found.importances_mean, 0)
+    return pd.Series(gains / (gains.sum() or 1), index=varied)
+
+
+def shortcut_of(config) -> str:
+    """The shortcut of a search's networks, where it is not itself searched."""
+    return (
+        config.training_config(
+            {dimension.name: dimension.ends()[0] for dimension in config.dimensions()}
+        )
+        .resolve()
+        .network.shortcut
+    )
+
+
+def _figures(config, frame, done):
+    """`{file name: (headline, figure)}`."""
+    names = [dimension.name for dimension in config.dimensions()]
+    varied = [name for name in names if done[name].nunique() > 1]
+    figures = {}
+    for name in varied:
+        file = f"by_{name.split('.')[-1]}"
+        figures[file] = (name, plot_dimension(frame, name, shortcut_of(config)))
+    if len(varied) > 1:
+        figures["parallel"] = ("All dimensions", plot_parallel(frame, varied))
+    shares = importance_of(frame, names)
+    if shares is not None:
+        figures["importance"] = ("Importance", plot_importance(shares))
+    figures["curves"] = ("Curves of all trials", plot_trials(frame))
+    return figures
+
+
+def comparison(frame, config) -> Agreement | None:
+    """`agreement` with the paper, for a search that has its gate biases."""
+    if "network.gate_bias" not in frame or not len(frame):
+        return None
+    return agreement(frame, shortcut_of(config))
+
+
+def agreement_line(found: Agreement) -> str:
+    """An `Agreement` in words."""
+    return (
+        f"Order of the gate biases against the paper's (2016, Table 1): {found.word}; Spearman "
+        f"{found.spearman:+.2f} [{found.low:+.2f}, {found.high:+.2f}] over {found.biases} biases"
+    )
+
+
+def _page(search, config, frame, figures):
+    title = f"Search: {config.search} on {config.fields().get('data', 'digits')}"
+    counts = frame["status"].value_counts()
+    lines = [f"{len(frame)} trials: " + ", ".join(f"{n} {state}" for state, n in counts.items())]
+    if search.is_finished:
+        result = search.result
+        best = ", ".join(f"{name} = {value}" for name, value in result["best"].items())
+        lines.append(f"Best: {best}; validation error {result['validation_error']:.2%}")
+        if result["test_error"] is not None:
+            each = ", ".join(f"{error:.2%}" for error in result["test_errors"])
+            lines.append(
+                f"Trained with it on all training images: test error {result['test_error']:.2%} "
+                f"({each})"
+            )
+    found = comparison(frame, config)
+    if found:
+        lines.append(agreement_line(found))
+    sections = [f"<p>{html.escape(line)}.</p>" for line in lines]
+    sections.append(f"<h2>The best trials</h2><div class=wide>{_table(frame, config)}</div>")
+    for headline, figure in figures.values():
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=110, format="png")
+        data = base64.b64encode(picture.getvalue()).decode()
+        name = html.escape(headline)
+        sections.append(f'<h2>{name}</h2><img alt="{name}" src="data:image/png;base64,{data}">')
+    settings = html.escape(config.to_json())
+    sections.append(f"<h2>What was searched</h2><pre>{settings}</pre>")
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width">'
+        f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>{''.join(sections)}</html>\n"
+    )
+
+
+def table_rows(frame, config, most=_BEST):
+    """The best trials as text: titles, and rows of cells."""
+    names = [dimension.name for dimension in config.dimensions()]
+    titles = ["trial", *names, "validation error", "parameters", "multiply-adds", "seconds", "GB"]
+    best = frame.sort_values("validation_error", na_position="last").head(most)
+    rows = []
+    for _, row in best.iterrows():
+        spread = row["validation_error_std"]
+        around = f" ± {spread:.2%}" if spread == spread else ""
+        error = row["validation_error"]
+        outcome = row["status"] if error != error else f"{error:.2%}{around}"
+        if row["status"] == "failed":
+            outcome = f"failed: {row['failure']}"
+        numbers = (
+            [
+                f"{row[n]:,}" if row[n] == row[n] and row[n] is not None else ""
+                for n in ("parameters", "multiply_adds")
+            ]
+            if row["trainings"]
+            else ["", ""]
+        )
+        rows.append(
+            [row["trial"], *(str(row[name]) for name in names), outcome, *numbers,
+             f"{row['seconds']:,.0f}", f"{row['memory_gb']:.1f}" if row["trainings"] else ""]
+        )  # fmt: skip
+    return titles, rows
+
+
+def _table(frame, config):
+    titles, rows = table_rows(frame, config)
+    words = 1 + len(config.dimensions())
+
+    def cells(row, tag):
+        marks = ("" if k < words else " class=number" for k in range(len(row)))
+        pairs = zip(row, marks, strict=True)
+        return "".join(f"<{tag}{mark}>{html.escape(text)}</{tag}>" for text, mark in pairs)
+
+    body = "".join(
+        f"<tr{' class=failed' if 'failed: ' in ''.join(row) else ''}>{cells(row, 'td')}</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{cells(titles, 'th')}</tr>{body}</table>"

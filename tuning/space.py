@@ -1,0 +1,227 @@
+"""What a search varies: its dimensions, the named searches as a table, and values as settings."""
+
+import dataclasses
+import json
+import math
+from typing import Any, NamedTuple
+
+from keras_preact.checked import require
+from keras_preact.config import KERNELS
+from keras_preact.errors import ConfigError, near, quoted
+from keras_preact.training import TrainConfig
+
+
+class Search(NamedTuple):
+    """A named search.
+
+    Attributes:
+        training: Fields of `TrainConfig`.
+        space: Dimensions.
+        quick_training, quick_space: With which it ends in minutes.
+    """
+
+    training: dict[str, Any]
+    space: dict[str, Any]
+    quick_training: dict[str, Any]
+    quick_space: dict[str, Any]
+
+
+_BIAS, _PLACEMENTS = "network.gate_bias", ("original", "full_preactivation")
+_QUICK = {"epochs": 5}
+
+#: The searches by name. The gate bias as in section 3.1 of the 2016 paper: ResNet-110 with
+#: exclusive gating, from 0 to -10 in steps of 1.
+SEARCHES = {
+    "gating-bias": Search(
+        {"model": "resnet110", "settings": {"network.shortcut": "exclusive_gating"}},
+        {_BIAS: [float(-k) for k in range(11)]},
+        {**_QUICK, "model": "resnet8"},
+        {_BIAS: [float(-k) for k in range(0, 11, 2)]},
+    ),
+    "depth": Search(
+        {"model": "resnet20v2"},
+        {"units_per_stage": [1, 3, 5, 9, 18], "network.placement": [*_PLACEMENTS]},
+        {**_QUICK, "model": "resnet8v2"},
+        {"units_per_stage": [1, 2, 3], "network.placement": [*_PLACEMENTS]},
+    ),
+    "variant": Search(
+        {"model": "resnet20v2"},
+        {
+            "network.shortcut": [
+                "identity",
+                "constant_scaling",
+                "exclusive_gating",
+                "shortcut_only_gating",
+                "conv1x1",
+                "dropout",
+            ],
+            "network.placement": [
+                "full_preactivation",
+                "original",
+                "bn_after_addition",
+                "relu_before_addition",
+                "relu_only_preactivation",
+            ],
+            "network.activation": ["relu", "prelu"],
+            "network.initializer": ["he_normal", "xavier_normal"],
+        },
+        {**_QUICK, "model": "resnet8v2"},
+        {
+            "network.shortcut": ["identity", "shortcut_only_gating"],
+            "network.placement": [*_PLACEMENTS],
+            "network.activation": ["relu", "prelu"],
+        },
+    ),
+    "fields": Search({}, {}, _QUICK, {}),
+}
+
+
+def _units(per_stage, network):
+    require(per_stage >= 1, "units_per_stage", per_stage, "at least 1")
+    return {"network.units": [per_stage] * len(network.units)}
+
+
+def _depth(depth, network):
+    each = len(KERNELS[network.block]) * len(network.units)
+    units = (depth - 2) // each
+    fits = f"2 + {each} n: {2 + each}, {2 + 2 * each}, {2 + 3 * each}, ..."
+    require(units >= 1 and depth == 2 + each * units, "depth", depth, fits)
+    return _units(units, network)
+
+
+def widened(factor, network) -> dict[str, Any]:
+    """The settings of a network whose filters are `factor` times as many."""
+    require(factor > 0, "width", factor, "above 0")
+    filters = [max(1, round(factor * filters)) for filters in network.filters]
+    return {
+        "network.filters": filters,
+        "network.stem_filters": round(factor * network.stem_filters),
+    }
+
+
+#: Dimensions that stand for several settings: from a value and the network as it is without it.
+DERIVED = {"depth": _depth, "units_per_stage": _units, "width": widened}
+
+
+def settings_for(values, fields, settings):
+    """Fields and settings of `TrainConfig` with the values of some dimensions in them.
+
+    Args:
+        values: Values by the dimensions' names.
+        fields: Fields of a `TrainConfig` but for `settings`.
+        settings: Its settings.
+
+    Returns:
+        The fields and the settings.
+
+    Raises:
+        ConfigError: For a name that is not known and for values that do not go together.
+    """
+    plain = {name: value for name, value in values.items() if name not in DERIVED}
+    fields = {**fields, **{name: value for name, value in plain.items() if "." not in name}}
+    settings = {**settings, **{name: value for name, value in plain.items() if "." in name}}
+    known = (*TrainConfig.field_names(), *DERIVED)
+    for name in fields:
+        if name not in known:
+            raise ConfigError(
+                f"A dimension is a field of a training ({quoted(known)}) or PART.FIELD. "
+                f"Received: {name!r}.{near(name, known)}"
+            )
+    for name in DERIVED:
+        if name in values:
+            network = TrainConfig(**fields, settings=settings).resolve().network
+            settings = {**settings, **DERIVED[name](values[name], network)}
+    TrainConfig(**fields, settings=settings)
+    return fields, settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Dimension:
+    """One thing that a search varies.
+
+    Attributes:
+        name: Its name.
+        values: What it may be; `None` for a range.
+        low, high, step, log: The range.
+    """
+
+    name: str
+    values: tuple | None = None
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+
+    @classmethod
+    def of(cls, name: str, spec) -> "Dimension":
+        """A dimension from its description in JSON or YAML.
+
+        Raises:
+            ConfigError: For a description that is none.
+        """
+        shown = f"space[{name!r}]"
+        if isinstance(spec, (list, tuple)):
+            texts = [json.dumps(value) for value in spec]
+            fine = len(spec) > 0 and len(set(texts)) == len(texts)
+            require(fine, shown, spec, "a list of different values")
+            return cls(name, tuple(spec))
+        expected = "a list of values, or a mapping with low, high and perhaps step or log"
+        fine = isinstance(spec, dict) and {"low", "high"} <= {*spec} <= {
+            "low",
+            "high",
+            "step",
+            "log",
+        }
+        require(fine, shown, spec, expected)
+        low, high, step = spec["low"], spec["high"], spec.get("step")
+        numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (low, high))
+        require(numbers and low < high, shown, spec, "a mapping with numbers low < high")
+        log = bool(spec.get("log", False))
+        require(not log or low > 0, shown, spec, "a mapping with low above 0, for a logarithm")
+        require(not (log and step), shown, spec, "a mapping with step or log, not both")
+        return cls(name, None, low, high, step, log)
+
+    def grid(self) -> list:
+        """All values, for a grid.
+
+        Raises:
+            ConfigError: For a range without steps.
+        """
+        if self.values is not None:
+            return list(self.values)
+        step = self.step or (1 if self._whole() and not self.log else None)
+        spec = {"low": self.low, "high": self.high}
+        require(step is not None, f"space[{self.name!r}]", spec, "a list or have a step, in a grid")
+        count = math.floor((self.high - self.low) / step + 1e-9) + 1
+        return [self.low + k * step for k in range(count)]
+
+    def ends(self) -> list:
+        """Values that show whether the dimension is right."""
+        return list(self.values) if self.values is not None else [self.low, self.high]
+
+    def declare(self, hp) -> Any:
+        """Its value in KerasTuner's `HyperParameters`, to which it is added if it is new."""
+        if self.values is not None:
+            return self.decode(hp.Choice(self.name, self.codes(), default=self.codes()[0]))
+        make = hp.Int if self._whole() else hp.Float
+        sampling = "log" if self.log else "linear"
+        return make(self.name, self.low, self.high, step=self.step, sampling=sampling)
+
+    def decode(self, code) -> Any:
+        """The value that KerasTuner knows as `code`."""
+        if self.values is None:
+            return code
+        return self.values[self.codes().index(code)]
+
+    def codes(self) -> list:
+        """The values of its grid as KerasTuner takes them: all of one type, and no lists."""
+        if self.values is None:
+            return self.grid()
+        for types in ((int, float), (str,)):
+            if all(isinstance(v, types) and not isinstance(v, bool) for v in self.values):
+                floats = any(isinstance(value, float) for value in self.values)
+                return [float(value) if floats else value for value in self.values]
+        return [json.dumps(value) for value in self.values]
+
+    def _whole(self):
+        return all(isinstance(x, int) for x in (self.low, self.high, self.step or 1))

@@ -1,0 +1,115 @@
+"""One training in a process of its own: `python -m keras_preact.tuning.training_process CONFIG`."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+from typing import Any, NamedTuple
+
+from keras_preact.errors import ConfigError
+from keras_preact.run import RunFolder
+from keras_preact.training import TrainConfig
+from keras_preact.tuning.processes import end_with_starter, start
+
+#: How long to wait for a process that still saves what it had trained in the folder.
+_PATIENCE = 600
+
+
+class Training(NamedTuple):
+    """What came of a training.
+
+    Attributes:
+        result: Fields of its `Result`; `None` when it failed.
+        failure: Why, in words.
+        memory_gb: Most memory that its process used.
+    """
+
+    result: dict[str, Any] | None
+    failure: str | None
+    memory_gb: float
+
+
+def train_in_process(config: TrainConfig, seconds: float | None = None) -> Training:
+    """Trains in another process, so that nothing that happens there harms this one.
+
+    Args:
+        config: The training, with its folder; one that was interrupted goes on.
+        seconds: Time that the training may take: it gets as many epochs as fit.
+
+    Returns:
+        A `Training`.
+    """
+    folder = pathlib.Path(config.out)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _wait_for(folder)
+    config = _with_epochs_of(folder, config)
+    wish = json.dumps({"config": config.to_dict(), "seconds": seconds})
+    with open(folder.parent / f"{folder.name}.log", "ab") as log:
+        process = start(__name__, wish, output=log, stdout=-1)  # -1: a pipe
+        answers = process.stdout.read().splitlines()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        process.stdin.close()
+    unit = 1 if sys.platform == "darwin" else 1024
+    answer = {}
+    with contextlib.suppress(IndexError, ValueError):
+        answer = json.loads(answers[-1])
+    failure = answer.get("failure") or _ended(process.returncode)
+    return Training(answer.get("result"), failure, usage.ru_maxrss * unit / 2**30)
+
+
+def _ended(code):
+    """How a process ended, where it could not say."""
+    if code == 0:
+        return None
+    if code == -signal.SIGKILL:
+        return "killed (SIGKILL), as the system does with the process that uses most memory"
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}; its log says why"
+
+
+def _wait_for(folder):
+    """Waits until no process works in a run's folder: one whose starter was killed saves first."""
+    end = time.monotonic() + _PATIENCE
+    while folder.is_dir() and RunFolder(folder).is_locked and time.monotonic() < end:
+        time.sleep(0.2)
+
+
+def _with_epochs_of(folder, config):
+    """The config with the epochs that the run in the folder was begun with, if it was begun."""
+    if not (folder / "config.json").is_file():
+        return config
+    with contextlib.suppress(ConfigError):
+        return config.replace(epochs=RunFolder(folder).config["epochs"])
+    return config
+
+
+def _train(config, seconds):
+    from keras_preact.training import dry_run, train
+
+    if seconds and not os.path.isfile(f"{config.out}/config.json"):
+        found = dry_run(config.replace(out=None))
+        config = config.replace(epochs=max(1, int(seconds / found.epoch_seconds)))
+    return dataclasses.asdict(train(config))
+
+
+def main() -> None:
+    """Trains what the argument says and prints, as JSON, what came of it."""
+    end_with_starter()
+    wish = json.loads(sys.argv[1])
+    config = TrainConfig.from_dict(wish["config"])
+    try:
+        print(json.dumps({"result": _train(config, wish["seconds"])}))
+    except (Exception, KeyboardInterrupt) as error:
+        text = " ".join(str(error).split())
+        print(json.dumps({"failure": f"{type(error).__name__}: {text}"}))
+        raise
+
+
+if __name__ == "__main__":
+    main()
