@@ -16,11 +16,12 @@ from keras_preact.applications import list_models, model_info
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-NEEDS_TENSORFLOW = ("keras_preact.export",)
+NEEDS_TENSORFLOW = ("keras_preact.export", "keras_preact.tuning")
 
 
 def modules():
-    for module in pkgutil.walk_packages(keras_preact.__path__, "keras_preact."):
+    tuning = pkgutil.walk_packages([str(ROOT / "tuning")], "keras_preact.tuning.")
+    for module in (*pkgutil.walk_packages(keras_preact.__path__, "keras_preact."), *tuning):
         needed = module.name.startswith(NEEDS_TENSORFLOW) or module.name.endswith("_tf")
         yield pytest.param(module.name, marks=pytest.mark.tensorflow if needed else ())
 
@@ -72,9 +73,13 @@ def test_readme_python_runs_from_top_to_bottom(tmp_path, monkeypatch):
     exec(compile("\n".join(examples), "README.md", "exec"), {})
 
 
-def test_readme_commands_are_understood():
+def test_readme_commands_are_understood(tmp_path, monkeypatch):
     from keras_preact.cli import _parser
     from keras_preact.cli.training import train_config
+    from keras_preact.cli.tuning import tune_config
+
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("space.yaml").write_text(blocks("yaml")[0])
 
     text = "".join(blocks("bash")).replace("\\\n", " ")
     lines = text.splitlines()
@@ -85,6 +90,8 @@ def test_readme_commands_are_understood():
         arguments = _parser().parse_args(command)[command[0]]
         if command[0] == "train":
             assert train_config(arguments).resolve()
+        if command[0] == "tune" and command[1] != "report":
+            assert tune_config(command[1], arguments[command[1]]).dimensions()
 
 
 def test_readme_table_of_networks_is_the_registrys(capsys):

@@ -16,8 +16,8 @@ COLUMNS = {
     "multiply_adds": "Int64",
     "seconds": "float64",
     "memory_gb": "float64",
-    "begun": "datetime64[s, UTC]",
-    "ended": "datetime64[s, UTC]",
+    "begun": "datetime64[ms, UTC]",
+    "ended": "datetime64[ms, UTC]",
     "failure": "str",
     "folder": "str",
 }

@@ -33,7 +33,7 @@ def _tune(arguments) -> None:
     if name == "report":
         _report(chosen)
         return
-    config = _tune_config(name, chosen)
+    config = tune_config(name, chosen)
     console = make_console(sys.stderr if chosen.json else sys.stdout)
     from keras_preact.tuning import tune
 
@@ -99,7 +99,8 @@ def _table(frame, config) -> None:
     make_console(sys.stdout, least_width=130).print(table)
 
 
-def _tune_config(search, arguments):
+def tune_config(search, arguments):
+    """The `TuneConfig` of parsed arguments."""
     from keras_preact.tuning.config import TuneConfig
 
     names = _training_fields()

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-pytest.importorskip("keras_tuner")
-
 from keras_preact.errors import ConfigError
 from keras_preact.tuning import TuneConfig
 from keras_preact.tuning.oracles import make_oracle

@@ -1,0 +1,48 @@
+"""HyperModels in KerasTuner's own tuners."""
+
+import keras_tuner
+import numpy as np
+import pytest
+
+from keras_preact.tuning import Depth, GatingBias, ResidualVariant, TrainingHyperModel
+
+pytestmark = pytest.mark.tensorflow
+
+
+def test_spaces():
+    hp = keras_tuner.HyperParameters()
+    GatingBias(depth=[8, 14], learning_rate=[0.1, 0.01]).train_config(hp)
+    assert {*hp.values} == {
+        "network.gate_bias",
+        "network.shortcut",
+        "depth",
+        "recipe.learning_rate",
+    }
+    hp = keras_tuner.HyperParameters()
+    ResidualVariant().train_config(hp)
+    assert len(hp.space) == 4
+    hp = keras_tuner.HyperParameters()
+    hp.Fixed("units_per_stage", 2)
+    network = Depth(units_per_stage=[1, 2], width=2).train_config(hp).resolve().network
+    assert network.units == (2, 2, 2) and network.filters == (32, 64, 128)
+
+
+def test_every_part_of_a_network_is_that_of_its_values():
+    hp = keras_tuner.HyperParameters()
+    space = {"network.gate_bias": [-3.0], "network.shortcut": ["shortcut_only_gating"]}
+    hyper = TrainingHyperModel(space, {"model": "resnet8", "learning_rate": 0.02}, classes=3)
+    model = hyper.build(hp)
+    assert model.output_shape == (None, 3)
+    np.testing.assert_array_equal(model.get_layer("stage1_unit1_gate").bias, [-3.0] * 16)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.02)
+
+
+def test_in_a_tuner_of_ones_own(tmp_path):
+    """Fails where TensorBoard is missing, which KerasTuner needs and does not declare."""
+    hyper = GatingBias(biases=[0.0, -6.0], depth=8, input_shape=(8, 8, 1))
+    draw = np.random.default_rng(0)
+    images, labels = draw.normal(size=(16, 8, 8, 1)), draw.integers(0, 10, 16)
+    tuner = keras_tuner.GridSearch(hyper, objective="val_accuracy", directory=str(tmp_path))
+    tuner.search(images, labels, validation_data=(images, labels), epochs=1, verbose=0)
+    found = {hp["network.gate_bias"] for hp in tuner.get_best_hyperparameters(2)}
+    assert found == {0.0, -6.0}

@@ -1,0 +1,132 @@
+"""Trials as a table and a page, from the files of a search that was run with made-up trainings."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_preact.cli import main
+from keras_preact.run import RunFolder
+from keras_preact.tuning import TuneConfig, trials_frame, write_report
+from keras_preact.tuning.paper import agreement
+from keras_preact.tuning.report import importance_of
+from keras_preact.tuning.training_process import Training
+from keras_preact.tuning.tuner import TrainingTuner
+
+SPACE = {"network.gate_bias": [0.0, -2.0, -6.0, -7.0], "network.activation": ["relu", "prelu"]}
+CONFIG = TuneConfig("gating-bias", training={"model": "resnet8"}, space=SPACE, seeds=2)
+
+
+def error_of(config):
+    """Mostly by the bias, as in the paper, a little by activation and seed."""
+    network = config.resolve().network
+    bias = {0.0: 0.5, -2.0: 0.4, -6.0: 0.1, -7.0: 0.2}[network.gate_bias]
+    return bias + 0.02 * (network.activation == "relu") + 0.001 * config.seed
+
+
+def made_up(config, seconds):
+    """In place of a training: a result, one failure, and the log that pictures are drawn from."""
+    network = config.resolve().network
+    if (network.gate_bias, network.activation) == (-2.0, "prelu"):
+        return Training(None, "DivergedError: the <loss> is nan", 1.0)
+    error = error_of(config)
+    run = RunFolder.create(config.out, "")
+    run.append_log({"epoch": 1, "test_error": error})
+    run.write_json("config.json", config.to_dict())
+    result = {"test_accuracy": 1 - error, "parameters": 1000, "multiply_adds": 5000, "epochs": 1}
+    return Training({**result, "seconds": 2.5}, None, 0.75)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("search")
+    RunFolder(path).write_json("search.json", CONFIG.to_dict())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_preact.tuning.tuner.train_in_process", made_up)
+        TrainingTuner(CONFIG, path).search()
+    return path
+
+
+def test_the_table(folder):
+    frame = trials_frame(folder)
+    assert list(frame.columns[:5]) == ["trial", "status", *SPACE, "validation_error"]
+    assert len(frame) == 8 and frame["status"].value_counts().to_dict() == {
+        "finished": 7, "failed": 1,
+    }  # fmt: skip
+    assert frame["network.gate_bias"].dtype == "float64"
+    assert pd.api.types.is_string_dtype(frame["network.activation"])
+    best = frame.loc[frame["validation_error"].idxmin()]
+    assert (best["network.gate_bias"], best["network.activation"]) == (-6.0, "prelu")
+    assert best["validation_error"] == pytest.approx(0.1005)
+    assert best["validation_error_std"] == pytest.approx(np.std([0.1, 0.101], ddof=1))
+    assert (best["trainings"], best["seconds"], best["memory_gb"]) == (2, 5.0, 0.75)
+    assert (best["ended"] - best["begun"]).total_seconds() >= 0
+    failed = frame[frame["status"] == "failed"].iloc[0]
+    assert failed["failure"] == "DivergedError: the <loss> is nan"
+    assert np.isnan(failed["validation_error"])
+
+
+def test_a_search_that_was_killed_can_be_read(folder, tmp_path):
+    """Half a trial, an empty file and one without results are no obstacle."""
+    RunFolder(tmp_path).write_json("search.json", CONFIG.to_dict())
+    assert len(trials_frame(tmp_path)) == 0
+    for k, (trial, outcome) in enumerate(
+        [("", "{}"), ("whole", None), ("whole", "{"), ("whole", "")]
+    ):
+        path = tmp_path / "trials" / f"trial_{k}"
+        path.mkdir(parents=True)
+        state = {"status": "RUNNING", "hyperparameters": {"values": {
+            "network.gate_bias": -2.0, "network.activation": "prelu"}}}  # fmt: skip
+        (path / "trial.json").write_text(json.dumps(state) if trial else "")
+        if outcome is not None:
+            (path / "outcome.json").write_text(outcome)
+    frame = trials_frame(tmp_path)
+    assert list(frame["status"]) == ["interrupted"] * 3
+    assert frame["validation_error"].isna().all()
+
+
+def test_the_report(folder, capsys):
+    assert main(["tune", "report", str(folder)]) == 0
+    said = capsys.readouterr().out
+    names = {"report.html", "trials.csv", "trials.parquet", "by_gate_bias.png", "parallel.png",
+             "by_activation.png", "importance.png", "curves.png"}  # fmt: skip
+    assert {line.split("/")[-1] for line in said.splitlines() if str(folder) in line} == names
+    frame = trials_frame(folder)
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "trials.parquet"), frame)
+    csv = pd.read_csv(folder / "trials.csv", dtype={"trial": "str"})
+    assert csv["validation_error"].tolist() == pytest.approx(
+        frame["validation_error"].tolist(), nan_ok=True
+    )
+    page = (folder / "report.html").read_text()
+    assert "DivergedError: the &lt;loss&gt; is nan" in page and "<loss>" not in page
+    assert not re.search(r'(src|href)="(?!data:)', page)  # nothing from elsewhere
+    assert page.count("data:image/png;base64,") == 5
+    assert main(["tune", "report", str(folder), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["trial"] for row in rows] == frame["trial"].tolist()
+
+
+def test_importance(folder):
+    shares = importance_of(trials_frame(folder), [*SPACE])
+    assert shares.sum() == pytest.approx(1) and shares["network.gate_bias"] > 0.8
+
+
+def test_no_report_without_a_trial(tmp_path, capsys):
+    assert main(["tune", "report", str(tmp_path / "none")]) == 2
+    RunFolder(tmp_path).write_json("search.json", CONFIG.to_dict())
+    assert main(["tune", "report", str(tmp_path)]) == 2
+    assert "none of which has" in capsys.readouterr().err
+
+
+def test_agreement_with_the_paper(folder):
+    """0 and -2 fail in the paper, -6 is best, -7 next: so here, up to the tie of the first two."""
+    frame = trials_frame(folder)
+    found = agreement(frame[frame["network.activation"] == "relu"], "exclusive_gating")
+    assert found.biases == 4 and found.spearman == pytest.approx(0.9487, abs=1e-4)
+    assert (found.word, found.low > 0.9) == ("agrees", True)
+    assert agreement(frame, "identity") is None
+    two = agreement(frame, "shortcut_only_gating")
+    assert (two.biases, two.spearman, two.word) == (2, pytest.approx(1), "agrees")
+    assert write_report(folder)
