@@ -10,7 +10,7 @@ from keras_preact.tuning.space import SEARCHES, Dimension, settings_for
 
 #: Fields of `TrainConfig` that a search sets itself.
 OF_THE_SEARCH = (
-    "workers", "index", "seed", "out", "resume", "save_every", "on_save_error", "tensorboard",
+    "workers", "index", "seed", "out", "resume", "save_every", "on_save_error",
 )  # fmt: skip
 
 #: Fields that say where a search runs, and not what it finds.

@@ -11,6 +11,7 @@ from keras_tuner.engine import base_tuner
 
 from keras_preact.errors import ConfigError
 from keras_preact.files import replace_file, to_json
+from keras_preact.tuning.board import write_values
 from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.oracles import OBJECTIVE, make_oracle
 from keras_preact.tuning.training_process import train_in_process
@@ -52,13 +53,15 @@ class TrainingTuner(base_tuner.BaseTuner):
         outcome = {"begun": _now(), "failure": None, "runs": []}
         _write(folder, outcome)
         try:
-            for config in self._trainings(folder):
+            for config in self._trainings(folder, values := self._values(folder)):
                 done = train_in_process(config, self._seconds())
-                outcome["runs"].append(_run(config, done))
+                outcome["runs"].append(run := _run(config, done))
                 if done.failure:
                     outcome["failure"] = done.failure
                     break
                 _write(folder, outcome)
+                if config.tensorboard:
+                    write_values(f"{config.out}/tensorboard", values, run["error"])
         except ConfigError as error:
             outcome["failure"] = f"{type(error).__name__}: {error}"
         outcome["ended"] = _now()
@@ -92,16 +95,22 @@ class TrainingTuner(base_tuner.BaseTuner):
     def _get_tuner_fname(self):
         return str(pathlib.Path(self.project_dir) / "oracle.json")
 
-    def _trainings(self, folder):
-        # From the file, since numbers that came by gRPC are rounded.
-        codes = json.loads((folder / "trial.json").read_bytes())["hyperparameters"]["values"]
-        values = {d.name: d.decode(codes[d.name]) for d in self._config.dimensions()}
+    def _values(self, folder):
+        """A trial's values, from its file, since numbers that came by gRPC are rounded."""
+        codes = self._codes(folder)
+        return {d.name: d.decode(codes[d.name]) for d in self._config.dimensions()}
+
+    def _trainings(self, folder, values):
+        epochs = self._codes(folder).get("tuner/epochs")
         for fold in range(self._config.folds or 1):
             for number in range(self._config.seeds):
                 out = str(folder / f"fold{fold}-seed{number}")
                 yield self._config.training_config(
-                    values, number=number, fold=fold, out=out, epochs=codes.get("tuner/epochs")
+                    values, number=number, fold=fold, out=out, epochs=epochs
                 )
+
+    def _codes(self, folder):
+        return json.loads((folder / "trial.json").read_bytes())["hyperparameters"]["values"]
 
     def _seconds(self):
         return self._config.budget_amount if self._config.budget == "seconds" else None

@@ -16,7 +16,9 @@ from keras_preact.tuning.training_process import Training
 from keras_preact.tuning.tuner import TrainingTuner
 
 SPACE = {"network.gate_bias": [0.0, -2.0, -6.0, -7.0], "network.activation": ["relu", "prelu"]}
-CONFIG = TuneConfig("gating-bias", training={"model": "resnet8"}, space=SPACE, seeds=2)
+CONFIG = TuneConfig(
+    "gating-bias", training={"model": "resnet8", "tensorboard": True}, space=SPACE, seeds=2
+)
 
 
 def error_of(config):
@@ -106,6 +108,25 @@ def test_the_report(folder, capsys):
     assert main(["tune", "report", str(folder), "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["trial"] for row in rows] == frame["trial"].tolist()
+
+
+def test_tensorboard_has_the_values_of_each_training(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.metadata import (
+        SESSION_START_INFO_TAG,
+        parse_session_start_info_plugin_data,
+    )
+
+    events = [*folder.glob("trials/*/*/tensorboard")]
+    assert len(events) == 7 * 2
+    for path in events:
+        found = EventAccumulator(str(path)).Reload()
+        content = found.SummaryMetadata(SESSION_START_INFO_TAG).plugin_data.content
+        values = parse_session_start_info_plugin_data(content).hparams
+        bias = values["network.gate_bias"].number_value
+        run = RunFolder(path.parent).config["settings"]
+        assert bias == run["network.gate_bias"]
+        assert values["network.activation"].string_value == run["network.activation"]
 
 
 def test_importance(folder):
