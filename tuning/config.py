@@ -84,6 +84,8 @@ class TuneConfig(Checked):
         require(amount is None or self.budget, "budget_amount", amount, needs)
         missing = self.budget != "seconds" or amount is not None
         require(missing, "budget_amount", amount, "given for the budget 'seconds'")
+        timed = self.budget == "seconds" and self.oracle == "hyperband"
+        require(not timed, "oracle", self.oracle, "another where the budget decides the epochs")
         for name in (*OF_THE_SEARCH, "epochs") if self.budget == "seconds" else OF_THE_SEARCH:
             here = self.training.get(name)
             require(here is None, f"training[{name!r}]", here, "left to the search")

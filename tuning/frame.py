@@ -74,7 +74,11 @@ def _row(path, config, running):
         "trial": path.name.removeprefix("trial_"),
         "status": ("running" if running else "interrupted") if open_ else ended,
         **{d.name: d.decode(codes[d.name]) for d in config.dimensions()},
-        "validation_error": statistics.mean(errors) if errors and not open_ else None,
+        "validation_error": None
+        if open_
+        else statistics.mean(errors)
+        if errors
+        else trial["score"],
         "validation_error_std": statistics.stdev(errors) if len(errors) > 1 else None,
         "trainings": len(runs),
         **{

@@ -7,15 +7,15 @@ import sys
 import threading
 
 
-def start(module: str, *arguments: str, output, environment=None, **pipes) -> subprocess.Popen:
+def start(module: str, *arguments: str, output, stdout=None, environment=None) -> subprocess.Popen:
     """Starts a module as a process that `end_with_starter` ties to this one.
 
     Args:
         module: Name for `python -m`.
         *arguments: Its arguments.
         output: Open file for what it says.
+        stdout: Open file for its standard output, where that is another.
         environment: Variables to set.
-        **pipes: Arguments of `subprocess.Popen`.
 
     Returns:
         The process.
@@ -23,10 +23,10 @@ def start(module: str, *arguments: str, output, environment=None, **pipes) -> su
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         stdin=subprocess.PIPE,  # closed by the system when this process ends
+        stdout=stdout or output,
         stderr=output,
         env={**os.environ, **(environment or {})},
         start_new_session=True,  # Ctrl-C in a terminal is for the first process alone
-        **{"stdout": output, **pipes},
     )
 
 

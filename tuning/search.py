@@ -104,9 +104,10 @@ def tune(config: TuneConfig | None = None, *, console=None) -> TuneResult | None
         before = _seconds(folder)
         for line in mend(folder.path / "trials"):
             say(console, line)
-        with LiveTable(config, folder.path, console) as table:
-            _search(config, folder, table, lambda: _note(folder, before, started))
-        result = _final(config, folder, console)
+        with Signals() as signals:
+            with LiveTable(config, folder.path, console) as table:
+                _search(config, folder, table, signals, lambda: _note(folder, before, started))
+            result = _final(config, folder, console, signals)
         result = dataclasses.replace(result, seconds=round(before + time.monotonic() - started, 1))
         folder.write_json("result.json", dataclasses.asdict(result))
         write_report(folder.path)
@@ -144,32 +145,31 @@ def _is(folder, config):
     return begun.searching() == config.searching()
 
 
-def _search(config, folder, table, note) -> None:
+def _search(config, folder, table, signals, note) -> None:
     """Starts the processes of the search, replaces those that die, and returns at its end."""
-    if ROLE in os.environ:  # the chief of a cluster, whose workers are started elsewhere
-        from keras_preact.tuning.worker import work
-
-        work(folder.path)
-        return
     team = _Team(config, folder)
-    with Signals() as signals:
-        try:
-            while not team.is_done():
-                if signals.number:
-                    raise StoppedError(
-                        f"Stopped. The same command goes on; the search is in {folder.path}.",
-                        signals.number,
-                    )
-                table.show()
-                note()
-                time.sleep(0.25)
-        finally:
-            team.stop()
+    try:
+        while not team.is_done():
+            _stop_if_asked(folder, signals)
             table.show()
+            note()
+            time.sleep(0.25)
+    finally:
+        team.stop()
+        table.show()
+
+
+def _stop_if_asked(folder, signals):
+    if signals.number:
+        raise StoppedError(
+            f"Stopped. The same command goes on; the search is in {folder.path}.", signals.number
+        )
 
 
 class _Team:
-    """The processes of a search on this machine: one, or a chief and its workers."""
+    """The processes of a search on this machine: one; a chief and its workers; or, where the
+    workers are started elsewhere, a chief.
+    """
 
     def __init__(self, config, folder):
         self._config, self._folder = config, folder
@@ -177,7 +177,9 @@ class _Team:
         logs = folder.path / "trials"
         logs.mkdir(exist_ok=True)
         self._environments = {"both": {}}
-        if config.workers > 1:
+        if ROLE in os.environ:
+            self._environments = {"chief": {}}
+        elif config.workers > 1:
             address = {ADDRESS: "127.0.0.1", PORT: str(_free_port())}
             self._environments = {"chief": {**address, ROLE: "chief"}}
             for k in range(config.workers):
@@ -188,11 +190,11 @@ class _Team:
     def is_done(self) -> bool:
         """Whether all who train have ended well; starts anew who has died."""
         ends = {name: process.poll() for name, process in self._running.items()}
-        workers = [end for name, end in ends.items() if name != "chief"]
-        if all(end == 0 for end in workers):
+        trainers = [name for name in ends if name != "chief"]
+        if all(ends[name] == 0 for name in trainers or ["chief"]):
             return True
         dead = [name for name, end in ends.items() if end not in (None, 0)]
-        if ends.get("chief") is not None:  # those who ask it would wait for an hour
+        if trainers and ends.get("chief") is not None:  # those who ask it would wait for an hour
             stop(self._running.values())
             dead = list(self._running)
         if dead:
@@ -231,7 +233,7 @@ class _Team:
             )
 
 
-def _final(config, folder, console) -> TuneResult:
+def _final(config, folder, console, signals) -> TuneResult:
     """Trains with the best values on all training images and tests each network once."""
     frame = trials_frame(folder.path)
     done = frame[frame["status"] == "finished"]
@@ -252,7 +254,8 @@ def _final(config, folder, console) -> TuneResult:
             values, number=number, out=out, epochs=codes.get("tuner/epochs")
         )
         seconds = config.budget_amount if config.budget == "seconds" else None
-        trained = train_in_process(training, seconds)
+        trained = train_in_process(training, seconds, lambda: signals.number)
+        _stop_if_asked(folder, signals)
         if trained.failure:
             raise DeviceError(f"The training of the best values failed: {trained.failure}")
         errors.append(1 - trained.result["test_accuracy"])

@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import sys
+import tempfile
 import time
 from typing import Any, NamedTuple
 
@@ -33,12 +34,15 @@ class Training(NamedTuple):
     memory_gb: float
 
 
-def train_in_process(config: TrainConfig, seconds: float | None = None) -> Training:
+def train_in_process(
+    config: TrainConfig, seconds: float | None = None, is_asked_to_stop=lambda: False
+) -> Training:
     """Trains in another process, so that nothing that happens there harms this one.
 
     Args:
         config: The training, with its folder; one that was interrupted goes on.
         seconds: Time that the training may take: it gets as many epochs as fit.
+        is_asked_to_stop: Asked all the while; once it says so the training saves and ends.
 
     Returns:
         A `Training`.
@@ -48,12 +52,19 @@ def train_in_process(config: TrainConfig, seconds: float | None = None) -> Train
     _wait_for(folder)
     config = _with_epochs_of(folder, config)
     wish = json.dumps({"config": config.to_dict(), "seconds": seconds})
-    with open(folder.parent / f"{folder.name}.log", "ab") as log:
-        process = start(__name__, wish, output=log, stdout=-1)  # -1: a pipe
-        answers = process.stdout.read().splitlines()
-        _, status, usage = os.wait4(process.pid, 0)
+    with open(folder.parent / f"{folder.name}.log", "ab") as log, tempfile.TemporaryFile() as said:
+        process = start(__name__, wish, output=log, stdout=said)
+        while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+            if is_asked_to_stop():
+                process.terminate()
+                ended = os.wait4(process.pid, 0)
+                break
+            time.sleep(0.1)
+        _, status, usage = ended
         process.returncode = os.waitstatus_to_exitcode(status)
         process.stdin.close()
+        said.seek(0)
+        answers = said.read().splitlines()
     unit = 1 if sys.platform == "darwin" else 1024
     answer = {}
     with contextlib.suppress(IndexError, ValueError):

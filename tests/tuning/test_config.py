@@ -104,6 +104,7 @@ def test_networks_of_equal_cost(budget, units):
         ({"training": {"modell": "resnet20"}}, "modell"),
         ({"budget_amount": 5}, "None, since there is no budget"),
         ({"budget": "seconds"}, "given for the budget 'seconds'"),
+        ({"budget": "seconds", "budget_amount": 9, "oracle": "hyperband"}, "decides the epochs"),
         ({"workers": 0}, "at least 1"),
         ({"oracle": "genetic"}, "'bayesian'"),
     ],
