@@ -43,6 +43,7 @@ _ROOMS = (
     "residual",
     "rewrite",
     "training",
+    "tuning",
     "weights",
 )
 

@@ -264,10 +264,10 @@ def refuse_used(path) -> None:
         return
     require(os.access(path, os.R_OK), "out", str(path), "a folder that can be read and written")
     # What a run may have left that was killed before it had its config, which is written last.
-    harmless = {LOCK, f"{LOCK}.json", *BEFORE_CONFIG, "config.json"}
-    harmless |= {f".{name}.partial" for name in harmless}
-    harmless.remove("config.json")
-    used = not os.path.isdir(path) or bool({*os.listdir(path)} - harmless)
+    harmless = {LOCK, f"{LOCK}.json", *BEFORE_CONFIG}
+    found = [] if not os.path.isdir(path) else os.listdir(path)
+    left = [n for n in found if not (n.startswith(".") and n.endswith(".partial"))]
+    used = not os.path.isdir(path) or bool({*left} - harmless)
     require(
         not used,
         "out",

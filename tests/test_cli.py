@@ -76,6 +76,13 @@ def test_train_says_where_everything_is(capsys, tmp_path):
         (["train", "--epochs", "1.5"], "whole number"),
         (["train", "--epoch-count", "3"], "--epoch-count 3"),
         (["train", "--batch-sise", "3"], "Did you mean '--batch-size'?"),
+        (["train", "--epoch", "3"], "Did you mean '--epochs'?"),  # no abbreviations
+        (["tune", "gating-bias", "--fold", "5"], "Did you mean '--folds'? `keras-preact tune gat"),
+        (["tune"], "`tune` needs one of gating-bias, depth, variant, fields, report"),
+        (["tune", "report", "nowhere"], "A run is a folder"),
+        (["tune", "fields", "--space", "[1]"], "a mapping from names to values"),
+        (["tune", "fields", "--space", "no.yaml"], "`--space` takes a YAML or JSON file"),
+        (["tune", "depth", "--set", "data.holdout=0.2"], "say what validates"),
         (["train", "--model", "resnet51"], "Received: 'resnet51'"),
         (["train", "--learning-rate", "-1"], "learning_rate"),
         (["train", "--dtype", "float8"], "'float32', 'mixed_bfloat16', 'mixed_float16'"),

@@ -1,6 +1,7 @@
 """`TuneConfig`: what `tune` and `keras-preact tune` are told."""
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from keras_preact.checked import Checked, require
@@ -12,6 +13,9 @@ from keras_preact.tuning.space import SEARCHES, Dimension, settings_for
 OF_THE_SEARCH = (
     "workers", "index", "seed", "out", "resume", "save_every", "on_save_error",
 )  # fmt: skip
+
+#: Settings that say which images validate, which the search sets from its own fields.
+OF_THE_SPLIT = ("data.holdout", "data.folds", "data.fold", "data.split_seed")
 
 #: Fields that say where a search runs, and not what it finds.
 _AROUND = ("out", "workers")
@@ -76,6 +80,9 @@ class TuneConfig(Checked):
         for name in ("seeds", "workers"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.final_seeds >= 0, "final_seeds", self.final_seeds, "at least 0")
+        held = 0 < self.holdout < 1 or (self.holdout >= 1 and self.holdout == int(self.holdout))
+        require(held, "holdout", self.holdout, "a number of images, or a share between 0 and 1")
+        require(self.folds is None or self.folds >= 2, "folds", self.folds, "at least 2, or None")
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2^31 - 1")
         trials, amount = self.trials, self.budget_amount
         require(trials is None or trials >= 1, "trials", trials, "at least 1, or None")
@@ -86,9 +93,7 @@ class TuneConfig(Checked):
         require(missing, "budget_amount", amount, "given for the budget 'seconds'")
         timed = self.budget == "seconds" and self.oracle == "hyperband"
         require(not timed, "oracle", self.oracle, "another where the budget decides the epochs")
-        for name in (*OF_THE_SEARCH, "epochs") if self.budget == "seconds" else OF_THE_SEARCH:
-            here = self.training.get(name)
-            require(here is None, f"training[{name!r}]", here, "left to the search")
+        self._refuse_what_the_search_sets()
         dimensions = self.dimensions()
         if not dimensions:
             raise ConfigError("The search 'fields' needs `space`. Received: space={}.")
@@ -97,7 +102,27 @@ class TuneConfig(Checked):
                 dimension.grid()
         for dimension in dimensions:  # a name or a value that is wrong is said now
             for value in dimension.ends():
-                self._try({dimension.name: value})
+                self._try(dimension.name, value)
+        if self.oracle == "hyperband":
+            self._check_that_there_is_enough(dimensions)
+
+    def first(self) -> dict[str, Any]:
+        """The first value of each dimension."""
+        return {dimension.name: dimension.ends()[0] for dimension in self.dimensions()}
+
+    def epochs(self) -> int:
+        """Epochs of a training, at most."""
+        fields, settings = self._shared()
+        fields, settings = settings_for(self.first(), fields, settings)
+        return TrainConfig(**fields, settings=settings).resolve().recipe.epochs
+
+    def seconds(self) -> float | None:
+        """Time that a training has, where that is the budget."""
+        return self.budget_amount if self.budget == "seconds" else None
+
+    def values_of(self, codes: dict[str, Any]) -> dict[str, Any]:
+        """A value for each dimension, from those that KerasTuner keeps."""
+        return {d.name: d.decode(codes[d.name]) for d in self.dimensions()}
 
     def dimensions(self) -> list[Dimension]:
         """What is searched, in order."""
@@ -170,6 +195,49 @@ class TuneConfig(Checked):
         """Whether the user has settled what the search would vary."""
         return name in self.training or name in self.training.get("settings", {})
 
-    def _try(self, values):
+    def _shared(self):
         fields = self.fields()
-        settings_for(values, fields, fields.pop("settings"))
+        return fields, fields.pop("settings")
+
+    def _refuse_what_the_search_sets(self):
+        settings = self.training.get("settings", {})
+        require(isinstance(settings, dict), "training['settings']", settings, "a mapping")
+        own = (*OF_THE_SEARCH, *OF_THE_SPLIT)
+        own += ("epochs", "recipe.epochs") if self.budget == "seconds" else ()
+        for given in (self.training, settings, self.space):
+            for name in own:
+                fix = "`holdout`, `folds` and `seed` of the search say what validates."
+                fix = fix if name in OF_THE_SPLIT else ""
+                require(name not in given, name, given.get(name), "left to the search", fix)
+
+    def _try(self, name, value):
+        """A value by itself, or else with the others' first ones, makes a training."""
+        try:
+            settings_for({name: value}, *self._shared())
+        except ConfigError as alone:
+            try:
+                settings_for({**self.first(), name: value}, *self._shared())
+            except ConfigError:
+                raise alone from None
+
+    def _check_that_there_is_enough(self, dimensions):
+        """Hyperband needs different values for all trials that it begins with."""
+        size = 1
+        for dimension in dimensions:
+            size *= dimension.size()
+        needed = hyperband_begins(self.epochs())
+        if size < needed:
+            raise ConfigError(
+                f"Hyperband with {self.epochs()} epochs begins {needed} trials of different "
+                f"values, and the space has {size:.0f}: a grid tries them all. "
+                "Received: oracle='hyperband'."
+            )
+
+
+def hyperband_begins(epochs: int, factor: int = 3) -> int:
+    """How many trials Hyperband begins, in all its brackets (Li et al. 2018, as in KerasTuner)."""
+    brackets = 0
+    while epochs >= factor**brackets:
+        brackets += 1
+    last = math.ceil(1 + math.log(epochs, factor))
+    return sum(math.ceil(last / (k + 1) * factor**k) for k in range(brackets))

@@ -5,6 +5,7 @@ import statistics
 
 from keras_preact.run import RunFolder
 from keras_preact.tuning.config import TuneConfig
+from keras_preact.tuning.state import TRIALS, read_dictionary, read_outcome
 
 #: Columns of every search, after those of its dimensions.
 COLUMNS = {
@@ -49,36 +50,32 @@ def trials_frame(folder):
     search = RunFolder(folder)
     config = TuneConfig.from_dict(search.read_json("search.json"))
     running = search.is_locked
-    paths = sorted((search.path / "trials").glob("trial_*"))
+    paths = sorted((search.path / TRIALS).glob("trial_*"))
     rows = [row for path in paths if (row := _row(path, config, running))]
     names = [dimension.name for dimension in config.dimensions()]
     frame = pd.DataFrame(rows, columns=["trial", "status", *names, *COLUMNS])
     for name in names:
-        simple = frame[name].map(lambda value: isinstance(value, (int, float, str))).all()
-        if not simple:  # lists, as of units, cannot be sorted or saved
-            frame[name] = frame[name].map(json.dumps)
+        kinds = {type(value) for value in frame[name]}
+        if not (kinds <= {int, float} or kinds == {str} or kinds == {bool}):
+            frame[name] = frame[name].map(json.dumps)  # lists, None, mixtures
         frame[name] = frame[name].infer_objects()
     return frame.astype({"trial": "str", "status": "str", **COLUMNS})
 
 
 def _row(path, config, running):
-    trial, outcome = _read(path / "trial.json"), _read(path / "outcome.json")
-    if trial is None:
+    trial = read_dictionary(path / "trial.json", ("hyperparameters", "status", "score"))
+    if not trial:
         return None
-    codes = trial["hyperparameters"]["values"]
-    runs = [run for run in outcome.get("runs", []) if run["error"] is not None]
-    errors = [run["error"] for run in runs]
-    ended = "finished" if trial["status"] == "COMPLETED" else "failed"
-    open_ = trial["status"] not in ("COMPLETED", "FAILED")
+    outcome = read_outcome(path)
+    runs = outcome.get("runs", [])
+    finished = trial["status"] == "COMPLETED"
+    errors = [run["error"] for run in runs] if finished else []
+    state = "finished" if finished else "running" if running else "interrupted"
     return {
         "trial": path.name.removeprefix("trial_"),
-        "status": ("running" if running else "interrupted") if open_ else ended,
-        **{d.name: d.decode(codes[d.name]) for d in config.dimensions()},
-        "validation_error": None
-        if open_
-        else statistics.mean(errors)
-        if errors
-        else trial["score"],
+        "status": "failed" if trial["status"] == "FAILED" else state,
+        **config.values_of(trial["hyperparameters"]["values"]),
+        "validation_error": statistics.mean(errors) if errors else trial["score"],
         "validation_error_std": statistics.stdev(errors) if len(errors) > 1 else None,
         "trainings": len(runs),
         **{
@@ -88,13 +85,6 @@ def _row(path, config, running):
         "seconds": sum(run["seconds"] for run in runs),
         "begun": outcome.get("begun"),
         "ended": outcome.get("ended"),
-        "failure": outcome.get("failure"),
+        "failure": outcome.get("failure") or trial.get("message"),
         "folder": str(path),
     }
-
-
-def _read(path):
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {} if path.name == "outcome.json" else None

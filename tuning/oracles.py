@@ -13,10 +13,10 @@ OBJECTIVE = keras_tuner.Objective("validation_error", "min")
 
 
 class _Durable:
-    """Mixin: files that are whole whenever the process is killed, values that stay as they were.
+    """Mixin: files that are whole whenever the process is killed, and searches that go on.
 
-    KerasTuner writes its state in place, stops after three failures in a row, calls a space
-    exhausted after twenty collisions, and takes back numbers that gRPC has rounded.
+    KerasTuner writes its state in place, stops after three failures in a row, and calls a space
+    exhausted after twenty collisions.
     """
 
     def __init__(self, **kwargs):
@@ -44,15 +44,6 @@ class _Durable:
         path = os.path.join(self._get_trial_dir(trial.trial_id), "trial.json")
         replace_file(path, to_json(trial.get_state()))
 
-    @keras_tuner.synchronized
-    def end_trial(self, trial):
-        trial.hyperparameters = self.trials[trial.trial_id].hyperparameters
-        super().end_trial(trial)
-
-    def _stopped(self):
-        """What `populate_space` says when there is nothing new: wait for the others, or end."""
-        return {"status": "IDLE" if self.ongoing_trials else "STOPPED"}
-
 
 class GridOracle(_Durable, keras_tuner.Oracle):
     """All combinations of the dimensions' values, in order; those that were begun are left out.
@@ -71,7 +62,7 @@ class GridOracle(_Durable, keras_tuner.Oracle):
             values = dict(zip(self._grid, combination, strict=True))
             if not self._duplicate(values):
                 return {"status": "RUNNING", "values": values}
-        return self._stopped()
+        return {"status": "STOPPED"}
 
 
 class RandomOracle(_Durable, keras_tuner.oracles.RandomSearchOracle):
@@ -86,7 +77,8 @@ class BayesianOracle(_Durable, keras_tuner.oracles.BayesianOptimizationOracle):
         found = super().populate_space(trial_id)
         if found["values"] is None or self._duplicate(found["values"]):
             values = self._random_values()
-            return self._stopped() if values is None else {"status": "RUNNING", "values": values}
+            status = "STOPPED" if values is None else "RUNNING"
+            return {"status": status, "values": values}
         return found
 
 
@@ -94,8 +86,19 @@ class HyperbandOracle(_Durable, keras_tuner.oracles.HyperbandOracle):
     """KerasTuner's Hyperband; `tuner/epochs` of a trial are trained from the start.
 
     A schedule of the learning rate is made for a number of epochs, so that a network that was
-    trained for few of them is no beginning of one that is trained for many.
+    trained for few of them is no beginning of one that is trained for many. A trial that failed
+    counts as the worst; in KerasTuner its bracket would wait for it in vain.
     """
+
+    def populate_space(self, trial_id):
+        failed = [trial for trial in self.trials.values() if trial.status == "FAILED"]
+        for trial in failed:
+            trial.status, trial.score = "COMPLETED", float("inf")
+        try:
+            return super().populate_space(trial_id)
+        finally:
+            for trial in failed:
+                trial.status, trial.score = "FAILED", None
 
 
 def make_oracle(config: TuneConfig) -> keras_tuner.Oracle:
@@ -120,13 +123,8 @@ def make_oracle(config: TuneConfig) -> keras_tuner.Oracle:
     shared = {"seed": config.seed + 1, "hyperparameters": hyperparameters}  # 0 means none
     shared |= {"allow_new_entries": False}
     if config.oracle == "hyperband":
-        epochs = config.training_config(_first(dimensions)).resolve().recipe.epochs
-        return HyperbandOracle(max_epochs=epochs, **shared)
+        return HyperbandOracle(max_epochs=config.epochs(), **shared)
     shared["max_trials"] = config.planned()
     if config.oracle == "grid":
         return GridOracle({d.name: d.codes() for d in dimensions}, **shared)
     return {"random": RandomOracle, "bayesian": BayesianOracle}[config.oracle](**shared)
-
-
-def _first(dimensions):
-    return {dimension.name: dimension.ends()[0] for dimension in dimensions}

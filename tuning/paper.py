@@ -1,10 +1,10 @@
 """The gate biases of the 2016 paper, and how far a search agrees with them."""
 
-import json
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
+
+from keras_preact.tuning.state import read_outcome
 
 #: Test error (%) of ResNet-110 on CIFAR-10 by the gates' initial bias: Table 1 of the 2016 paper.
 #: From 0 to -5 exclusive gating "fails": its error is above 20 %, which is what stands here.
@@ -71,11 +71,7 @@ def agreement(frame, shortcut: str) -> Agreement | None:
 
 def errors_of(folder) -> list[float]:
     """Validation error of each training of the trial in a folder."""
-    try:
-        runs = json.loads((pathlib.Path(folder) / "outcome.json").read_bytes())["runs"]
-    except (OSError, ValueError):
-        return []
-    return [run["error"] for run in runs if run["error"] is not None]
+    return [run["error"] for run in read_outcome(folder).get("runs", [])]
 
 
 def _spearman(mine, theirs) -> float:

@@ -30,7 +30,7 @@ def plot_dimension(frame, name, shortcut=None):
     for row, place in zip(done.itertuples(), places, strict=True):
         errors = errors_of(row.folder) or [row.validation_error]
         axes.scatter([place] * len(errors), errors, color="#6b9bd1", s=22, alpha=0.7, zorder=2)
-    means = [done["validation_error"][np.isclose(places, value)].mean() for value in values]
+    means = [done["validation_error"][places == value].mean() for value in values]
     width = 0 if labels else 2  # names have no order to draw a line along
     axes.plot(values, means, color="#0b3d91", lw=width, marker="o", label="mean", zorder=3)
     paper = GATE_BIAS.get(shortcut, {}) if name == "network.gate_bias" else {}

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 
+from keras_preact.training.signals import Signals
+
 
 def start(module: str, *arguments: str, output, stdout=None, environment=None) -> subprocess.Popen:
     """Starts a module as a process that `end_with_starter` ties to this one.
@@ -36,7 +38,8 @@ def end_with_starter() -> None:
     def watch():
         while os.read(0, 1):  # not sys.stdin, whose lock would be held when this process ends
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        if Signals.current is None or Signals.current.number is None:  # a second one would not wait
+            os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -9,10 +9,12 @@ import numpy as np
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation import save_figure
 from keras_preact.run import RunFolder
+from keras_preact.training import TrainConfig
 from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.frame import trials_frame
 from keras_preact.tuning.paper import Agreement, agreement
 from keras_preact.tuning.plots import plot_dimension, plot_importance, plot_parallel, plot_trials
+from keras_preact.tuning.space import settings_for
 
 #: Trials that the page's table shows, and that an estimate of importance needs.
 _BEST, _ENOUGH = 20, 6
@@ -56,10 +58,10 @@ def write_report(folder) -> list[str]:
     page = _page(search, config, frame, figures)
     search.write_bytes("trials.csv", frame.to_csv(index=False).encode())
     search.write_bytes("trials.parquet", frame.to_parquet(index=False))
-    search.write_bytes("report.html", page.encode())
     for name, (_, figure) in figures.items():
         with search.replacing(f"{name}.png") as path:
             save_figure(figure, path)
+    search.write_bytes("report.html", page.encode())  # last: its being there says all is
     names = ["report.html", "trials.csv", "trials.parquet", *(f"{name}.png" for name in figures)]
     return [str(search.path / name) for name in names]
 
@@ -99,13 +101,9 @@ def importance_of(frame, names):
 
 def shortcut_of(config) -> str:
     """The shortcut of a search's networks, where it is not itself searched."""
-    return (
-        config.training_config(
-            {dimension.name: dimension.ends()[0] for dimension in config.dimensions()}
-        )
-        .resolve()
-        .network.shortcut
-    )
+    fields = config.fields()
+    fields, settings = settings_for(config.first(), fields, fields.pop("settings"))
+    return TrainConfig(**fields, settings=settings).resolve().network.shortcut
 
 
 def _figures(config, frame, done):

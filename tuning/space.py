@@ -160,6 +160,7 @@ class Dimension:
             ConfigError: For a description that is none.
         """
         shown = f"space[{name!r}]"
+        require(name != "settings", "space", name, "names of fields, such as network.gate_bias")
         if isinstance(spec, (list, tuple)):
             texts = [json.dumps(value) for value in spec]
             fine = len(spec) > 0 and len(set(texts)) == len(texts)
@@ -174,8 +175,11 @@ class Dimension:
         }
         require(fine, shown, spec, expected)
         low, high, step = spec["low"], spec["high"], spec.get("step")
-        numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (low, high))
-        require(numbers and low < high, shown, spec, "a mapping with numbers low < high")
+        numbers = [x for x in (low, high, step) if x is not None]
+        fine = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in numbers)
+        fine = fine and all(math.isfinite(x) for x in numbers) and low < high
+        require(fine, shown, spec, "a mapping with numbers low < high")
+        require(step is None or step > 0, shown, spec, "a mapping with a step above 0")
         log = bool(spec.get("log", False))
         require(not log or low > 0, shown, spec, "a mapping with low above 0, for a logarithm")
         require(not (log and step), shown, spec, "a mapping with step or log, not both")
@@ -191,9 +195,18 @@ class Dimension:
             return list(self.values)
         step = self.step or (1 if self._whole() and not self.log else None)
         spec = {"low": self.low, "high": self.high}
-        require(step is not None, f"space[{self.name!r}]", spec, "a list or have a step, in a grid")
+        expected = "a list of values, or a mapping with a step, in a grid"
+        require(step is not None, f"space[{self.name!r}]", spec, expected)
         count = math.floor((self.high - self.low) / step + 1e-9) + 1
         return [self.low + k * step for k in range(count)]
+
+    def size(self) -> float:
+        """How many values it has; infinite for a range without steps."""
+        if self.values is None and not self.step and not self._whole():
+            return math.inf
+        if self.values is None and self.log:
+            return self.high - self.low + 1
+        return len(self.grid())
 
     def ends(self) -> list:
         """Values that show whether the dimension is right."""
@@ -209,8 +222,8 @@ class Dimension:
 
     def decode(self, code) -> Any:
         """The value that KerasTuner knows as `code`."""
-        if self.values is None:
-            return code
+        if self.values is None:  # KerasTuner's whole numbers with a logarithm can be one too high
+            return min(max(code, self.low), self.high)
         return self.values[self.codes().index(code)]
 
     def codes(self) -> list:

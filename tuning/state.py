@@ -1,4 +1,4 @@
-"""The files that KerasTuner keeps of a search: looked through before it goes on, and mended."""
+"""The files of a search's trials: those that KerasTuner keeps are mended before it goes on."""
 
 import json
 import pathlib
@@ -7,8 +7,15 @@ import shutil
 from keras_preact.errors import ConfigError
 from keras_preact.files import replace_file, to_json
 
+#: KerasTuner's folder in that of a search, and what a trial says there of its trainings.
+TRIALS, OUTCOME = "trials", "outcome.json"
+
 #: Ends of a trial.
 FINAL = ("COMPLETED", "FAILED")
+
+#: Without which these files are taken for damaged.
+_ORACLE = ("hyperparameters", "values", "ongoing_trials", "retry_queue", "end_order", "run_times")
+_TRIAL = ("hyperparameters", "status", "score", "metrics")
 
 
 def mend(folder) -> list[str]:
@@ -36,21 +43,39 @@ def mend(folder) -> list[str]:
     trials = {path.name.removeprefix("trial_"): path for path in sorted(folder.glob("trial_*"))}
     if not (folder / "oracle.json").is_file() and not trials:
         return []
-    oracle = _read(folder / "oracle.json")
-    found = {name: _read(path / "trial.json") for name, path in trials.items()}
-    if oracle is None:
+    oracle = read_dictionary(folder / "oracle.json", _ORACLE)
+    found = {name: read_dictionary(path / "trial.json", _TRIAL) for name, path in trials.items()}
+    if not oracle:
         return _oracle_anew(folder, found)
     said = []
-    for name in {**trials, **oracle["values"]}:
-        if name not in oracle["values"]:  # killed after its file was written, before the oracle's
-            shutil.rmtree(trials[name])
+    for name, path in trials.items():
+        if name not in oracle["values"] and not read_outcome(path):
+            # Killed after its file was written, before the oracle's.
+            shutil.rmtree(path)
             said.append(f"trial {name} had not begun and is proposed again")
-        elif found.get(name) is None:
+    for name in oracle["values"]:
+        if not found.get(name):
             _trial_anew(folder, name, oracle)
             said.append(f"trial {name}: its trial.json was damaged and is made again")
-    if said:
-        replace_file(folder / "oracle.json", to_json(oracle))
+        elif found[name]["status"] not in FINAL:
+            _queue(name, oracle)
+    replace_file(folder / "oracle.json", to_json(oracle))
     return said
+
+
+def read_dictionary(path, needed=()) -> dict:
+    """The object in a JSON file; empty where there is none with the needed keys."""
+    try:
+        found = json.loads(pathlib.Path(path).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and {*needed} <= {*found} else {}
+
+
+def read_outcome(trial) -> dict:
+    """What a trial says of its trainings; empty where it has not begun or is damaged."""
+    found = read_dictionary(pathlib.Path(trial) / OUTCOME)
+    return found if isinstance(found.get("runs"), list) else {}
 
 
 def _trial_anew(folder, name, oracle):
@@ -68,6 +93,11 @@ def _trial_anew(folder, name, oracle):
         "message": None,
     }
     replace_file(path / "trial.json", to_json(trial))
+    _queue(name, oracle)
+
+
+def _queue(name, oracle):
+    """Has a trial run again."""
     oracle["end_order"] = [other for other in oracle["end_order"] if other != name]
     oracle["run_times"].pop(name, None)
     if name not in {*oracle["ongoing_trials"].values(), *oracle["retry_queue"]}:
@@ -77,7 +107,7 @@ def _trial_anew(folder, name, oracle):
 def _oracle_anew(folder, trials):
     """The oracle's file from those of the trials."""
     expected = f"{folder / 'oracle.json'} is damaged"
-    if None in trials.values() or not trials:
+    if not all(trials.values()) or not trials:
         raise ConfigError(
             f"{expected}, and trials are too: the search cannot go on. Begin another."
         )
@@ -100,11 +130,3 @@ def _oracle_anew(folder, trials):
     }
     replace_file(folder / "oracle.json", to_json(oracle))
     return [f"{folder / 'oracle.json'} was damaged and is made again from the trials"]
-
-
-def _read(path):
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

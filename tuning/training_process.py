@@ -11,7 +11,7 @@ import tempfile
 import time
 from typing import Any, NamedTuple
 
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, DeviceError
 from keras_preact.run import RunFolder
 from keras_preact.training import TrainConfig
 from keras_preact.tuning.processes import end_with_starter, start
@@ -27,15 +27,20 @@ class Training(NamedTuple):
         result: Fields of its `Result`; `None` when it failed.
         failure: Why, in words.
         memory_gb: Most memory that its process used.
+        error: Name of the exception, where it failed with one.
     """
 
     result: dict[str, Any] | None
     failure: str | None
     memory_gb: float
+    error: str | None = None
 
 
 def train_in_process(
-    config: TrainConfig, seconds: float | None = None, is_asked_to_stop=lambda: False
+    config: TrainConfig,
+    seconds: float | None = None,
+    is_asked_to_stop=lambda: False,
+    environment: dict[str, str] | None = None,
 ) -> Training:
     """Trains in another process, so that nothing that happens there harms this one.
 
@@ -43,17 +48,21 @@ def train_in_process(
         config: The training, with its folder; one that was interrupted goes on.
         seconds: Time that the training may take: it gets as many epochs as fit.
         is_asked_to_stop: Asked all the while; once it says so the training saves and ends.
+        environment: Variables to set for it.
 
     Returns:
         A `Training`.
+
+    Raises:
+        DeviceError: When another process is at work in the folder and does not end.
     """
     folder = pathlib.Path(config.out)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _wait_for(folder)
+    _wait_for(folder, is_asked_to_stop)
     config = _with_epochs_of(folder, config)
     wish = json.dumps({"config": config.to_dict(), "seconds": seconds})
     with open(folder.parent / f"{folder.name}.log", "ab") as log, tempfile.TemporaryFile() as said:
-        process = start(__name__, wish, output=log, stdout=said)
+        process = start(__name__, wish, output=log, stdout=said, environment=environment)
         while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
             if is_asked_to_stop():
                 process.terminate()
@@ -69,14 +78,15 @@ def train_in_process(
     answer = {}
     with contextlib.suppress(IndexError, ValueError):
         answer = json.loads(answers[-1])
+    memory = usage.ru_maxrss * unit / 2**30
+    if answer.get("result"):  # however the process ended after that
+        return Training(answer["result"], None, memory)
     failure = answer.get("failure") or _ended(process.returncode)
-    return Training(answer.get("result"), failure, usage.ru_maxrss * unit / 2**30)
+    return Training(None, failure, memory, answer.get("error"))
 
 
 def _ended(code):
     """How a process ended, where it could not say."""
-    if code == 0:
-        return None
     if code == -signal.SIGKILL:
         return "killed (SIGKILL), as the system does with the process that uses most memory"
     if code < 0:
@@ -84,10 +94,12 @@ def _ended(code):
     return f"ended with exit code {code}; its log says why"
 
 
-def _wait_for(folder):
+def _wait_for(folder, is_asked_to_stop):
     """Waits until no process works in a run's folder: one whose starter was killed saves first."""
     end = time.monotonic() + _PATIENCE
-    while folder.is_dir() and RunFolder(folder).is_locked and time.monotonic() < end:
+    while folder.is_dir() and RunFolder(folder).is_locked and not is_asked_to_stop():
+        if time.monotonic() > end:
+            raise DeviceError(f"Another process has been at work in {folder} for {_PATIENCE} s.")
         time.sleep(0.2)
 
 
@@ -117,8 +129,8 @@ def main() -> None:
     try:
         print(json.dumps({"result": _train(config, wish["seconds"])}))
     except (Exception, KeyboardInterrupt) as error:
-        text = " ".join(str(error).split())
-        print(json.dumps({"failure": f"{type(error).__name__}: {text}"}))
+        name, text = type(error).__name__, " ".join(str(error).split())
+        print(json.dumps({"failure": f"{name}: {text}", "error": name}))
         raise
 
 

@@ -1,7 +1,6 @@
 """`TrainingTuner`: KerasTuner's tuner, each of whose trials is one or more trainings."""
 
 import datetime
-import json
 import pathlib
 import statistics
 import time
@@ -9,15 +8,16 @@ import time
 import keras_tuner
 from keras_tuner.engine import base_tuner
 
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, DataError, SaveError, StoppedError
 from keras_preact.files import replace_file, to_json
 from keras_preact.tuning.board import write_values
 from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.oracles import OBJECTIVE, make_oracle
+from keras_preact.tuning.state import OUTCOME, TRIALS, read_outcome
 from keras_preact.tuning.training_process import train_in_process
 
-#: Name of KerasTuner's folder in that of a search, and of what a trial writes in its own.
-TRIALS, OUTCOME = "trials", "outcome.json"
+#: What a training fails with when all others would too: it says nothing of the trial's values.
+_COMMON = {"DataError": DataError, "SaveError": SaveError}
 
 
 class TrainingTuner(base_tuner.BaseTuner):
@@ -26,6 +26,7 @@ class TrainingTuner(base_tuner.BaseTuner):
     Args:
         config: The search.
         folder: Its folder.
+        asked_to_stop: Gives the number of the signal that asked this process to stop, or `None`.
 
     Example:
         >>> import tempfile
@@ -35,43 +36,50 @@ class TrainingTuner(base_tuner.BaseTuner):
         6
     """
 
-    def __init__(self, config: TuneConfig, folder):
-        self._config = config
+    def __init__(self, config: TuneConfig, folder, asked_to_stop=lambda: None):
+        self._config, self._asked_to_stop = config, asked_to_stop
         self._last_asked = 0.0
         super().__init__(make_oracle(config), directory=str(folder), project_name=TRIALS)
 
     def run_trial(self, trial):
         """Trains each fold and seed of a trial; the mean of their errors is its score.
 
+        Trainings that were finished before an interruption are not begun again.
+
         Returns:
             `{"validation_error": ...}`.
 
         Raises:
             keras_tuner.errors.FailedTrialError: When one of them failed.
+            DataError, SaveError: When one met what all others would meet.
+            StoppedError: When this process was asked to stop.
         """
         folder = pathlib.Path(self.project_dir) / f"trial_{trial.trial_id}"
-        outcome = {"begun": _now(), "failure": None, "runs": []}
-        _write(folder, outcome)
+        before = read_outcome(folder)
+        runs = {run["run"]: run for run in before.get("runs", []) if run["error"] is not None}
+        outcome = {"begun": before.get("begun", _now()), "failure": None, "runs": []}
+        codes = trial.hyperparameters.values
         try:
-            for config in self._trainings(folder, values := self._values(folder)):
-                done = train_in_process(config, self._seconds())
-                outcome["runs"].append(run := _run(config, done))
-                if done.failure:
-                    outcome["failure"] = done.failure
-                    break
+            for config in self._trainings(folder, codes):
+                name = pathlib.Path(config.out).name
+                if name not in runs:
+                    runs[name] = self._train(config)
+                outcome["runs"].append(runs[name])
                 _write(folder, outcome)
                 if config.tensorboard:
-                    write_values(f"{config.out}/tensorboard", values, run["error"])
-        except ConfigError as error:
-            outcome["failure"] = f"{type(error).__name__}: {error}"
-        outcome["ended"] = _now()
-        _write(folder, outcome)
+                    values = self._config.values_of(codes)
+                    write_values(f"{config.out}/tensorboard", values, runs[name]["error"])
+        except (ConfigError, keras_tuner.errors.FailedTrialError) as error:
+            failed = isinstance(error, keras_tuner.errors.FailedTrialError)
+            outcome["failure"] = str(error) if failed else f"ConfigError: {error}"
+        _write(folder, {**outcome, "ended": _now()})
         if outcome["failure"]:
             raise keras_tuner.errors.FailedTrialError(outcome["failure"])
         return {OBJECTIVE.name: statistics.mean(run["error"] for run in outcome["runs"])}
 
     def pre_create_trial(self):
         """Leaves the chief a moment between two questions, when it has nothing to do yet."""
+        self._stop_if_asked()
         time.sleep(max(0.0, self._last_asked + 0.2 - time.monotonic()))
         self._last_asked = time.monotonic()
 
@@ -84,6 +92,35 @@ class TrainingTuner(base_tuner.BaseTuner):
         if not self._is_worker():
             self.oracle.reload()
 
+    def _train(self, config):
+        seconds = self._config.seconds()
+        done = train_in_process(config, seconds, lambda: self._asked_to_stop() is not None)
+        if done.failure:
+            self._stop_if_asked()
+            if done.error == "StoppedError":  # by someone else: this worker's successor goes on
+                raise RuntimeError(done.failure)
+            raise _COMMON.get(done.error, keras_tuner.errors.FailedTrialError)(done.failure)
+        kept = ("parameters", "multiply_adds", "epochs", "seconds")
+        return {
+            "run": pathlib.Path(config.out).name,
+            "error": 1 - done.result["test_accuracy"],
+            "memory_gb": round(done.memory_gb, 3),
+            **{name: done.result[name] for name in kept},
+        }
+
+    def _stop_if_asked(self):
+        number = self._asked_to_stop()
+        if number is not None:
+            raise StoppedError("Stopped; what was trained is saved.", number)
+
+    def _try_run_and_update_trial(self, trial, *fit_args, **fit_kwargs):
+        """KerasTuner takes every exception for the trial's fault; here, a trial's are its own."""
+        try:
+            self._run_and_update_trial(trial, *fit_args, **fit_kwargs)
+            trial.status = "COMPLETED"
+        except keras_tuner.errors.FailedTrialError as error:
+            trial.status, trial.message = "FAILED", str(error)
+
     def _populate_initial_space(self):
         """Saves the new oracle, so that its file is there whenever there are trials.
 
@@ -95,35 +132,16 @@ class TrainingTuner(base_tuner.BaseTuner):
     def _get_tuner_fname(self):
         return str(pathlib.Path(self.project_dir) / "oracle.json")
 
-    def _values(self, folder):
-        """A trial's values, from its file, since numbers that came by gRPC are rounded."""
-        codes = self._codes(folder)
-        return {d.name: d.decode(codes[d.name]) for d in self._config.dimensions()}
-
-    def _trainings(self, folder, values):
-        epochs = self._codes(folder).get("tuner/epochs")
+    def _trainings(self, folder, codes):
         for fold in range(self._config.folds or 1):
             for number in range(self._config.seeds):
-                out = str(folder / f"fold{fold}-seed{number}")
                 yield self._config.training_config(
-                    values, number=number, fold=fold, out=out, epochs=epochs
+                    self._config.values_of(codes),
+                    number=number,
+                    fold=fold,
+                    out=str(folder / f"fold{fold}-seed{number}"),
+                    epochs=codes.get("tuner/epochs"),
                 )
-
-    def _codes(self, folder):
-        return json.loads((folder / "trial.json").read_bytes())["hyperparameters"]["values"]
-
-    def _seconds(self):
-        return self._config.budget_amount if self._config.budget == "seconds" else None
-
-
-def _run(config, done):
-    result = done.result or {}
-    return {
-        "run": pathlib.Path(config.out).name,
-        "error": 1 - result["test_accuracy"] if result else None,
-        "memory_gb": round(done.memory_gb, 3),
-        **{name: result.get(name) for name in ("parameters", "multiply_adds", "epochs", "seconds")},
-    }
 
 
 def _write(folder, outcome):

@@ -4,9 +4,13 @@ Which part it has, it reads from KerasTuner's environment variables: the chief, 
 worker, which trains, or, without them, both.
 """
 
+import contextlib
+import os
 import sys
 
+from keras_preact.errors import ConfigError, DataError, SaveError, StoppedError
 from keras_preact.run import RunFolder
+from keras_preact.training.signals import Signals
 from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.processes import end_with_starter
 from keras_preact.tuning.tuner import TrainingTuner
@@ -17,11 +21,22 @@ def work(folder) -> None:
 
     Args:
         folder: Folder of the search, which has its config.
+
+    Raises:
+        DataError, SaveError: When trainings meet what other trials would meet as well.
+        StoppedError: After SIGTERM or SIGINT; the training has saved.
     """
     config = TuneConfig.from_dict(RunFolder(folder).read_json("search.json"))
-    TrainingTuner(config, folder).search()
+    is_chief = "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
+    # KerasTuner's chief asks nobody whether to stop, and has nothing to save.
+    with contextlib.nullcontext() if is_chief else Signals() as signals:
+        TrainingTuner(config, folder, lambda: signals.number if signals else None).search()
 
 
 if __name__ == "__main__":
     end_with_starter()
-    work(sys.argv[1])
+    try:
+        work(sys.argv[1])
+    except (ConfigError, DataError, SaveError, StoppedError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -86,6 +86,7 @@ def _parser():
         description="Residual networks in every variant of the papers by He et al.",
         epilog=_EPILOG,
         exit_on_error=False,
+        allow_abbrev=False,  # an option that was mistyped may not begin something else
     )
     parser.add_argument("--version", action="version", version=f"keras-preact {__version__}")
     commands = parser.add_subcommands()
@@ -105,8 +106,12 @@ def _usage(message: str, argv) -> str:
     if "unrecognized" in message and unknown and argv[0] in _COMMANDS:
         command = jsonargparse.ArgumentParser()
         _COMMANDS[argv[0]][1](command)
+        words = argv[:1]
+        inner = getattr(command._subcommands_action, "choices", None) or {}
+        if argv[1:2] and argv[1] in inner:
+            command, words = inner[argv[1]], argv[:2]
         hint = near(unknown[0], list(command._option_string_actions))
-        message += f".{hint} `keras-preact {argv[0]} --help` lists the options."
+        message += f".{hint} `keras-preact {' '.join(words)} --help` lists the options."
     return message
 
 

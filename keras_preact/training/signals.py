@@ -9,7 +9,8 @@ class Signals:
     """While it is entered, the first SIGTERM or SIGINT is kept in `number`; a second one ends the
     process at once, as it would have without this.
 
-    Outside the main thread, where Python hears no signals, it does nothing.
+    Outside the main thread, where Python hears no signals, it does nothing. `Signals.current` is
+    the one that is entered.
 
     Example:
         >>> import os, signal
@@ -21,15 +22,18 @@ class Signals:
     """
 
     number: int | None = None
+    current: "Signals | None" = None
 
     def __enter__(self):
-        self._before = {}
+        self._before, self._outer = {}, Signals.current
+        Signals.current = self
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(self, *error):
+        Signals.current = self._outer
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -96,7 +96,10 @@ def test_networks_of_equal_cost(budget, units):
         ({"space": {"network.gate_bias": 1}}, "a mapping with low, high"),
         ({"space": {"network.gate_bias": {"low": 1, "high": 0}}}, "low < high"),
         ({"space": {"network.gate_bias": {"low": 0, "high": 1, "log": True}}}, "low above 0"),
-        ({"space": {"network.gate_bias": {"low": 0.5, "high": 1}}}, "have a step, in a grid"),
+        (
+            {"space": {"network.gate_bias": {"low": 0.5, "high": 1}}},
+            "a mapping with a step, in a grid",
+        ),
         ({"space": {"network.shortcut": ["gated"]}}, "one of 'identity'"),
         ({"space": {"depth": [21]}}, r"2 \+ 6 n"),
         ({"space": {"width": [0]}}, "above 0"),
@@ -107,11 +110,27 @@ def test_networks_of_equal_cost(budget, units):
         ({"budget": "seconds", "budget_amount": 9, "oracle": "hyperband"}, "decides the epochs"),
         ({"workers": 0}, "at least 1"),
         ({"oracle": "genetic"}, "'bayesian'"),
+        ({"oracle": "hyperband"}, "begins 62 trials of different values, and the space has 11"),
+        ({"holdout": 0}, "a share between 0 and 1"),
+        ({"folds": 1}, "at least 2"),
+        ({"training": {"settings": {"data.holdout": 0.2}}}, "say what validates"),
+        ({"training": {"settings": "x"}}, "a mapping"),
+        ({"space": {"seed": [1, 2]}}, "left to the search"),
+        ({"space": {"settings": [1]}}, "names of fields"),
+        ({"space": {"network.gate_bias": {"low": 0, "high": 1, "step": "a"}}}, "numbers"),
+        ({"space": {"network.gate_bias": {"low": 0, "high": float("inf")}}}, "numbers"),
+        ({"space": {"network.gate_bias": {"low": 0, "high": 1, "step": -1}}}, "step above 0"),
     ],
 )
 def test_what_is_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         TuneConfig(**fields)
+
+
+def test_values_that_only_go_together_are_allowed():
+    space = {"network.units": [[1, 1, 1, 1]], "network.filters": [[16, 16, 32, 32]]}
+    config = TuneConfig("fields", space=space)
+    assert config.training_config(config.first()).resolve().network.filters == (16, 16, 32, 32)
 
 
 def test_the_config_is_a_file_of_json():

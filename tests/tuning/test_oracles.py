@@ -2,16 +2,18 @@
 
 import json
 
+import keras_tuner
 import pytest
 
 from keras_preact.errors import ConfigError
 from keras_preact.tuning import TuneConfig
-from keras_preact.tuning.oracles import make_oracle
+from keras_preact.tuning.config import hyperband_begins
+from keras_preact.tuning.oracles import OBJECTIVE, make_oracle
 from keras_preact.tuning.state import mend
 
 ORACLES = ["grid", "random", "bayesian", "hyperband"]
 SPACE = {
-    "network.gate_bias": [0.0, -1.5, -3.0, -6.1],
+    "network.gate_bias": [0.0, -1.5, -3.0, -6.1, -8.0],
     "network.activation": ["relu", "prelu"],
     "network.units": [[1, 1, 1], [2, 1, 1]],
 }
@@ -73,7 +75,7 @@ def undisturbed(tmp_path_factory):
 
 def test_a_grid_is_all_combinations_once(undisturbed):
     values = [json.dumps(values) for values, _ in undisturbed["grid"].values()]
-    assert len(values) == len({*values}) == 4 * 2 * 2
+    assert len(values) == len({*values}) == 5 * 2 * 2
 
 
 @pytest.mark.parametrize("oracle", ["random", "bayesian"])
@@ -86,7 +88,7 @@ def test_a_space_that_is_exhausted_ends_the_search(tmp_path):
     made = make_oracle(config("random").replace(trials=100))
     made._set_project_dir(str(tmp_path), "trials")
     assert go_on(made)
-    assert len(tried(tmp_path)) == 16
+    assert len(tried(tmp_path)) == 20
 
 
 class Killed(Exception):
@@ -125,7 +127,7 @@ def test_killed_at_any_write(oracle, after, tmp_path, monkeypatch, undisturbed):
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", None], ids=["empty", "half", "other", "gone"])
+@pytest.mark.parametrize("damage", [b"", b"{", b"{}", None], ids=["empty", "half", "none", "gone"])
 def test_a_damaged_trial_is_tried_again(oracle, damage, tmp_path, undisturbed):
     made, _ = begin(oracle, tmp_path)
     go_on(made, 5)
@@ -138,7 +140,7 @@ def test_a_damaged_trial_is_tried_again(oracle, damage, tmp_path, undisturbed):
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
-@pytest.mark.parametrize("damage", [b"", b"{", None], ids=["empty", "half", "gone"])
+@pytest.mark.parametrize("damage", [b"", b"{", b"{}", None], ids=["empty", "half", "none", "gone"])
 def test_a_damaged_oracle_is_made_again(oracle, damage, tmp_path, undisturbed):
     made, _ = begin(oracle, tmp_path)
     go_on(made, 5)
@@ -166,16 +168,28 @@ def test_too_much_damage_is_refused(tmp_path):
         begin("grid", tmp_path)
 
 
-def test_numbers_that_grpc_rounds_stay_as_they_were(tmp_path):
-    """A worker sends a trial back with float32 values; a grid would take it for another one."""
-    made, _ = begin("grid", tmp_path)
-    trial = made.create_trial("worker")
-    sent = type(trial).from_proto(trial.to_proto())
-    sent.hyperparameters.values["network.gate_bias"] = -1.4999
-    made.update_trial(trial.trial_id, {"validation_error": 0.5})
-    sent.status = "COMPLETED"
-    made.end_trial(sent)
-    assert made.trials[trial.trial_id].hyperparameters.values["network.gate_bias"] == 0.0
+def test_hyperband_promotes_beside_failures(tmp_path):
+    """In KerasTuner a bracket with too many failures never goes on."""
+    made, _ = begin("hyperband", tmp_path)
+    while (trial := made.create_trial("worker")).status == "RUNNING":
+        values = trial.hyperparameters.values
+        trial.status = "COMPLETED"
+        if values["network.activation"] == "prelu":
+            trial.status = "FAILED"
+        else:
+            made.update_trial(
+                trial.trial_id, {"validation_error": abs(values["network.gate_bias"])}
+            )
+        made.end_trial(trial)
+    epochs = [values["tuner/epochs"] for values, _ in tried(tmp_path).values()]
+    assert epochs.count(9) >= 3 and epochs.count(3) >= 5
+
+
+@pytest.mark.parametrize("epochs", [1, 5, 9, 30, 81])
+def test_how_many_trials_hyperband_begins(epochs):
+    hyperband = keras_tuner.oracles.HyperbandOracle(OBJECTIVE, max_epochs=epochs)
+    expected = sum(hyperband._get_size(k, 0) for k in range(hyperband._get_num_brackets()))
+    assert hyperband_begins(epochs) == expected
 
 
 def test_hyperband_trains_for_more_and_more_epochs(undisturbed):

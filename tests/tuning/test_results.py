@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 
 from keras_preact.cli import main
+from keras_preact.errors import DataError, SaveError
 from keras_preact.run import RunFolder
 from keras_preact.tuning import TuneConfig, trials_frame, write_report
 from keras_preact.tuning.paper import agreement
 from keras_preact.tuning.report import importance_of
+from keras_preact.tuning.state import mend, read_outcome
 from keras_preact.tuning.training_process import Training
 from keras_preact.tuning.tuner import TrainingTuner
 
@@ -28,11 +30,11 @@ def error_of(config):
     return bias + 0.02 * (network.activation == "relu") + 0.001 * config.seed
 
 
-def made_up(config, seconds):
+def made_up(config, *others):
     """In place of a training: a result, one failure, and the log that pictures are drawn from."""
     network = config.resolve().network
     if (network.gate_bias, network.activation) == (-2.0, "prelu"):
-        return Training(None, "DivergedError: the <loss> is nan", 1.0)
+        return Training(None, "DivergedError: the <loss> is nan", 1.0, "DivergedError")
     error = error_of(config)
     run = RunFolder.create(config.out, "")
     run.append_log({"epoch": 1, "test_error": error})
@@ -79,7 +81,7 @@ def test_a_search_that_was_killed_can_be_read(folder, tmp_path):
     ):
         path = tmp_path / "trials" / f"trial_{k}"
         path.mkdir(parents=True)
-        state = {"status": "RUNNING", "hyperparameters": {"values": {
+        state = {"status": "RUNNING", "score": None, "hyperparameters": {"values": {
             "network.gate_bias": -2.0, "network.activation": "prelu"}}}  # fmt: skip
         (path / "trial.json").write_text(json.dumps(state) if trial else "")
         if outcome is not None:
@@ -127,6 +129,47 @@ def test_tensorboard_has_the_values_of_each_training(folder):
         run = RunFolder(path.parent).config["settings"]
         assert bias == run["network.gate_bias"]
         assert values["network.activation"].string_value == run["network.activation"]
+
+
+def test_a_trial_that_is_run_again_keeps_what_is_finished(folder, monkeypatch):
+    """After a kill between two trainings only the missing one is begun."""
+    trial = trials_frame(folder).iloc[0]
+    path = folder / "trials" / f"trial_{trial['trial']}"
+    before = read_outcome(path)
+    replaced = {**before, "runs": before["runs"][:1]}
+    (path / "outcome.json").write_text(json.dumps(replaced))
+    begun = []
+    monkeypatch.setattr(
+        "keras_preact.tuning.tuner.train_in_process",
+        lambda config, *others: begun.append(config.out) or made_up_again(config),
+    )
+    tuner = TrainingTuner(CONFIG, folder)
+    found = tuner.run_trial(tuner.oracle.get_trial(trial["trial"]))
+    assert [out.rpartition("/")[2] for out in begun] == ["fold0-seed1"]
+    assert found["validation_error"] == pytest.approx(trial["validation_error"])
+    assert read_outcome(path)["begun"] == before["begun"]
+
+
+def made_up_again(config):
+    result = {"test_accuracy": 1 - error_of(config), "parameters": 1, "multiply_adds": 1}
+    return Training({**result, "epochs": 1, "seconds": 1.0}, None, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [("DataError", DataError), ("SaveError", SaveError), ("StoppedError", RuntimeError)],
+)
+def test_what_all_trials_would_meet_is_no_trials_fault(error, kind, tmp_path, monkeypatch):
+    RunFolder(tmp_path).write_json("search.json", CONFIG.to_dict())
+    failed = Training(None, f"{error}: no images", 0.1, error)
+    monkeypatch.setattr("keras_preact.tuning.tuner.train_in_process", lambda *_: failed)
+    with pytest.raises(kind, match="no images"):
+        TrainingTuner(CONFIG, tmp_path).search()
+    assert list(trials_frame(tmp_path)["status"]) == ["interrupted"]
+    monkeypatch.setattr("keras_preact.tuning.tuner.train_in_process", made_up)
+    assert mend(tmp_path / "trials") == []
+    TrainingTuner(CONFIG, tmp_path).search()  # once the images are back
+    assert len(trials_frame(tmp_path).query("status == 'finished'")) == 7
 
 
 def test_importance(folder):

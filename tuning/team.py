@@ -1,0 +1,140 @@
+"""The processes of a search on one machine: started, replaced when they die, and stopped."""
+
+import contextlib
+import os
+import socket
+import subprocess
+
+from keras_preact.errors import ConfigError, DataError, DeviceError
+from keras_preact.tuning.processes import start, stop
+from keras_preact.tuning.state import TRIALS, mend, read_outcome
+
+#: KerasTuner's environment variables: which process this is, and where the chief listens.
+ROLE, ADDRESS, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
+
+#: Processes that end this often without a trial ending in between end the search.
+_TRIES = 5
+
+
+class Team:
+    """One process that decides and trains; a chief and its workers; or, where the workers are
+    started elsewhere, a chief.
+
+    Args:
+        config: The search.
+        folder: Its `RunFolder`.
+    """
+
+    def __init__(self, config, folder):
+        self._logs = folder.path / TRIALS
+        self._logs.mkdir(exist_ok=True)
+        self._folder = str(folder.path)
+        self._deaths, self._ended = 0, 0
+        self._environments = {"both": {}}
+        if ROLE in os.environ:
+            self._environments = {"chief": {}}
+        elif config.workers > 1:
+            # gRPC would look for 127.0.0.1 behind the proxy of a cluster.
+            address = {ADDRESS: "127.0.0.1", PORT: _free_port(), "no_grpc_proxy": "127.0.0.1"}
+            self._environments = {"chief": {**address, ROLE: "chief"}}
+            for k in range(config.workers):
+                own = {**address, ROLE: f"worker{k}", **share(k, config.workers)}
+                self._environments[f"worker{k}"] = own
+        self._running = {name: self._start(name) for name in self._environments}
+
+    def is_done(self) -> bool:
+        """Whether the search has ended; starts anew who has died.
+
+        Raises:
+            DataError: When the trainings found their images missing or damaged.
+            DeviceError: When processes end again and again.
+        """
+        ends = {name: process.poll() for name, process in self._running.items()}
+        trainers = [name for name in ends if name != "chief"]
+        # The chief ends well only when there is nothing left to ask it.
+        if ends.get("chief") == 0 or (trainers and all(ends[name] == 0 for name in trainers)):
+            return True
+        dead = [name for name, end in ends.items() if end not in (None, 0)]
+        for name in dead:
+            if ends[name] == DataError.exit_code:
+                raise DataError(self._last_line(name))
+        if trainers and "chief" in dead:  # those who ask it would wait for an hour
+            stop(self._running.values())
+            dead = list(self._running)
+        if dead:
+            self._count_death(dead[0])
+            if len(dead) == len(self._running):
+                mend(self._logs)
+        for name in dead:
+            self._running[name].stdin.close()
+            self._running[name] = self._start(name)
+        return False
+
+    def stop(self) -> None:
+        """Ends all; trainings save first."""
+        stop([process for process in self._running.values() if process.poll() is None])
+        for process in self._running.values():
+            process.stdin.close()
+
+    def _start(self, name):
+        with open(self._logs / f"{name}.log", "ab") as log:
+            return start(
+                "keras_preact.tuning.worker",
+                self._folder,
+                output=log,
+                environment=self._environments[name],
+            )
+
+    def _count_death(self, name):
+        ended = sum("ended" in read_outcome(trial) for trial in self._logs.glob("trial_*"))
+        self._deaths = self._deaths + 1 if ended == self._ended else 1
+        self._ended = ended
+        if self._deaths >= _TRIES:
+            raise DeviceError(
+                f"The search's process {name} ended {_TRIES} times in a row; "
+                f"{self._logs / name}.log ends with: {self._last_line(name)}"
+            )
+
+    def _last_line(self, name):
+        text = (self._logs / f"{name}.log").read_text(errors="replace")
+        return (text.strip().splitlines() or ["nothing"])[-1]
+
+
+def share(k: int, workers: int) -> dict[str, str]:
+    """The environment that gives a worker its share of the GPUs, or of the processors.
+
+    Args:
+        k: Which of the workers.
+        workers: How many there are.
+
+    Raises:
+        ConfigError: When there are GPUs, but fewer than workers.
+    """
+    gpus = _gpus()
+    if gpus:
+        if len(gpus) < workers:
+            raise ConfigError(
+                f"`workers` must be at most the number of GPUs, {len(gpus)}: one each. "
+                f"Received: workers={workers}."
+            )
+        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[k::workers])}
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    return {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+
+
+def _gpus():
+    """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name for name in given.split(",") if name.strip() and name.strip() != "-1"]
+    with contextlib.suppress(OSError):
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+        found = [line for line in listed.splitlines() if line.startswith("GPU ")]
+        return [str(number) for number in range(len(found))]
+    return []
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
