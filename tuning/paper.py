@@ -58,15 +58,14 @@ def agreement(frame, shortcut: str) -> Agreement | None:
     if len(errors) < 2:
         return None
     theirs = [paper[bias] for bias in errors]
-    rank = _spearman([np.mean(found) for found in errors.values()], theirs)
-    draw = np.random.default_rng(0)
-    drawn = [
-        _spearman([np.mean(draw.choice(found, len(found))) for found in errors.values()], theirs)
-        for _ in range(_SAMPLES if all(len(found) > 1 for found in errors.values()) else 0)
-    ]
-    low, high = np.percentile(drawn, [2.5, 97.5]) if drawn else (-1.0, 1.0)
+    rank = _spearman(np.array([[np.mean(found) for found in errors.values()]]), theirs)[0]
+    low, high = -1.0, 1.0
+    if all(len(found) > 1 for found in errors.values()):
+        draw = np.random.default_rng(0)
+        drawn = [draw.choice(found, (_SAMPLES, len(found))).mean(1) for found in errors.values()]
+        low, high = np.percentile(_spearman(np.stack(drawn, 1), theirs), [2.5, 97.5])
     word = "agrees" if low > 0 else "disagrees" if high < 0 else "undecided"
-    return Agreement(rank, float(low), float(high), len(errors), word)
+    return Agreement(float(rank), float(low), float(high), len(errors), word)
 
 
 def errors_of(folder) -> list[float]:
@@ -74,10 +73,12 @@ def errors_of(folder) -> list[float]:
     return [run["error"] for run in read_outcome(folder).get("runs", [])]
 
 
-def _spearman(mine, theirs) -> float:
-    """Rank correlation; 0 where one of the two has no order, of which scipy says nan."""
-    if len({*mine}) < 2 or len({*theirs}) < 2:
-        return 0.0
-    from scipy.stats import spearmanr
+def _spearman(mine, theirs):
+    """Rank correlation of each row with `theirs`; 0 where one of the two has no order."""
+    from scipy.stats import rankdata
 
-    return float(spearmanr(mine, theirs).statistic)
+    ranks = rankdata(mine, axis=1)
+    ranks -= ranks.mean(1, keepdims=True)
+    wanted = rankdata(theirs) - (len(theirs) + 1) / 2
+    sizes = np.sqrt((ranks**2).sum(1) * (wanted**2).sum())
+    return np.where(sizes > 0, ranks @ wanted / np.where(sizes > 0, sizes, 1), 0.0)

@@ -113,6 +113,7 @@ def test_the_saved_model_opens_in_plain_keras(finished):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=result.run)
 
 
+@pytest.mark.slow  # tests/faults always compares runs to the last bit
 def test_the_same_seed_gives_the_same_run(tmp_path):
     losses = []
     for name in ("a", "b"):
@@ -225,7 +226,8 @@ class Asked:
         return 15 if self.looks > self.after else None
 
 
-@pytest.mark.parametrize("after", [10, 13])  # at the end of an epoch, and within one
+# At the end of an epoch, and within one, which tests/faults do as well.
+@pytest.mark.parametrize("after", [10, pytest.param(13, marks=pytest.mark.slow)])
 def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(after, tmp_path, monkeypatch):
     settings = {"network.shortcut": "dropout", "recipe.ema": 0.9, "recipe.mixup": 0.3}
     whole = train(small(tmp_path, out=str(tmp_path / "whole"), settings=settings))
