@@ -3,10 +3,11 @@
 import dataclasses
 import json
 import math
+import typing
 from typing import Any, NamedTuple
 
 from keras_preact.checked import require
-from keras_preact.config import KERNELS
+from keras_preact.config import KERNELS, Placement, Shortcut
 from keras_preact.errors import ConfigError, near, quoted
 from keras_preact.training import TrainConfig
 
@@ -47,21 +48,8 @@ SEARCHES = {
     "variant": Search(
         {"model": "resnet20v2"},
         {
-            "network.shortcut": [
-                "identity",
-                "constant_scaling",
-                "exclusive_gating",
-                "shortcut_only_gating",
-                "conv1x1",
-                "dropout",
-            ],
-            "network.placement": [
-                "full_preactivation",
-                "original",
-                "bn_after_addition",
-                "relu_before_addition",
-                "relu_only_preactivation",
-            ],
+            "network.shortcut": [name for name in typing.get_args(Shortcut) if name != "none"],
+            "network.placement": [*typing.get_args(Placement)],
             "network.activation": ["relu", "prelu"],
             "network.initializer": ["he_normal", "xavier_normal"],
         },
