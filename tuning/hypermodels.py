@@ -25,7 +25,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         >>> space = {"network.activation": ["relu", "prelu"], "units_per_stage": [1, 2]}
         >>> model = TrainingHyperModel(space, {"model": "resnet8v2"})
         >>> tuner = keras_tuner.RandomSearch(
-        ...     model, objective="val_accuracy", max_trials=3, directory="/tmp/mine"
+        ...     model, objective="val_accuracy", max_trials=3, directory="runs"
         ... )  # doctest: +SKIP
         >>> tuner.search(x, y, validation_split=0.1, epochs=5)  # doctest: +SKIP
     """
