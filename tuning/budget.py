@@ -1,41 +1,52 @@
-"""Networks of equal cost: the width at which one has the multiply-adds or parameters of another."""
+"""Trainings of equal cost: the width, or the epochs, at which one costs what a search allows."""
 
 import functools
 import math
 
 from keras_preact.applications import model_info
 from keras_preact.config import ResNetConfig
+from keras_preact.training import TrainConfig, dry_run
 from keras_preact.tuning.space import widened
 
 #: Widths at which a network is counted. Cost is a polynomial of degree 2 in the width.
 _WIDTHS = (1, 2, 3)
 
 
-def width_settings(search, training) -> dict:
-    """The settings that bring a training's network to the budget of a search.
+def within_budget(search, training):
+    """A training brought to the budget of a search.
+
+    Networks are built to count them, and trained a few steps where time is the budget: so this is
+    for the process that trains.
 
     Args:
-        search: A `TuneConfig` with the budget `multiply_adds` or `parameters`.
-        training: The `TrainConfig` with the network as it is before.
+        search: A `TuneConfig`.
+        training: A `TrainConfig` that cost nothing yet.
 
     Returns:
-        `network.filters` and `network.stem_filters`. Networks are counted at the images and
-        classes of the paper's network whose name they go by.
+        A `TrainConfig`: with other filters for the budgets `multiply_adds` and `parameters`, for
+        which networks are counted at the images and classes of the paper's network whose name they
+        go by, with other epochs for `seconds`, and the same one without a budget.
 
     Example:
         >>> from keras_preact import TrainConfig
         >>> from keras_preact.tuning import TuneConfig
-        >>> from keras_preact.tuning.budget import width_settings
+        >>> from keras_preact.tuning.budget import within_budget
         >>> search = TuneConfig("depth", budget="parameters")
         >>> deep = TrainConfig(settings={"network.units": [9, 9, 9]})
-        >>> width_settings(search, deep)["network.filters"]
-        [9, 18, 36]
+        >>> within_budget(search, deep).resolve().network.filters
+        (9, 18, 36)
     """
     amount = search.budget_amount
+    if search.budget is None:
+        return training
+    if search.budget == "seconds":
+        found = dry_run(training.replace(out=None))
+        return training.replace(epochs=max(1, int(amount / found.epoch_seconds)))
     if amount is None:
-        amount = _cost(search.budget, *_counted(type(training)(**search.fields())))
-    counted = _counted(training)
-    return widened(_width(search.budget, amount, *counted), training.resolve().network)
+        amount = _cost(search.budget, *_counted(TrainConfig(**search.fields())))
+    width = _width(search.budget, amount, *_counted(training))
+    settings = widened(width, training.resolve().network)
+    return training.replace(settings={**training.settings, **settings})
 
 
 def _counted(training):

@@ -17,6 +17,13 @@ OF_THE_SEARCH = (
 #: Settings that say which images validate, which the search sets from its own fields.
 OF_THE_SPLIT = ("data.holdout", "data.folds", "data.fold", "data.split_seed")
 
+#: What a budget decides.
+_OF_THE_BUDGET = {
+    "seconds": ("epochs", "recipe.epochs"),
+    "multiply_adds": ("width",),
+    "parameters": ("width",),
+}
+
 #: Fields that say where a search runs, and not what it finds.
 _AROUND = ("out", "workers")
 
@@ -84,19 +91,15 @@ class TuneConfig(Checked):
         require(held, "holdout", self.holdout, "a number of images, or a share between 0 and 1")
         require(self.folds is None or self.folds >= 2, "folds", self.folds, "at least 2, or None")
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2^31 - 1")
-        trials, amount = self.trials, self.budget_amount
+        trials = self.trials
         require(trials is None or trials >= 1, "trials", trials, "at least 1, or None")
-        require(amount is None or amount > 0, "budget_amount", amount, "above 0, or None")
-        needs = self.budget or "None, since there is no budget"
-        require(amount is None or self.budget, "budget_amount", amount, needs)
-        missing = self.budget != "seconds" or amount is not None
-        require(missing, "budget_amount", amount, "given for the budget 'seconds'")
-        timed = self.budget == "seconds" and self.oracle == "hyperband"
-        require(not timed, "oracle", self.oracle, "another where the budget decides the epochs")
+        own = self.oracle != "hyperband" or trials is None
+        require(own, "trials", trials, "None for Hyperband, which plans its own number")
         self._refuse_what_the_search_sets()
         dimensions = self.dimensions()
         if not dimensions:
             raise ConfigError("The search 'fields' needs `space`. Received: space={}.")
+        self._check_budget(dimensions)
         if self.oracle == "grid":
             for dimension in dimensions:
                 dimension.grid()
@@ -115,10 +118,6 @@ class TuneConfig(Checked):
         fields, settings = self._shared()
         fields, settings = settings_for(self.first(), fields, settings)
         return TrainConfig(**fields, settings=settings).resolve().recipe.epochs
-
-    def seconds(self) -> float | None:
-        """Time that a training has, where that is the budget."""
-        return self.budget_amount if self.budget == "seconds" else None
 
     def values_of(self, codes: dict[str, Any]) -> dict[str, Any]:
         """A value for each dimension, from those that KerasTuner keeps."""
@@ -184,10 +183,6 @@ class TuneConfig(Checked):
         elif fold is not None:
             settings["data.holdout"] = self.holdout
         fields, settings = settings_for(values, fields, settings)
-        if self.budget in ("multiply_adds", "parameters"):
-            from keras_preact.tuning.budget import width_settings
-
-            settings |= width_settings(self, TrainConfig(**fields, settings=settings))
         fields |= {"seed": self.seed + number, "out": out}
         return TrainConfig(**fields | ({"epochs": epochs} if epochs else {}), settings=settings)
 
@@ -203,12 +198,26 @@ class TuneConfig(Checked):
         settings = self.training.get("settings", {})
         require(isinstance(settings, dict), "training['settings']", settings, "a mapping")
         own = (*OF_THE_SEARCH, *OF_THE_SPLIT)
-        own += ("epochs", "recipe.epochs") if self.budget == "seconds" else ()
+        own += _OF_THE_BUDGET.get(self.budget, ())
         for given in (self.training, settings, self.space):
             for name in own:
                 fix = "`holdout`, `folds` and `seed` of the search say what validates."
                 fix = fix if name in OF_THE_SPLIT else ""
                 require(name not in given, name, given.get(name), "left to the search", fix)
+
+    def _check_budget(self, dimensions):
+        amount = self.budget_amount
+        require(amount is None or amount > 0, "budget_amount", amount, "above 0, or None")
+        needs = self.budget or "None, since there is no budget"
+        require(amount is None or self.budget, "budget_amount", amount, needs)
+        if self.budget == "seconds":
+            require(amount is not None, "budget_amount", amount, "given for the budget 'seconds'")
+            expected = "another where the budget decides the epochs"
+            require(self.oracle != "hyperband", "oracle", self.oracle, expected)
+            tried = [value for d in dimensions if d.name == "batch_size" for value in d.ends()]
+            automatic = "auto" in [self.training.get("batch_size"), *tried]
+            expected = "a number, where the time of an epoch is measured first"
+            require(not automatic, "batch_size", "auto", expected)
 
     def _try(self, name, value):
         """A value by itself, or else with the others' first ones, makes a training."""

@@ -62,6 +62,23 @@ def trials_frame(folder):
     return frame.astype({"trial": "str", "status": "str", **COLUMNS})
 
 
+def outcome_text(row) -> str:
+    """What came of a trial: its error and how far its trainings lie apart, or why it has none.
+
+    Args:
+        row: A row of `trials_frame`.
+
+    Returns:
+        Such as `"8.70% ± 0.31%"`, `"failed: DivergedError: ..."` or `"running"`.
+    """
+    if row["status"] == "failed":
+        return f"failed: {row['failure']}"
+    error, spread = row["validation_error"], row["validation_error_std"]
+    if error != error:
+        return row["status"]
+    return f"{error:.2%}" + (f" ± {spread:.2%}" if spread == spread else "")
+
+
 def _row(path, config, running):
     trial = read_dictionary(path / "trial.json", ("hyperparameters", "status", "score"))
     if not trial:

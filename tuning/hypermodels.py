@@ -4,7 +4,9 @@ import keras
 import keras_tuner
 
 from keras_preact.applications import create_model
-from keras_preact.training import SGD
+from keras_preact.checked import require
+from keras_preact.training import SGD, freeze, start_from
+from keras_preact.tuning.budget import within_budget
 from keras_preact.tuning.config import TuneConfig
 
 
@@ -13,8 +15,9 @@ class TrainingHyperModel(keras_tuner.HyperModel):
 
     Args:
         space: Dimensions, as `TuneConfig.space`.
-        training: Fields of `TrainConfig` that all share.
-        budget, budget_amount: As in `TuneConfig`.
+        training: Fields of `TrainConfig` that all share. Those that a compiled network has no
+            use for, such as `data`, do nothing.
+        budget, budget_amount: As in `TuneConfig`; not `seconds`.
         input_shape: Of an image, `(height, width, channels)`.
         classes: Number of classes.
         search: The named search whose space and network it begins with.
@@ -42,6 +45,8 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         search="fields",
     ):
         super().__init__(name=search)
+        expected = "multiply_adds, parameters or None where a tuner decides the epochs"
+        require(budget != "seconds", "budget", budget, expected)
         self.config = TuneConfig(
             search,
             training=training or {},
@@ -62,10 +67,12 @@ class TrainingHyperModel(keras_tuner.HyperModel):
             ConfigError: For values that do not go together.
         """
         values = {d.name: d.declare(hp) for d in self.config.dimensions()}
-        return self.config.training_config(values)
+        return within_budget(self.config, self.config.training_config(values))
 
     def build(self, hp):
         """The network of these values, compiled with its recipe's SGD at a constant rate.
+
+        Its dtype is that of Keras's policy where the training says `auto`.
 
         Returns:
             A `keras.Model` from `(batch, *input_shape)` to `(batch, classes)`.
@@ -76,10 +83,15 @@ class TrainingHyperModel(keras_tuner.HyperModel):
             training.model,
             input_shape=self.input_shape,
             classes=self.classes,
+            dtype=None if training.dtype == "auto" else training.dtype,
             packaging=training.packaging,
             recompute=training.recompute,
             **parts.network.to_dict(),
         )
+        if training.init:
+            start_from(model, training.init)
+        if training.freeze_to:
+            freeze(model, training.freeze_to)
         recipe = parts.recipe
         optimizer = SGD(
             recipe.learning_rate,
@@ -92,6 +104,19 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         loss = keras.losses.SparseCategoricalCrossentropy()
         model.compile(optimizer, loss, metrics=["accuracy"])
         return model
+
+    def fit(self, hp, model, *args, **kwargs):
+        """Trains; epochs and batch size are those of the values, where the tuner says nothing.
+
+        Returns:
+            Keras's `History`.
+        """
+        recipe = self.train_config(hp).resolve().recipe
+        named = {*self.config.training, *self.config.training.get("settings", {}), *hp.values}
+        for name in ("epochs", "batch_size"):
+            if named & {name, f"recipe.{name}"}:
+                kwargs.setdefault(name, getattr(recipe, name))
+        return model.fit(*args, **kwargs)
 
 
 class GatingBias(TrainingHyperModel):

@@ -3,7 +3,7 @@
 import time
 
 from keras_preact.console import say
-from keras_preact.tuning.frame import trials_frame
+from keras_preact.tuning.frame import outcome_text, trials_frame
 
 #: Seconds between two looks at the files.
 _EVERY = 2.0
@@ -60,7 +60,7 @@ class LiveTable:
         for _, row in done.iterrows():
             if row["trial"] not in self._told:
                 self._told.add(row["trial"])
-                say(self._console, f"{self._values(row)}: {_outcome(row)}; {self._left(done)}")
+                say(self._console, f"{self._values(row)}: {outcome_text(row)}; {self._left(done)}")
 
     def _values(self, row):
         names = [dimension.name for dimension in self._config.dimensions()]
@@ -87,14 +87,5 @@ class LiveTable:
             table.add_column(name)
         table.add_column("validation error", justify="right", overflow="fold")
         for _, row in shown:
-            outcome = "running" if row["status"] == "running" else _outcome(row)
-            table.add_row(row["trial"], *(str(row[name]) for name in names), outcome)
+            table.add_row(row["trial"], *(str(row[name]) for name in names), outcome_text(row))
         return table
-
-
-def _outcome(row):
-    if row["status"] == "failed":
-        return f"failed: {row['failure']}"
-    spread = row["validation_error_std"]
-    around = f" ± {spread:.2%}" if spread == spread else ""
-    return f"{row['validation_error']:.2%}{around}"

@@ -2,27 +2,77 @@
 
 import itertools
 import os
+import time
 
 import keras_tuner
 import numpy as np
 
 from keras_preact.files import replace_file, to_json
 from keras_preact.tuning.config import TuneConfig
+from keras_preact.tuning.state import FINAL, read_dictionary
 
 OBJECTIVE = keras_tuner.Objective("validation_error", "min")
+
+#: Seconds after which a trial with no sign of life, or a worker that asks no more, is given up.
+LEASE = 600.0
 
 
 class _Durable:
     """Mixin: files that are whole whenever the process is killed, and searches that go on.
 
-    KerasTuner writes its state in place, stops after three failures in a row, and calls a space
-    exhausted after twenty collisions.
+    KerasTuner writes its state in place, stops after three failures in a row, calls a space
+    exhausted after twenty collisions, and waits for ever for a worker that does not come back.
+    Here a trial whose folder shows no sign of life for `LEASE` seconds goes to another worker.
     """
 
     def __init__(self, **kwargs):
         super().__init__(objective=OBJECTIVE, max_consecutive_failed_trials=10**9, **kwargs)
         self._max_collisions = 10_000
         self.verbose = 0
+        self._signs = {}  # by trial: the last sign of life, and when it was first seen
+        self._asked = {}  # by worker: when it last asked
+
+    @keras_tuner.synchronized
+    def create_trial(self, tuner_id):
+        self._asked[tuner_id] = time.monotonic()
+        self._give_up_lost_trials()
+        trial = super().create_trial(tuner_id)
+        if trial.status == "STOPPED":
+            if self.ongoing_trials:  # one of which may have to be taken over
+                self.tuner_ids.add(tuner_id)
+                trial.status = "IDLE"
+            self.tuner_ids = {worker for worker in self.tuner_ids if self._is_there(worker)}
+        return trial
+
+    @keras_tuner.synchronized
+    def end_trial(self, trial):
+        ongoing = {other.trial_id for other in self.ongoing_trials.values()}
+        if trial.trial_id in ongoing or trial.trial_id not in self.end_order:
+            super().end_trial(trial)  # else by a worker that had been given up
+
+    def reload(self):
+        """Leaves trials with their workers, which KerasTuner gives to the next who asks."""
+        super().reload()
+        workers = read_dictionary(self._get_oracle_fname())["ongoing_trials"]
+        running = {w: n for w, n in workers.items() if self.trials[n].status not in FINAL}
+        self.ongoing_trials = {worker: self.trials[name] for worker, name in running.items()}
+        self._retry_queue = [n for n in self._retry_queue if n not in workers.values()]
+
+    def _give_up_lost_trials(self):
+        now = time.monotonic()
+        for worker, trial in [*self.ongoing_trials.items()]:
+            sign = os.stat(self._get_trial_dir(trial.trial_id)).st_mtime_ns
+            last, since = self._signs.get(trial.trial_id, (None, now))
+            if sign != last:
+                self._signs[trial.trial_id] = (sign, now)
+            elif now - since > LEASE:
+                del self.ongoing_trials[worker]
+                self._signs.pop(trial.trial_id)
+                self._retry_queue.append(trial.trial_id)
+                self.save()
+
+    def _is_there(self, worker):
+        return time.monotonic() - self._asked.get(worker, -LEASE) < LEASE
 
     def save(self):
         replace_file(self._get_oracle_fname(), to_json(self.get_state()))
@@ -35,9 +85,9 @@ class _Durable:
     def set_state(self, state):
         """Takes also what `state.mend` makes, which lacks what follows from the trials."""
         super().set_state({**self.get_state(), **state})
-        if "tried_so_far" not in state:
-            for trial in self.trials.values():
-                self._record_values(trial)
+        for trial in self.trials.values():
+            self._record_values(trial)
+        if "seed_state" not in state:
             self._seed_state = self.seed + 1_000_000  # a stream that has not been drawn from
 
     def _save_trial(self, trial):

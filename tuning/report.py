@@ -11,7 +11,7 @@ from keras_preact.evaluation import save_figure
 from keras_preact.run import RunFolder
 from keras_preact.training import TrainConfig
 from keras_preact.tuning.config import TuneConfig
-from keras_preact.tuning.frame import trials_frame
+from keras_preact.tuning.frame import outcome_text, trials_frame
 from keras_preact.tuning.paper import Agreement, agreement
 from keras_preact.tuning.plots import plot_dimension, plot_importance, plot_parallel, plot_trials
 from keras_preact.tuning.space import settings_for
@@ -175,28 +175,14 @@ def _page(search, config, frame, figures):
 def table_rows(frame, config, most=_BEST):
     """The best trials as text: titles, and rows of cells."""
     names = [dimension.name for dimension in config.dimensions()]
+    measured = {"parameters": ",", "multiply_adds": ",", "seconds": ",.0f", "memory_gb": ".1f"}
     titles = ["trial", *names, "validation error", "parameters", "multiply-adds", "seconds", "GB"]
-    best = frame.sort_values("validation_error", na_position="last").head(most)
     rows = []
-    for _, row in best.iterrows():
-        spread = row["validation_error_std"]
-        around = f" ± {spread:.2%}" if spread == spread else ""
-        error = row["validation_error"]
-        outcome = row["status"] if error != error else f"{error:.2%}{around}"
-        if row["status"] == "failed":
-            outcome = f"failed: {row['failure']}"
-        numbers = (
-            [
-                f"{row[n]:,}" if row[n] == row[n] and row[n] is not None else ""
-                for n in ("parameters", "multiply_adds")
-            ]
-            if row["trainings"]
-            else ["", ""]
-        )
-        rows.append(
-            [row["trial"], *(str(row[name]) for name in names), outcome, *numbers,
-             f"{row['seconds']:,.0f}", f"{row['memory_gb']:.1f}" if row["trainings"] else ""]
-        )  # fmt: skip
+    best = frame.sort_values("validation_error", na_position="last").head(most)
+    for row in best.to_dict("records"):
+        values = [str(row[name]) for name in names]
+        numbers = [f"{row[n]:{form}}" if row["trainings"] else "" for n, form in measured.items()]
+        rows.append([row["trial"], *values, outcome_text(row), *numbers])
     return titles, rows
 
 

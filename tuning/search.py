@@ -101,7 +101,7 @@ def tune(config: TuneConfig | None = None, *, console=None) -> TuneResult | None
             folder.write_json("env.json", environment())
             folder.write_json("search.json", config.to_dict())
         clock = _Clock(folder, started)
-        for line in mend(folder.path / "trials"):
+        for line in mend(folder.path / TRIALS, keep_ongoing=ROLE in os.environ):
             say(console, line)
         with Signals() as signals:
             with LiveTable(config, folder.path, console) as table:
@@ -188,7 +188,7 @@ def _final(config, folder, console, signals) -> TuneResult:
             values, number=number, out=out, epochs=codes.get("tuner/epochs")
         )
         asked = lambda: signals.number is not None  # noqa: E731
-        trained = train_in_process(training, config.seconds(), asked, devices)
+        trained = train_in_process(training, config, asked, devices)
         if trained.failure:
             _stop_if_asked(folder, signals)
             raise DeviceError(f"The training of the best values failed: {trained.failure}")

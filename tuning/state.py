@@ -14,11 +14,14 @@ TRIALS, OUTCOME = "trials", "outcome.json"
 FINAL = ("COMPLETED", "FAILED")
 
 #: Without which these files are taken for damaged.
-_ORACLE = ("hyperparameters", "values", "ongoing_trials", "retry_queue", "end_order", "run_times")
+_ORACLE = (
+    "hyperparameters", "values", "ongoing_trials", "retry_queue", "start_order", "end_order",
+    "run_times",
+)  # fmt: skip
 _TRIAL = ("hyperparameters", "status", "score", "metrics")
 
 
-def mend(folder) -> list[str]:
+def mend(folder, keep_ongoing: bool = False) -> list[str]:
     """Mends the state of a search that was killed or whose files were damaged.
 
     Each of KerasTuner's two kinds of files can be made again from the other: values of trials
@@ -27,6 +30,8 @@ def mend(folder) -> list[str]:
 
     Args:
         folder: Folder with `oracle.json` and a folder for each trial.
+        keep_ongoing: Leave trials to the workers that had them, who may still be at it; else the
+            first who asks gets them.
 
     Returns:
         What was mended, in words.
@@ -49,8 +54,13 @@ def mend(folder) -> list[str]:
         return _oracle_anew(folder, found)
     said = []
     for name, path in trials.items():
-        if name not in oracle["values"] and not read_outcome(path):
-            # Killed after its file was written, before the oracle's.
+        if name in oracle["values"]:
+            continue
+        if found[name] and read_outcome(path):  # of an oracle.json that is older
+            _refuse_hyperband(f"{folder / 'oracle.json'} is older than its trials", found)
+            _adopt(name, found[name], oracle)
+            said.append(f"trial {name} was missing in oracle.json and is added")
+        else:  # killed after its file was written, before the oracle's
             shutil.rmtree(path)
             said.append(f"trial {name} had not begun and is proposed again")
     for name in oracle["values"]:
@@ -59,6 +69,10 @@ def mend(folder) -> list[str]:
             said.append(f"trial {name}: its trial.json was damaged and is made again")
         elif found[name]["status"] not in FINAL:
             _queue(name, oracle)
+    if not keep_ongoing:
+        ended = {name for name, trial in found.items() if trial.get("status") in FINAL}
+        waiting = [name for name in oracle["ongoing_trials"].values() if name not in ended]
+        oracle |= {"retry_queue": oracle["retry_queue"] + waiting, "ongoing_trials": {}}
     replace_file(folder / "oracle.json", to_json(oracle))
     return said
 
@@ -96,6 +110,15 @@ def _trial_anew(folder, name, oracle):
     _queue(name, oracle)
 
 
+def _adopt(name, trial, oracle):
+    """Adds a trial to what the oracle knows."""
+    oracle["values"][name] = trial["hyperparameters"]["values"]
+    oracle["start_order"].append(name)
+    if trial["status"] in FINAL:
+        oracle["end_order"].append(name)
+        oracle["run_times"][name] = 1
+
+
 def _queue(name, oracle):
     """Has a trial run again."""
     oracle["end_order"] = [other for other in oracle["end_order"] if other != name]
@@ -112,21 +135,26 @@ def _oracle_anew(folder, trials):
             f"{expected}, and trials are too: the search cannot go on. Begin another."
         )
     values = {name: trial["hyperparameters"]["values"] for name, trial in trials.items()}
-    if any("tuner/bracket" in chosen for chosen in values.values()):
-        raise ConfigError(
-            f"{expected}: what Hyperband had planned is lost. Its trials can be seen with "
-            "`keras-preact tune report`; begin another search."
-        )
+    _refuse_hyperband(expected, trials)
     ended = [name for name, trial in trials.items() if trial["status"] in FINAL]
     last = list(trials.values())[-1]
     oracle = {
-        "ongoing_trials": {f"lost{k}": name for k, name in enumerate({*trials} - {*ended})},
+        "ongoing_trials": {},
         "hyperparameters": {**last["hyperparameters"], "values": {}},
         "start_order": list(trials),
         "end_order": ended,
         "run_times": dict.fromkeys(ended, 1),
-        "retry_queue": [],
+        "retry_queue": [name for name in trials if name not in ended],
         "values": values,
     }
     replace_file(folder / "oracle.json", to_json(oracle))
     return [f"{folder / 'oracle.json'} was damaged and is made again from the trials"]
+
+
+def _refuse_hyperband(said, trials):
+    """Which trials Hyperband goes on with stands in its own file alone."""
+    if any("tuner/bracket" in t["hyperparameters"]["values"] for t in trials.values() if t):
+        raise ConfigError(
+            f"{said}: what Hyperband had planned is lost. Its trials can be seen with "
+            "`keras-preact tune report`; begin another search."
+        )

@@ -30,8 +30,9 @@ class Team:
         self._logs.mkdir(exist_ok=True)
         self._folder = str(folder.path)
         self._deaths, self._ended = 0, 0
+        self._workers_elsewhere = ROLE in os.environ
         self._environments = {"both": {}}
-        if ROLE in os.environ:
+        if self._workers_elsewhere:
             self._environments = {"chief": {}}
         elif config.workers > 1:
             # gRPC would look for 127.0.0.1 behind the proxy of a cluster.
@@ -64,7 +65,7 @@ class Team:
         if dead:
             self._count_death(dead[0])
             if len(dead) == len(self._running):
-                mend(self._logs)
+                mend(self._logs, keep_ongoing=self._workers_elsewhere)
         for name in dead:
             self._running[name].stdin.close()
             self._running[name] = self._start(name)

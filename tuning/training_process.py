@@ -11,9 +11,10 @@ import tempfile
 import time
 from typing import Any, NamedTuple
 
-from keras_preact.errors import ConfigError, DeviceError
+from keras_preact.errors import DeviceError
 from keras_preact.run import RunFolder
 from keras_preact.training import TrainConfig
+from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.processes import end_with_starter, start
 
 #: How long to wait for a process that still saves what it had trained in the folder.
@@ -38,7 +39,7 @@ class Training(NamedTuple):
 
 def train_in_process(
     config: TrainConfig,
-    seconds: float | None = None,
+    search: TuneConfig | None = None,
     is_asked_to_stop=lambda: False,
     environment: dict[str, str] | None = None,
 ) -> Training:
@@ -46,7 +47,7 @@ def train_in_process(
 
     Args:
         config: The training, with its folder; one that was interrupted goes on.
-        seconds: Time that the training may take: it gets as many epochs as fit.
+        search: The search whose budget the training is brought to; `None`: it is as it is.
         is_asked_to_stop: Asked all the while; once it says so the training saves and ends.
         environment: Variables to set for it.
 
@@ -59,8 +60,7 @@ def train_in_process(
     folder = pathlib.Path(config.out)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _wait_for(folder, is_asked_to_stop)
-    config = _with_epochs_of(folder, config)
-    wish = json.dumps({"config": config.to_dict(), "seconds": seconds})
+    wish = json.dumps({"config": config.to_dict(), "search": search and search.to_dict()})
     with open(folder.parent / f"{folder.name}.log", "ab") as log, tempfile.TemporaryFile() as said:
         process = start(__name__, wish, output=log, stdout=said, environment=environment)
         while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
@@ -103,21 +103,15 @@ def _wait_for(folder, is_asked_to_stop):
         time.sleep(0.2)
 
 
-def _with_epochs_of(folder, config):
-    """The config with the epochs that the run in the folder was begun with, if it was begun."""
-    if not (folder / "config.json").is_file():
-        return config
-    with contextlib.suppress(ConfigError):
-        return config.replace(epochs=RunFolder(folder).config["epochs"])
-    return config
+def _train(config, search):
+    from keras_preact.training import train
+    from keras_preact.tuning.budget import within_budget
 
-
-def _train(config, seconds):
-    from keras_preact.training import dry_run, train
-
-    if seconds and not os.path.isfile(f"{config.out}/config.json"):
-        found = dry_run(config.replace(out=None))
-        config = config.replace(epochs=max(1, int(seconds / found.epoch_seconds)))
+    if search and search.budget == "seconds" and os.path.isfile(f"{config.out}/config.json"):
+        # Epochs were measured when the run was begun.
+        config = config.replace(epochs=RunFolder(config.out).config["epochs"])
+    elif search:
+        config = within_budget(search, config)
     return dataclasses.asdict(train(config))
 
 
@@ -125,9 +119,10 @@ def main() -> None:
     """Trains what the argument says and prints, as JSON, what came of it."""
     end_with_starter()
     wish = json.loads(sys.argv[1])
-    config = TrainConfig.from_dict(wish["config"])
     try:
-        print(json.dumps({"result": _train(config, wish["seconds"])}))
+        config = TrainConfig.from_dict(wish["config"])
+        search = TuneConfig.from_dict(wish["search"]) if wish["search"] else None
+        print(json.dumps({"result": _train(config, search)}))
     except (Exception, KeyboardInterrupt) as error:
         name, text = type(error).__name__, " ".join(str(error).split())
         print(json.dumps({"failure": f"{name}: {text}", "error": name}))

@@ -1,6 +1,7 @@
 """`TrainingTuner`: KerasTuner's tuner, each of whose trials is one or more trainings."""
 
 import datetime
+import os
 import pathlib
 import statistics
 import time
@@ -15,6 +16,9 @@ from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.oracles import OBJECTIVE, make_oracle
 from keras_preact.tuning.state import OUTCOME, TRIALS, read_outcome
 from keras_preact.tuning.training_process import train_in_process
+
+#: Seconds between two signs of life of a trial; the oracle's `LEASE` is many of them.
+_SIGN_EVERY = 20.0
 
 #: What a training fails with when all others would too: it says nothing of the trial's values.
 _COMMON = {"DataError": DataError, "SaveError": SaveError}
@@ -38,7 +42,7 @@ class TrainingTuner(base_tuner.BaseTuner):
 
     def __init__(self, config: TuneConfig, folder, asked_to_stop=lambda: None):
         self._config, self._asked_to_stop = config, asked_to_stop
-        self._last_asked = 0.0
+        self._last_asked = self._last_sign = 0.0
         super().__init__(make_oracle(config), directory=str(folder), project_name=TRIALS)
 
     def run_trial(self, trial):
@@ -63,7 +67,7 @@ class TrainingTuner(base_tuner.BaseTuner):
             for config in self._trainings(folder, codes):
                 name = pathlib.Path(config.out).name
                 if name not in runs:
-                    runs[name] = self._train(config)
+                    runs[name] = self._train(config, folder)
                 outcome["runs"].append(runs[name])
                 _write(folder, outcome)
                 if config.tensorboard:
@@ -92,9 +96,12 @@ class TrainingTuner(base_tuner.BaseTuner):
         if not self._is_worker():
             self.oracle.reload()
 
-    def _train(self, config):
-        seconds = self._config.seconds()
-        done = train_in_process(config, seconds, lambda: self._asked_to_stop() is not None)
+    def _train(self, config, folder):
+        def is_asked_to_stop():  # asked all the while
+            self._give_sign_of_life(folder)
+            return self._asked_to_stop() is not None
+
+        done = train_in_process(config, self._config, is_asked_to_stop)
         if done.failure:
             self._stop_if_asked()
             if done.error == "StoppedError":  # by someone else: this worker's successor goes on
@@ -107,6 +114,12 @@ class TrainingTuner(base_tuner.BaseTuner):
             "memory_gb": round(done.memory_gb, 3),
             **{name: done.result[name] for name in kept},
         }
+
+    def _give_sign_of_life(self, folder):
+        """Tells the chief that this trial is not lost."""
+        if time.monotonic() - self._last_sign > _SIGN_EVERY:
+            self._last_sign = time.monotonic()
+            os.utime(folder)
 
     def _stop_if_asked(self):
         number = self._asked_to_stop()

@@ -71,17 +71,19 @@ def test_what_the_user_fixes_is_not_searched():
 def test_networks_of_equal_cost(budget, units):
     from keras_preact import build_network, count_multiply_adds
 
-    def cost(config):
+    def cost(search, values):
+        config = within_budget(search, search.training_config(values))
         model = build_network(config.resolve().network, input_shape=(32, 32, 3))
         return model.count_params() if budget == "parameters" else count_multiply_adds(model)
 
+    from keras_preact.tuning.budget import within_budget
+
     search = TuneConfig("depth", budget=budget)
     values = {"units_per_stage": units, "network.placement": "full_preactivation"}
-    assert cost(search.training_config(values)) == pytest.approx(
-        cost(search.training_config({**values, "units_per_stage": 3})), rel=0.08
-    )
+    reference = cost(search, {**values, "units_per_stage": 3})
+    assert cost(search, values) == pytest.approx(reference, rel=0.08)
     amount = search.replace(budget_amount=100_000 if budget == "parameters" else 20_000_000)
-    assert cost(amount.training_config(values)) == pytest.approx(amount.budget_amount, rel=0.12)
+    assert cost(amount, values) == pytest.approx(amount.budget_amount, rel=0.12)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,12 @@ def test_networks_of_equal_cost(budget, units):
         ({"budget_amount": 5}, "None, since there is no budget"),
         ({"budget": "seconds"}, "given for the budget 'seconds'"),
         ({"budget": "seconds", "budget_amount": 9, "oracle": "hyperband"}, "decides the epochs"),
+        (
+            {"budget": "seconds", "budget_amount": 9, "training": {"batch_size": "auto"}},
+            "time of an epoch is measured first",
+        ),
+        ({"budget": "parameters", "space": {"width": [1, 2]}}, "left to the search"),
+        ({"oracle": "hyperband", "trials": 5}, "None for Hyperband"),
         ({"workers": 0}, "at least 1"),
         ({"oracle": "genetic"}, "'bayesian'"),
         ({"oracle": "hyperband"}, "begins 62 trials of different values, and the space has 11"),

@@ -4,6 +4,8 @@ import keras_tuner
 import numpy as np
 import pytest
 
+from keras_preact import create_model
+from keras_preact.errors import ConfigError
 from keras_preact.tuning import Depth, GatingBias, ResidualVariant, TrainingHyperModel
 
 pytestmark = pytest.mark.tensorflow
@@ -35,6 +37,33 @@ def test_every_part_of_a_network_is_that_of_its_values():
     assert model.output_shape == (None, 3)
     np.testing.assert_array_equal(model.get_layer("stage1_unit1_gate").bias, [-3.0] * 16)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.02)
+
+
+def test_what_a_network_starts_from_and_how_it_is_trained(tmp_path):
+    path = str(tmp_path / "trained.weights.h5")
+    trained = create_model("resnet8v2")
+    trained.save_weights(path)
+    training = {"model": "resnet8v2", "dtype": "mixed_bfloat16", "init": path}
+    training |= {"freeze_to": "stage1", "epochs": 2}
+    hyper = TrainingHyperModel({"batch_size": [4]}, training, classes=3)
+    hp = keras_tuner.HyperParameters()
+    model = hyper.build(hp)
+    for name, frozen in {
+        "stem_conv": True,
+        "stage1_unit1_conv1": True,
+        "predictions": False,
+    }.items():
+        assert model.get_layer(name).trainable is not frozen
+    stem = model.get_layer("stem_conv")
+    assert stem.compute_dtype == "bfloat16"
+    np.testing.assert_array_equal(stem.kernel, trained.get_layer("stem_conv").kernel)
+    images, labels = np.zeros((8, 32, 32, 3)), np.zeros(8)
+    assert hyper.fit(hp, model, images, labels, verbose=0).params == {
+        "verbose": 0, "epochs": 2, "steps": 2
+    }  # fmt: skip
+    assert hyper.fit(hp, model, images, labels, epochs=1, verbose=0).params["epochs"] == 1
+    with pytest.raises(ConfigError, match="a tuner decides the epochs"):
+        TrainingHyperModel({"batch_size": [4]}, budget="seconds", budget_amount=5)
 
 
 def test_in_a_tuner_of_ones_own(tmp_path):

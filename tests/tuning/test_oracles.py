@@ -1,6 +1,7 @@
 """Oracles and their files: killed at any write, damaged in any way, a search tries the same."""
 
 import json
+import os
 
 import keras_tuner
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from keras_preact.errors import ConfigError
 from keras_preact.tuning import TuneConfig
 from keras_preact.tuning.config import hyperband_begins
-from keras_preact.tuning.oracles import OBJECTIVE, make_oracle
+from keras_preact.tuning.oracles import LEASE, OBJECTIVE, make_oracle
 from keras_preact.tuning.state import mend
 
 ORACLES = ["grid", "random", "bayesian", "hyperband"]
@@ -154,6 +155,72 @@ def test_a_damaged_oracle_is_made_again(oracle, damage, tmp_path, undisturbed):
     found = tried(tmp_path)
     assert before.items() <= found.items()
     assert len({json.dumps(v) for v, _ in found.values()}) == len(undisturbed[oracle])
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_an_older_oracle_learns_of_later_trials(oracle, tmp_path, undisturbed):
+    made, _ = begin(oracle, tmp_path)
+    go_on(made, 3)
+    path = tmp_path / "trials" / "oracle.json"
+    old = path.read_bytes()
+    go_on(made, 2)
+    for trial in (tmp_path / "trials").glob("trial_*"):
+        (trial / "outcome.json").write_text('{"runs": []}')
+    path.write_bytes(old)
+    if oracle == "hyperband":
+        with pytest.raises(ConfigError, match="older than its trials: what Hyperband had planned"):
+            begin(oracle, tmp_path)
+        return
+    made, said = begin(oracle, tmp_path)
+    assert len(said) == 2 and all("was missing in oracle.json" in line for line in said)
+    before = tried(tmp_path)
+    assert go_on(made)
+    found = tried(tmp_path)
+    assert all(found[name] == trial for name, trial in before.items())
+    assert len(found) == len(undisturbed[oracle])
+    assert len({json.dumps(values) for values, _ in found.values()}) == len(found)
+
+
+def ends(oracle, trial, score=1.0):
+    oracle.update_trial(trial.trial_id, {"validation_error": score})
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+
+
+def test_trials_stay_with_workers_who_are_elsewhere(tmp_path):
+    """A chief that starts anew does not give away what others are at."""
+    made, _ = begin("grid", tmp_path)
+    first, second = made.create_trial("a"), made.create_trial("b")
+    mend(tmp_path / "trials", keep_ongoing=True)
+    made = make_oracle(config("grid"))
+    made._set_project_dir(str(tmp_path), "trials")
+    made.reload()
+    assert made.create_trial("b").trial_id == second.trial_id
+    assert made.create_trial("c").trial_id not in (first.trial_id, second.trial_id)
+    ends(made, first)
+    assert first.trial_id in made.end_order
+
+
+def test_a_worker_that_does_not_come_back_is_given_up(tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("keras_preact.tuning.oracles.time.monotonic", lambda: now)
+    made, _ = begin("grid", tmp_path)
+    made.max_trials = 2
+    lost, kept = made.create_trial("lost"), made.create_trial("kept")
+    now = LEASE - 1
+    os.utime(tmp_path / "trials" / f"trial_{kept.trial_id}")  # a sign of life
+    assert made.create_trial("c").status == "IDLE"  # nothing to do, but not at an end
+    now = LEASE + 1
+    assert made.create_trial("c").trial_id == lost.trial_id
+    ends(made, kept)
+    ends(made, lost, 0.5)
+    ends(made, lost, 0.7)  # the lost worker, after all
+    assert made.end_order == [kept.trial_id, lost.trial_id] and not made.ongoing_trials
+    assert made.create_trial("c").status == "STOPPED"
+    assert made.tuner_ids <= {"kept"}  # which asks no more, and is forgotten too
+    now = 3 * LEASE
+    made.create_trial("c")
+    assert not made.tuner_ids
 
 
 def test_too_much_damage_is_refused(tmp_path):
