@@ -7,9 +7,8 @@ import time
 import keras_tuner
 import numpy as np
 
-from keras_preact.files import replace_file, to_json
 from keras_preact.tuning.config import TuneConfig
-from keras_preact.tuning.state import FINAL, read_dictionary
+from keras_preact.tuning.state import FINAL, read_dictionary, write_state
 
 OBJECTIVE = keras_tuner.Objective("validation_error", "min")
 
@@ -75,7 +74,7 @@ class _Durable:
         return time.monotonic() - self._asked.get(worker, -LEASE) < LEASE
 
     def save(self):
-        replace_file(self._get_oracle_fname(), to_json(self.get_state()))
+        write_state(self._get_oracle_fname(), self.get_state())
 
     def get_state(self):
         """KerasTuner's, and the values of all trials, from which a damaged one is made again."""
@@ -92,7 +91,7 @@ class _Durable:
 
     def _save_trial(self, trial):
         path = os.path.join(self._get_trial_dir(trial.trial_id), "trial.json")
-        replace_file(path, to_json(trial.get_state()))
+        write_state(path, trial.get_state())
 
 
 class GridOracle(_Durable, keras_tuner.Oracle):

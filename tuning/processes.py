@@ -6,7 +6,11 @@ import subprocess
 import sys
 import threading
 
+from keras_preact.errors import DataError, SaveError
 from keras_preact.training.signals import Signals
+
+#: Exit codes of a search's processes for what another one would meet as well.
+ENDS = {3: DataError, 5: SaveError}
 
 
 def start(module: str, *arguments: str, output, stdout=None, environment=None) -> subprocess.Popen:

@@ -5,7 +5,7 @@ import pathlib
 import shutil
 
 from keras_preact.errors import ConfigError
-from keras_preact.files import replace_file, to_json
+from keras_preact.files import replace_file, save_error, to_json
 
 #: KerasTuner's folder in that of a search, and what a trial says there of its trainings.
 TRIALS, OUTCOME = "trials", "outcome.json"
@@ -38,6 +38,7 @@ def mend(folder, keep_ongoing: bool = False) -> list[str]:
 
     Raises:
         ConfigError: When too much is damaged.
+        SaveError: When it cannot be written.
 
     Example:
         >>> from keras_preact.tuning.state import mend
@@ -73,8 +74,21 @@ def mend(folder, keep_ongoing: bool = False) -> list[str]:
         ended = {name for name, trial in found.items() if trial.get("status") in FINAL}
         waiting = [name for name in oracle["ongoing_trials"].values() if name not in ended]
         oracle |= {"retry_queue": oracle["retry_queue"] + waiting, "ongoing_trials": {}}
-    replace_file(folder / "oracle.json", to_json(oracle))
+    write_state(folder / "oracle.json", oracle)
     return said
+
+
+def write_state(path, state) -> None:
+    """Writes a file of JSON whole or not at all.
+
+    Raises:
+        SaveError: When it cannot be written; the one before is untouched.
+    """
+    path = pathlib.Path(path)
+    try:
+        replace_file(path, to_json(state))
+    except OSError as error:
+        raise save_error(error, path.name, path.parent) from error
 
 
 def read_dictionary(path, needed=()) -> dict:
@@ -106,7 +120,7 @@ def _trial_anew(folder, name, oracle):
         "status": "RUNNING",
         "message": None,
     }
-    replace_file(path / "trial.json", to_json(trial))
+    write_state(path / "trial.json", trial)
     _queue(name, oracle)
 
 
@@ -147,7 +161,7 @@ def _oracle_anew(folder, trials):
         "retry_queue": [name for name in trials if name not in ended],
         "values": values,
     }
-    replace_file(folder / "oracle.json", to_json(oracle))
+    write_state(folder / "oracle.json", oracle)
     return [f"{folder / 'oracle.json'} was damaged and is made again from the trials"]
 
 

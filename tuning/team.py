@@ -5,8 +5,8 @@ import os
 import socket
 import subprocess
 
-from keras_preact.errors import ConfigError, DataError, DeviceError
-from keras_preact.tuning.processes import start, stop
+from keras_preact.errors import ConfigError, DeviceError
+from keras_preact.tuning.processes import ENDS, start, stop
 from keras_preact.tuning.state import TRIALS, mend, read_outcome
 
 #: KerasTuner's environment variables: which process this is, and where the chief listens.
@@ -48,6 +48,7 @@ class Team:
 
         Raises:
             DataError: When the trainings found their images missing or damaged.
+            SaveError: When nothing can be written.
             DeviceError: When processes end again and again.
         """
         ends = {name: process.poll() for name, process in self._running.items()}
@@ -57,8 +58,9 @@ class Team:
             return True
         dead = [name for name, end in ends.items() if end not in (None, 0)]
         for name in dead:
-            if ends[name] == DataError.exit_code:
-                raise DataError(self._last_line(name))
+            if ends[name] in ENDS:
+                said = f"{self._last_line(name)} Once that is mended, the same command goes on."
+                raise ENDS[ends[name]](said)
         if trainers and "chief" in dead:  # those who ask it would wait for an hour
             stop(self._running.values())
             dead = list(self._running)

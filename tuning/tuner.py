@@ -10,11 +10,10 @@ import keras_tuner
 from keras_tuner.engine import base_tuner
 
 from keras_preact.errors import ConfigError, DataError, SaveError, StoppedError
-from keras_preact.files import replace_file, to_json
 from keras_preact.tuning.board import write_values
 from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.oracles import OBJECTIVE, make_oracle
-from keras_preact.tuning.state import OUTCOME, TRIALS, read_outcome
+from keras_preact.tuning.state import OUTCOME, TRIALS, read_outcome, write_state
 from keras_preact.tuning.training_process import train_in_process
 
 #: Seconds between two signs of life of a trial; the oracle's `LEASE` is many of them.
@@ -158,7 +157,7 @@ class TrainingTuner(base_tuner.BaseTuner):
 
 
 def _write(folder, outcome):
-    replace_file(folder / OUTCOME, to_json(outcome))
+    write_state(folder / OUTCOME, outcome)
 
 
 def _now():

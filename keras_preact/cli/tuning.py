@@ -93,7 +93,8 @@ def _table(frame, config) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     words = 1 + len(config.dimensions())
     for k, title in enumerate(titles):
-        table.add_column(title, justify="left" if k < words else "right", overflow="fold")
+        short = title.rpartition(".")[2]
+        table.add_column(short, justify="left" if k < words else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
     make_console(sys.stdout, least_width=130).print(table)

@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,7 +29,7 @@ TRAINING = [
 ]  # fmt: skip
 
 
-def start(out, space, *options):
+def start(out, space, *options, environment=None):
     """A search on the command line, its processes in a group of their own."""
     command = [sys.executable, "-m", "keras_preact", "tune", "fields", "--out", str(out), *TRAINING]
     return subprocess.Popen(
@@ -35,6 +37,7 @@ def start(out, space, *options):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env={**os.environ, **(environment or {})},
     )
 
 
@@ -98,14 +101,45 @@ def test_a_training_that_is_killed_says_by_what(tmp_path):
     assert found.result is None and "SIGKILL" in found.failure and found.memory_gb > 0
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Gives the trials of a search to which nothing happens."""
+
+    @functools.cache
+    def search(*options):
+        out = tmp_path_factory.mktemp("undisturbed") / "search"
+        process = start(out, SPACE, *options)
+        said = process.communicate(timeout=600)[0]
+        assert process.returncode == 0, said
+        return results(out)
+
+    return search
+
+
+SPACE = {"recipe.learning_rate": [0.1, 0.05], "network.gate_bias": [0.0, -1.0, -2.0]}
+ORACLES = {
+    "grid": ["--trials", "3"],
+    "random": ["--trials", "3"],
+    "bayesian": ["--trials", "5"],
+    "hyperband": ["--epochs", "3"],
+}
+
+
+def results(out):
+    """Values and error of each finished trial."""
+    frame = trials_frame(out)
+    assert {*frame["status"]} == {"finished"}
+    return sorted(map(tuple, frame[[*SPACE, "epochs", "validation_error"]].to_numpy().tolist()))
+
+
 @pytest.mark.slow  # tests/tuning/test_oracles.py always goes through all files of all oracles
-def test_a_search_that_is_killed_goes_on(tmp_path):
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_a_search_that_is_killed_goes_on(oracle, tmp_path, undisturbed):
     """R21: all of its processes at once, then the first alone, then SIGTERM."""
-    space = {"recipe.learning_rate": [0.1, 0.05], "network.gate_bias": [0.0, -1.0, -2.0]}
-    options = ("--oracle", "random", "--trials", "3")
+    options = ("--oracle", oracle, *ORACLES[oracle])
     out = tmp_path / "search"
     for way in ("all", "first", "SIGTERM"):
-        process = start(out, space, *options)
+        process = start(out, SPACE, *options)
         wait_for(lambda: family(process, "training_process"), process)  # noqa: B023
         time.sleep(random.uniform(0, 6))
         everyone = family(process)
@@ -119,10 +153,64 @@ def test_a_search_that_is_killed_goes_on(tmp_path):
         _, left = psutil.wait_procs(everyone, 60)
         assert not left  # they end with the first one
         process.wait()
-    process = start(out, space, *options)
-    said = process.communicate(timeout=300)[0]
+    process = start(out, SPACE, *options)
+    said = process.communicate(timeout=600)[0]
     assert process.returncode == 0, said
-    frame = trials_frame(out)
-    assert len(frame) == len(frame.drop_duplicates([*space])) == 3
-    assert {*frame["status"]} == {"finished"}
-    assert RunFolder(out).result["trials"] == 3
+    assert results(out) == undisturbed(*options)
+    assert RunFolder(out).result["trials"] == len(results(out))
+
+
+@pytest.mark.slow  # minutes
+def test_a_search_on_many_machines(tmp_path, undisturbed):
+    """A chief and two workers by KerasTuner's variables; each is killed, and started again."""
+    out = tmp_path / "search"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+    shared |= {"no_grpc_proxy": "127.0.0.1"}
+
+    def begin(role):
+        return start(out, SPACE, environment={**shared, "KERASTUNER_TUNER_ID": role})
+
+    machines = {role: begin(role) for role in ("chief", "worker0", "worker1")}
+    victims = ["worker0", "chief", "worker1"]
+    deadline = time.monotonic() + 600
+    while any(process.poll() is None for process in machines.values()):
+        assert time.monotonic() < deadline, "no end"
+        ended = len([*(out / "trials").glob("trial_*/outcome.json")])
+        if victims and ended > 3 - len(victims) and machines[victims[0]].poll() is None:
+            time.sleep(random.uniform(0, 4))
+            machines[victims.pop(0)].kill()
+        for role, process in machines.items():
+            if process.poll() not in (None, 0):
+                assert process.returncode in (-signal.SIGKILL, 1), process.stdout.read()
+                machines[role] = begin(role)
+        time.sleep(0.2)
+    assert not victims
+    assert results(out) == undisturbed()
+    assert RunFolder(out).result["trials"] == 6
+
+
+@pytest.mark.slow
+def test_killed_while_the_winner_is_trained(tmp_path):
+    """The final trainings go on too, and their results are those of an undisturbed search."""
+    space = {"recipe.learning_rate": [0.1]}
+    outs = [tmp_path / "killed", tmp_path / "undisturbed"]
+    for place, out in enumerate(outs):
+        for seed in (0, 1, None):
+            process = start(out, space, "--final-seeds", "2")
+            if place == 0 and seed is not None:
+                wait_for((out / "final" / f"seed{seed}.log").is_file, process)
+                time.sleep(random.uniform(0, 6))
+                everyone = [process, *family(process)]
+                for one in everyone:
+                    with contextlib.suppress(psutil.Error):
+                        one.kill()
+                psutil.wait_procs(everyone[1:], 60)
+                process.wait()
+                continue
+            assert process.wait(300) == 0, process.stdout.read()
+            break
+    found = [RunFolder(out).result for out in outs]
+    assert found[0]["test_errors"] == found[1]["test_errors"] and len(found[0]["test_errors"]) == 2

@@ -101,7 +101,7 @@ def test_killed_at_any_write(oracle, tmp_path, monkeypatch, undisturbed):
     """R21: before each file is written, the process ends, and another goes on."""
     import keras_preact.tuning.oracles as module
 
-    write = module.replace_file
+    write = module.write_state
     # The oracle's first, then five a trial: at creation and end a file each for trial and oracle,
     # and one for its score.
     for place in range(1 + 2 * 5 + 2):
@@ -115,10 +115,10 @@ def test_killed_at_any_write(oracle, tmp_path, monkeypatch, undisturbed):
             write(path, data)
             count += 1
 
-        monkeypatch.setattr(module, "replace_file", dying)
+        monkeypatch.setattr(module, "write_state", dying)
         with pytest.raises(Killed):
             go_on(begin(oracle, folder)[0])
-        monkeypatch.setattr(module, "replace_file", write)
+        monkeypatch.setattr(module, "write_state", write)
         made, _ = begin(oracle, folder)
         assert go_on(made)
         assert tried(folder) == undisturbed[oracle], place
@@ -135,6 +135,37 @@ def test_a_damaged_trial_is_tried_again(oracle, damage, tmp_path, undisturbed):
     assert len(said) == 1 and "trial.json was damaged" in said[0]
     assert go_on(made)
     assert tried(tmp_path) == undisturbed[oracle]
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_killed_while_it_is_mended(oracle, tmp_path, monkeypatch, undisturbed):
+    import keras_preact.tuning.state as module
+
+    write = module.write_state
+    for place in range(2):  # the trial's file and the oracle's
+        folder = tmp_path / str(place)
+        made, _ = begin(oracle, folder)
+        go_on(made, 5)
+        paths = sorted((folder / "trials").glob("trial_*/trial.json"))
+        paths[2].write_bytes(b"")
+        orphan = folder / "trials" / "trial_99"
+        orphan.mkdir()
+        (orphan / "trial.json").write_bytes(paths[1].read_bytes())
+        count = 0
+
+        def dying(path, state, place=place):
+            nonlocal count
+            if count == place:
+                raise Killed
+            write(path, state)
+            count += 1
+
+        monkeypatch.setattr(module, "write_state", dying)
+        with pytest.raises(Killed):
+            begin(oracle, folder)
+        monkeypatch.setattr(module, "write_state", write)
+        assert go_on(begin(oracle, folder)[0])
+        assert tried(folder) == undisturbed[oracle], place
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
