@@ -6,11 +6,11 @@ import os
 import keras_tuner
 import pytest
 
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, SaveError
 from keras_preact.tuning import TuneConfig
 from keras_preact.tuning.config import hyperband_begins
 from keras_preact.tuning.oracles import LEASE, OBJECTIVE, make_oracle
-from keras_preact.tuning.state import mend
+from keras_preact.tuning.state import mend, write_state
 
 ORACLES = ["grid", "random", "bayesian", "hyperband"]
 SPACE = {
@@ -252,6 +252,11 @@ def test_a_worker_that_does_not_come_back_is_given_up(tmp_path, monkeypatch):
     now = 3 * LEASE
     made.create_trial("c")
     assert not made.tuner_ids
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path):
+    with pytest.raises(SaveError, match=r"oracle.json could not be written to .*missing"):
+        write_state(tmp_path / "missing" / "oracle.json", {})
 
 
 def test_too_much_damage_is_refused(tmp_path):
