@@ -30,6 +30,7 @@ _HOMES = {
     "fold_batch_norm": ".rewrite",
     "portable": ".rewrite",
     "load_data": ".data",
+    "load_trained": ".trained",
     "choose_dtype": ".precision",
     "TrainConfig": ".training",
     "train": ".training",

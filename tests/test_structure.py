@@ -19,7 +19,7 @@ FLOORS = [
     {"checked", "console", "files"},
     {"config", "initializers", "precision", "run", "data", "layers"},
     {"residual", "weights", "rewrite"},
-    {"applications"},
+    {"applications", "trained"},
     {"evaluation", "export"},
     {"training"},
     {"tuning"},

@@ -7,6 +7,7 @@ import keras
 from keras_preact.checked import is_whole, require
 from keras_preact.errors import ConfigError, near, quoted
 from keras_preact.run import RunFolder
+from keras_preact.trained import open_keras_file
 from keras_preact.weights import load_weights_by_layer, read_weights, weights_by_layer
 
 HEAD = "predictions"
@@ -113,7 +114,7 @@ def preprocessing_of(path: str) -> dict | None:
     file = _weights_file(path)
     if file.suffix != ".keras":
         return None
-    model = keras.models.load_model(file, compile=False)
+    model = open_keras_file(file)
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
     return layers[0].get_config() if layers else None
 

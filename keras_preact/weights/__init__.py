@@ -6,5 +6,12 @@ from keras_preact.weights.by_layer import (
     read_weights,
     weights_by_layer,
 )
+from keras_preact.weights.safe import refuse_unsafe
 
-__all__ = ["layers_with_weights", "load_weights_by_layer", "read_weights", "weights_by_layer"]
+__all__ = [
+    "layers_with_weights",
+    "load_weights_by_layer",
+    "read_weights",
+    "refuse_unsafe",
+    "weights_by_layer",
+]

@@ -4,15 +4,11 @@ A name is that of the flat packaging: a layer inside a nested unit keeps it, and
 for each of its repetitions. So weights move between packagings, and a file of one fits the others.
 """
 
-import io
-import pathlib
-import zipfile
-
-import h5py
 import keras
 import numpy as np
 
 from keras_preact.errors import ConfigError, quoted
+from keras_preact.weights.safe import opened_weights
 
 Weights = dict[str, dict[str, np.ndarray]]
 
@@ -106,7 +102,7 @@ def read_weights(path) -> Weights:
         What `weights_by_layer` returns.
 
     Raises:
-        ConfigError: For a file that is damaged or of another kind.
+        ConfigError: For a file that is damaged, of another kind, or not safe to open.
 
     Example:
         >>> import tempfile
@@ -117,7 +113,6 @@ def read_weights(path) -> Weights:
         >>> read_weights(path)["stem_conv"]["0"].shape
         (3, 3, 3, 16)
     """
-    path = pathlib.Path(path)
     found: Weights = {}
 
     def note(path, group):
@@ -128,19 +123,8 @@ def read_weights(path) -> Weights:
             name, index = _address(key, group.attrs["name"])
             found.setdefault(name, {})[index] = np.asarray(value)
 
-    try:
-        source = path
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                source = io.BytesIO(archive.read("model.weights.h5"))
-        with h5py.File(source) as file:
-            file.visititems(note)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            "A weights file is a whole `.weights.h5` or `.keras` file, as `save_weights` and "
-            f"`save` write them. Received: {str(path)!r}, which cannot be read: {reason}"
-        ) from None
+    with opened_weights(path) as file:
+        file.visititems(note)
     return found
 
 

@@ -1,0 +1,144 @@
+"""`load_trained`: a trained network, from a run folder or a `.keras` file."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from keras_preact.checked import require
+from keras_preact.errors import ConfigError
+from keras_preact.run import RunFolder
+
+#: Beside a model file: the names of its classes.
+CLASSES = "classes.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network.
+
+    Attributes:
+        model: A `keras.Model` from raw images, values 0 to 255, `(batch, h, w, c)`, to
+            probabilities `(batch, classes)`.
+        class_names: Names of the classes in the order of the model's outputs.
+        path: The run folder or file it comes from.
+        run: The `RunFolder`; `None` for a file.
+    """
+
+    model: Any
+    class_names: tuple[str, ...]
+    path: pathlib.Path
+    run: RunFolder | None = None
+
+    @property
+    def name(self) -> str:
+        """What pictures and tables call it."""
+        return self.path.name if self.run else self.path.stem
+
+    @property
+    def image_shape(self) -> tuple[int | None, int | None, int]:
+        """`(height, width, channels)` of its images; `None` where any size goes."""
+        return tuple(self.model.input_shape[1:])
+
+    @property
+    def data(self) -> str | None:
+        """The data set that it was trained on, where that is known."""
+        return self.run.config["data"] if self.run else None
+
+
+def load_trained(path) -> Trained:
+    """A trained network, ready to classify raw images.
+
+    Args:
+        path: Folder of a finished run, or a `.keras` file of a model from images to a vector of
+            scores; names of classes are read from a `classes.json` beside it, a list of texts.
+
+    Returns:
+        A `Trained`.
+
+    Raises:
+        ConfigError: For a run that is not finished, a file that is damaged or not safe to open,
+            and models of another kind.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact import create_model
+        >>> from keras_preact.trained import load_trained
+        >>> path = tempfile.mkdtemp() + "/mine.keras"
+        >>> create_model("resnet8v2", input_shape=(8, 8, 1), classes=3).save(path)
+        >>> load_trained(path).class_names
+        ('0', '1', '2')
+    """
+    path = pathlib.Path(path)
+    run = RunFolder(path) if path.is_dir() else None
+    file = path / "model.keras" if run else path
+    if run:
+        require(
+            file.is_file(),
+            "path",
+            str(path),
+            "the folder of a finished run, with a model.keras in it",
+            "Let the run finish first: the same command goes on with it.",
+        )
+    model = open_keras_file(file)
+    _check(model, file)
+    classes = model.output_shape[-1]
+    return Trained(model, _class_names(file.with_name(CLASSES), classes), path, run)
+
+
+def open_keras_file(path):
+    """The model in a `.keras` file, after a look whether it is safe to open.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A `keras.Model`, not compiled.
+
+    Raises:
+        ConfigError: For a file that is missing, damaged, not safe to open, or of another kind.
+    """
+    from keras_preact.weights import refuse_unsafe
+
+    path = pathlib.Path(path)
+    expected = "a run folder or a .keras file"
+    fix = "Other formats may hold code that runs when they are opened." if path.is_file() else ""
+    require(path.suffix == ".keras" and path.is_file(), "path", str(path), expected, fix)
+    refuse_unsafe(path)
+    import keras
+
+    import keras_preact.layers  # noqa: F401  # registers what the file may name
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"Expected a model that Keras can open. Received: {str(path)!r}: {reason}"
+        ) from None
+
+
+def _check(model, file):
+    images = len(model.inputs) == 1 and len(model.input_shape) == 4 and model.input_shape[3]
+    scores = len(model.outputs) == 1 and len(model.output_shape) == 2
+    if not images or not scores:
+        shapes = f"{[i.shape for i in model.inputs]} to {[o.shape for o in model.outputs]}"
+        raise ConfigError(
+            "A model from images (batch, height, width, channels) to scores (batch, classes) is "
+            f"expected. Received: {str(file)!r}, from {shapes}."
+        )
+
+
+def _class_names(file, classes):
+    if not file.is_file():
+        return tuple(map(str, range(classes)))
+    try:
+        names = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ConfigError(f"{file} is damaged: {error}.") from None
+    if not isinstance(names, list) or len(names) != classes:
+        raise ConfigError(
+            f"{file} must be a list of as many names as the model has outputs, {classes}. "
+            f"Received: {names!r:.200}"
+        )
+    return tuple(map(str, names))
