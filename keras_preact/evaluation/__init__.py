@@ -1,21 +1,23 @@
 """Evaluation: scores on labelled images, and pictures of them."""
 
-from keras_preact.evaluation.evaluate import Evaluation, evaluate
-from keras_preact.evaluation.plots import (
-    plot_confusion_matrix,
-    plot_curves,
-    plot_predictions,
-    save_figure,
-)
-from keras_preact.evaluation.runs import plot_runs, runs_frame
+from keras_preact.lazy import lazy_names
 
-__all__ = [
-    "Evaluation",
-    "evaluate",
-    "plot_confusion_matrix",
-    "plot_curves",
-    "plot_predictions",
-    "plot_runs",
-    "runs_frame",
-    "save_figure",
-]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Evaluation": ".scores",
+        "center_crop": ".views",
+        "ensemble": ".scores",
+        "evaluate": ".scores",
+        "multi_scale": ".views",
+        "plot_calibration": ".plots",
+        "plot_confusion_matrix": ".plots",
+        "plot_curves": ".plots",
+        "plot_mistakes": ".plots",
+        "plot_predictions": ".plots",
+        "plot_runs": ".runs",
+        "runs_frame": ".runs",
+        "save_figure": ".plots",
+        "ten_crop": ".views",
+    },
+)

@@ -119,16 +119,91 @@ def plot_predictions(evaluation, split, title, count=40):
     """
     wrong = np.flatnonzero(evaluation.predictions != evaluation.labels)[: count // 2]
     right = np.flatnonzero(evaluation.predictions == evaluation.labels)[: count - len(wrong)]
-    shown = np.concatenate([wrong, right])
+    headline = f"{title}: {len(wrong)} mistakes first"
+    return _sheet(evaluation, split, np.concatenate([wrong, right]), headline)
+
+
+@plain_text
+def plot_mistakes(evaluation, split, title, count=40):
+    """A sheet of the worst mistakes: those in which the network was most sure.
+
+    Args:
+        evaluation: An `Evaluation` of the split.
+        split: Where the images are.
+        title: Headline of the figure.
+        count: How many images, at most.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact import load_data
+        >>> from keras_preact.evaluation import Evaluation, plot_mistakes
+        >>> data = load_data("digits")
+        >>> always_3 = np.eye(10)[np.full(360, 3)]
+        >>> result = Evaluation(always_3, data.test.labels, data.class_names)
+        >>> len(plot_mistakes(result, data.test, "digits", count=8).axes)
+        8
+    """
+    wrong = np.flatnonzero(evaluation.predictions != evaluation.labels)
+    sure = evaluation.scores[wrong].max(axis=1)
+    worst = wrong[np.argsort(-sure, kind="stable")][:count]
+    headline = f"{title}: {len(worst)} of {len(wrong)} mistakes, the surest first"
+    return _sheet(evaluation, split, worst, headline)
+
+
+@plain_text
+def plot_calibration(evaluation, title):
+    """How often the network is right by how sure it is, and how many images there are of each.
+
+    Args:
+        evaluation: An `Evaluation`.
+        title: Headline of the figure.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.evaluation import Evaluation, plot_calibration
+        >>> result = Evaluation(np.eye(2), np.array([0, 1]), ("cat", "dog"))
+        >>> len(plot_calibration(result, "cats and dogs").axes)
+        2
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    figure, (left, right) = new_figure(9, 4.2, columns=2)
+    frame = evaluation.calibration()
+    left.plot([0, 1], [0, 1], color="#999999", lw=1, label="as sure as it is right")
+    left.plot(frame["confidence"], frame["accuracy"], marker="o", color="#0b3d91", label="network")
+    left.set_ylabel("share of them that is right")
+    left.set_ylim(0, 1.02)
+    left.legend(frameon=False, labelcolor=INK)
+    right.hist(evaluation.scores.max(axis=1), bins=np.linspace(0, 1, 11), color="#6b9bd1")
+    right.set_ylabel("images")
+    for axes in (left, right):
+        axes.set_xlabel("score of the predicted class")
+        axes.set_xlim(0, 1.02)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.spines[["top", "right"]].set_visible(False)
+    left.yaxis.set_major_formatter(PercentFormatter(1.0))
+    error = f"expected calibration error {evaluation.calibration_error:.2%}"
+    figure.suptitle(f"{title}: {error}", color=INK)
+    return figure
+
+
+def _sheet(evaluation, split, shown, headline):
+    """Images with their predictions, eight in a row."""
     columns = 8
-    rows = -(-len(shown) // columns)
+    rows = max(1, -(-len(shown) // columns))
     width, height = columns * 1.35, rows * 1.6 + 0.6
     figure, grid = new_figure(width, height, rows=rows, columns=columns, layout=None)
     # By hand, since finding room for so many titles takes matplotlib most of the time.
     figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.95 / height, wspace=0.12, hspace=0.45)
-    images = split.images(shown)
     for axes in np.ravel(grid):
         axes.axis("off")
+    images = split.images(shown) if len(shown) else []
     for axes, image, k in zip(np.ravel(grid), images, shown, strict=False):
         axes.imshow(image[:, :, 0] if image.shape[2] == 1 else image, cmap="gray", vmin=0, vmax=255)
         predicted, true = evaluation.predictions[k], evaluation.labels[k]
@@ -137,7 +212,7 @@ def plot_predictions(evaluation, split, title, count=40):
         if predicted != true:
             text += f"\nis {evaluation.class_names[true]}"
         axes.set_title(text, fontsize=9, color=RIGHT if predicted == true else WRONG)
-    figure.suptitle(f"{title}: {len(wrong)} mistakes first", color=INK)
+    figure.suptitle(headline, color=INK)
     return figure
 
 

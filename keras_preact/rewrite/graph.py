@@ -5,13 +5,14 @@ import keras
 from keras_preact.errors import ConfigError
 
 
-def rebuild(model, make_layer, call_layer=None):
+def rebuild(model, make_layer, call_layer=None, any_size=False):
     """A copy of a functional model in which each layer may be another.
 
     Args:
         model: A functional or sequential model; sub-models of either kind are entered.
         make_layer: Function of a layer, or of another operation, to the one that takes its place.
         call_layer: Function of the new layer and its inputs to its outputs.
+        any_size: Whether the new model takes images of any height and width, channels last.
 
     Returns:
         The new model, not compiled, and the pairs (layer, the one in its place) of all graphs in
@@ -24,16 +25,23 @@ def rebuild(model, make_layer, call_layer=None):
 
     def make(layer):
         if is_graph(layer):
-            inner, found = rebuild(layer, make_layer, call_layer)
+            inner, found = rebuild(layer, make_layer, call_layer, any_size)
             pairs.extend(found)
             return inner
         pairs.append((layer, make_layer(layer)))
         return pairs[-1][1]
 
     graph = as_graph(model)
-    copy = keras.models.clone_model(graph, clone_function=make, call_function=call_layer)
+    inputs = keras.tree.map_structure(_of_any_size, graph.input) if any_size else None
+    copy = keras.models.clone_model(graph, inputs, clone_function=make, call_function=call_layer)
     copy.dtype_policy = model.dtype_policy  # so that `compile` scales the loss under float16
     return copy, pairs
+
+
+def _of_any_size(tensor):
+    batch, *sizes, channels = tensor.shape
+    shape = (batch, *(None for _ in sizes), channels)
+    return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name)
 
 
 def is_graph(layer):

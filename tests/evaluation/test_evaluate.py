@@ -4,15 +4,24 @@ import keras
 import numpy as np
 import pytest
 
+from keras_preact import create_model
 from keras_preact.data.splits import ArraySplit
+from keras_preact.errors import ConfigError
 from keras_preact.evaluation import (
     Evaluation,
+    center_crop,
+    ensemble,
     evaluate,
+    multi_scale,
+    plot_calibration,
     plot_confusion_matrix,
     plot_curves,
+    plot_mistakes,
     plot_predictions,
     save_figure,
+    ten_crop,
 )
+from keras_preact.rewrite import any_size
 
 
 def by_first_pixel(classes):
@@ -60,3 +69,110 @@ def test_the_sheet_shows_mistakes_first():
     figure = plot_predictions(result, ArraySplit(np.zeros((20, 4, 4, 1), "uint8"), labels), "t", 6)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert [("is" in title) for title in titles] == [True, True, False, False, False, False]
+
+
+def some(classes=5, n=60, seed=0):
+    random = np.random.default_rng(seed)
+    scores = random.dirichlet(np.ones(classes), n).astype("float32")
+    names = tuple(f"class {k}" for k in range(classes))
+    return Evaluation(scores, random.integers(0, classes, n).astype("int32"), names)
+
+
+@pytest.mark.parametrize("classes", [2, 5, 12])
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_top_k(classes, k):
+    result = some(classes)
+    ranked = np.argsort(-result.scores, axis=1)[:, :k]
+    assert result.correct_at(k) == (ranked == result.labels[:, None]).any(axis=1).sum()
+
+
+def test_metrics_of_each_class():
+    result = some()
+    frame = result.per_class()
+    matrix = result.confusion_matrix()
+    np.testing.assert_allclose(frame["recall"], np.diag(matrix) / matrix.sum(1))
+    np.testing.assert_allclose(frame["precision"], np.diag(matrix) / matrix.sum(0))
+    assert frame["images"].tolist() == matrix.sum(1).tolist()
+
+
+def test_calibration():
+    frame = some().calibration()
+    assert frame["images"].sum() == 60
+    sure = Evaluation(np.eye(2)[[0, 0, 1, 1]], np.array([0, 1, 1, 1]), ("a", "b"))
+    assert sure.calibration_error == pytest.approx(0.25)
+    assert sure.calibration().to_dict("records") == [
+        {"confidence": 1.0, "accuracy": 0.75, "images": 4}
+    ]
+
+
+def test_an_ensemble_is_the_mean_of_scores():
+    one, other = some(seed=0), some(seed=1)
+    other = Evaluation(other.scores, one.labels, one.class_names)
+    np.testing.assert_allclose(ensemble([one, other]).scores, (one.scores + other.scores) / 2)
+    with pytest.raises(ConfigError, match="the same images"):
+        ensemble([one, some(n=7)])
+
+
+def test_the_worst_mistakes_come_first():
+    result = some()
+    split = ArraySplit(np.zeros((60, 4, 4, 1), "uint8"), result.labels)
+    figure = plot_mistakes(result, split, "t", 4)
+    shown = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    wrong = result.predictions != result.labels
+    surest = int((result.scores.max(1) * wrong).argmax())
+    assert shown[0].startswith(f"class {result.predictions[surest]} (")
+    assert len(shown) == 4
+    assert plot_calibration(result, "t").axes[0].get_xlabel() == "score of the predicted class"
+
+
+def test_ten_crops_are_corners_and_centre_each_mirrored():
+    image = np.arange(6 * 8, dtype="uint8").reshape(6, 8, 1)
+    crops = ten_crop(4, shorter=6)(image)
+    assert [int(crop[0, 0, 0]) for crop in crops[:5]] == [0, 4, 16, 20, 10]
+    for crop, mirrored in zip(crops[:5], crops[5:], strict=True):
+        np.testing.assert_array_equal(crop[:, ::-1], mirrored)
+    np.testing.assert_array_equal(center_crop(4, shorter=6)(image)[0], crops[4])
+    with pytest.raises(ConfigError, match="at least the crop's side, 4"):
+        ten_crop(4, shorter=3)
+
+
+@pytest.mark.parametrize("views", [center_crop(4), ten_crop(4, 5), multi_scale((4, 6, 9))])
+def test_scores_are_means_over_views(views):
+    """With images of several sizes, one at a time and all together."""
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (h, w, 1), "uint8") for h, w in [(5, 7), (9, 6), (5, 7)]]
+    inputs = keras.Input((None, None, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3, padding="same")(inputs))
+    model = keras.Model(inputs, keras.layers.Softmax()(x))
+
+    class Split(ArraySplit):
+        def __init__(self):
+            self.labels = np.array([0, 1, 2], np.int32)
+
+        def __len__(self):
+            return 3
+
+        def raw(self, index):
+            return images[index]
+
+    result = evaluate(model, Split(), "abc", batch_size=2, views=views)
+    for image, scores in zip(images, result.scores, strict=True):
+        expected = np.mean([model(v[None].astype("float32"))[0] for v in views(image)], axis=0)
+        np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_for_one_size_becomes_one_for_any():
+    """The function stays; a mean image becomes a mean colour."""
+    inputs = keras.Input((8, 8, 3))
+    mean = np.random.default_rng(0).uniform(90, 110, (8, 8, 3)).astype("float32")
+    prepare = keras.layers.Normalization((1, 2, 3), mean, np.ones_like(mean))
+    images = np.random.default_rng(1).normal(size=(2, 8, 8, 3)).astype("float32")
+    model = create_model("resnet8v2", input_shape=(8, 8, 3), packaging="nested")
+    free = any_size(model)
+    np.testing.assert_allclose(free(images), model(images), atol=1e-6)
+    assert free(np.zeros((1, 13, 9, 3), "float32")).shape == (1, 10)
+    colour = any_size(keras.Model(inputs, prepare(inputs)))
+    np.testing.assert_allclose(colour(images), images - mean.mean((0, 1)), rtol=1e-4)
+    flat = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    with pytest.raises(ConfigError, match="takes images of any size"):
+        any_size(flat)

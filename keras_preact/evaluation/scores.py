@@ -1,0 +1,185 @@
+"""How good a network is on labelled images."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_preact.errors import ConfigError
+
+#: Images whose views are in memory at the same time.
+_IMAGES = 64
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Evaluation:
+    """Scores of a network on labelled images, and what follows from them.
+
+    Attributes:
+        scores: float32 `[n, classes]`.
+        labels: int32 `[n]`.
+        class_names: Names in the order of the labels.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """The most likely class of each image, `[n]`."""
+        return self.scores.argmax(axis=1)
+
+    @property
+    def correct(self) -> int:
+        """How many images are classified correctly."""
+        return int((self.predictions == self.labels).sum())
+
+    def correct_at(self, k: int) -> int:
+        """How many images have their class among the `k` most likely ones (top-k)."""
+        from sklearn.metrics import top_k_accuracy_score
+
+        known = np.arange(len(self.class_names))
+        if k == 1 or k >= len(known):  # where scikit-learn has other rules for two classes
+            return self.correct if k == 1 else len(self.labels)
+        return int(
+            top_k_accuracy_score(self.labels, self.scores, k=k, normalize=False, labels=known)
+        )
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy."""
+        import keras
+
+        losses = keras.losses.sparse_categorical_crossentropy(self.labels, self.scores)
+        return float(np.mean(keras.ops.convert_to_numpy(losses)))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that are classified correctly."""
+        return self.correct / len(self.labels)
+
+    def confusion_matrix(self) -> np.ndarray:
+        """Images by true class (rows) and predicted class (columns)."""
+        from sklearn.metrics import confusion_matrix
+
+        known = range(len(self.class_names))
+        return confusion_matrix(self.labels, self.predictions, labels=known)
+
+    def per_class(self):
+        """Precision, recall and F1 of each class, and how many images it has.
+
+        Returns:
+            A `pandas.DataFrame` with a row a class: `class`, `precision`, `recall`, `f1`, `images`.
+        """
+        import pandas as pd
+        from sklearn.metrics import precision_recall_fscore_support
+
+        known = range(len(self.class_names))
+        found = precision_recall_fscore_support(
+            self.labels, self.predictions, labels=known, zero_division=0
+        )
+        columns = dict(zip(("precision", "recall", "f1", "images"), found, strict=True))
+        return pd.DataFrame({"class": self.class_names, **columns})
+
+    def calibration(self, bins: int = 10):
+        """How often the network is right where it says how sure it is.
+
+        Args:
+            bins: Equal parts of the confidences from 0 to 1.
+
+        Returns:
+            A `pandas.DataFrame` with a row for each part that has images: mean `confidence` (score
+            of the predicted class), `accuracy` and the number of `images`.
+        """
+        import pandas as pd
+
+        confidence = self.scores.max(axis=1)
+        right = self.predictions == self.labels
+        place = np.minimum((confidence * bins).astype(int), bins - 1)
+        frame = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right})
+        grouped = frame.groupby("bin")
+        means = grouped[["confidence", "accuracy"]].mean()
+        return means.assign(images=grouped.size()).reset_index(drop=True)
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error (Guo et al. 2017): how far confidence and accuracy part."""
+        frame = self.calibration(15)
+        gaps = (frame["confidence"] - frame["accuracy"]).abs()
+        return float((gaps * frame["images"]).sum() / frame["images"].sum())
+
+    def __repr__(self) -> str:
+        return f"<Evaluation: {self.correct} of {len(self.labels)} correct, {self.accuracy:.2%}>"
+
+
+def ensemble(evaluations) -> Evaluation:
+    """Several networks as one, by the mean of their scores (2015, Table 5).
+
+    Args:
+        evaluations: An `Evaluation` of each network on the same images.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        ConfigError: When they are not of the same images and classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.evaluation import Evaluation, ensemble
+        >>> one = Evaluation(np.array([[0.6, 0.4]]), np.array([1]), ("cat", "dog"))
+        >>> other = Evaluation(np.array([[0.1, 0.9]]), np.array([1]), ("cat", "dog"))
+        >>> ensemble([one, other]).correct
+        1
+    """
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        same = other.class_names == first.class_names
+        if not same or not np.array_equal(other.labels, first.labels):
+            raise ConfigError(
+                "Networks of an ensemble must be evaluated on the same images and have the same "
+                f"classes. Received: {first.class_names} and {other.class_names}, "
+                f"{len(first.labels)} and {len(other.labels)} images."
+            )
+    scores = np.mean([evaluation.scores for evaluation in evaluations], axis=0)
+    return Evaluation(scores, first.labels, first.class_names)
+
+
+def evaluate(model, split, class_names, batch_size: int = 256, views=None) -> Evaluation:
+    """Classifies every image of a split once.
+
+    Args:
+        model: A `keras.Model` that takes raw images, values 0 to 255, and gives scores, or a
+            function that does: `[n, h, w, c]` to `[n, classes]`.
+        split: A part of a data set (`ImageData.test`).
+        class_names: Names in the order of the labels.
+        batch_size: Images in a step.
+        views: How each image is looked at, such as `ten_crop(224)`, from the image before it was
+            scaled and cropped; its scores are the mean over its views.
+
+    Returns:
+        An `Evaluation`.
+
+    Example:
+        >>> from keras_preact import create_model, load_data
+        >>> from keras_preact.evaluation import evaluate
+        >>> data = load_data("digits")
+        >>> model = create_model("resnet8v2", input_shape=(8, 8, 1), classes=10)
+        >>> len(evaluate(model, data.test, data.class_names).labels)
+        360
+    """
+    from keras_preact.data import Batches, prefetched
+    from keras_preact.data.splits import threaded
+    from keras_preact.evaluation.views import mean_over_views
+
+    predict = getattr(model, "predict_on_batch", model)
+    if views:
+        parts = [range(len(split))[k : k + _IMAGES] for k in range(0, len(split), _IMAGES)]
+        images = (threaded(split.raw, part, chunk=4) for part in parts)
+        scores = [mean_over_views(predict, part, views, batch_size) for part in images]
+        labels = [split.labels]
+    else:
+        batches = prefetched(Batches(split, batch_size))
+        scores, labels = zip(*((predict(x), y) for x, y in batches), strict=True)
+    scores = np.concatenate(scores).astype(np.float32)
+    return Evaluation(scores, np.concatenate(labels), tuple(class_names))

@@ -1,0 +1,123 @@
+"""The ways in which the papers look at a test image: one crop, ten crops, several scales."""
+
+import numpy as np
+
+from keras_preact.checked import is_whole, require
+from keras_preact.data import resize
+from keras_preact.data.images import scaled_shape
+
+#: Shorter sides of the images in the 2015 paper's section 3.4.
+SCALES = (224, 256, 384, 480, 640)
+
+
+def center_crop(size: int, shorter: int | None = None):
+    """One crop from the centre; 224 in the 2015 paper, 320 as well in the 2016 paper's Table 5.
+
+    Args:
+        size: Side of the crop in pixels.
+        shorter: Shorter side that the image is scaled to before; `size` if not given.
+
+    Returns:
+        A function of an image, uint8 `(h, w, c)`, to a list of one uint8 `(size, size, c)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.evaluation import center_crop
+        >>> center_crop(224, shorter=256)(np.zeros((300, 400, 3), np.uint8))[0].shape
+        (224, 224, 3)
+    """
+    shorter = _shorter(size, shorter or size)
+
+    def views(image):
+        height, width = scaled_shape(image.shape, shorter)
+        crop = ((height - size) // 2, (width - size) // 2, size, size)
+        return [resize(image, (height, width), crop)]
+
+    return views
+
+
+def ten_crop(size: int, shorter: int | None = None):
+    """The centre and the four corners, each as it is and mirrored (2015, Table 3).
+
+    Args:
+        size: Side of the crops in pixels.
+        shorter: Shorter side that the image is scaled to before; as 256 is to 224 if not given.
+
+    Returns:
+        A function of an image, uint8 `(h, w, c)`, to a list of ten uint8 `(size, size, c)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.evaluation import ten_crop
+        >>> len(ten_crop(224)(np.zeros((300, 400, 3), np.uint8)))
+        10
+    """
+    shorter = _shorter(size, shorter or round(size * 256 / 224))
+
+    def views(image):
+        image = resize(image, scaled_shape(image.shape, shorter))
+        down, across = image.shape[0] - size, image.shape[1] - size
+        corners = [(0, 0), (0, across), (down, 0), (down, across), (down // 2, across // 2)]
+        crops = [image[top : top + size, left : left + size] for top, left in corners]
+        return [*crops, *(crop[:, ::-1] for crop in crops)]
+
+    return views
+
+
+def multi_scale(scales=SCALES):
+    """The whole image at several sizes, for a network that takes any (2015, section 3.4).
+
+    The network is applied to the whole scaled image. Its global average pooling is the mean over
+    all places where the classifier could stand, so this is the fully-convolutional form.
+
+    Args:
+        scales: Shorter sides in pixels.
+
+    Returns:
+        A function of an image, uint8 `(h, w, c)`, to a list of one image a scale.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.evaluation import multi_scale
+        >>> [view.shape for view in multi_scale((8, 12))(np.zeros((10, 20, 1), np.uint8))]
+        [(8, 16, 1), (12, 24, 1)]
+    """
+    fine = len(scales) > 0 and all(is_whole(scale) and scale >= 1 for scale in scales)
+    require(fine, "scales", scales, "a list of whole numbers of at least 1")
+    return lambda image: [resize(image, scaled_shape(image.shape, scale)) for scale in scales]
+
+
+def mean_over_views(predict, images, views, batch_size: int = 256) -> np.ndarray:
+    """Scores of images, each the mean over its views.
+
+    Args:
+        predict: Function of uint8 images `[n, h, w, c]` to scores `[n, classes]`.
+        images: Images, uint8 `(h, w, c)` of any sizes.
+        views: Function of an image to a list of images.
+        batch_size: Views in a step, at most.
+
+    Returns:
+        float32 `[len(images), classes]`.
+    """
+    found = [views(image) for image in images]
+    by_shape = {}  # views of one shape are one batch
+    for k, group in enumerate(found):
+        for view in group:
+            by_shape.setdefault(view.shape, []).append((k, view))
+    total = None
+    batches = (
+        group[k : k + batch_size]
+        for group in by_shape.values()
+        for k in range(0, len(group), batch_size)
+    )
+    for batch in batches:
+        scores = np.asarray(predict(np.stack([view for _, view in batch])), np.float32)
+        total = np.zeros((len(found), scores.shape[1]), np.float32) if total is None else total
+        np.add.at(total, [k for k, _ in batch], scores)
+    return total / np.array([len(group) for group in found], np.float32)[:, None]
+
+
+def _shorter(size, shorter):
+    require(is_whole(size) and size >= 1, "size", size, "a whole number of at least 1")
+    require(shorter >= size, "shorter", shorter, f"at least the crop's side, {size}")
+    return shorter
