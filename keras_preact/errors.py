@@ -37,6 +37,12 @@ class DeviceError(RuntimeError):
     exit_code = 1
 
 
+class ExportError(RuntimeError):
+    """What was exported does not compute what the network does, or cannot hold it."""
+
+    exit_code = 1
+
+
 class StoppedError(RuntimeError):
     """Training was asked to stop by a signal, and what it had done is saved.
 

@@ -144,22 +144,26 @@ class RunFolder:
     def replacing(self, name: str):
         """A path to write a file or folder to, which then takes the place of `name`.
 
+        What goes wrong meanwhile leaves `name` as it was.
+
         Raises:
             SaveError: When it cannot be written.
         """
         partial = self.path / f".partial-{name}"
         target = self.path / name
         try:
-            if partial.is_dir():
-                shutil.rmtree(partial)
+            _remove(partial)  # of a process that was killed
             yield partial
             sync_tree(partial)
             if target.is_dir():
                 shutil.rmtree(target)
             os.replace(partial, target)
             sync_folder(self.path)
-        except OSError as error:
-            raise save_error(error, name, self.path) from error
+        except BaseException as error:
+            _remove(partial)
+            if isinstance(error, OSError):
+                raise save_error(error, name, self.path) from error
+            raise
 
     @property
     def result(self) -> dict[str, Any]:
@@ -256,6 +260,14 @@ class RunFolder:
             raise ConfigError(f"{self.path} is not a run folder: it has no {name}.") from None
         except ValueError:
             raise ConfigError(f"{self.path / name} is damaged: it is no text.") from None
+
+
+def _remove(path):
+    """Removes a file or a folder, if it is there and can be."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def refuse_used(path) -> None:

@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from keras_preact.checked import require
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, DataError
 from keras_preact.run import RunFolder
 
 #: Beside a model file: the names of its classes.
@@ -40,10 +40,57 @@ class Trained:
         """`(height, width, channels)` of its images; `None` where any size goes."""
         return tuple(self.model.input_shape[1:])
 
-    @property
-    def data(self) -> str | None:
-        """The data set that it was trained on, where that is known."""
-        return self.run.config["data"] if self.run else None
+    def load_data(self, name_or_path=None, on_progress=None, **options):
+        """Images for it, in the size and the channels that it takes.
+
+        Args:
+            name_or_path: As in `load_data`; the run's own images if not given.
+            on_progress: As in `load_data`.
+            **options: Fields of `DataOptions` to change.
+
+        Returns:
+            An `ImageData`.
+
+        Raises:
+            ConfigError: When there is neither a run nor a name.
+            DataError: For images that are missing or damaged, or of other classes.
+        """
+        from keras_preact.data import DataOptions, load_data
+
+        seed = 0
+        own = {}
+        if self.run:
+            own, seed = self.run.read_json("resolved.json")["data"], self.run.config["seed"]
+        if name_or_path is None:
+            known = "a data set, such as digits or folder:PATH"
+            require(self.run is not None, "data", None, f"{known}, for a file without its run")
+            name_or_path = self.run.config["data"]
+        elif self.run and name_or_path != self.run.config["data"]:  # held-out parts are the run's
+            own = {**own, "holdout": None, "folds": None, "fold": 0, "split_seed": None}
+        height, width, channels = self.image_shape
+        if height is not None and height == width:
+            own = {**own, "image_size": height}
+        fields = {**own, "channels": channels, **options}
+        data = load_data(
+            name_or_path, options=DataOptions(**fields), seed=seed, on_progress=on_progress
+        )
+        self._refuse_other_classes(data)
+        return data
+
+    def _refuse_other_classes(self, data):
+        mine, theirs = self.class_names, tuple(data.class_names)
+        numbers = mine == tuple(map(str, range(len(mine))))  # a file without names
+        if len(mine) != len(theirs):
+            received = f"{len(theirs)} classes"
+        elif numbers or mine == theirs:
+            return
+        else:
+            k = next(k for k in range(len(mine)) if mine[k] != theirs[k])
+            received = f"{theirs[k]!r} as class {k}, which is {mine[k]!r} in the network"
+        raise DataError(
+            f"Images of the network's {len(mine)} classes, in their order, are expected: "
+            f"{', '.join(mine[:5])}, ... Received: {received}."
+        )
 
 
 def load_trained(path) -> Trained:

@@ -5,12 +5,13 @@ import sys
 
 import jsonargparse
 
-from keras_preact.cli import looking, training, tuning
+from keras_preact.cli import looking, training, tuning, using
 from keras_preact.errors import (
     ConfigError,
     DataError,
     DeviceError,
     DivergedError,
+    ExportError,
     SaveError,
     StoppedError,
     near,
@@ -59,15 +60,18 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+_SAID = (
+    ConfigError, DataError, DeviceError, DivergedError, ExportError, SaveError, StoppedError
+)  # fmt: skip
+
+
 def exit_code(error: BaseException) -> tuple[int, str | None]:
     """What the command line ends with after an error, and the line it says.
 
     Returns:
         An exit code and a message; `None` for a fault of this program, which wants its traceback.
     """
-    if isinstance(
-        error, (ConfigError, DataError, DeviceError, DivergedError, SaveError, StoppedError)
-    ):
+    if isinstance(error, _SAID):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
         return 130, "Interrupted."
@@ -75,7 +79,7 @@ def exit_code(error: BaseException) -> tuple[int, str | None]:
 
 
 #: What each command runs, the arguments it takes, and what it does in words.
-_COMMANDS = {**training.COMMANDS, **tuning.COMMANDS, **looking.COMMANDS}
+_COMMANDS = {**training.COMMANDS, **using.COMMANDS, **tuning.COMMANDS, **looking.COMMANDS}
 
 
 def _parser():

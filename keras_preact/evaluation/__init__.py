@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "Evaluation": ".scores",
         "center_crop": ".views",
+        "classify_files": ".files",
         "ensemble": ".scores",
         "evaluate": ".scores",
         "multi_scale": ".views",

@@ -180,7 +180,9 @@ def plot_calibration(evaluation, title):
     left.set_ylabel("share of them that is right")
     left.set_ylim(0, 1.02)
     left.legend(frameon=False, labelcolor=INK)
-    right.hist(evaluation.scores.max(axis=1), bins=np.linspace(0, 1, 11), color="#6b9bd1")
+    right.hist(
+        evaluation.scores.max(axis=1), bins=np.linspace(0, 1, 11), color="#6b9bd1", ec="white"
+    )
     right.set_ylabel("images")
     for axes in (left, right):
         axes.set_xlabel("score of the predicted class")

@@ -2,4 +2,13 @@
 
 from keras_preact.lazy import lazy_names
 
-__getattr__, __dir__, __all__ = lazy_names(__name__, {"export_saved_model": ".saved_model_tf"})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Exported": ".artefacts",
+        "export": ".artefacts",
+        "export_litert": ".litert_tf",
+        "export_onnx": ".onnx_tf",
+        "export_saved_model": ".saved_model_tf",
+    },
+)

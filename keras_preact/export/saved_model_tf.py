@@ -1,18 +1,29 @@
 """TensorFlow's SavedModel: the network for TensorFlow Serving, with raw images as its input."""
 
 import errno
+import os
 import pathlib
+import tempfile
 
 import keras
 import tensorflow as tf
 
 
-def export_saved_model(model, path) -> None:
-    """Writes a SavedModel whose `serving_default` takes uint8 images.
+def export_saved_model(model, path, class_names=None) -> None:
+    """Writes a SavedModel that takes images as they are, in batches of any size.
+
+    Its signatures are `serving_default` (`images`: uint8 `(batch, h, w, c)`), `serve_bytes`
+    (`images`: encoded JPEG or PNG files as strings `(batch,)`, which are scaled and cropped as in
+    training; one that is damaged fails the batch) and `serve_features` (`images` as in
+    `serving_default`). The first two give `scores`, float32 `(batch, classes)`, and `label`, the
+    name of the most likely class, a string `(batch,)`; the third gives `features`, float32, what
+    the classifier takes. The names stand in `assets/classes.txt`, a line each.
 
     Args:
-        model: A `keras.Model` that takes raw images, values 0 to 255, `(batch, h, w, c)`.
-        path: Folder to write; the batch size stays free.
+        model: A `keras.Model` that takes raw images, values 0 to 255, `(batch, h, w, c)`, and whose
+            last layer is its classifier.
+        path: Folder to write.
+        class_names: Names of the classes; their numbers if not given.
 
     Raises:
         OSError: When it cannot be written.
@@ -24,14 +35,73 @@ def export_saved_model(model, path) -> None:
         >>> model = create_model("resnet8v2", input_shape=(8, 8, 1))
         >>> export_saved_model(model, tempfile.mkdtemp() + "/saved_model")
     """
+    shape = model.input_shape
+    images = tf.TensorSpec(shape, tf.uint8, name="images")
+    network = keras.Model(model.input, [model.output, model.layers[-1].input])
 
-    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.uint8, name="images")])
-    def serve(images):
-        return {"scores": model(tf.cast(images, tf.float32), training=False)}
+    @tf.function(input_signature=[images])  # traced once, for all signatures
+    def run(images):
+        return network(tf.cast(images, tf.float32), training=False)
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serving_default", serve)
+    with tempfile.TemporaryDirectory() as folder:
+        names = _table(folder, class_names or map(str, range(model.output_shape[-1])))
+
+        def answer(images):
+            scores, _ = run(images)
+            return {"scores": scores, "label": names.lookup(tf.argmax(scores, axis=1))}
+
+        def serve_bytes(images):
+            decode = lambda file: _decoded(file, shape)  # noqa: E731
+            pixels = tf.TensorSpec(shape[1:], tf.uint8)
+            return answer(tf.map_fn(decode, images, fn_output_signature=pixels))
+
+        archive = keras.export.ExportArchive()
+        archive.track(network)
+        archive.track(names)
+        files = tf.TensorSpec([None], tf.string, name="images")
+        archive.add_endpoint("serving_default", answer, input_signature=[images])
+        archive.add_endpoint("serve_bytes", serve_bytes, input_signature=[files])
+        features = lambda images: {"features": run(images)[1]}  # noqa: E731
+        archive.add_endpoint("serve_features", features, input_signature=[images])
+        _write(archive, path)
+
+
+def _table(folder, class_names):
+    """Names by class number, as a table that the SavedModel keeps in a file of its own."""
+    file = os.path.join(folder, "classes.txt")
+    lines = [" ".join(str(name).splitlines()) for name in class_names]
+    pathlib.Path(file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = tf.lookup.TextFileInitializer(
+        file,
+        tf.int64,
+        tf.lookup.TextFileIndex.LINE_NUMBER,
+        tf.string,
+        tf.lookup.TextFileIndex.WHOLE_LINE,
+    )
+    return tf.lookup.StaticHashTable(rows, default_value="")
+
+
+def _decoded(file, shape):
+    """An image as `keras_preact.data.decode` and `resize_and_crop` give it, to two grey levels."""
+    _, height, width, channels = shape
+    image = tf.cond(
+        tf.io.is_jpeg(file),
+        lambda: tf.io.decode_jpeg(file, channels, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_png(file, channels),
+    )
+    if height is None or width is None:
+        return image
+    size = tf.shape(image)[:2]
+    scale = tf.cast(max(height, width), tf.float64) / tf.cast(tf.reduce_min(size), tf.float64)
+    scaled = tf.cast(tf.round(tf.cast(size, tf.float64) * scale), tf.int32)
+    scaled = tf.maximum(scaled, [height, width])
+    pixels = tf.image.resize(image, scaled, antialias=True)
+    top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2
+    pixels = pixels[top : top + height, left : left + width]
+    return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+
+
+def _write(archive, path):
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("WARNING")  # TensorFlow says where it writes; so does who calls this
@@ -41,3 +111,14 @@ def export_saved_model(model, path) -> None:
         raise OSError(errno.EIO, error.message.splitlines()[0], str(path)) from error
     finally:
         logger.setLevel(level)
+
+
+def open_saved_model(path):
+    """A function of uint8 images `(n, h, w, c)` to scores, float32 `(n, classes)`."""
+    loaded = tf.saved_model.load(str(path))  # kept alive by the function
+    serve = loaded.signatures["serving_default"]
+
+    def predict(images, loaded=loaded):
+        return serve(images=tf.constant(images))["scores"].numpy()
+
+    return predict

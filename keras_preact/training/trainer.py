@@ -9,6 +9,7 @@ import time
 import keras
 import numpy as np
 
+from keras_preact.card import model_card
 from keras_preact.citations import citations
 from keras_preact.console import say
 from keras_preact.errors import ConfigError
@@ -21,6 +22,7 @@ from keras_preact.evaluation import (
 from keras_preact.residual import count_multiply_adds
 from keras_preact.rewrite import portable
 from keras_preact.run import RunFolder, environment, refuse_used, runs_in
+from keras_preact.trained import Trained
 from keras_preact.training.config import TrainConfig
 from keras_preact.training.engine import make_engine
 from keras_preact.training.job import prepare
@@ -128,6 +130,10 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
             skipped_images=len(job.data.skipped),
             multiply_adds=count_multiply_adds(engine.model),
         )
+        if engine.is_chief:
+            trained = Trained(engine.model, job.data.class_names, run.path, run)
+            card = model_card(trained, result=dataclasses.asdict(result))
+            run.write_bytes("README.md", card.encode())
         run.write_json("result.json", dataclasses.asdict(result))
     return result
 
@@ -245,7 +251,7 @@ def _finish(job, loop, run):
         from keras_preact.export import export_saved_model
 
         with run.replacing("saved_model") as path:
-            export_saved_model(trained, path)
+            export_saved_model(trained, path, job.data.class_names)
     pictures = {
         "curves": plot_curves(run.log, job.title),
         "confusion_matrix": plot_confusion_matrix(evaluation, job.title),

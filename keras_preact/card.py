@@ -1,0 +1,164 @@
+"""`model_card`: what a network is, how it was trained and what it can do, for those who get it."""
+
+import yaml
+
+from keras_preact.errors import ConfigError
+
+#: Fields of a network that a reader wants to see, where they say something.
+_NETWORK = (
+    "block", "units", "filters", "placement", "shortcut", "projection", "activation",
+    "initializer", "normalization",
+)  # fmt: skip
+_RECIPE = (
+    "epochs", "batch_size", "learning_rate", "schedule", "weight_decay", "momentum", "nesterov",
+    "augmentation", "label_smoothing", "mixup",
+)  # fmt: skip
+
+
+def model_card(trained, exports=None, result=None) -> str:
+    """A model card in the format of the Hugging Face Hub: metadata in YAML, then Markdown.
+
+    Args:
+        trained: A `Trained`.
+        exports: `{file: fields of its Exported}` for files that stand beside the card.
+        result: Fields of the run's `Result`; those in its folder if not given.
+
+    Returns:
+        The text of a `README.md`.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact import create_model
+        >>> from keras_preact.card import model_card
+        >>> from keras_preact.trained import load_trained
+        >>> path = tempfile.mkdtemp() + "/mine.keras"
+        >>> create_model("resnet8v2", input_shape=(8, 8, 1), classes=3).save(path)
+        >>> "classes: 0, 1, 2" in model_card(load_trained(path))
+        True
+    """
+    metadata = {
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "resnet", "residual-networks"],
+    }
+    parts = []
+    if trained.run:
+        result = result or trained.run.result
+        metadata |= _metadata(result)
+        title = f"{result['model']} on {result['data']}"
+        parts += [
+            _results(trained.run, result),
+            _network(trained.run, result),
+            _recipe(trained.run),
+        ]
+    else:
+        title = trained.name
+    parts.append(_use(trained, exports or {}))
+    if trained.run:
+        parts.append(_limits(result))
+        parts.append(_citation(trained.run))
+    front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n\n# {title}\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _metadata(result):
+    accuracy = {"type": "accuracy", "value": round(result["test_accuracy"], 6)}
+    measured = {
+        "task": {"type": "image-classification"},
+        "dataset": {"name": result["data"], "type": result["data"].partition(":")[0]},
+        "metrics": [accuracy],
+    }
+    return {
+        "metrics": ["accuracy"],
+        "model-index": [{"name": result["model"], "results": [measured]}],
+    }
+
+
+def _results(run, result):
+    images = run.read_json("data.json")
+    skipped = f", {result['skipped_images']} damaged files left out" * bool(
+        result["skipped_images"]
+    )
+    return (
+        f"**{result['test_accuracy']:.2%}** of {result['test_images']:,} test images are "
+        f"classified correctly ({result['test_correct']:,}), after {result['epochs']} epochs on "
+        f"{images['training_images']:,} training images{skipped}. The last epoch counts; no test "
+        "image chose it."
+    )
+
+
+def _network(run, result):
+    fields = run.read_json("resolved.json")["network"]
+    lines = _table("network", {name: fields[name] for name in _NETWORK})
+    return (
+        f"## Network\n\n{result['parameters']:,} parameters, {result['multiply_adds']:,} "
+        f"multiply-adds an image.\n\n{lines}"
+    )
+
+
+def _recipe(run):
+    recipe, made = run.read_json("resolved.json")["recipe"], run.read_json("env.json")
+    fields = {name: recipe[name] for name in _RECIPE if recipe.get(name) not in (None, 0, False)}
+    fields |= {"seed": run.config["seed"], "dtype": made["decided"]["dtype"]}
+    fields |= {"devices": made["devices"], "backend": made["backend"]}
+    versions = ", ".join(f"{name} {version}" for name, version in made["packages"].items())
+    return f"## Training\n\n{_table('recipe', fields)}\n\nWith {versions}."
+
+
+def _use(trained, exports):
+    height, width, channels = trained.image_shape
+    size = f"{height or 'any'} x {width or 'any'} x {channels}"
+    names = trained.class_names
+    shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+    lines = [
+        "## Use",
+        f"Images go in as they are, values 0 to 255, {size}; what the network does to them first "
+        "is part of it. The scores that come out add up to 1.",
+        f"classes: {shown}",
+    ]
+    if "model.keras" in exports or not exports:
+        file = "model.keras" if exports or trained.run else trained.path.name
+        shape = f"(n, {height or 'h'}, {width or 'w'}, {channels})"
+        lines.append(
+            f'```python\nimport keras\n\nmodel = keras.models.load_model("{file}")\n'
+            f"scores = model.predict(images)  # {shape}\n```"
+        )
+    if exports:
+        rows = {
+            name: f"{found['megabytes']} MB, largest difference of a score "
+            f"{found['difference']:.1g}{_quantized(found)}"
+            for name, found in exports.items()
+        }
+        lines.append(_table("file", rows))
+    return "\n\n".join(lines)
+
+
+def _quantized(found):
+    if not found["quantized"]:
+        return ""
+    before, after = found["accuracy_before"], found["accuracy_after"]
+    return f"; {found['quantized']}: accuracy {after:.2%}, before {before:.2%}"
+
+
+def _limits(result):
+    return (
+        f"## Limits\n\nThe figures are those of the test images of {result['data']}. On images of "
+        "another kind it can be worse, and it gives one of its classes to any image."
+    )
+
+
+def _citation(run):
+    try:
+        works = (run.path / "citations.bib").read_text()
+    except OSError:
+        raise ConfigError(f"{run.path} is not a run folder: it has no citations.bib.") from None
+    return f"## Citation\n\n```bibtex\n{works.strip()}\n```"
+
+
+def _table(title, fields):
+    rows = "".join(f"| {name} | {_shown(value)} |\n" for name, value in fields.items())
+    return f"| {title} | |\n| --- | --- |\n{rows}".rstrip()
+
+
+def _shown(value):
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,270 @@
+"""`evaluate`, `predict` and `export`: what is done with a trained network."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+
+from keras_preact.cli.arguments import import_keras_quietly, read_yaml, settings_of
+from keras_preact.console import make_console, reading_bar
+from keras_preact.errors import ConfigError, DataError
+
+#: Classes that a table on the terminal shows.
+_CLASSES = 30
+
+
+def _evaluate(arguments) -> None:
+    console = make_console(sys.stderr if arguments.json else sys.stdout)
+    views = _views(arguments)
+    import_keras_quietly()
+    from keras_preact.evaluation import ensemble, evaluate
+    from keras_preact.rewrite import any_size
+    from keras_preact.training.devices import open_on_devices
+
+    options = _data_options(arguments.set)
+    data, found = None, {}
+    for path in arguments.network:
+        opened, predict = open_on_devices(path, arguments.devices, any_size if views else None)
+        if data is None:
+            with reading_bar(console, "reading images") as on_progress:
+                data = opened.load_data(arguments.data, on_progress, **options)
+        found[str(path)] = evaluate(
+            predict, data.test, opened.class_names, arguments.batch_size, views
+        )
+    if len(found) > 1:
+        found[f"all {len(found)} together"] = ensemble([*found.values()])
+    if arguments.json:
+        for name, evaluation in found.items():
+            print(json.dumps({"network": name, **_figures(evaluation)}))
+    else:
+        _show(found, console)
+    out = arguments.out or (
+        f"{arguments.network[0]}/evaluation" if opened.run and len(found) == 1 else None
+    )
+    if out:
+        how = {name: arguments[name] for name in ("size", "shorter", "crops", "scales")}
+        _write(pathlib.Path(out), found, data, how, console)
+
+
+def _figures(evaluation):
+    images = len(evaluation.labels)
+    return {
+        "images": images,
+        "top1_error": 1 - evaluation.accuracy,
+        "top1_correct": evaluation.correct,
+        "top5_error": 1 - evaluation.correct_at(5) / images,
+        "top5_correct": evaluation.correct_at(5),
+        "calibration_error": evaluation.calibration_error,
+    }
+
+
+def _show(found, console) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    titles = ("network", "top-1 error", "top-5 error", "correct", "images", "calibration error")
+    for title in titles:
+        table.add_column(title, justify="left" if title == "network" else "right", overflow="fold")
+    for name, evaluation in found.items():
+        f = _figures(evaluation)
+        shares = [f"{f[key]:.2%}" for key in ("top1_error", "top5_error", "calibration_error")]
+        counts = [f"{f['top1_correct']:,}", f"{f['images']:,}"]
+        table.add_row(name, *shares[:2], *counts, shares[2])
+    console.print(table)
+    _, last = [*found.items()][-1]
+    classes = last.per_class().sort_values("recall", kind="stable")
+    if len(classes) > _CLASSES:
+        console.print(f"The {_CLASSES} classes with the lowest recall, of {len(classes)}:")
+    console.print(_frame_table(classes.head(_CLASSES)))
+
+
+def _frame_table(frame):
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for k, title in enumerate(frame.columns):
+        table.add_column(title, justify="right" if k else "left", overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{v:.1%}" if isinstance(v, float) else str(v) for v in row))
+    return table
+
+
+def _write(folder, found, data, how, console) -> None:
+    """Figures as JSON and CSV, and pictures, of the last evaluation."""
+    from keras_preact.evaluation import (
+        plot_calibration,
+        plot_confusion_matrix,
+        plot_mistakes,
+        save_figure,
+    )
+    from keras_preact.files import save_error
+    from keras_preact.run import RunFolder
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise save_error(error, "The evaluation", folder) from error
+    name, evaluation = [*found.items()][-1]
+    title = f"{pathlib.Path(name).name} on {data.name}"
+    folder = RunFolder(folder)
+    figures = {name: _figures(evaluation) for name, evaluation in found.items()}
+    folder.write_json("evaluation.json", {"data": data.name, **how, "networks": figures})
+    folder.write_bytes("per_class.csv", evaluation.per_class().to_csv(index=False).encode())
+    pictures = {
+        "confusion_matrix": plot_confusion_matrix(evaluation, title),
+        "calibration": plot_calibration(evaluation, title),
+        "mistakes": plot_mistakes(evaluation, data.test, title),
+    }
+    for name, figure in pictures.items():
+        with folder.replacing(f"{name}.png") as path:
+            save_figure(figure, path)
+    listed = ", ".join(["evaluation.json", "per_class.csv", *(f"{p}.png" for p in pictures)])
+    console.print(f"{folder.path}: {listed}", soft_wrap=True)
+
+
+def _views(arguments):
+    """How each image is looked at, by the options."""
+    from keras_preact.evaluation import center_crop, multi_scale, ten_crop
+
+    size, shorter, scales = arguments.size, arguments.shorter, arguments.scales
+    if scales:
+        if size or shorter or arguments.crops != 1:
+            raise ConfigError(
+                "`--scales` takes whole images: leave out --size, --shorter, --crops."
+            )
+        found = read_yaml(f"[{scales}]", f"--scales {scales}")
+        return multi_scale(tuple(found))
+    if arguments.crops not in (1, 10):
+        raise ConfigError(f"`--crops` must be 1 or 10. Received: --crops {arguments.crops}.")
+    if size is None and (shorter or arguments.crops == 10):
+        raise ConfigError("`--size`, the side of a crop, is needed with --shorter and --crops 10.")
+    if size is None:
+        return None
+    return (ten_crop if arguments.crops == 10 else center_crop)(size, shorter)
+
+
+def _predict(arguments) -> None:
+    import_keras_quietly()
+    from keras_preact.evaluation import classify_files
+    from keras_preact.trained import load_trained
+
+    trained = load_trained(arguments.network)
+    found, unreadable = classify_files(
+        trained, arguments.images, arguments.top, arguments.batch_size
+    )
+    if arguments.json:
+        for file, rows in found.groupby("file", sort=False):
+            scores = dict(zip(rows["label"], rows["probability"], strict=True))
+            print(json.dumps({"file": file, "scores": scores}))
+    elif arguments.csv:
+        print(found.to_csv(index=False), end="")
+    else:
+        _print_predictions(found)
+    if unreadable:
+        for file, reason in unreadable.items():
+            print(f"{file}: {reason}", file=sys.stderr)
+        done = found["file"].nunique()
+        raise DataError(f"{len(unreadable)} of {done + len(unreadable)} files cannot be read.")
+
+
+def _print_predictions(found) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("file", overflow="fold")
+    for rank in found["rank"].unique():
+        table.add_column("most likely" if rank == 1 else "", overflow="fold")
+    for file, rows in found.groupby("file", sort=False):
+        table.add_row(file, *(f"{r.label} {r.probability:.1%}" for r in rows.itertuples()))
+    make_console(sys.stdout, least_width=130).print(table)
+
+
+def _export(arguments) -> None:
+    import_keras_quietly()
+    from keras_preact.export import export
+
+    console = make_console(sys.stderr if arguments.json else sys.stdout)
+    formats = [name.strip() for name in arguments.format.split(",")]
+    for name in formats:
+        quantized = len(formats) == 1 or name == "litert"
+        found = export(
+            arguments.network,
+            name,
+            arguments.out,
+            fold=not arguments.no_fold,
+            quantize=arguments.quantize if quantized else None,
+            data=arguments.data,
+            console=console,
+        )
+        if arguments.json:
+            print(json.dumps(dataclasses.asdict(found)))
+
+
+def _data_options(assignments):
+    """Fields of `DataOptions` from `--set data.FIELD=VALUE`."""
+    from keras_preact.data import DataOptions
+
+    given = settings_of(assignments)
+    for name in given:
+        if not name.startswith("data."):
+            raise ConfigError(f"`--set` takes data.FIELD=VALUE here. Received: --set {name}.")
+    options = {name.removeprefix("data."): value for name, value in given.items()}
+    DataOptions().replace(**options)
+    return options
+
+
+_NETWORK = "folder of a finished run, or a .keras file"
+_DATA = "digits, a set of tensorflow-datasets, folder:PATH or npz:PATH; the run's if not given"
+
+
+def _evaluate_arguments(command) -> None:
+    command.add_argument("network", nargs="+", help=f"{_NETWORK}; several are an ensemble too")
+    command.add_argument("--data", type=str, default=None, help=f"test part of {_DATA}")
+    command.add_argument(
+        "--size", type=int, default=None, help="side of a crop in pixels: 224, 320"
+    )
+    command.add_argument("--shorter", type=int, default=None, help="shorter side before cropping")
+    command.add_argument("--crops", type=int, default=1, help="1, or 10: corners, centre, mirrored")
+    scales = "whole images at several sizes, as 224,256,384,480,640 in the 2015 paper"
+    command.add_argument("--scales", type=str, default=None, help=scales)
+    command.add_argument("--batch-size", type=int, default=256, help="images in a step")
+    devices = "auto (all GPUs, else the CPU), or names such as gpu:0,gpu:1"
+    command.add_argument("--devices", type=str, default="auto", help=devices)
+    out = "folder for figures and pictures; evaluation/ in a single run's folder if not given"
+    command.add_argument("--out", type=str, default=None, help=out)
+    option = {"action": "append", "default": [], "metavar": "data.FIELD=VALUE"}
+    command.add_argument("--set", **option, help="any field of DataOptions")
+    command.add_argument("--json", action="store_true", help="one JSON object a network")
+
+
+def _predict_arguments(command) -> None:
+    command.add_argument("network", help=_NETWORK)
+    command.add_argument("images", nargs="+", help="JPEG and PNG files, or folders of them")
+    command.add_argument("--top", type=int, default=3, help="classes an image")
+    command.add_argument("--batch-size", type=int, default=64, help="images in a step")
+    command.add_argument("--json", action="store_true", help="one JSON object an image")
+    command.add_argument("--csv", action="store_true", help="a line an image and class")
+
+
+def _export_arguments(command) -> None:
+    command.add_argument("network", help=_NETWORK)
+    formats = "saved_model, keras, litert, onnx, or several with commas between"
+    command.add_argument("--format", type=str, default="saved_model", help=formats)
+    out = "folder to write into; export/ in the run's folder or beside the file if not given"
+    command.add_argument("--out", type=str, default=None, help=out)
+    fold = "keep batch normalisation instead of folding it into convolutions"
+    command.add_argument("--no-fold", action="store_true", help=fold)
+    command.add_argument("--quantize", type=str, default=None, help="int8, for litert")
+    images = "to compare and calibrate with"
+    command.add_argument("--data", type=str, default=None, help=f"images {images}: {_DATA}")
+    command.add_argument("--json", action="store_true", help="one JSON object a format")
+
+
+COMMANDS = {
+    "evaluate": (_evaluate, _evaluate_arguments, "top-1 and top-5 error on test images"),
+    "predict": (_predict, _predict_arguments, "classify image files"),
+    "export": (_export, _export_arguments, "write a SavedModel, .keras, LiteRT or ONNX"),
+}

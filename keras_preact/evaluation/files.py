@@ -1,0 +1,92 @@
+"""`classify_files`: what a trained network says of image files."""
+
+import pathlib
+
+import numpy as np
+
+from keras_preact.checked import require
+from keras_preact.data import decode, resize_and_crop
+from keras_preact.data.images import SUFFIXES, BadImage
+from keras_preact.data.splits import threaded
+from keras_preact.errors import ConfigError
+
+
+def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
+    """Classifies image files, as the network's test images were: scaled and cropped to its size.
+
+    Args:
+        trained: A `Trained`.
+        paths: Files, or folders of which all JPEG and PNG files are taken.
+        top: How many classes of each image, the most likely first.
+        batch_size: Images in a step.
+
+    Returns:
+        A `pandas.DataFrame` with a row an image and class, `file`, `rank` (from 1), `label` and
+        `probability`; and `{file: reason}` of those that cannot be read.
+
+    Raises:
+        ConfigError: For paths that are not there, and folders without images.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from keras_preact import create_model, load_trained
+        >>> from keras_preact.evaluation import classify_files
+        >>> folder = tempfile.mkdtemp()
+        >>> create_model("resnet8v2", classes=3).save(f"{folder}/mine.keras")
+        >>> Image.new("RGB", (40, 30)).save(f"{folder}/black.png")
+        >>> found, unreadable = classify_files(load_trained(f"{folder}/mine.keras"), [folder])
+        >>> found["rank"].tolist(), unreadable
+        ([1, 2, 3], {})
+    """
+    import pandas as pd
+
+    files = [file for path in paths for file in _files(pathlib.Path(path))]
+    top = min(top, len(trained.class_names))
+    require(top >= 1, "top", top, "at least 1")
+    rows, unreadable = [], {}
+    for first in range(0, len(files), batch_size):
+        part = files[first : first + batch_size]
+        read = threaded(lambda file: _read(file, trained.image_shape), part, chunk=4)
+        good = [(f, i) for f, i in zip(part, read, strict=True) if not isinstance(i, BadImage)]
+        unreadable |= {i.path: i.reason for i in read if isinstance(i, BadImage)}
+        for file, scores in _scored(trained.model, good):
+            for rank, k in enumerate(np.argsort(-scores, kind="stable")[:top], 1):
+                rows.append((file, rank, trained.class_names[k], float(scores[k])))
+    return pd.DataFrame(rows, columns=["file", "rank", "label", "probability"]), unreadable
+
+
+def _files(path):
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not found:
+            raise ConfigError(
+                f"A folder with images ({', '.join(SUFFIXES)}) is expected. Received: {path}, "
+                "which has none."
+            )
+        return found
+    if not path.exists():
+        raise ConfigError(f"Files and folders of images are expected. Received: {path}: not there.")
+    return [path]
+
+
+def _read(file, shape):
+    height, width, channels = shape
+    try:
+        image = decode(file, channels)
+    except BadImage as error:
+        return error
+    free = height is None or width is None
+    return image if free or image.shape[:2] == (height, width) else resize_and_crop(image, height)
+
+
+def _scored(model, images):
+    """File and scores of each image, in order; images of one size are one batch."""
+    by_shape = {}
+    for k, (_, image) in enumerate(images):
+        by_shape.setdefault(image.shape, []).append(k)
+    scores = {}
+    for places in by_shape.values():
+        batch = np.stack([images[k][1] for k in places]).astype(np.float32)
+        scores |= zip(places, model.predict_on_batch(batch), strict=True)
+    return [(str(file), scores[k]) for k, (file, _) in enumerate(images)]

@@ -1,0 +1,280 @@
+"""`export`: a trained network as a file for somewhere else, compared with the network it was."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_preact.card import model_card
+from keras_preact.checked import require
+from keras_preact.console import say
+from keras_preact.errors import ConfigError, ExportError, quoted
+from keras_preact.evaluation import evaluate
+from keras_preact.rewrite import fold_batch_norm, portable
+from keras_preact.run import RunFolder
+from keras_preact.trained import CLASSES, load_trained
+
+#: Largest difference of a score that is allowed, as the network is and with its norms folded away.
+TOLERANCE, TOLERANCE_FOLDED = 1e-5, 1e-4
+
+#: Batches that are compared, so that a batch size that is fixed by mistake is found.
+BATCHES = (1, 5, 17)
+
+
+class Format(NamedTuple):
+    """A format.
+
+    Attributes:
+        file: Name of the file or folder.
+        write: Function of model, path, names of the classes, and calibration images or `None`.
+        read: Function of a path to a function of uint8 images to scores.
+        needs_tensorflow: Whether Keras has to run on TensorFlow for it.
+    """
+
+    file: str
+    write: Callable
+    read: Callable
+    needs_tensorflow: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was exported.
+
+    Attributes:
+        path: The file or folder.
+        format: One of `FORMATS`.
+        folded: Whether norms are folded into convolutions.
+        quantized: `"int8"` or `None`.
+        megabytes: Size.
+        difference: Largest difference of a score from the network's, over all compared batches.
+        images: With what it was compared: `"test images"`, or `"noise"` where there were none.
+        accuracy_before, accuracy_after: Share of the test images that the network and the file
+            classify correctly, where it is quantized.
+    """
+
+    path: str
+    format: str
+    folded: bool
+    quantized: str | None
+    megabytes: float
+    difference: float
+    images: str
+    accuracy_before: float | None = None
+    accuracy_after: float | None = None
+
+
+def export(
+    source, format="saved_model", out=None, *, fold=True, quantize=None, data=None, console=None
+) -> Exported:
+    """Writes a trained network in another format, reads it back, and compares the two.
+
+    Beside it stand the names of the classes (`classes.json`) and a model card (`README.md`).
+
+    Args:
+        source: Folder of a finished run, or a `.keras` file.
+        format: `saved_model` (TensorFlow Serving), `keras` (in Keras's own layers, for any
+            backend), `litert` (TensorFlow Lite), or `onnx`.
+        out: Folder to write into; `export` in the run's folder or beside the file if not given.
+        fold: Fold batch normalisation into the convolutions before it.
+        quantize: `int8` for LiteRT: weights and activations of 8 bits, their ranges from training
+            images.
+        data: An `ImageData` or the name of one to compare and calibrate with; the run's if not
+            given. Without any, noise is compared.
+        console: A `rich.console.Console` for progress; `None` prints nothing.
+
+    Returns:
+        An `Exported`.
+
+    Raises:
+        ConfigError: For arguments that are not allowed.
+        ExportError: When scores differ by more than 1e-5 (folded: 1e-4), or the format has no
+            operation for a layer; nothing is left behind.
+        SaveError: When it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact import create_model
+        >>> from keras_preact.export import export
+        >>> path = tempfile.mkdtemp() + "/mine.keras"
+        >>> create_model("resnet8v2", input_shape=(8, 8, 1)).save(path)
+        >>> export(path, "keras").difference < 1e-5
+        True
+    """
+    require(format in FORMATS, "format", format, f"one of {quoted(FORMATS)}")
+    require(quantize in (None, "int8"), "quantize", quantize, "'int8' or None")
+    require(not quantize or format == "litert", "quantize", quantize, "None but for 'litert'")
+    chosen = FORMATS[format]
+    if chosen.needs_tensorflow and keras.backend.backend() != "tensorflow":
+        raise ConfigError(
+            f"The format {format!r} is written by TensorFlow: set KERAS_BACKEND=tensorflow, which "
+            f"opens runs of any backend. Received: KERAS_BACKEND={keras.backend.backend()}."
+        )
+    trained = load_trained(source)
+    if isinstance(data, str) or (data is None and trained.run):
+        data = trained.load_data(data)
+    require(data is not None or not quantize, "data", data, "images to calibrate with", "--data")
+    calibration = data.train.images(_spread(len(data.train), 200)) if quantize else None
+    model = portable(trained.model)
+    if fold:
+        model = fold_batch_norm(model)
+    folder = _folder(trained, out)
+    file = chosen.file.replace(".", f"-{quantize}.") if quantize else chosen.file
+    with folder.replacing(file) as path:
+        try:
+            chosen.write(model, path, trained.class_names, calibration)
+        except (ValueError, NotImplementedError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ExportError(f"{trained.path} cannot be {format!r}: {error}") from error
+        predict = chosen.read(path)
+        found = Exported(
+            path=str(folder.path / file),
+            format=format,
+            folded=fold,
+            quantized=quantize,
+            megabytes=round(_size(path) / 2**20, 3),
+            difference=_difference(trained.model, predict, _images(trained, data)),
+            images="test images" if data else "noise",
+        )
+        if quantize:
+            before, after = (
+                evaluate(p, data.test, data.class_names) for p in (trained.model, predict)
+            )
+            found = dataclasses.replace(
+                found, accuracy_before=before.accuracy, accuracy_after=after.accuracy
+            )
+        else:
+            _refuse_difference(found, TOLERANCE_FOLDED if fold else TOLERANCE)
+    folder.write_json(CLASSES, list(trained.class_names))
+    exports = folder.read_json("exports.json") if (folder.path / "exports.json").is_file() else {}
+    exports[file] = dataclasses.asdict(found)
+    folder.write_json("exports.json", exports)
+    folder.write_bytes("README.md", model_card(trained, exports).encode())
+    say(console, f"{found.path}: {found.megabytes:.1f} MB, {_in_words(found)}")
+    return found
+
+
+def _write_saved_model(model, path, class_names, _):
+    from keras_preact.export.saved_model_tf import export_saved_model
+
+    export_saved_model(model, path, class_names)
+
+
+def _read_saved_model(path):
+    from keras_preact.export.saved_model_tf import open_saved_model
+
+    return open_saved_model(path)
+
+
+def _write_keras(model, path, *_):
+    model.save(path)
+
+
+def _read_keras(path):
+    model = keras.saving.load_model(path, compile=False)
+    return lambda images: _call(model, images)
+
+
+def _call(model, images):
+    scores = model(keras.ops.convert_to_tensor(images, "float32"), training=False)
+    return keras.ops.convert_to_numpy(scores)
+
+
+def _write_litert(model, path, _, calibration):
+    from keras_preact.export.litert_tf import export_litert
+
+    export_litert(model, path, calibration)
+
+
+def _read_litert(path):
+    from keras_preact.export.litert_tf import open_litert
+
+    return open_litert(path)
+
+
+def _write_onnx(model, path, *_):
+    from keras_preact.export.onnx_tf import export_onnx
+
+    export_onnx(model, path)
+
+
+def _read_onnx(path):
+    from keras_preact.export.onnx_tf import open_onnx
+
+    return open_onnx(path)
+
+
+FORMATS = {
+    "saved_model": Format("saved_model", _write_saved_model, _read_saved_model),
+    "keras": Format("model.keras", _write_keras, _read_keras, needs_tensorflow=False),
+    "litert": Format("model.tflite", _write_litert, _read_litert),
+    "onnx": Format("model.onnx", _write_onnx, _read_onnx),
+}
+
+
+def _folder(trained, out):
+    beside = trained.path if trained.run else trained.path.parent
+    path = pathlib.Path(out) if out is not None else beside / "export"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        expected = f"a folder that can be written ({error.strerror})"
+        require(False, "out", str(path), expected)
+    return RunFolder(path)
+
+
+def _images(trained, data):
+    """uint8 images to compare: of the test part, as they are, or noise."""
+    count = sum(BATCHES)
+    if data is not None:
+        few = np.resize(_spread(len(data.test), count), count)
+        return data.test.images(few)
+    height, width, channels = trained.image_shape
+    shape = (count, height or 64, width or 64, channels)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _spread(total, count):
+    """At most `count` indices, spread over all, since folders are sorted by class."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
+
+
+def _difference(model, predict, images) -> float:
+    """The largest difference of a score over all batches; infinite where one is no number."""
+    largest, first = 0.0, 0
+    for size in BATCHES:
+        batch = images[first : first + size]
+        first += size
+        expected = _call(model, batch)
+        found = np.asarray(predict(batch))
+        if found.shape != expected.shape or not np.isfinite(found).all():
+            return float("inf")
+        largest = max(largest, float(np.abs(found - expected).max()))
+    return largest
+
+
+def _refuse_difference(found, tolerance):
+    if found.difference > tolerance:
+        raise ExportError(
+            f"The scores of what was exported must be the network's to {tolerance:g}. Received: a "
+            f"difference of {found.difference:.2g} ({found.format}, {found.images}). Nothing is "
+            "left behind" + ("; fold=False (--no-fold) may be nearer." if found.folded else ".")
+        )
+
+
+def _in_words(found):
+    words = f"scores differ by at most {found.difference:.1g} from the network's ({found.images})"
+    if found.quantized:
+        words += (
+            f"; accuracy {found.accuracy_before:.2%} before, {found.accuracy_after:.2%} with "
+            f"{found.quantized}"
+        )
+    return words
+
+
+def _size(path):
+    return sum(f.stat().st_size for f in (path.rglob("*") if path.is_dir() else [path]))

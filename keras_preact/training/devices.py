@@ -1,0 +1,45 @@
+"""A trained network on several devices, for evaluation."""
+
+import keras
+
+from keras_preact.errors import ConfigError
+from keras_preact.trained import Trained, load_trained
+from keras_preact.training.config import TrainConfig
+from keras_preact.training.engine import make_engine
+from keras_preact.training.optimizer import SGD
+from keras_preact.training.recipes import Recipe
+
+
+def open_on_devices(path, devices: str = "auto", change=None):
+    """A trained network, and a function that classifies images on all devices at once.
+
+    Args:
+        path: As in `load_trained`.
+        devices: As in `TrainConfig`.
+        change: Function of the model to the one that is used, such as `any_size`.
+
+    Returns:
+        The `Trained`, and a function of raw images `(n, h, w, c)` to probabilities `(n, classes)`,
+        for any `n`.
+
+    Raises:
+        ConfigError: As `load_trained`, and for several devices with a model that does not end with
+            a softmax.
+    """
+    engine = make_engine(TrainConfig(devices=devices))
+    with engine.scope():
+        trained = load_trained(path)
+        model = change(trained.model) if change else trained.model
+    if engine.replicas == 1:
+        return trained, model.predict_on_batch
+    head = model.layers[-1]
+    if getattr(head, "activation", None) is not keras.activations.softmax:
+        raise ConfigError(
+            "On several devices a model that ends with a softmax is expected: devices='cpu:0' or "
+            f"'gpu:0' takes any. Received: {str(path)!r}, which ends with {head.name!r}."
+        )
+    head.activation = keras.activations.linear  # the engine's scores are the softmax of logits
+    with engine.scope():
+        logits = keras.Model(model.input, head(head.input))
+    engine.prepare(logits, SGD(), Recipe())
+    return Trained(logits, trained.class_names, trained.path, trained.run), engine.predict

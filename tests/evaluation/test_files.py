@@ -1,0 +1,89 @@
+"""Predictions for image files: what can be read is classified, what cannot is named (R10)."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_preact import create_model, load_trained
+from keras_preact.cli import main
+from keras_preact.errors import ConfigError
+from keras_preact.evaluation import classify_files
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    path = tmp_path_factory.mktemp("network") / "mine.keras"
+    create_model("resnet8v2", input_shape=(8, 8, 3), classes=4).save(path)
+    path.with_name("classes.json").write_text('["ant", "bee", "cow", "dog"]')
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random = np.random.default_rng(0)
+    (tmp_path / "inner").mkdir()
+    for name, size in {"a.png": (8, 8), "b.jpg": (20, 9), "inner/c.PNG": (8, 8)}.items():
+        pixels = random.integers(0, 256, (*size, 3), "uint8")
+        Image.fromarray(pixels).save(tmp_path / name)
+    Image.fromarray(pixels[:, :, 0]).save(tmp_path / "grey.png")
+    Image.fromarray(pixels).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    return tmp_path
+
+
+BAD = {
+    "empty.jpg": b"",
+    "text.jpg": b"no image",
+    "gif.png": b"GIF89a",
+    "cut.png": b"\x89PNG\r\n\x1a\n",
+}
+
+
+def test_each_image_is_classified_as_alone(network, folder):
+    trained = load_trained(network)
+    found, unreadable = classify_files(trained, [folder], top=4, batch_size=2)
+    assert not unreadable and found["file"].nunique() == 5
+    for file, rows in found.groupby("file"):
+        alone, _ = classify_files(trained, [file], top=4)
+        assert rows["label"].tolist() == alone["label"].tolist()
+        np.testing.assert_allclose(rows["probability"], alone["probability"], atol=1e-6)
+        assert rows["probability"].is_monotonic_decreasing
+        assert rows["probability"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_network_of_any_size_takes_images_as_they_are(folder, tmp_path):
+    path = tmp_path / "free.keras"
+    create_model("resnet8v2", input_shape=(None, None, 3), classes=4).save(path)
+    found, _ = classify_files(load_trained(path), [folder], top=1)
+    assert len(found) == 5
+
+
+def test_unreadable_files_are_named_and_the_rest_is_done(network, folder, capsys):
+    for name, data in BAD.items():
+        (folder / name).write_bytes(data)
+    assert main(["predict", str(network), str(folder), "--json"]) == 3
+    captured = capsys.readouterr()
+    lines = [json.loads(line) for line in captured.out.splitlines()]
+    assert len(lines) == 5 and set(lines[0]["scores"]) <= {"ant", "bee", "cow", "dog"}
+    for name in BAD:
+        assert str(folder / name) in captured.err
+    assert "4 of 9 files cannot be read" in captured.err
+
+
+def test_as_a_table_and_as_csv(network, folder, capsys):
+    assert main(["predict", str(network), str(folder / "a.png"), "--top", "2"]) == 0
+    assert "most likely" in capsys.readouterr().out
+    assert main(["predict", str(network), str(folder / "a.png"), "--csv"]) == 0
+    rows = [*csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+
+
+def test_what_is_not_there(network, tmp_path):
+    trained = load_trained(network)
+    with pytest.raises(ConfigError, match="not there"):
+        classify_files(trained, [tmp_path / "none.png"])
+    with pytest.raises(ConfigError, match="which has none"):
+        classify_files(trained, [tmp_path])

@@ -1,0 +1,208 @@
+"""Exports: read back by processes that never import this package, and equal to the network."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_preact import TrainConfig, create_model, load_trained, train
+from keras_preact.errors import ConfigError, ExportError
+from keras_preact.export import artefacts, export
+from keras_preact.export.artefacts import FORMATS
+
+pytestmark = pytest.mark.tensorflow
+INSTALLED = [*FORMATS]
+try:
+    import onnxruntime  # noqa: F401
+    import tf2onnx  # noqa: F401
+except ImportError:
+    INSTALLED.remove("onnx")
+
+#: Each gives the scores of x.npy, in a process of its own.
+READERS = {
+    "saved_model": """
+import tensorflow as tf
+model = tf.saved_model.load(path)
+found = model.signatures["serving_default"](images=tf.constant(images))
+scores, labels = found["scores"].numpy(), found["label"].numpy().astype(str)
+assert (labels == np.array(names)[scores.argmax(1)]).all()
+files = [tf.io.encode_png(image).numpy() for image in images]
+again = model.signatures["serve_bytes"](images=tf.constant(files))["scores"]
+assert abs(again - scores).numpy().max() < 1e-6
+features = model.signatures["serve_features"](images=tf.constant(images))["features"]
+assert features.shape == (len(images), 64)
+assert tf.io.gfile.GFile(path + "/assets/classes.txt").read().split() == names
+""",
+    "keras": """
+import keras
+scores = keras.models.load_model(path).predict(images.astype("float32"), verbose=0)
+""",
+    "litert": """
+import tensorflow as tf
+model = tf.lite.Interpreter(path)
+taken, given = model.get_input_details()[0]["index"], model.get_output_details()[0]["index"]
+model.resize_tensor_input(taken, images.shape)
+model.allocate_tensors()
+model.set_tensor(taken, images)
+model.invoke()
+scores = model.get_tensor(given)
+""",
+    "onnx": """
+import onnxruntime
+scores = onnxruntime.InferenceSession(path).run(["scores"], {"images": images})[0]
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "digits"
+    settings = {"recipe.preprocessing": "pixel_mean"}
+    train(TrainConfig("resnet8v2", epochs=1, batch_size=64, settings=settings, out=str(out)))
+    return out
+
+
+@pytest.mark.parametrize("format", INSTALLED)
+def test_a_run_in_use_elsewhere(format, run, tmp_path):
+    """100 real images, the package hidden; `.keras` and its like are read on their own."""
+    found = export(run, format)
+    assert found.difference <= 1e-4 and found.images == "test images" and found.folded
+    trained = load_trained(run)
+    images = trained.load_data().test.images(np.arange(100))
+    np.save(tmp_path / "x.npy", images)
+    code = f"""
+import sys
+sys.modules["keras_preact"] = None
+import numpy as np
+path, images, names = {found.path!r}, np.load("x.npy"), {list(trained.class_names)}
+{READERS[format]}
+np.save("scores.npy", scores)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    expected = trained.model.predict(images.astype("float32"), verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, atol=1e-4)
+    folder = run / "export"
+    assert json.loads((folder / "classes.json").read_text()) == list("0123456789")
+    assert f"| {FORMATS[format].file} |" in (folder / "README.md").read_text()
+    assert not [*folder.glob(".partial*")]
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_keras_file_opens_on_other_backends(backend, run, tmp_path):
+    pytest.importorskip(backend)
+    export(run, "keras", tmp_path)
+    images = load_trained(run).load_data().test.images(np.arange(5))
+    np.save(tmp_path / "x.npy", images)
+    code = """
+import sys
+
+class Hidden:
+    def find_spec(name, *arguments):
+        if name.split(".")[0] in ("keras_preact", "tensorflow"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Hidden)
+import keras, numpy as np
+x = np.load("x.npy").astype("float32")
+np.save("scores.npy", keras.models.load_model("model.keras").predict(x, verbose=0))
+"""
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
+    expected = load_trained(run).model.predict(images.astype("float32"), verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("fields", [
+    {"packaging": "nested"},
+    {"packaging": "repeated", "units": [3, 3, 3]},
+    {"activation": "prelu"},
+    {"activation": "prelu_shared", "placement": "original"},
+    {"shortcut": "exclusive_gating"},
+    {"shortcut": "dropout", "projection": "B"},
+    {"input_shape": (None, None, 3)},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("format", ["saved_model", "litert"])
+def test_every_kind_of_network(format, fields, tmp_path, randomize):
+    model = create_model("resnet8v2", **{"input_shape": (16, 16, 3), "classes": 3, **fields})
+    randomize(model)
+    model.save(tmp_path / "mine.keras")
+    for fold, tolerance in ((True, 1e-4), (False, 1e-5)):
+        found = export(tmp_path / "mine.keras", format, fold=fold)
+        assert found.difference <= tolerance and found.images == "noise"
+    if format == "litert":
+        assert b"Flex" not in (tmp_path / "export" / "model.tflite").read_bytes()
+
+
+def test_int8(run, tmp_path):
+    found = export(run, "litert", tmp_path, quantize="int8")
+    assert found.path.endswith("model-int8.tflite")
+    assert found.megabytes < 0.5 * export(run, "litert", tmp_path).megabytes
+    assert abs(found.accuracy_before - found.accuracy_after) < 0.1
+    assert "int8: accuracy" in (tmp_path / "README.md").read_text()
+
+
+def test_what_differs_is_not_left_behind(run, tmp_path, monkeypatch):
+    def wrong(path):
+        return lambda images: np.full((len(images), 10), 0.5, "float32")
+
+    good = export(run, "keras", tmp_path)
+    before = (tmp_path / "model.keras").read_bytes()
+    monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"]._replace(read=wrong))
+    with pytest.raises(
+        ExportError, match=r"to 0.0001. Received: a difference of .*Nothing is left"
+    ):
+        export(run, "keras", tmp_path)
+    assert (tmp_path / "model.keras").read_bytes() == before and good.path.endswith("model.keras")
+    with pytest.raises(ExportError):
+        export(run, "keras", tmp_path / "new")
+    assert not [*(tmp_path / "new").iterdir()]
+    nan = lambda path: lambda images: np.full((len(images), 10), np.nan)  # noqa: E731
+    monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"]._replace(read=nan))
+    with pytest.raises(ExportError, match="inf"):
+        export(run, "keras", tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"format": "tflite"}, "one of 'saved_model', 'keras', 'litert', 'onnx'"),
+        ({"format": "litert", "quantize": "int4"}, "'int8' or None"),
+        ({"format": "keras", "quantize": "int8"}, "None but for 'litert'"),
+        ({"data": "folder:/nowhere"}, "nowhere"),
+    ],
+)
+def test_what_is_refused(arguments, message, run):
+    with pytest.raises(Exception, match=message) as caught:
+        export(run, **arguments)
+    assert type(caught.value).__name__ in ("ConfigError", "DataError")
+
+
+def test_runs_that_are_not_finished_and_files_without_data(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    shutil.copy(run / "config.json", tmp_path / "run")
+    with pytest.raises(ConfigError, match="Let the run finish first"):
+        export(tmp_path / "run")
+    shutil.copy(run / "model.keras", tmp_path)
+    with pytest.raises(ConfigError, match="images to calibrate with"):
+        export(tmp_path / "model.keras", "litert", quantize="int8")
+    assert export(tmp_path / "model.keras", "keras", data="digits").images == "test images"
+
+
+def test_batches_of_any_size_are_compared():
+    assert artefacts.BATCHES == (1, 5, 17)
+    asked = []
+
+    class Model:
+        def __call__(self, images, training):
+            return images[:, 0, 0]
+
+    def predict(images):
+        asked.append(len(images))
+        return images[:, 0, 0].astype("float32")
+
+    assert artefacts._difference(Model(), predict, np.ones((23, 2, 2, 3), "uint8")) == 0
+    assert asked == [1, 5, 17]
