@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from keras_preact.evaluation import classify_files
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "mine.keras"
+    keras.utils.set_random_seed(0)
     create_model("resnet8v2", input_shape=(8, 8, 3), classes=4).save(path)
     path.with_name("classes.json").write_text('["ant", "bee", "cow", "dog"]')
     return path
@@ -48,8 +50,8 @@ def test_each_image_is_classified_as_alone(network, folder):
     assert not unreadable and found["file"].nunique() == 5
     for file, rows in found.groupby("file"):
         alone, _ = classify_files(trained, [file], top=4)
-        assert rows["label"].tolist() == alone["label"].tolist()
-        np.testing.assert_allclose(rows["probability"], alone["probability"], atol=1e-6)
+        together, alone = (part.set_index("label")["probability"] for part in (rows, alone))
+        np.testing.assert_allclose(together, alone[together.index], atol=1e-5)  # other kernels
         assert rows["probability"].is_monotonic_decreasing
         assert rows["probability"].sum() == pytest.approx(1, abs=1e-5)
 

@@ -98,14 +98,13 @@ def test_the_keras_file_opens_on_other_backends(backend, run, tmp_path):
     images = load_trained(run).load_data().test.images(np.arange(5))
     np.save(tmp_path / "x.npy", images)
     code = """
-import sys
+import importlib.machinery, sys
 
-class Hidden:
-    def find_spec(name, *arguments):
-        if name.split(".")[0] in ("keras_preact", "tensorflow"):
-            raise ImportError(name)
-
-sys.meta_path.insert(0, Hidden)
+sys.modules["keras_preact"] = None
+finder = importlib.machinery.PathFinder
+find = finder.find_spec
+hidden = lambda name: name.split(".")[0] == "tensorflow"
+finder.find_spec = lambda name, *more: None if hidden(name) else find(name, *more)
 import keras, numpy as np
 x = np.load("x.npy").astype("float32")
 np.save("scores.npy", keras.models.load_model("model.keras").predict(x, verbose=0))
