@@ -115,16 +115,17 @@ np.save("scores.npy", keras.models.load_model("model.keras").predict(x, verbose=
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("fields", [
-    {"packaging": "nested"},
+KINDS = [
     {"packaging": "repeated", "units": [3, 3, 3]},
-    {"activation": "prelu"},
-    {"activation": "prelu_shared", "placement": "original"},
-    {"shortcut": "exclusive_gating"},
+    {"packaging": "nested", "activation": "prelu_shared", "placement": "original"},
+    {"shortcut": "exclusive_gating", "activation": "prelu"},
     {"shortcut": "dropout", "projection": "B"},
     {"input_shape": (None, None, 3)},
-], ids=str)  # fmt: skip
-@pytest.mark.parametrize("format", ["saved_model", "litert"])
+]
+
+
+@pytest.mark.parametrize("fields", KINDS, ids=str)
+@pytest.mark.parametrize("format", [pytest.param("saved_model", marks=pytest.mark.slow), "litert"])
 def test_every_kind_of_network(format, fields, tmp_path, randomize):
     model = create_model("resnet8v2", **{"input_shape": (16, 16, 3), "classes": 3, **fields})
     randomize(model)
