@@ -73,8 +73,8 @@ class ResNetConfig(Checked):
         first_unit_entry: Where a pre-activation net has the activation between the first
             convolution and the first unit: in the `"stem"`, before its pooling
             (fb.resnet.torch); in the `"unit"`, shared by its two paths (the authors' code,
-            keras.applications V2; the same function when nothing is pooled); `"both"` (several
-            ports).
+            keras.applications V2; the same function when nothing is pooled); in its `"branch"`
+            alone, as in all other units (timm, KerasHub); `"both"` (several ports).
         activation: `"relu"`, `"prelu"` (one slope a channel), `"prelu_shared"` (one a layer),
             `"leaky_relu"`, or the name of any Keras activation.
         negative_slope: Slope for negative inputs, at the start for PReLU. `None`: 0.25 for PReLU,
@@ -96,6 +96,8 @@ class ResNetConfig(Checked):
         stem_kernel: Its size, odd.
         stem_stride: Its stride.
         stem_pool: Whether a 3x3 max pooling of stride 2 follows the stem (ImageNet nets).
+        stem_pool_padding: Border of that pooling: `"zeros"` (keras.applications), or `"excluded"`
+            from the maximum (PyTorch). After a ReLU they are the same.
 
     Raises:
         ConfigError: For a value that is not allowed and for combinations that make no network; the
@@ -125,7 +127,7 @@ class ResNetConfig(Checked):
     subsample_shortcut: Literal["projection", "max_pool"] = "projection"
     stride_on: Literal["1x1", "3x3"] = "1x1"
     downsample_at: Literal["first_unit", "last_unit"] = "first_unit"
-    first_unit_entry: Literal["stem", "unit", "both"] = "stem"
+    first_unit_entry: Literal["stem", "unit", "branch", "both"] = "stem"
     activation: str = "relu"
     negative_slope: float | None = None
     initializer: Literal["he_normal", "xavier_normal"] = "he_normal"
@@ -140,6 +142,7 @@ class ResNetConfig(Checked):
     stem_kernel: int = 3
     stem_stride: int = 1
     stem_pool: bool = False
+    stem_pool_padding: Literal["zeros", "excluded"] = "zeros"
 
     def check(self) -> None:
         """Ranges, then the rules that say which combinations make a network."""

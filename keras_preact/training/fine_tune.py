@@ -84,7 +84,7 @@ def start_from(model: keras.Model, path: str) -> list[str]:
 
     Args:
         model: The network, in any packaging.
-        path: A run folder, a `.keras` file or a `.weights.h5` file of the same network.
+        path: A run folder, or a `.keras`, `.weights.h5` or `.safetensors` file of the same network.
 
     Returns:
         The layers that keep their new weights: the classifier's, if its classes are others.
@@ -125,6 +125,6 @@ def _weights_file(path: str) -> pathlib.Path:
         file = run.path / "model.keras"
         fix = "Let the run finish first: the same command goes on with it."
         require(file.is_file(), "init", path, "a finished run, with a model.keras in it", fix)
-    known = file.name.endswith((".keras", ".weights.h5")) and file.is_file()
-    require(known, "init", path, "a run folder, a .keras or a .weights.h5 file")
+    known = file.name.endswith((".keras", ".weights.h5", ".safetensors")) and file.is_file()
+    require(known, "init", path, "a run folder, a .keras, .weights.h5 or .safetensors file")
     return file
