@@ -1,7 +1,7 @@
 """`ResNetConfig`: everything that makes one residual network differ from another."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from keras_preact.checked import Checked, require
 from keras_preact.errors import ConfigError
@@ -34,6 +34,17 @@ NEGATIVE_SLOPES = {"prelu": 0.25, "prelu_shared": 0.25, "leaky_relu": 0.01}
 #: of its stage's `filters`.
 KERNELS = {"basic": (3, 3), "bottleneck": (1, 3, 1), "single": (3,)}
 EXPANSION = {"basic": 1, "bottleneck": 4, "single": 1}
+
+#: Fields that say how a network starts and learns; with given weights its function is the same.
+_OF_LEARNING = (
+    "gate_bias",
+    "dropout_rate",
+    "initializer",
+    "initializer_mode",
+    "initializer_truncated",
+    "initializer_slope_aware",
+    "norm_momentum",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,3 +254,15 @@ class ResNetConfig(Checked):
         if self.negative_slope is not None:
             return self.negative_slope
         return NEGATIVE_SLOPES.get(self.activation, 0.0)
+
+    def differences(self, other: "ResNetConfig") -> dict[str, Any]:
+        """Fields in which another config is another function of its weights, as that has them.
+
+        Example:
+            >>> from keras_preact import ResNetConfig
+            >>> ResNetConfig().differences(ResNetConfig(norm_epsilon=1e-3, norm_momentum=0.99))
+            {'norm_epsilon': 0.001}
+        """
+        names = [name for name in self.field_names() if name not in _OF_LEARNING]
+        values = {name: getattr(other, name) for name in names}
+        return {name: value for name, value in values.items() if value != getattr(self, name)}

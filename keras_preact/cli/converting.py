@@ -6,6 +6,7 @@ from keras_preact.checked import require
 from keras_preact.cli.arguments import import_keras_quietly
 from keras_preact.console import make_console
 from keras_preact.errors import quoted
+from keras_preact.files import save_error
 
 _KINDS = (".keras", ".safetensors", ".weights.h5")
 
@@ -19,12 +20,15 @@ def _convert(arguments) -> None:
 
     source = read_source(arguments.source)
     model = convert(source)
-    if arguments.out.endswith(".safetensors"):
-        save_named(model, arguments.out, source.config)
-    elif arguments.out.endswith(".keras"):
-        portable(model).save(arguments.out)
-    else:
-        model.save_weights(arguments.out)
+    try:
+        if arguments.out.endswith(".safetensors"):
+            save_named(model, arguments.out, source.config)
+        elif arguments.out.endswith(".keras"):
+            portable(model).save(arguments.out)
+        else:
+            model.save_weights(arguments.out)
+    except OSError as error:
+        raise save_error(error, "The weights", arguments.out) from None
     made_as = source.layout.name if source.layout else "network of this package"
     head = f"{source.classes} classes" if source.classes else "no classifier"
     console = make_console(sys.stdout)
@@ -35,10 +39,7 @@ def _convert(arguments) -> None:
         console.print(line, soft_wrap=True)
     if model.name == "resnet":
         return
-    # What the named network has otherwise, so that training makes of it what the weights are for.
-    named = model_info(model.name).config
-    fields = {name: value for name, value in source.config.to_dict().items()
-              if value != named.to_dict()[name]}  # fmt: skip
+    fields = model_info(model.name).config.differences(source.config)
     settings = " ".join(f"--set network.{name}={value}" for name, value in fields.items())
     console.print("Fine-tune it on your own images:", soft_wrap=True)
     line = f"keras-preact train --data folder:PATH --model {model.name} --init {arguments.out}"

@@ -77,14 +77,17 @@ def load_weights_by_layer(
     if missing or left_over:
         names = quoted(map(called, (missing or left_over)[:3]))
         which = f"they have no {names}" if missing else f"{names} are not in the network"
-        raise ConfigError(f"The weights must be those of this very network: {which}.")
+        raise ConfigError(
+            f"The weights must be those of this very network: {which}. "
+            f"Received: {len(weights)} layers."
+        )
     for name, values in expected.items():
         shapes = {index: value.shape for index, value in values.items()}
         received = {index: np.shape(value) for index, value in weights[name].items()}
         if shapes != received:
             raise ConfigError(
                 f"The weights must be those of this very network: layer {called(name)!r} has the "
-                f"shapes {[*shapes.values()]}. Received: {[*received.values()]}."
+                f"shapes {shapes}. Received: {received}."
             )
     for layer in layers_with_weights(model):
         store: dict = {}

@@ -97,10 +97,12 @@ def _of_keras(file) -> Weights:
 
     def note(path, group):
         # Beside the layers a trained model's file holds its optimiser and metrics.
-        if not path.startswith("layers/") or "name" not in group.attrs:
+        if not path.startswith("layers/") or not path.endswith("/vars"):
             return
+        # Older versions of Keras write no names, only classes and numbers: layers/conv2d_1/vars.
+        layer = group.attrs.get("name", path.split("/")[-2])
         for key, value in group.items():
-            name, index = address(key, group.attrs["name"])
+            name, index = address(key, layer)
             found.setdefault(name, {})[index] = np.asarray(value)
 
     file.visititems(note)

@@ -100,19 +100,21 @@ def read_source(source) -> Source:
 
 def _read_folder(path):
     """The weights in a folder, and the fields that its config.json says."""
-    about = _file_in(path, "config.json").read_bytes()
+    text = _file_in(path, "config.json").read_bytes()
     try:
-        about = json.loads(about)
-        fields = _FOLDERS[next(key for key in _FOLDERS if key in about)](about)
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        about = json.loads(text)
+        fields_of = next(read for key, read in _FOLDERS.items() if key in about)
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, StopIteration):
         raise ConfigError(
-            "A folder is one of KerasHub, Hugging Face transformers or timm, as its config.json "
-            f"says. Received: source={str(path)!r}, whose config.json does not."
+            f"A folder has a config.json with one of {quoted(_FOLDERS)}, as KerasHub, Hugging Face "
+            f"transformers and timm write it. Received: source={str(path)!r}, which has not."
         ) from None
+    fields = fields_of(about)
     if "registered_name" not in about:
         return _read_file(_file_in(path, "model.safetensors")), fields
     found, head = _read_file(_file_in(path, "model.weights.h5")), path / "task.weights.h5"
-    return {**found, **(_read_file(head) if head.is_file() else {})}, fields
+    found |= {} if not head.is_file() else _read_file(head)
+    return (_by_name(found, about["config"]) if "conv2d" in found else found), fields
 
 
 def _file_in(folder, name):
@@ -123,17 +125,42 @@ def _file_in(folder, name):
 
 
 def _of_keras_hub(about):
-    kind, config = about["registered_name"].rpartition(">")[2], about["config"]
-    require(kind == "ResNetBackbone", "registered_name", kind, "'ResNetBackbone'")
+    kind, config = about["registered_name"], about.get("config", {})
+    require(kind == "keras_hub>ResNetBackbone", "registered_name", kind, "that of a ResNetBackbone")
     blocks = ("basic_block", "bottleneck_block")
-    block, strides = config["block_type"], config["stackwise_num_strides"]
+    block, strides = config.get("block_type"), config.get("stackwise_num_strides", ())
     require(block in blocks, "block_type", block, f"one of {quoted(blocks)}")
-    require(_halves(strides), "stackwise_num_strides", strides, "1 and then 2 everywhere")
+    halves = [*strides] == [1, *[2] * (len(strides) - 1)]
+    require(halves, "stackwise_num_strides", strides, "1 and then 2 everywhere")
     return {}
 
 
-def _halves(strides):
-    return list(strides) == [1, *[2] * (len(strides) - 1)]
+def _by_name(found, config) -> Weights:
+    """Weights of a KerasHub preset that an older Keras wrote, which numbers the layers.
+
+    The numbers are those of the layers of one class, from the images on; a shortcut's come with
+    those of the branch's last convolution, ahead of them.
+    """
+    preactivated = config.get("use_pre_activation", False)
+    convs, norms = ["conv1_conv"], [] if preactivated else ["conv1_bn"]
+    for stage, units in enumerate(config["stackwise_num_blocks"]):
+        for unit in range(units):
+            numbers = [1, 2, 3] if config["block_type"] == "bottleneck_block" else [1, 2]
+            branch = tuple(numbers)
+            if unit == 0 and (stage or len(branch) == 3):
+                numbers.insert(-1, 0)
+            name = f"stack{stage}_block{unit}"
+            convs += [f"{name}_{k}_conv" for k in numbers]
+            before = ["pre_activation", *branch[:-1]]
+            norms += [f"{name}_{k}_bn" for k in (before if preactivated else numbers)]
+    norms += ["post_bn"] if preactivated else []
+    order = {"conv2d": convs, "batch_normalization": norms, "dense": ["predictions"]}
+    named = {}
+    for layer, values in found.items():
+        kind, number = re.fullmatch(r"(.*?)(?:_(\d+))?", layer).groups()
+        names, k = order.get(kind, ()), int(number or 0)
+        named[names[k] if k < len(names) else layer] = values
+    return named
 
 
 def _of_transformers(about):
@@ -146,7 +173,7 @@ def _of_transformers(about):
 
 def _of_timm(about):
     name = about["architecture"]
-    plain = re.fullmatch(r"resnet(v2_)?\d+", name) is not None
+    plain = re.fullmatch(r"resnet(v2_)?\d+", str(name)) is not None
     require(plain, "architecture", name, "a plain ResNet, such as 'resnet50' or 'resnetv2_50'")
     return {}
 
@@ -228,9 +255,13 @@ def _layout_of(theirs) -> Layout:
     strangers = [[name for name in theirs if layout.ours(name) is None] for layout in LAYOUTS]
     layout, unknown = min(zip(LAYOUTS, strangers, strict=True), key=lambda pair: len(pair[1]))
     if len(unknown) == len(theirs):
+        fix = "" if "conv2d" not in theirs else (
+            " Older versions of Keras wrote no names of layers: load such a file into its model, "
+            "and pass that."
+        )  # fmt: skip
         raise ConfigError(
             f"The weights must be those of a {', '.join(one.name for one in LAYOUTS)}. "
-            f"Received: the layers {quoted([*theirs][:3]) or 'of nothing'}."
+            f"Received: layers {quoted([*theirs][:3]) or 'without any'}.{fix}"
         )
     if unknown:
         raise ConfigError(
