@@ -22,6 +22,7 @@ _HOMES = {
     "build_network": ".residual",
     "count_multiply_adds": ".residual",
     "residual_unit": ".residual",
+    "convert": ".applications",
     "create_model": ".applications",
     "feature_extractor": ".applications",
     "list_models": ".applications",

@@ -1,7 +1,7 @@
 """`ResNetConfig`: everything that makes one residual network differ from another."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from keras_preact.checked import Checked, require
 from keras_preact.errors import ConfigError
@@ -34,6 +34,17 @@ NEGATIVE_SLOPES = {"prelu": 0.25, "prelu_shared": 0.25, "leaky_relu": 0.01}
 #: of its stage's `filters`.
 KERNELS = {"basic": (3, 3), "bottleneck": (1, 3, 1), "single": (3,)}
 EXPANSION = {"basic": 1, "bottleneck": 4, "single": 1}
+
+#: Fields that say how a network starts and learns; with given weights its function is the same.
+_OF_LEARNING = (
+    "gate_bias",
+    "dropout_rate",
+    "initializer",
+    "initializer_mode",
+    "initializer_truncated",
+    "initializer_slope_aware",
+    "norm_momentum",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +84,8 @@ class ResNetConfig(Checked):
         first_unit_entry: Where a pre-activation net has the activation between the first
             convolution and the first unit: in the `"stem"`, before its pooling
             (fb.resnet.torch); in the `"unit"`, shared by its two paths (the authors' code,
-            keras.applications V2; the same function when nothing is pooled); `"both"` (several
-            ports).
+            keras.applications V2; the same function when nothing is pooled); in its `"branch"`
+            alone, as in all other units (timm, KerasHub); `"both"` (several ports).
         activation: `"relu"`, `"prelu"` (one slope a channel), `"prelu_shared"` (one a layer),
             `"leaky_relu"`, or the name of any Keras activation.
         negative_slope: Slope for negative inputs, at the start for PReLU. `None`: 0.25 for PReLU,
@@ -96,6 +107,8 @@ class ResNetConfig(Checked):
         stem_kernel: Its size, odd.
         stem_stride: Its stride.
         stem_pool: Whether a 3x3 max pooling of stride 2 follows the stem (ImageNet nets).
+        stem_pool_padding: Border of that pooling: `"zeros"` (keras.applications), or `"excluded"`
+            from the maximum (PyTorch). After a ReLU they are the same.
 
     Raises:
         ConfigError: For a value that is not allowed and for combinations that make no network; the
@@ -125,7 +138,7 @@ class ResNetConfig(Checked):
     subsample_shortcut: Literal["projection", "max_pool"] = "projection"
     stride_on: Literal["1x1", "3x3"] = "1x1"
     downsample_at: Literal["first_unit", "last_unit"] = "first_unit"
-    first_unit_entry: Literal["stem", "unit", "both"] = "stem"
+    first_unit_entry: Literal["stem", "unit", "branch", "both"] = "stem"
     activation: str = "relu"
     negative_slope: float | None = None
     initializer: Literal["he_normal", "xavier_normal"] = "he_normal"
@@ -140,6 +153,7 @@ class ResNetConfig(Checked):
     stem_kernel: int = 3
     stem_stride: int = 1
     stem_pool: bool = False
+    stem_pool_padding: Literal["zeros", "excluded"] = "zeros"
 
     def check(self) -> None:
         """Ranges, then the rules that say which combinations make a network."""
@@ -240,3 +254,15 @@ class ResNetConfig(Checked):
         if self.negative_slope is not None:
             return self.negative_slope
         return NEGATIVE_SLOPES.get(self.activation, 0.0)
+
+    def differences(self, other: "ResNetConfig") -> dict[str, Any]:
+        """Fields in which another config is another function of its weights, as that has them.
+
+        Example:
+            >>> from keras_preact import ResNetConfig
+            >>> ResNetConfig().differences(ResNetConfig(norm_epsilon=1e-3, norm_momentum=0.99))
+            {'norm_epsilon': 0.001}
+        """
+        names = [name for name in self.field_names() if name not in _OF_LEARNING]
+        values = {name: getattr(other, name) for name in names}
+        return {name: value for name, value in values.items() if value != getattr(self, name)}

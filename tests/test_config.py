@@ -49,7 +49,7 @@ def test_every_field_can_be_changed_by_replace_and_survives():
         "downsample_at": "last_unit", "first_unit_entry": "stem", "activation": "prelu",
         "negative_slope": 0.1, "initializer": "he_normal", "initializer_mode": "fan_in",
         "initializer_truncated": True, "initializer_slope_aware": True, "normalization": "batch",
-        "conv_bias": "always", "stem_pool": True,
+        "conv_bias": "always", "stem_pool": True, "stem_pool_padding": "excluded",
     }  # fmt: skip
     numbers = {
         field.name: field.default / 2 if isinstance(field.default, float) else 5

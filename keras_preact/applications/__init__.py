@@ -24,6 +24,7 @@ from keras_preact.applications.cifar_resnet_v2 import (
     ResNet1001V2,
     ResNet1202V2,
 )
+from keras_preact.applications.convert import convert
 from keras_preact.applications.features import (
     feature_extractor,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "ResNet1001V2",
     "ResNet1202",
     "ResNet1202V2",
+    "convert",
     "create_model",
     "feature_extractor",
     "list_models",

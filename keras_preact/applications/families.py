@@ -2,6 +2,9 @@
 
 from keras_preact.applications.registry import register
 from keras_preact.config import KERNELS, ResNetConfig
+from keras_preact.weights.layouts import KERAS_V1, KERAS_V2
+
+__all__ = ["KERAS_V1", "KERAS_V2", "cifar", "imagenet"]
 
 #: Block and units a stage of each ImageNet depth (2015, Table 1; 200: 2016, footnote 3).
 _IMAGENET_UNITS = {
@@ -15,25 +18,6 @@ _IMAGENET_UNITS = {
 
 #: CIFAR depths with bottleneck units (2016, section 4.1).
 _CIFAR_BOTTLENECK = (164, 1001)
-
-#: What turns `ResNet50` into the network of `keras.applications.ResNet50`, weight for weight.
-KERAS_V1 = {
-    "placement": "original",
-    "conv_bias": "always",
-    "norm_momentum": 0.99,
-    "norm_epsilon": 1.001e-5,
-}
-
-#: The same for `ResNet50V2` and its kin.
-KERAS_V2 = {
-    "conv_bias": "without_norm",
-    "stride_on": "3x3",
-    "downsample_at": "last_unit",
-    "subsample_shortcut": "max_pool",
-    "first_unit_entry": "unit",
-    "norm_momentum": 0.99,
-    "norm_epsilon": 1.001e-5,
-}
 
 
 def imagenet(builder, depth, parameters, multiply_adds, **fields):

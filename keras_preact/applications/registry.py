@@ -130,7 +130,8 @@ _BUILDER_DOC = """{title}, {reference}.
 
     Args:
         include_top: Whether the network ends with global average pooling and a classifier.
-        weights: `None` for random weights, or the path of a `.weights.h5` or `.keras` file.
+        weights: `None` for random weights, or the path of a `.weights.h5`, `.keras` or
+            `.safetensors` file.
         input_tensor: Keras tensor to use as input, such as another layer's output.
         input_shape: Shape of an image, with 1 or more channels; height and width may be `None`.
             By default {input_shape}, without the top (None, None, 3).
@@ -230,12 +231,13 @@ def _weights_file(application, weights) -> pathlib.Path | None:
     require(isinstance(weights, (str, pathlib.Path)), "weights", weights, "None or a path")
     tags = WEIGHTS.get(application.name, {})
     path = pathlib.Path(tags.get(str(weights), weights))
-    if path.is_file() and path.name.endswith((".weights.h5", ".keras")):
+    if path.is_file() and path.name.endswith((".weights.h5", ".keras", ".safetensors")):
         return path
     published = [f"{name} ({quoted(found)})" for name, found in WEIGHTS.items()]
     raise ConfigError(
-        "`weights` must be None (random), or the path of an existing `.weights.h5` or `.keras` "
-        f"file. Networks with published weights: {', '.join(published) or 'none yet'}. "
+        "`weights` must be None (random), or the path of an existing `.weights.h5`, `.keras` or "
+        "`.safetensors` file. Networks with published weights: "
+        f"{', '.join(published) or 'none yet'}. "
         f"Received: weights={str(weights)!r} for {application.name}."
     )
 

@@ -5,7 +5,7 @@ import sys
 
 import jsonargparse
 
-from keras_preact.cli import looking, training, tuning, using
+from keras_preact.cli import converting, looking, training, tuning, using
 from keras_preact.errors import (
     ConfigError,
     DataError,
@@ -79,7 +79,13 @@ def exit_code(error: BaseException) -> tuple[int, str | None]:
 
 
 #: What each command runs, the arguments it takes, and what it does in words.
-_COMMANDS = {**training.COMMANDS, **using.COMMANDS, **tuning.COMMANDS, **looking.COMMANDS}
+_COMMANDS = {
+    **training.COMMANDS,
+    **using.COMMANDS,
+    **tuning.COMMANDS,
+    **looking.COMMANDS,
+    **converting.COMMANDS,
+}
 
 
 def _parser():

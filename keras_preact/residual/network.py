@@ -176,7 +176,7 @@ def _stem(parts, x):
     """First convolution, with whatever the first unit does not do itself, then pooling."""
     config = parts.config
     before = PLACEMENTS[config.placement].before
-    in_unit = before if config.first_unit_entry == "unit" else ()
+    in_unit = before if config.first_unit_entry in ("unit", "branch") else ()
     steps = [step for step in ("norm", "act") if step not in in_unit]
     x = parts.conv(
         x,
@@ -189,8 +189,7 @@ def _stem(parts, x):
     for step in steps:
         x = getattr(parts, step)(x, f"stem_{step}")
     if config.stem_pool:
-        # Padded with zeros, as keras.applications does; after a ReLU the same as no padding.
-        x = parts.spatial(keras.layers.ZeroPadding2D, "stem_pool_pad", 1)(x)
+        x = parts.pad(x, 1, "stem_pool_pad", config.stem_pool_padding)
         x = parts.spatial(keras.layers.MaxPooling2D, "stem_pool", 3, strides=2)(x)
     return x
 

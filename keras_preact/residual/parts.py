@@ -92,6 +92,15 @@ class Parts:
         """Every `stride`-th pixel, as pooling of size 1."""
         return self.spatial(keras.layers.MaxPooling2D, name, 1, strides=stride)(x)
 
+    def pad(self, x, margin, name, padding):
+        """A border of `"zeros"`, or of what a maximum is to pass over (`"excluded"`)."""
+        if padding == "zeros":
+            return self.spatial(keras.layers.ZeroPadding2D, name, margin)(x)
+        # A window that reaches the border holds what is mirrored there already.
+        margins = [(0, 0), (margin, margin), (margin, margin)]
+        margins.insert(1 if self.channel_axis == 1 else 3, (0, 0))
+        return keras.ops.pad(x, margins, mode="symmetric")
+
     def pad_channels(self, x, channels, name):
         """Zero channels behind the existing ones, as in fb.resnet.torch (option A)."""
         missing = channels - self.channels(x)

@@ -45,8 +45,8 @@ class TrainConfig(Checked):
             `auto`.
         recompute: Compute activations again in the backward pass instead of keeping them: less
             memory, more time.
-        init: Run folder, `.keras` or `.weights.h5` file whose weights to start from; a classifier
-            of other classes starts anew.
+        init: Run folder, `.keras`, `.weights.h5` or `.safetensors` file whose weights to start
+            from; a classifier of other classes starts anew.
         freeze_to: Layer, such as `stage3`, up to which weights and statistics stay as they are.
         devices: `auto` (all GPUs, else the CPU) or names such as `gpu:0,gpu:1`; several share each
             batch.

@@ -5,10 +5,16 @@ import pathlib
 import keras
 
 from keras_preact.checked import is_whole, require
+from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
 from keras_preact.run import RunFolder
 from keras_preact.trained import open_keras_file
-from keras_preact.weights import load_weights_by_layer, read_weights, weights_by_layer
+from keras_preact.weights import (
+    load_weights_by_layer,
+    read_config,
+    read_weights,
+    weights_by_layer,
+)
 
 HEAD = "predictions"
 
@@ -80,12 +86,14 @@ def freeze(model: keras.Model, up_to: str) -> list[str]:
     return [layer.name for layer in frozen if layer.weights]
 
 
-def start_from(model: keras.Model, path: str) -> list[str]:
+def start_from(model: keras.Model, path: str, network: ResNetConfig | None = None) -> list[str]:
     """Sets the weights of a network to those of a run or a file, but for another classifier.
 
     Args:
         model: The network, in any packaging.
-        path: A run folder, a `.keras` file or a `.weights.h5` file of the same network.
+        path: A run folder, or a `.keras`, `.weights.h5` or `.safetensors` file of the same network.
+        network: The network's config, where what a `.safetensors` file says of its own is to be
+            held against it.
 
     Returns:
         The layers that keep their new weights: the classifier's, if its classes are others.
@@ -102,7 +110,16 @@ def start_from(model: keras.Model, path: str) -> list[str]:
         >>> start_from(create_model("resnet8v2", classes=3), path)
         ['predictions']
     """
-    new, trained = weights_by_layer(model), read_weights(_weights_file(path))
+    file = _weights_file(path)
+    made_for = read_config(file)
+    fields = network.differences(made_for) if network and made_for else {}
+    if fields:
+        settings = " ".join(f"--set network.{name}={value}" for name, value in fields.items())
+        raise ConfigError(
+            "`init` must hold weights that were made for the network's own function. Received: "
+            f"init={str(path)!r}, in which {', '.join(fields)} differ. To train that: {settings}"
+        )
+    new, trained = weights_by_layer(model), read_weights(file)
     shapes = [{k: v.shape for k, v in part.get(HEAD, {}).items()} for part in (new, trained)]
     kept = [HEAD] if shapes[0] != shapes[1] and HEAD in new else []
     load_weights_by_layer(model, {**trained, **{name: new[name] for name in kept}})
@@ -126,6 +143,6 @@ def _weights_file(path: str) -> pathlib.Path:
         file = run.path / "model.keras"
         fix = "Let the run finish first: the same command goes on with it."
         require(file.is_file(), "init", path, "a finished run, with a model.keras in it", fix)
-    known = file.name.endswith((".keras", ".weights.h5")) and file.is_file()
-    require(known, "init", path, "a run folder, a .keras or a .weights.h5 file")
+    known = file.name.endswith((".keras", ".weights.h5", ".safetensors")) and file.is_file()
+    require(known, "init", path, "a run folder, a .keras, .weights.h5 or .safetensors file")
     return file

@@ -119,7 +119,7 @@ def prepare(
     with engine.scope():
         model = build_for(data, config, parts, dtype.policy)
         if config.init:
-            kept = start_from(model, config.init)
+            kept = start_from(model, config.init, parts.network)
             new = " and a new classifier" if kept else ""
             say(console, f"weights of {config.init}{new}")
         if config.freeze_to:

@@ -1,17 +1,20 @@
 """Weights by the names of their layers, the same in every packaging of a network."""
 
-from keras_preact.weights.by_layer import (
-    layers_with_weights,
-    load_weights_by_layer,
-    read_weights,
-    weights_by_layer,
-)
-from keras_preact.weights.safe import refuse_unsafe
+from keras_preact.lazy import lazy_names
 
-__all__ = [
-    "layers_with_weights",
-    "load_weights_by_layer",
-    "read_weights",
-    "refuse_unsafe",
-    "weights_by_layer",
-]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "LoadReport": ".named",
+        "Source": ".sources",
+        "layers_with_weights": ".by_layer",
+        "load_named": ".named",
+        "load_weights_by_layer": ".by_layer",
+        "read_config": ".files",
+        "read_source": ".sources",
+        "read_weights": ".files",
+        "refuse_unsafe": ".safe",
+        "save_named": ".named",
+        "weights_by_layer": ".by_layer",
+    },
+)

@@ -4,11 +4,12 @@ A name is that of the flat packaging: a layer inside a nested unit keeps it, and
 for each of its repetitions. So weights move between packagings, and a file of one fits the others.
 """
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
 from keras_preact.errors import ConfigError, quoted
-from keras_preact.weights.safe import opened_weights
 
 Weights = dict[str, dict[str, np.ndarray]]
 
@@ -42,7 +43,7 @@ def weights_by_layer(model: keras.Model) -> Weights:
                 f"Received: {layer.name!r}, a {type(layer).__name__}, which has layers inside."
             )
         for key, value in store.items():
-            name, index = _address(key, layer.name)
+            name, index = address(key, layer.name)
             values = found.setdefault(name, {})
             if index in values:
                 raise ConfigError(f"Layers must have names of their own. Received: {name!r} twice.")
@@ -50,13 +51,16 @@ def weights_by_layer(model: keras.Model) -> Weights:
     return found
 
 
-def load_weights_by_layer(model: keras.Model, weights: Weights) -> None:
+def load_weights_by_layer(
+    model: keras.Model, weights: Weights, called: Callable[[str], str] = str
+) -> None:
     """Sets a model's weights to values by layer; nothing is set unless all of them fit.
 
     Args:
         model: A functional model, in any packaging.
         weights: As `weights_by_layer` or `read_weights` give them. Those of a classifier
             (`predictions`) may be left over.
+        called: What messages call a layer, as a function of its name.
 
     Raises:
         ConfigError: When the layers or the shapes are not the model's.
@@ -71,61 +75,28 @@ def load_weights_by_layer(model: keras.Model, weights: Weights) -> None:
     missing = sorted(expected.keys() - weights.keys())
     left_over = sorted(weights.keys() - expected.keys() - {"predictions"})
     if missing or left_over:
-        which = f"they have no {quoted(missing[:3])}" if missing else ""
-        which = which or f"{quoted(left_over[:3])} are not in the network"
-        raise ConfigError(f"The weights must be those of this very network: {which}.")
+        names = quoted(map(called, (missing or left_over)[:3]))
+        which = f"they have no {names}" if missing else f"{names} are not in the network"
+        raise ConfigError(
+            f"The weights must be those of this very network: {which}. "
+            f"Received: {len(weights)} layers."
+        )
     for name, values in expected.items():
         shapes = {index: value.shape for index, value in values.items()}
         received = {index: np.shape(value) for index, value in weights[name].items()}
         if shapes != received:
             raise ConfigError(
-                f"The weights must be those of this very network: layer {name!r} has the shapes "
-                f"{[*shapes.values()]}. Received: {[*received.values()]}."
+                f"The weights must be those of this very network: layer {called(name)!r} has the "
+                f"shapes {shapes}. Received: {received}."
             )
     for layer in layers_with_weights(model):
         store: dict = {}
         layer.save_own_variables(store)
         for key in store:
-            name, index = _address(key, layer.name)
+            name, index = address(key, layer.name)
             store[key] = weights[name][index]
         if store:
             layer.load_own_variables(store)
-
-
-def read_weights(path) -> Weights:
-    """The weights in a file, by layer.
-
-    Args:
-        path: A `.weights.h5` or `.keras` file of a network in any packaging.
-
-    Returns:
-        What `weights_by_layer` returns.
-
-    Raises:
-        ConfigError: For a file that is damaged, of another kind, or not safe to open.
-
-    Example:
-        >>> import tempfile
-        >>> from keras_preact.applications import ResNet8V2
-        >>> from keras_preact.weights import read_weights
-        >>> path = tempfile.mkdtemp() + "/net.weights.h5"
-        >>> ResNet8V2().save_weights(path)
-        >>> read_weights(path)["stem_conv"]["0"].shape
-        (3, 3, 3, 16)
-    """
-    found: Weights = {}
-
-    def note(path, group):
-        # Beside the layers a trained model's file holds its optimiser and metrics.
-        if not path.startswith("layers/") or "name" not in group.attrs:
-            return
-        for key, value in group.items():
-            name, index = _address(key, group.attrs["name"])
-            found.setdefault(name, {})[index] = np.asarray(value)
-
-    with opened_weights(path) as file:
-        file.visititems(note)
-    return found
 
 
 def layers_with_weights(model):
@@ -137,7 +108,7 @@ def layers_with_weights(model):
             yield layer
 
 
-def _address(key, layer):
+def address(key, layer):
     """(layer, index) that a key of a layer's store means; a `Repeat` says the layer itself."""
     name, _, index = key.rpartition(".")
     return name or layer, index

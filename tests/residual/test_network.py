@@ -9,6 +9,7 @@ import pytest
 from keras_preact import ResNetConfig, build_network, count_multiply_adds
 from keras_preact.errors import ConfigError
 from keras_preact.layers import Repeat
+from keras_preact.residual.parts import Parts
 from keras_preact.weights import load_weights_by_layer, weights_by_layer
 
 SMALL = ResNetConfig(units=(1, 2), filters=(4, 8), stem_filters=4)
@@ -213,3 +214,19 @@ def test_bad_arguments_are_refused_in_one_line(arguments, words):
 def test_multiply_adds_need_a_size():
     with pytest.raises(ConfigError, match="input_shape"):
         count_multiply_adds(build_network(SMALL, input_shape=(None, None, 3)))
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("padding", ["zeros", "excluded"])
+def test_the_border_of_the_stems_pooling(padding, data_format):
+    negative = -1 - np.arange(2 * 5 * 4, dtype="float32").reshape(2, 5, 4, 1)
+    images = np.moveaxis(negative, -1, 1) if data_format == "channels_first" else negative
+    padded = Parts(SMALL, data_format).pad(images, 1, "pad", padding)
+    padded = np.asarray(padded).reshape(2, 7, 6)
+    found = np.stack(
+        [padded[:, i : i + 3, j : j + 3].max((1, 2)) for i in (0, 2, 4) for j in (0, 2)]
+    )
+    border = 0 if padding == "zeros" else -np.inf
+    expected = np.pad(negative[..., 0], [(0, 0), (1, 1), (1, 1)], constant_values=border)
+    expected = [expected[:, i : i + 3, j : j + 3].max((1, 2)) for i in (0, 2, 4) for j in (0, 2)]
+    np.testing.assert_array_equal(found, np.stack(expected))

@@ -101,6 +101,8 @@ def test_first_preactivation_unit_has_one_activation_ahead_of_both_paths():
     assert outputs_of(in_unit, "stage1_unit1_act1") == ["stage1_unit1_add", "stage1_unit1_conv1"]
     both = network(first_unit_entry="both")
     assert outputs_of(both, "stem_act") == ["stage1_unit1_add", "stage1_unit1_norm1"]
+    branch = network(first_unit_entry="branch")
+    assert outputs_of(branch, "stem_conv") == ["stage1_unit1_add", "stage1_unit1_norm1"]
     relu_only = network(placement="relu_only_preactivation", first_unit_entry="unit")
     assert outputs_of(relu_only, "stem_conv") == ["stem_norm"]
     assert outputs_of(relu_only, "stem_norm") == ["stage1_unit1_act1"]

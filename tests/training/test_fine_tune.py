@@ -1,14 +1,19 @@
 """New heads, frozen stages, and weights from elsewhere."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from keras_preact import create_model
+from keras_preact import TrainConfig, convert, create_model, model_info, train
 from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization
 from keras_preact.training import freeze, replace_head, start_from
+from keras_preact.weights import read_source, read_weights, save_named
 
+GOLDEN = pathlib.Path(__file__).parents[1] / "weights" / "golden"
 UNITS = {"units": (1, 4), "filters": (4, 4), "stem_filters": 4}
 
 
@@ -56,11 +61,16 @@ def test_unknown_layers_are_refused():
         freeze(network(), "stage_2")
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".safetensors"])
 @pytest.mark.parametrize("packaging", ["flat", "repeated"])
 def test_weights_of_a_file_in_another_packaging(suffix, packaging, tmp_path):
     source, path = network("nested"), f"{tmp_path}/net{suffix}"
-    (source.save if suffix == ".keras" else source.save_weights)(path)
+    save = {
+        ".keras": source.save,
+        ".weights.h5": source.save_weights,
+        ".safetensors": lambda path: save_named(source, path),
+    }
+    save[suffix](path)
     target = network(packaging)
     assert start_from(target, path) == []
     images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
@@ -72,8 +82,46 @@ def test_weights_of_a_file_in_another_packaging(suffix, packaging, tmp_path):
 
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"a run folder, a \.keras or a \.weights\.h5 file"):
+    with pytest.raises(
+        ConfigError, match=r"a run folder, a \.keras, \.weights\.h5 or \.safetensors file"
+    ):
         start_from(network(), str(tmp_path / "none.keras"))
     network().save_weights(tmp_path / "net.weights.h5")
     with pytest.raises(ConfigError, match="this very network"):
         start_from(create_model("resnet14v2"), str(tmp_path / "net.weights.h5"))
+
+
+def test_a_converted_backbone_is_tuned_on_a_folder_of_images(tmp_path):
+    """From a ResNet of torchvision to one's own classes, its first stage frozen."""
+    with np.load(GOLDEN / "torchvision_basic.npz") as tensors:
+        source = read_source({key: tensors[key] for key in tensors if key != "outputs"})
+    backbone = convert(source, include_top=False)
+    save_named(backbone, tmp_path / "backbone.safetensors", source.config)
+    for name, grey in (("black", 0), ("white", 255)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for k in range(6):
+            pixels = np.full((16, 16, 3), abs(grey - k), "uint8")
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{k}.png")
+    differences = model_info("resnet18").config.differences(source.config)
+    settings = {f"network.{name}": value for name, value in differences.items()}
+    config = TrainConfig(
+        "resnet18",
+        data=f"folder:{tmp_path}/images",
+        recipe="fine_tune",
+        epochs=1,
+        batch_size=4,
+        dtype="float32",
+        init=str(tmp_path / "backbone.safetensors"),
+        freeze_to="stage1",
+        out=str(tmp_path / "run"),
+        settings=settings,
+    )
+    result = train(config)
+    trained = read_weights(f"{result.run}/model.keras")
+    for layer, values in read_weights(config.init).items():
+        frozen = layer.startswith(("stem", "stage1"))
+        assert np.array_equal(values["0"], trained[layer]["0"]) == frozen, layer
+    assert trained["predictions"]["0"].shape == (16, 2)
+    del settings["network.stride_on"]
+    with pytest.raises(ConfigError, match=r"stride_on differ.*--set network.stride_on=3x3"):
+        train(config.replace(settings=settings, out=str(tmp_path / "other")))

@@ -1,0 +1,202 @@
+"""What others call the layers of a residual network, one table a library.
+
+A row takes a layer of theirs to ours; `{stage}`, `{unit}`, `{conv}` and `{norm}` stand for numbers,
+which are counted from 1 here and elsewhere from what `starts` says.
+"""
+
+import dataclasses
+import re
+from typing import Any
+
+_IMAGENET = {"stem_stride": 2, "stem_pool": True, "projection": "B"}
+
+#: What turns `ResNet50` into the network of `keras.applications.ResNet50`, weight for weight.
+KERAS_V1 = {
+    "placement": "original",
+    "conv_bias": "always",
+    "norm_momentum": 0.99,
+    "norm_epsilon": 1.001e-5,
+}
+
+#: The same for `ResNet50V2` and its kin.
+KERAS_V2 = {
+    "conv_bias": "without_norm",
+    "stride_on": "3x3",
+    "downsample_at": "last_unit",
+    "subsample_shortcut": "max_pool",
+    "first_unit_entry": "unit",
+    "norm_momentum": 0.99,
+    "norm_epsilon": 1.001e-5,
+}
+
+#: The networks of torchvision, and what timm, KerasHub and transformers have made like them.
+TORCH_V1 = {"placement": "original", "stride_on": "3x3"}
+
+#: The pre-activation networks of timm and KerasHub.
+TORCH_V2 = {
+    "stride_on": "3x3",
+    "first_unit_entry": "branch",
+    "stem_pool_padding": "excluded",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How one library names the layers of a network, and what its networks are.
+
+    Args:
+        name: The library and its networks, in words.
+        fields: Fields of `ResNetConfig` that no array tells.
+        layers: Names of theirs to names of ours; where two of theirs mean one of ours, what they
+            are called today comes first.
+        starts: The number that theirs begin with, where it is not 1.
+
+    Example:
+        >>> from keras_preact.weights.layouts import LAYOUTS
+        >>> torchvision = LAYOUTS[2]
+        >>> torchvision.ours("layer1.0.bn2"), torchvision.theirs("stage4_unit3_conv1")
+        ('stage1_unit1_norm2', 'layer4.2.conv1')
+    """
+
+    name: str
+    fields: dict[str, Any]
+    layers: dict[str, str]
+    starts: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def ours(self, layer: str) -> str | None:
+        """Our name of a layer of theirs; `None` for one that such networks do not have."""
+        shifts = {number: 1 - start for number, start in self.starts.items()}
+        return _translated(self.layers.items(), layer, shifts)
+
+    def theirs(self, layer: str) -> str | None:
+        """Their name of a layer of ours."""
+        rows = [(ours, theirs) for theirs, ours in self.layers.items()]
+        shifts = {number: start - 1 for number, start in self.starts.items()}
+        return _translated(rows, layer, shifts)
+
+
+def _translated(rows, name, shifts):
+    for pattern, target in rows:
+        texts = re.split(r"\{(\w+)\}", pattern)  # every second one is the name of a number
+        numbers = [
+            rf"(?P<{text}>\d+)" if k % 2 else re.escape(text) for k, text in enumerate(texts)
+        ]
+        if match := re.fullmatch("".join(numbers), name):
+            found = {
+                key: int(value) + shifts.get(key, 0) for key, value in match.groupdict().items()
+            }
+            return target.format(**found)
+    return None
+
+
+LAYOUTS = (
+    Layout(
+        "ResNet of keras.applications",
+        {**_IMAGENET, **KERAS_V1},
+        {
+            "conv1_conv": "stem_conv",
+            "conv1_bn": "stem_norm",
+            "conv{stage}_block{unit}_0_conv": "stage{stage}_unit{unit}_shortcut_conv",
+            "conv{stage}_block{unit}_0_bn": "stage{stage}_unit{unit}_shortcut_norm",
+            "conv{stage}_block{unit}_{conv}_conv": "stage{stage}_unit{unit}_conv{conv}",
+            "conv{stage}_block{unit}_{conv}_bn": "stage{stage}_unit{unit}_norm{conv}",
+            "predictions": "predictions",
+            "probs": "predictions",
+        },
+        {"stage": 2},
+    ),
+    Layout(
+        "ResNetV2 of keras.applications",
+        {**_IMAGENET, **KERAS_V2},
+        {
+            "conv1_conv": "stem_conv",
+            "conv{stage}_block{unit}_0_conv": "stage{stage}_unit{unit}_shortcut_conv",
+            "conv{stage}_block{unit}_preact_bn": "stage{stage}_unit{unit}_norm1",
+            "conv{stage}_block{unit}_{conv}_conv": "stage{stage}_unit{unit}_conv{conv}",
+            "conv{stage}_block{unit}_{norm}_bn": "stage{stage}_unit{unit}_norm{norm}",
+            "post_bn": "head_norm",
+            "predictions": "predictions",
+            "probs": "predictions",
+        },
+        {"stage": 2, "norm": 0},
+    ),
+    Layout(
+        "ResNet of torchvision or timm",
+        {**_IMAGENET, **TORCH_V1},
+        {
+            "conv1": "stem_conv",
+            "bn1": "stem_norm",
+            "layer{stage}.{unit}.downsample.0": "stage{stage}_unit{unit}_shortcut_conv",
+            "layer{stage}.{unit}.downsample.1": "stage{stage}_unit{unit}_shortcut_norm",
+            "layer{stage}.{unit}.conv{conv}": "stage{stage}_unit{unit}_conv{conv}",
+            "layer{stage}.{unit}.bn{norm}": "stage{stage}_unit{unit}_norm{norm}",
+            "fc": "predictions",
+        },
+        {"unit": 0},
+    ),
+    Layout(
+        "pre-activation ResNet of timm",
+        {**_IMAGENET, **TORCH_V2},
+        {
+            "stem.conv": "stem_conv",
+            "stages.{stage}.blocks.{unit}.downsample.conv": (
+                "stage{stage}_unit{unit}_shortcut_conv"
+            ),
+            "stages.{stage}.blocks.{unit}.conv{conv}": "stage{stage}_unit{unit}_conv{conv}",
+            "stages.{stage}.blocks.{unit}.norm{norm}": "stage{stage}_unit{unit}_norm{norm}",
+            "norm": "head_norm",
+            "head.fc": "predictions",
+        },
+        {"stage": 0, "unit": 0},
+    ),
+    Layout(
+        "ResNet of Hugging Face transformers",
+        {**_IMAGENET, **TORCH_V1},
+        {
+            "embedder.embedder.convolution": "stem_conv",
+            "embedder.embedder.normalization": "stem_norm",
+            "encoder.stages.{stage}.layers.{unit}.shortcut.convolution": (
+                "stage{stage}_unit{unit}_shortcut_conv"
+            ),
+            "encoder.stages.{stage}.layers.{unit}.shortcut.normalization": (
+                "stage{stage}_unit{unit}_shortcut_norm"
+            ),
+            "encoder.stages.{stage}.layers.{unit}.layer.{conv}.convolution": (
+                "stage{stage}_unit{unit}_conv{conv}"
+            ),
+            "encoder.stages.{stage}.layers.{unit}.layer.{conv}.normalization": (
+                "stage{stage}_unit{unit}_norm{conv}"
+            ),
+            "classifier.1": "predictions",
+        },
+        {"stage": 0, "unit": 0, "conv": 0},
+    ),
+    Layout(
+        "ResNet of KerasHub",
+        {**_IMAGENET, **TORCH_V1},
+        {
+            "conv1_conv": "stem_conv",
+            "conv1_bn": "stem_norm",
+            "stack{stage}_block{unit}_0_conv": "stage{stage}_unit{unit}_shortcut_conv",
+            "stack{stage}_block{unit}_0_bn": "stage{stage}_unit{unit}_shortcut_norm",
+            "stack{stage}_block{unit}_{conv}_conv": "stage{stage}_unit{unit}_conv{conv}",
+            "stack{stage}_block{unit}_{conv}_bn": "stage{stage}_unit{unit}_norm{conv}",
+            "predictions": "predictions",
+        },
+        {"stage": 0, "unit": 0},
+    ),
+    Layout(
+        "pre-activation ResNet of KerasHub",
+        {**_IMAGENET, **TORCH_V2},
+        {
+            "conv1_conv": "stem_conv",
+            "stack{stage}_block{unit}_0_conv": "stage{stage}_unit{unit}_shortcut_conv",
+            "stack{stage}_block{unit}_pre_activation_bn": "stage{stage}_unit{unit}_norm1",
+            "stack{stage}_block{unit}_{conv}_conv": "stage{stage}_unit{unit}_conv{conv}",
+            "stack{stage}_block{unit}_{norm}_bn": "stage{stage}_unit{unit}_norm{norm}",
+            "post_bn": "head_norm",
+            "predictions": "predictions",
+        },
+        {"stage": 0, "unit": 0, "norm": 0},
+    ),
+)

@@ -1,0 +1,313 @@
+"""Weights that others have made, read as weights by layer with the config of their network."""
+
+import collections.abc
+import dataclasses
+import json
+import pathlib
+import re
+
+import h5py
+import keras
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from keras_preact.checked import require
+from keras_preact.config import EXPANSION, KERNELS, ResNetConfig
+from keras_preact.errors import ConfigError, quoted
+from keras_preact.weights.by_layer import Weights, weights_by_layer
+from keras_preact.weights.files import read_config, read_weights
+from keras_preact.weights.layouts import LAYOUTS, Layout
+
+#: Index in its layer of what PyTorch's layers call a tensor.
+_TORCH = {"weight": "0", "bias": "1", "running_mean": "2", "running_var": "3"}
+
+#: What a layer is called within a model of a task, or one that ran on several devices.
+_PREFIXES = ("module.", "resnet.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Weights that others have made, by our layers, and the network that they are of.
+
+    Attributes:
+        weights: `{layer: {index: array}}`, as `weights_by_layer` gives them.
+        config: The network's architecture.
+        layout: What its makers call its layers; `None` for a file of `save_named`.
+    """
+
+    weights: Weights
+    config: ResNetConfig
+    layout: Layout | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels of its images."""
+        return self.weights["stem_conv"]["0"].shape[2]
+
+    @property
+    def classes(self) -> int | None:
+        """Classes of its classifier; `None` without one."""
+        head = self.weights.get("predictions")
+        return head["0"].shape[-1] if head else None
+
+    def called(self, layer: str) -> str:
+        """What its makers call a layer of ours."""
+        return (self.layout.theirs(layer) if self.layout else None) or layer
+
+
+def read_source(source) -> Source:
+    """Reads weights that others have made.
+
+    Depth, blocks, widths, classes and image channels are read off the arrays.
+
+    Args:
+        source: A ResNet or ResNetV2 of `keras.applications` or KerasHub, or its `.weights.h5`,
+            `.h5` or `.keras` file, with the classifier or without; the folder of a KerasHub
+            preset; the state dict of a ResNet of torchvision or timm, as a `.safetensors` file or
+            a dictionary of arrays; the folder of a `ResNetForImageClassification` of Hugging Face
+            transformers, or of a model of timm; or a file of `save_named` that has the config.
+
+    Returns:
+        A `Source`.
+
+    Raises:
+        ConfigError: For what cannot be read, and for networks that no config describes.
+
+    Example:
+        >>> import keras
+        >>> from keras_preact.weights import read_source
+        >>> found = read_source(keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3)))
+        >>> found.config.units, found.config.block, found.classes
+        ((3, 4, 6, 3), 'bottleneck', 1000)
+    """
+    fields = {}
+    if isinstance(source, keras.Model):
+        theirs = weights_by_layer(source)
+    elif isinstance(source, collections.abc.Mapping):
+        theirs = _of_state_dict(source)
+    else:
+        path = pathlib.Path(source)
+        if config := read_config(path):
+            return Source(read_weights(path), config)
+        theirs, fields = _read_folder(path) if path.is_dir() else (_read_file(path), {})
+    layout = _layout_of(theirs)
+    weights = {layout.ours(layer): dict(values) for layer, values in theirs.items()}
+    if head := weights.get("predictions"):  # a 1x1 convolution in timm's pre-activation networks
+        head["0"] = head["0"].reshape(head["0"].shape[-2:])
+    return Source(weights, _config_of(weights, layout, fields), layout)
+
+
+def _read_folder(path):
+    """The weights in a folder, and the fields that its config.json says."""
+    text = _file_in(path, "config.json").read_bytes()
+    try:
+        about = json.loads(text)
+        fields_of = next(read for key, read in _FOLDERS.items() if key in about)
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, StopIteration):
+        raise ConfigError(
+            f"A folder has a config.json with one of {quoted(_FOLDERS)}, as KerasHub, Hugging Face "
+            f"transformers and timm write it. Received: source={str(path)!r}, which has not."
+        ) from None
+    fields = fields_of(about)
+    if "registered_name" not in about:
+        return _read_file(_file_in(path, "model.safetensors")), fields
+    found, head = _read_file(_file_in(path, "model.weights.h5")), path / "task.weights.h5"
+    found |= {} if not head.is_file() else _read_file(head)
+    return (_by_name(found, about["config"]) if "conv2d" in found else found), fields
+
+
+def _file_in(folder, name):
+    fix = "A pytorch_model.bin is a pickle: save_pretrained() writes it as model.safetensors."
+    fix = fix if name == "model.safetensors" else ""
+    require((folder / name).is_file(), "source", str(folder), f"a folder with a {name}", fix)
+    return folder / name
+
+
+def _of_keras_hub(about):
+    kind, config = about["registered_name"], about.get("config", {})
+    require(kind == "keras_hub>ResNetBackbone", "registered_name", kind, "that of a ResNetBackbone")
+    blocks = ("basic_block", "bottleneck_block")
+    block, strides = config.get("block_type"), config.get("stackwise_num_strides", ())
+    require(block in blocks, "block_type", block, f"one of {quoted(blocks)}")
+    halves = [*strides] == [1, *[2] * (len(strides) - 1)]
+    require(halves, "stackwise_num_strides", strides, "1 and then 2 everywhere")
+    return {}
+
+
+def _by_name(found, config) -> Weights:
+    """Weights of a KerasHub preset that an older Keras wrote, which numbers the layers.
+
+    The numbers are those of the layers of one class, from the images on; a shortcut's come with
+    those of the branch's last convolution, ahead of them.
+    """
+    preactivated = config.get("use_pre_activation", False)
+    convs, norms = ["conv1_conv"], [] if preactivated else ["conv1_bn"]
+    for stage, units in enumerate(config["stackwise_num_blocks"]):
+        for unit in range(units):
+            numbers = [1, 2, 3] if config["block_type"] == "bottleneck_block" else [1, 2]
+            branch = tuple(numbers)
+            if unit == 0 and (stage or len(branch) == 3):
+                numbers.insert(-1, 0)
+            name = f"stack{stage}_block{unit}"
+            convs += [f"{name}_{k}_conv" for k in numbers]
+            before = ["pre_activation", *branch[:-1]]
+            norms += [f"{name}_{k}_bn" for k in (before if preactivated else numbers)]
+    norms += ["post_bn"] if preactivated else []
+    order = {"conv2d": convs, "batch_normalization": norms, "dense": ["predictions"]}
+    named = {}
+    for layer, values in found.items():
+        kind, number = re.fullmatch(r"(.*?)(?:_(\d+))?", layer).groups()
+        names, k = order.get(kind, ()), int(number or 0)
+        named[names[k] if k < len(names) else layer] = values
+    return named
+
+
+def _of_transformers(about):
+    kind, first = about["model_type"], about.get("downsample_in_first_stage", False)
+    require(kind == "resnet", "model_type", kind, "'resnet'")
+    require(not first, "downsample_in_first_stage", first, "False")
+    stride_on = "1x1" if about.get("downsample_in_bottleneck", False) else "3x3"
+    return {"stride_on": stride_on, "activation": about.get("hidden_act", "relu")}
+
+
+def _of_timm(about):
+    name = about["architecture"]
+    plain = re.fullmatch(r"resnet(v2_)?\d+", str(name)) is not None
+    require(plain, "architecture", name, "a plain ResNet, such as 'resnet50' or 'resnetv2_50'")
+    return {}
+
+
+#: The key of a config.json that says whose it is, and what is read from it.
+_FOLDERS = {
+    "registered_name": _of_keras_hub,
+    "model_type": _of_transformers,
+    "architecture": _of_timm,
+}
+
+
+def _read_file(path) -> Weights:
+    known = (".safetensors", ".h5", ".keras")
+    if path.suffix in (".pth", ".pt", ".bin", ".ckpt"):
+        raise ConfigError(
+            "A PyTorch checkpoint is a pickle, which may run any code when it is read; save its "
+            "state dict as safetensors, with PyTorch: safetensors.torch.save_file(torch.load(PATH, "
+            f"weights_only=True), 'net.safetensors'). Received: source={str(path)!r}."
+        )
+    expected = f"an existing file ({quoted(known)}), or a folder that transformers, timm or "
+    right = path.is_file() and path.suffix in known
+    require(right, "source", str(path), f"{expected}KerasHub has written")
+    if path.suffix == ".safetensors":
+        try:
+            return _of_state_dict(load_file(path))
+        except (OSError, SafetensorError, KeyError) as error:
+            raise _damaged(path, error) from None
+    legacy = path.suffix == ".h5" and _read_legacy(path)
+    return legacy or read_weights(path)
+
+
+def _read_legacy(path) -> Weights | None:
+    """The weights in an `.h5` file of Keras 2, a group a layer; `None` for one of another kind."""
+    try:
+        with h5py.File(path) as file:
+            root = file.get("model_weights", file)  # a whole model, or its weights
+            if "layer_names" not in root.attrs:
+                return None
+            found = {}
+            for layer in map(_text, root.attrs["layer_names"]):
+                names = [_text(name) for name in root[layer].attrs["weight_names"]]
+                arrays = [np.asarray(root[layer][name]) for name in names]
+                found |= {layer: {str(k): array for k, array in enumerate(arrays)}} if names else {}
+            return found
+    except (OSError, KeyError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def _text(name):
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def _damaged(path, error):
+    reason = " ".join(str(error).split())[:200]
+    return ConfigError(
+        f"`source` must be a whole file. Received: {str(path)!r}, which cannot be read: {reason}"
+    )
+
+
+def _of_state_dict(tensors) -> Weights:
+    """PyTorch's tensors by layer, their kernels turned as Keras has them."""
+    found: Weights = {}
+    for key, tensor in tensors.items():
+        layer, _, name = str(key).rpartition(".")
+        if name == "num_batches_tracked":
+            continue
+        for prefix in _PREFIXES:
+            layer = layer.removeprefix(prefix)
+        array = np.asarray(tensor)
+        # (out, in, height, width) to (height, width, in, out).
+        array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+        found.setdefault(layer, {})[_TORCH.get(name, name)] = array
+    return found
+
+
+def _layout_of(theirs) -> Layout:
+    """The layout that has names for the layers; all of them."""
+    strangers = [[name for name in theirs if layout.ours(name) is None] for layout in LAYOUTS]
+    layout, unknown = min(zip(LAYOUTS, strangers, strict=True), key=lambda pair: len(pair[1]))
+    if len(unknown) == len(theirs):
+        fix = "" if "conv2d" not in theirs else (
+            " Older versions of Keras wrote no names of layers: load such a file into its model, "
+            "and pass that."
+        )  # fmt: skip
+        raise ConfigError(
+            f"The weights must be those of a {', '.join(one.name for one in LAYOUTS)}. "
+            f"Received: layers {quoted([*theirs][:3]) or 'without any'}.{fix}"
+        )
+    if unknown:
+        raise ConfigError(
+            f"The weights look like those of a {layout.name}, which has no layers of some names. "
+            f"Received: {quoted(unknown[:3])} ({len(unknown)} of {len(theirs)}). Networks with "
+            "other stems, pooled shortcuts or attention are not those of the papers."
+        )
+    return layout
+
+
+def _config_of(weights, layout, fields) -> ResNetConfig:
+    """What the shapes of the kernels say of the network."""
+
+    def shape(layer):
+        values = weights.get(layer, {})
+        if np.ndim(values.get("0")) != 4:
+            raise ConfigError(
+                f"The weights of a {layout.name} have a kernel {layout.theirs(layer)!r}. "
+                f"Received: {len(weights)} layers without it."
+            )
+        return values["0"].shape
+
+    stages: dict[int, int] = {}
+    for layer in weights:
+        if match := re.match(r"stage(\d+)_unit(\d+)_conv\d+", layer):
+            stage, unit = map(int, match.groups())
+            stages[stage] = max(stages.get(stage, 0), unit)
+    units = [stages.get(stage, 1) for stage in range(1, max(stages, default=1) + 1)]
+    convs = [layer for layer in weights if re.fullmatch(r"stage1_unit1_conv\d+", layer)]
+    kernels = tuple(shape(f"stage1_unit1_conv{k + 1}")[0] for k in range(len(convs)))
+    block = next((block for block, sizes in KERNELS.items() if sizes == kernels), None)
+    sizes = f"one of {', '.join(map(str, KERNELS.values()))}"
+    require(block is not None, "sizes of the kernels of a unit", kernels, sizes)
+    filters = [shape(f"stage{stage}_unit1_conv1")[3] for stage in range(1, len(units) + 1)]
+    for stage, width in enumerate(filters, 1):
+        *_, taken, given = shape(f"stage{stage}_unit1_conv{len(kernels)}")
+        expected = (width, width * EXPANSION[block])
+        words = f"{expected} channels in and out, as a {block} unit of {width} filters has"
+        require((taken, given) == expected, layout.theirs(f"stage{stage}_unit1_conv{len(kernels)}"),
+                (taken, given), words)  # fmt: skip
+    stem = shape("stem_conv")
+    return ResNetConfig(
+        block=block,
+        units=units,
+        filters=filters,
+        stem_filters=stem[3],
+        stem_kernel=stem[0],
+        **{**layout.fields, **fields},
+    )

@@ -1,0 +1,303 @@
+"""Weights of other libraries: the same outputs as there, and what is refused."""
+
+import json
+import pathlib
+import shutil
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from keras_preact import convert, create_model, model_info
+from keras_preact.applications.families import KERAS_V1, KERAS_V2
+from keras_preact.cli import main
+from keras_preact.errors import ConfigError
+from keras_preact.rewrite import portable
+from keras_preact.weights import read_config, read_source, save_named
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+IMAGES = np.load(GOLDEN / "images.npy").astype("float32")
+
+STATE_DICTS = [
+    "torchvision_basic",
+    "torchvision_bottleneck",
+    "timm_v2_basic",
+    "timm_v2_bottleneck",
+    "transformers_basic",
+    "transformers_bottleneck",
+    "transformers_stride_on_1x1",
+]
+KERAS_HUB = ["basic", "bottleneck", "v2_basic", "v2_bottleneck"]
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def golden(name):
+    """A state dict, and what its network gives for the images."""
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        tensors = dict(file)
+    return tensors, tensors.pop("outputs")
+
+
+def written(name, folder):
+    """The file or folder in which a library keeps a state dict."""
+    tensors, outputs = golden(name)
+    if not name.startswith("transformers"):
+        save_file(tensors, folder / "net.safetensors")
+        return folder / "net.safetensors", outputs
+    save_file(tensors, folder / "model.safetensors")
+    shutil.copy(GOLDEN / f"{name}.json", folder / "config.json")
+    return folder, outputs
+
+
+def agree(model, outputs):
+    assert np.ptp(outputs, axis=0).max() > 1e-4, "the images must make a difference"
+    np.testing.assert_allclose(model.predict(IMAGES, verbose=0), outputs, atol=1e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", STATE_DICTS)
+def test_outputs_are_those_of_pytorch(name, tmp_path):
+    source, outputs = written(name, tmp_path)
+    model = convert(source, classifier_activation=None)
+    agree(model, outputs)
+    assert model.input_shape == (None, None, None, 3)
+    agree(portable(model), outputs)
+
+
+@pytest.mark.parametrize("name", KERAS_HUB)
+@pytest.mark.parametrize("numbered", [False, True])
+def test_outputs_are_those_of_keras_hub(name, numbered, tmp_path):
+    folder = tmp_path / "preset"
+    shutil.unpack_archive(GOLDEN / f"keras_hub_{name}.zip", folder)
+    if numbered:  # as versions of Keras that write no names do
+        for path in folder.glob("*.h5"):
+            with h5py.File(path, "a") as file:
+                file.visititems(lambda _, item: item.attrs.pop("name", None) and None)
+    source = read_source(folder)
+    assert (source.config.stem_kernel, source.classes) == (3, 5)
+    agree(convert(source, classifier_activation=None), np.load(folder / "outputs.npy"))
+
+
+def test_depth_and_widths_are_read_off_the_arrays():
+    tensors, outputs = golden("torchvision_bottleneck")
+    source = read_source(tensors)
+    config = source.config
+    assert (config.block, config.units, config.filters) == ("bottleneck", (1, 2), (8, 16))
+    assert (config.stem_filters, config.stem_kernel) == (8, 7)
+    assert (source.channels, source.classes) == (3, 5)
+    model = convert(source, packaging="repeated", data_format="channels_last", name="mine")
+    assert model.name == "mine"
+    odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    agree(model, odds / odds.sum(axis=1, keepdims=True))
+
+
+def test_other_names_for_the_same_layers():
+    tensors, outputs = golden("torchvision_basic")
+    parallel = {f"module.{key}": array for key, array in tensors.items()}
+    agree(convert(parallel, classifier_activation=None), outputs)
+    tensors, outputs = golden("transformers_basic")
+    backbone = {
+        key.removeprefix("resnet."): array
+        for key, array in tensors.items()
+        if not key.startswith("classifier")
+    }
+    assert convert(backbone).output_shape == (None, None, None, 16)
+    assert convert(tensors, include_top=False, pooling="avg").output_shape == (None, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("ResNet50", KERAS_V1),
+        ("ResNet50V2", KERAS_V2),
+        slow("ResNet101", KERAS_V1),
+        slow("ResNet101V2", KERAS_V2),
+        slow("ResNet152", KERAS_V1),
+        slow("ResNet152V2", KERAS_V2),
+    ],
+)
+def test_keras_applications(name, fields, tmp_path):
+    theirs = getattr(keras.applications, name)(
+        weights=None, input_shape=(64, 65, 3), classes=7, classifier_activation=None
+    )
+    random = np.random.default_rng(0)
+    for weight in theirs.weights:
+        if weight.path.endswith(("moving_mean", "beta", "bias")):
+            weight.assign(random.normal(0, 0.1, weight.shape))
+        elif weight.path.endswith(("moving_variance", "gamma")):
+            weight.assign(random.uniform(0.5, 1.5, weight.shape))
+    source = read_source(theirs)
+    ours = convert(source, classifier_activation=None)
+    assert ours.name == name.lower()
+    assert source.config == model_info(ours.name).config.replace(**fields)
+    images = random.normal(size=(2, 64, 65, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(theirs(images))
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(ours(images), expected, atol=1e-5, rtol=1e-5)
+
+    theirs.save_weights(tmp_path / "net.weights.h5")
+    write_legacy(theirs, tmp_path / "net_weights_tf_dim_ordering_tf_kernels.h5")
+    for path in tmp_path.iterdir():
+        same_source(read_source(path), source)
+    no_top = keras.Model(theirs.input, theirs.layers[-3].output)
+    write_legacy(no_top, tmp_path / "notop.h5")
+    found = read_source(tmp_path / "notop.h5")
+    assert (found.classes, found.config) == (None, source.config)
+    with pytest.raises(ConfigError, match="no classifier"):
+        convert(found, include_top=True)
+
+
+def write_legacy(model, path):
+    """An `.h5` file as Keras 2 wrote it and keras.applications publishes it."""
+    names = {layer.name: layer.name for layer in model.layers} | {"predictions": "probs"}
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [names[layer.name].encode() for layer in model.layers]
+        for layer in model.layers:
+            name = names[layer.name]
+            group = file.create_group(name)
+            keys = [f"{name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = [key.encode() for key in keys]
+            for key, weight in zip(keys, layer.weights, strict=True):
+                group[key] = keras.ops.convert_to_numpy(weight)
+
+
+def same_source(found, expected):
+    assert found.config == expected.config
+    assert found.weights.keys() == expected.weights.keys()
+    for layer, values in expected.weights.items():
+        assert found.weights[layer].keys() == values.keys()
+        for index, array in values.items():
+            np.testing.assert_array_equal(found.weights[layer][index], array)
+
+
+def test_a_file_of_this_package_is_a_source(tmp_path, randomize):
+    model = randomize(create_model("resnet8v2", input_shape=(33, 38, 3)))
+    config = model_info("resnet8v2").config
+    save_named(model, tmp_path / "net.safetensors", config)
+    again = convert(tmp_path / "net.safetensors")
+    assert again.name == "resnet8v2"
+    np.testing.assert_array_equal(again(IMAGES), model(IMAGES))
+    save_named(model, tmp_path / "net.safetensors")
+    with pytest.raises(ConfigError, match="Received: layers"):
+        convert(tmp_path / "net.safetensors")
+
+
+def without(key):
+    return lambda tensors: {name: tensors[name] for name in tensors if name != key}
+
+
+def renamed(old, new):
+    return lambda tensors: {name.replace(old, new): tensors[name] for name in tensors}
+
+
+def reshaped(key, shape):
+    return lambda tensors: {**tensors, key: np.zeros(shape, "float32")}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without("layer2.1.bn2.running_mean"), ["'layer2.1.bn2'", "shapes"]),
+        (without("layer2.0.downsample.0.weight"), ["'layer2.0.downsample.0'"]),
+        (without("layer2.1.conv1.weight"), ["they have no 'layer2.1.conv1'"]),
+        (without("conv1.weight"), ["'conv1'"]),
+        (renamed("layer2.1.conv2", "layer2.1.conv2.0"), ["torchvision", "'layer2.1.conv2.0'"]),
+        (renamed("bn1.running_var", "bn1.scale"), ["layer 'bn1'", "'scale': (8,)"]),
+        (renamed("layer", "block"), ["no layers of some names", "'block1.0.conv1'"]),
+        (lambda tensors: {}, ["Received: layers without any"]),
+        (lambda tensors: {"a.weight": tensors["fc.weight"]}, ["KerasHub", "Received: layers 'a'"]),
+        # A wide network, and one with groups.
+        (reshaped("layer1.0.conv3.weight", (16, 8, 1, 1)), ["`layer1.0.conv3`", "(8, 32)"]),
+        (reshaped("layer1.0.conv2.weight", (8, 4, 3, 3)), ["'layer1.0.conv2'", "(3, 3, 8, 8)"]),
+        (reshaped("layer1.0.conv2.weight", (8, 8, 5, 5)), ["(1, 5, 1)", "(1, 3, 1)"]),
+    ],
+)  # fmt: skip
+def test_what_no_config_describes_is_refused_by_their_names(change, words):
+    with pytest.raises(ConfigError) as error:
+        convert(change(golden("torchvision_bottleneck")[0]))
+    for word in (*words, "Received"):
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("net.pth", b"", ["pickle", "safetensors.torch.save_file", "net.pth"]),
+        ("net.safetensors", b"damaged", ["cannot be read"]),
+        ("net.h5", b"damaged", ["cannot be read"]),
+        ("net.keras", b"damaged", ["cannot be read"]),
+        ("net.onnx", b"", ["'.safetensors'", "net.onnx"]),
+        ("none/", None, ["an existing file", "none"]),
+        ("folder/pytorch_model.bin", b"", ["config.json"]),
+    ],
+)
+def test_files_that_are_none_are_refused(name, content, words, tmp_path):
+    path = tmp_path / name
+    if content is not None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        convert(path.parent if "/" in name and content is not None else path)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"model_type": "resnet"}, "a folder with a model.safetensors.*save_pretrained"),
+        ({"model_type": "resnet", "downsample_in_first_stage": True}, "downsample_in_first_stage"),
+        ({"model_type": "regnet"}, "`model_type` must be 'resnet'"),
+        ({"architecture": "resnet50d"}, "a plain ResNet.*resnet50d"),
+        ({"registered_name": "keras_hub>ViTBackbone", "config": {}}, "ViTBackbone"),
+        ({"registered_name": "keras_hub>ResNetBackbone"}, "`block_type` must be one of"),
+        ({"a": 1}, "a config.json with one of 'registered_name', 'model_type'"),
+        ([], "a config.json with one of"),
+        (1, "a config.json with one of"),
+    ],
+)
+def test_folders_of_other_networks_are_refused(about, words, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    with pytest.raises(ConfigError, match=words):
+        convert(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("block_type", "basic_block_vd"), ("stackwise_num_strides", [1, 1])]
+)
+def test_variants_of_keras_hub_are_refused(key, value, tmp_path):
+    shutil.unpack_archive(GOLDEN / "keras_hub_basic.zip", tmp_path)
+    about = json.loads((tmp_path / "config.json").read_text())
+    about["config"][key] = value
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    with pytest.raises(ConfigError, match=key):
+        convert(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".safetensors", ".weights.h5"])
+def test_the_command_writes_what_the_function_builds(suffix, tmp_path, capsys):
+    source, outputs = written("timm_v2_basic", tmp_path)
+    out = tmp_path / f"converted{suffix}"
+    assert main(["convert", str(source), "--out", str(out)]) == 0
+    assert "pre-activation ResNet of timm: resnet" in capsys.readouterr().out
+    if suffix == ".keras":
+        assert "keras_preact" not in json.dumps(keras.models.load_model(out).get_config())
+    if suffix == ".safetensors":
+        assert read_config(out) == read_source(source).config
+        agree(convert(out, classifier_activation=None), outputs)
+
+
+def test_mistakes_at_the_command_line(tmp_path, capsys):
+    source, _ = written("timm_v2_basic", tmp_path)
+    assert main(["convert", str(source), "--out", "net.h5"]) == 2
+    assert main(["convert", str(tmp_path / "none"), "--out", "net.keras"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all("Received: " in line for line in lines)
+    for suffix in (".keras", ".safetensors", ".weights.h5"):
+        out = str(tmp_path / "none" / f"net{suffix}")
+        assert main(["convert", str(source), "--out", out]) == 1
+        assert "The weights could not be written" in capsys.readouterr().err
