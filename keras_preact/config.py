@@ -73,8 +73,9 @@ class ResNetConfig(Checked):
         first_unit_entry: Where a pre-activation net has the activation between the first
             convolution and the first unit: in the `"stem"`, before its pooling
             (fb.resnet.torch); in the `"unit"`, shared by its two paths (the authors' code,
-            keras.applications V2; the same function when nothing is pooled); `"both"` (several
-            ports).
+            keras.applications V2; the same function when nothing is pooled); in the unit's
+            `"branch"` alone, as in every later unit; in the stem and the branch, `"both"` (the
+            last two: several ports).
         activation: `"relu"`, `"prelu"` (one slope a channel), `"prelu_shared"` (one a layer),
             `"leaky_relu"`, or the name of any Keras activation.
         negative_slope: Slope for negative inputs, at the start for PReLU. `None`: 0.25 for PReLU,
@@ -125,7 +126,7 @@ class ResNetConfig(Checked):
     subsample_shortcut: Literal["projection", "max_pool"] = "projection"
     stride_on: Literal["1x1", "3x3"] = "1x1"
     downsample_at: Literal["first_unit", "last_unit"] = "first_unit"
-    first_unit_entry: Literal["stem", "unit", "both"] = "stem"
+    first_unit_entry: Literal["stem", "unit", "branch", "both"] = "stem"
     activation: str = "relu"
     negative_slope: float | None = None
     initializer: Literal["he_normal", "xavier_normal"] = "he_normal"

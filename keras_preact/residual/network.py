@@ -176,7 +176,7 @@ def _stem(parts, x):
     """First convolution, with whatever the first unit does not do itself, then pooling."""
     config = parts.config
     before = PLACEMENTS[config.placement].before
-    in_unit = before if config.first_unit_entry == "unit" else ()
+    in_unit = before if config.first_unit_entry in ("unit", "branch") else ()
     steps = [step for step in ("norm", "act") if step not in in_unit]
     x = parts.conv(
         x,

@@ -147,7 +147,7 @@ def _shares_activation(parts, x, channels, stride, first):
     shortcut changes the channels or is a projection, unless the config says raw.
     """
     config = parts.config
-    if first and config.first_unit_entry != "both":
+    if first and config.first_unit_entry in ("stem", "unit"):
         return True
     in_channels = parts.channels(x)
     changes = in_channels != channels or projects(config, in_channels, channels, stride)
