@@ -5,6 +5,13 @@ from keras_preact.weights.by_layer import (
     load_weights_by_layer,
     read_weights,
     weights_by_layer,
+    write_weights,
 )
 
-__all__ = ["layers_with_weights", "load_weights_by_layer", "read_weights", "weights_by_layer"]
+__all__ = [
+    "layers_with_weights",
+    "load_weights_by_layer",
+    "read_weights",
+    "weights_by_layer",
+    "write_weights",
+]

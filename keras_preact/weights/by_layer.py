@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_preact.errors import ConfigError, quoted
+from keras_preact.files import replace_file, save_error
 
 Weights = dict[str, dict[str, np.ndarray]]
 
@@ -142,6 +143,38 @@ def read_weights(path) -> Weights:
             f"`save` write them. Received: {str(path)!r}, which cannot be read: {reason}"
         ) from None
     return found
+
+
+def write_weights(path, weights: Weights) -> None:
+    """Writes weights by layer as a file that `read_weights` and `weights=` read.
+
+    Args:
+        path: A `.weights.h5` file. It is there whole or not at all, whatever interrupts.
+        weights: As `weights_by_layer` gives them.
+
+    Raises:
+        SaveError: When it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact.applications import ResNet8V2
+        >>> from keras_preact.weights import weights_by_layer, write_weights
+        >>> model = ResNet8V2()
+        >>> path = tempfile.mkdtemp() + "/net.weights.h5"
+        >>> write_weights(path, weights_by_layer(model))
+        >>> again = ResNet8V2(weights=path)
+    """
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        for layer, values in weights.items():
+            group = file.create_group(f"layers/{layer}/vars")
+            group.attrs["name"] = layer
+            for index, value in values.items():
+                group[index] = value
+    try:
+        replace_file(path, data.getvalue())
+    except OSError as error:
+        raise save_error(error, "Weights", path) from None
 
 
 def layers_with_weights(model):
