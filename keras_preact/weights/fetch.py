@@ -100,7 +100,9 @@ def _content(path, file, digest):
             return None, f"is no whole archive with {file!r} in it"
     algorithm, _, expected = digest.partition(":")
     found = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
-    return data, None if found == expected else f"has the {algorithm.upper()} {found}"
+    if found != expected:
+        return None, f"has the {algorithm.upper()} {found}, not {expected}"
+    return data, None
 
 
 def _unavailable(url, path, reason):
