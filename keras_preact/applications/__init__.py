@@ -40,6 +40,9 @@ from keras_preact.applications.plain import (
     PlainNet56,
     PlainNet110,
 )
+from keras_preact.applications.published import (
+    TrainedWeights,
+)
 from keras_preact.applications.registry import (
     Application,
     create_model,
@@ -144,6 +147,7 @@ __all__ = [
     "ResNet1001V2",
     "ResNet1202",
     "ResNet1202V2",
+    "TrainedWeights",
     "create_model",
     "feature_extractor",
     "list_models",

@@ -43,6 +43,7 @@ class Application:
 
     @property
     def weights(self) -> dict[str, TrainedWeights]:
+        """Trained weights by tag."""
         return trained_weights().get(self.name, {})
 
 
