@@ -62,8 +62,9 @@ class TestArguments:
 
 
 def fast_or_slow(name):
-    slow = applications.model_info(name).config.depth > 20
-    return pytest.param(name, marks=pytest.mark.slow if slow else ())
+    info = applications.model_info(name)
+    fast = info.config.depth <= 20 and info.reference != "osmr/imgclsmob"
+    return pytest.param(name, marks=() if fast else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", [fast_or_slow(name) for name in NAMES])
