@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import zipfile
+import zlib
 
 import keras
 
@@ -42,7 +43,7 @@ def fetch(base: str, place: str, file: str, digest: str) -> bytes:
 
     Args:
         base: Base URL of where it is published; the environment variable KERAS_PREACT_WEIGHTS_URL
-            names another.
+            names another, such as `"file:///shared/weights"`.
         place: The rest of its URL; with the suffix `.zip` that of an archive that holds it.
         file: Its name.
         digest: What its bytes must have, such as `"sha1:451230e9..."`; in an archive those of the
@@ -70,14 +71,12 @@ def fetch(base: str, place: str, file: str, digest: str) -> bytes:
                     "Delete it, and it is downloaded."
                 )
             return data
-    # Keras writes a download in place, so a name that nobody reads until it is whole.
-    partial = f".{published}.partial"
+    # Keras writes a download in place, so a name that nobody reads until it is whole. It verifies
+    # SHA-256 and MD5 itself, but neither SHA-1 nor what is in an archive, so that is done here.
+    partial = folder / f".{published}.partial"
     try:
-        # Keras itself can verify SHA-256 and MD5, but neither SHA-1 nor what is in an archive.
-        partial = pathlib.Path(
-            keras.utils.get_file(
-                partial, url, cache_dir=str(folder), cache_subdir="", force_download=True
-            )
+        keras.utils.get_file(
+            partial.name, url, cache_dir=str(folder), cache_subdir="", force_download=True
         )
     except Exception as error:  # Keras raises a bare Exception where a URL cannot be had
         raise _unavailable(url, folder / published, str(error)) from None
@@ -96,7 +95,7 @@ def _content(path, file, digest):
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 data = archive.read(file)
-        except (zipfile.BadZipFile, KeyError):
+        except (zipfile.BadZipFile, zlib.error, KeyError):
             return None, f"is no whole archive with {file!r} in it"
     algorithm, _, expected = digest.partition(":")
     found = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()

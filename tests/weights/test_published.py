@@ -1,5 +1,6 @@
 """Trained weights by a tag: the catalogue, and the way of a file from its server into a network."""
 
+import concurrent.futures
 import csv
 import dataclasses
 import hashlib
@@ -271,6 +272,14 @@ class TestDownload:
         place.write_bytes(right)
         assert build(weights="tiny")
         assert server.asked == []
+
+    def test_those_who_load_at_once_download_once(self, server, monkeypatch):
+        golden("cifar_basic", server, monkeypatch)
+        row = registry.trained_weights()["tinynet8"]["tiny"]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            loaded = list(pool.map(lambda _: row.load(), range(4)))
+        assert [weights.keys() for weights in loaded] == 4 * [loaded[0].keys()]
+        assert server.asked == ["/v1/cifar_basic.tf2.h5.zip"]
 
 
 class TestArguments:
