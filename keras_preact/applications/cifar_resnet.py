@@ -15,6 +15,8 @@ ResNet44 = cifar("ResNet44", 44, 658_586, 97_174_144, placement="original")
 ResNet56 = cifar("ResNet56", 56, 853_018, 125_485_696, placement="original")
 ResNet110 = cifar("ResNet110", 110, 1_727_962, 252_887_680, placement="original")
 ResNet164 = cifar("ResNet164", 164, 1_704_154, 244_500_992, placement="original")
+ResNet272 = cifar("ResNet272", 272, 2_816_986, 404_933_120, placement="original")
+ResNet542 = cifar("ResNet542", 542, 5_599_066, 806_013_440, placement="original")
 ResNet1001 = cifar("ResNet1001", 1001, 10_328_602, 1_487_849_984, placement="original")
 ResNet1202 = cifar("ResNet1202", 1202, 19_421_274, 2_829_238_912, placement="original")
 
@@ -31,6 +33,8 @@ __all__ = [
     "ResNet56",
     "ResNet110",
     "ResNet164",
+    "ResNet272",
+    "ResNet542",
     "ResNet1001",
     "ResNet1202",
     "decode_predictions",

@@ -6,26 +6,46 @@ from keras_preact.weights.layouts import KERAS_V1, KERAS_V2
 
 __all__ = ["KERAS_V1", "KERAS_V2", "cifar", "imagenet"]
 
-#: Block and units a stage of each ImageNet depth (2015, Table 1; 200: 2016, footnote 3).
+#: Units a stage of each ImageNet depth (2015, Table 1; 200: 2016, footnote 3; 14 to 38 with
+#: bottleneck units, 10 to 16, 26 and 269: not in the papers, as osmr/imgclsmob has them).
 _IMAGENET_UNITS = {
-    18: ("basic", (2, 2, 2, 2)),
-    34: ("basic", (3, 4, 6, 3)),
-    50: ("bottleneck", (3, 4, 6, 3)),
-    101: ("bottleneck", (3, 4, 23, 3)),
-    152: ("bottleneck", (3, 8, 36, 3)),
-    200: ("bottleneck", (3, 24, 36, 3)),
+    "basic": {
+        10: (1, 1, 1, 1),
+        12: (2, 1, 1, 1),
+        14: (2, 2, 1, 1),
+        16: (2, 2, 2, 1),
+        18: (2, 2, 2, 2),
+        26: (3, 3, 3, 3),
+        34: (3, 4, 6, 3),
+    },
+    "bottleneck": {
+        14: (1, 1, 1, 1),
+        26: (2, 2, 2, 2),
+        38: (3, 3, 3, 3),
+        50: (3, 4, 6, 3),
+        101: (3, 4, 23, 3),
+        152: (3, 8, 36, 3),
+        200: (3, 24, 36, 3),
+        269: (3, 30, 48, 8),
+    },
 }
 
-#: CIFAR depths with bottleneck units (2016, section 4.1).
-_CIFAR_BOTTLENECK = (164, 1001)
+#: The ImageNet depths of the papers.
+_OF_THE_PAPERS = (18, 34, 50, 101, 152, 200)
+
+#: CIFAR depths with bottleneck units (2016, section 4.1; 272 and 542: osmr/imgclsmob).
+_CIFAR_BOTTLENECK = (164, 272, 542, 1001)
 
 
-def imagenet(builder, depth, parameters, multiply_adds, **fields):
-    """Registers a network for ImageNet: 7x7 stem, four stages, option B where dimensions change."""
-    block, units = _IMAGENET_UNITS[depth]
+def imagenet(builder, depth, parameters, multiply_adds, block=None, **fields):
+    """Registers a network for ImageNet: 7x7 stem, four stages, option B where dimensions change.
+
+    `block` is only said where it is not the usual one of the depth: basic up to 34 layers.
+    """
+    block = block or ("basic" if depth in _IMAGENET_UNITS["basic"] else "bottleneck")
     config = ResNetConfig(
         block=block,
-        units=units,
+        units=_IMAGENET_UNITS[block][depth],
         filters=(64, 128, 256, 512),
         projection="B",
         stem_filters=64,
@@ -36,6 +56,8 @@ def imagenet(builder, depth, parameters, multiply_adds, **fields):
     )
     of_2016 = config.preactivated or depth == 200
     reference = "Identity Mappings, 2016, Table 5" if of_2016 else "Deep Residual Learning, Table 1"
+    if depth not in _OF_THE_PAPERS:
+        reference = "osmr/imgclsmob"
     return register(builder, config, (224, 224, 3), 1000, parameters, multiply_adds, reference)
 
 

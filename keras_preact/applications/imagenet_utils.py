@@ -3,8 +3,11 @@
 Keras and NumPy are imported where they are used, so that listing networks needs neither.
 """
 
+import importlib
+
+from keras_preact.applications.published import trained_weights
 from keras_preact.checked import require
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, near, quoted
 
 #: Classes of CIFAR-10 in the order of its labels.
 CIFAR10_CLASSES = (
@@ -20,10 +23,16 @@ CIFAR10_CLASSES = (
     "truck",
 )
 
-# Per-channel statistics of CIFAR-10's training images on the scale 0..255, as fb.resnet.torch
-# (datasets/cifar10.lua) has them.
-_CIFAR10_MEAN = (125.3, 123.0, 113.9)
-_CIFAR10_STD = (63.0, 62.1, 66.7)
+# Channel means and standard deviations on the scale 0..255, by the name of a preprocessing: of
+# CIFAR-10's training images as fb.resnet.torch (datasets/cifar10.lua) has them, and what
+# osmr/imgclsmob takes for CIFAR and SVHN alike (tensorflow2/datasets/cifar10_cls_dataset.py).
+_STATISTICS = {
+    "cifar10": ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
+    "imgclsmob": (
+        (255 * 0.4914, 255 * 0.4822, 255 * 0.4465),
+        (255 * 0.2023, 255 * 0.1994, 255 * 0.2010),
+    ),
+}
 
 _PREPROCESS_DOC = """Prepares raw images for this module's networks: {what}.
 
@@ -31,12 +40,14 @@ _PREPROCESS_DOC = """Prepares raw images for this module's networks: {what}.
         x: Images as a NumPy array or tensor, `(height, width, 3)` or a batch of them, RGB with
             values from 0 to 255. An array is not changed in place.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
+        weights: Tag of the trained weights that the images are for, which may want them prepared
+            otherwise; `None` for a network of your own.
 
     Returns:
         The same shape, floating point.
 
     Raises:
-        ConfigError: For images that do not have three channels.
+        ConfigError: For images that do not have three channels, or an unknown tag.
 
     Example:
         >>> import numpy as np
@@ -47,19 +58,23 @@ _PREPROCESS_DOC = """Prepares raw images for this module's networks: {what}.
 
 
 def preprocessing(mode: str, module: str):
-    """The `preprocess_input` of a module; `mode` is Keras's `"caffe"`, `"tf"`, or `"cifar10"`."""
+    """The `preprocess_input` of a module; `mode` is Keras's `"caffe"`, `"tf"`, or `"cifar10"`.
+
+    Trained weights have a mode of their own, which may also be `"torch"` or `"imgclsmob"`.
+    """
     what = {
         "caffe": "BGR, ImageNet's channel means subtracted, not scaled",
         "tf": "scaled to [-1, 1]",
         "cifar10": "CIFAR-10's channel means subtracted, divided by its standard deviations",
     }[mode]
 
-    def preprocess_input(x, data_format=None):
+    def preprocess_input(x, data_format=None, weights=None):
         import keras
         import numpy as np
 
         from keras_preact.residual.parts import standardize_data_format
 
+        wanted = mode if weights is None else _mode(module, weights)
         data_format = standardize_data_format(data_format)
         axis = -3 if data_format == "channels_first" else -1
         right = len(x.shape) in (3, 4) and x.shape[axis] == 3
@@ -69,15 +84,28 @@ def preprocessing(mode: str, module: str):
             x = np.array(x, dtype=keras.config.floatx())  # Keras's own works in place
         else:
             x = keras.ops.cast(x, keras.config.floatx())
-        if mode != "cifar10":
+        if wanted not in _STATISTICS:
             utils = keras.applications.imagenet_utils
-            return utils.preprocess_input(x, data_format=data_format, mode=mode)
+            return utils.preprocess_input(x, data_format=data_format, mode=wanted)
         spread = (3, 1, 1) if axis == -3 else (3,)
-        mean = np.reshape(np.float32(_CIFAR10_MEAN), spread)
-        return (x - mean) / np.reshape(np.float32(_CIFAR10_STD), spread)
+        mean, deviation = (np.reshape(np.float32(v), spread) for v in _STATISTICS[wanted])
+        return (x - mean) / deviation
 
     preprocess_input.__doc__ = _PREPROCESS_DOC.format(what=what, module=module)
     return preprocess_input
+
+
+def _mode(module, tag):
+    """The mode that the weights of a tag want; those of a module's networks want the same."""
+    names = importlib.import_module(f"keras_preact.applications.{module}").__all__
+    modes = {
+        weights.tag: weights.preprocessing
+        for name in names
+        for weights in trained_weights().get(name.lower(), {}).values()
+    }
+    fix = near(str(tag), modes).strip()
+    require(tag in modes, "weights", tag, f"None or one of the tags {quoted(modes)}", fix)
+    return modes[tag]
 
 
 def decode_predictions(preds, top=5, class_names=None):

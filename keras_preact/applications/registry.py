@@ -10,6 +10,7 @@ import pathlib
 import re
 from collections.abc import Callable
 
+from keras_preact.applications.published import TrainedWeights, trained_weights
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
@@ -28,6 +29,7 @@ class Application:
         parameters: Trainable parameters with these defaults.
         multiply_adds: Multiply-adds of one image with these defaults.
         reference: Where the papers describe it.
+        weights: Its trained weights by tag, each with error, source and preprocessing.
     """
 
     name: str
@@ -39,12 +41,14 @@ class Application:
     multiply_adds: int
     reference: str
 
+    @property
+    def weights(self) -> dict[str, TrainedWeights]:
+        """Trained weights by tag."""
+        return trained_weights().get(self.name, {})
+
 
 _APPLICATIONS: dict[str, Application] = {}
 _BUILDERS: dict[str, Callable] = {}
-
-#: Trained weights that can be had by a tag, `{network: {tag: file}}`. None are published yet.
-WEIGHTS: dict[str, dict[str, str]] = {}
 
 
 def register(builder, config, input_shape, classes, parameters, multiply_adds, reference):
@@ -90,22 +94,23 @@ def list_models(pattern: str = "*") -> list[str]:
 
     Example:
         >>> import keras_preact
-        >>> keras_preact.list_models("resnet1?v2")
-        ['resnet14v2', 'resnet18v2']
+        >>> keras_preact.list_models("resnet10?v2")
+        ['resnet101v2']
     """
     return sorted(fnmatch.filter(_APPLICATIONS, pattern.lower()), key=_natural)
 
 
 def model_info(name: str) -> Application:
-    """What is known of a network without building it: config, parameters, multiply-adds, source.
+    """What is known of a network without building it: config, size, source, trained weights.
 
     Raises:
         ConfigError: For an unknown name.
 
     Example:
         >>> import keras_preact
-        >>> keras_preact.model_info("resnet164v2").parameters
-        1703258
+        >>> info = keras_preact.model_info("resnet164v2")
+        >>> info.parameters, {tag: weights.top1_error for tag, weights in info.weights.items()}
+        (1703258, {'cifar10': 3.64, 'cifar100': 20.18, 'svhn': 2.58})
     """
     application = _APPLICATIONS.get(str(name).lower())
     if application is None:
@@ -130,13 +135,15 @@ _BUILDER_DOC = """{title}, {reference}.
 
     Args:
         include_top: Whether the network ends with global average pooling and a classifier.
-        weights: `None` for random weights, or the path of a `.weights.h5`, `.keras` or
-            `.safetensors` file.
+        weights: `None` for random weights, the path of a `.weights.h5`, `.keras` or
+            `.safetensors` file, or the tag of trained weights, which are downloaded once ({tags}).
+            With a tag the network is built as these were trained, and
+            `preprocess_input(x, weights=tag)` prepares images.
         input_tensor: Keras tensor to use as input, such as another layer's output.
         input_shape: Shape of an image, with 1 or more channels; height and width may be `None`.
             By default {input_shape}, without the top (None, None, 3).
         pooling: Without the top: `None` (feature maps), `"avg"` or `"max"`.
-        classes: Number of classes.
+        classes: Number of classes. By default {classes}, or those of the weights.
         classifier_activation: Activation of the classifier; `None` gives logits.
         name: Name of the model.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
@@ -152,7 +159,8 @@ _BUILDER_DOC = """{title}, {reference}.
         top, to feature maps or `(batch, channels)`.
 
     Raises:
-        ConfigError: For arguments that are not allowed, or fields that do not go together.
+        ConfigError: For arguments that are not allowed, or fields that do not go together or with
+            the weights.
 
     Example:
         >>> from keras_preact.applications import {builder}
@@ -171,7 +179,7 @@ def _builder(application: Application):
         input_tensor=None,
         input_shape=None,
         pooling=None,
-        classes=application.classes,
+        classes=None,
         classifier_activation="softmax",
         name=application.name,
         *,
@@ -191,9 +199,17 @@ def _builder(application: Application):
             input_shape = (height, width, channels) if include_top else (None, None, channels)
             if data_format == "channels_first":
                 input_shape = (channels, *input_shape[:2])
-        file = _weights_file(application, weights)
+        source = _source(application, weights)
+        trained = isinstance(source, TrainedWeights)
+        config, values = application.config.replace(**fields), None
+        if classes is None:
+            classes = (source if trained else application).classes
+        if trained:
+            config = source.config(application.config, fields, classes if include_top else None)
+            source.announce(application.config)
+            values = source.load(include_top)
         model = build_network(
-            application.config.replace(**fields),
+            config,
             input_shape=input_shape,
             input_tensor=input_tensor,
             include_top=include_top,
@@ -206,39 +222,49 @@ def _builder(application: Application):
             recompute=recompute,
             name=name,
         )
-        if file is not None:
-            _load(model, file)
+        if source is not None:
+            _load(model, weights, values)
         return model
 
     own = list(inspect.signature(build).parameters)[:-1]
     build.__name__ = build.__qualname__ = application.builder
     build.__doc__ = _BUILDER_DOC.format(
-        title=re.sub(r"(?<=[a-zA-Z])(?=\d)", "-", application.builder).replace("V2", " V2"),
+        title=_title(application.builder),
         reference=application.reference,
         depth=application.config.depth,
         parameters=application.parameters,
         giga=application.multiply_adds / 1e9,
         input_shape=application.input_shape,
+        classes=application.classes,
+        tags=quoted(application.weights) or "none for this network",
         builder=application.builder,
     )
     return build
 
 
-def _weights_file(application, weights) -> pathlib.Path | None:
-    """The file that the `weights` argument means."""
+def _title(builder):
+    """`ResNet14ImageNetV2` as "ResNet-14 ImageNet V2"."""
+    title = re.sub(r"(?<=Net)(?=\d)", "-", builder)
+    return re.sub(r"(?<=[\da-z])(?=ImageNet|Bottleneck|V2)", " ", title)
+
+
+def _source(application, weights) -> TrainedWeights | pathlib.Path | None:
+    """What the `weights` argument means: a tag, an existing file, or nothing."""
     if weights is None:
         return None
-    require(isinstance(weights, (str, pathlib.Path)), "weights", weights, "None or a path")
-    tags = WEIGHTS.get(application.name, {})
-    path = pathlib.Path(tags.get(str(weights), weights))
+    expected = "None, a path or a tag"
+    require(isinstance(weights, (str, pathlib.Path)), "weights", weights, expected)
+    tags = application.weights
+    if weights in tags:
+        return tags[weights]
+    path = pathlib.Path(weights)
     if path.is_file() and path.name.endswith((".weights.h5", ".keras", ".safetensors")):
         return path
-    published = [f"{name} ({quoted(found)})" for name, found in WEIGHTS.items()]
     raise ConfigError(
-        "`weights` must be None (random), or the path of an existing `.weights.h5`, `.keras` or "
-        "`.safetensors` file. Networks with published weights: "
-        f"{', '.join(published) or 'none yet'}. "
-        f"Received: weights={str(weights)!r} for {application.name}."
+        f"`weights` of {application.name} must be None (random), the path of an existing "
+        f"`.weights.h5`, `.keras` or `.safetensors` file, or a tag: "
+        f"{quoted(tags) or 'this network has none'}. "
+        f"Received: weights={str(weights)!r}.{near(str(weights), tags)}"
     )
 
 
@@ -253,11 +279,12 @@ def _refuse_unknown(fields, application, own) -> None:
             )
 
 
-def _load(model, file) -> None:
+def _load(model, file, values=None) -> None:
+    """Sets the weights of a file, or those that came from one."""
     from keras_preact.weights import load_weights_by_layer, read_weights
 
     try:
-        load_weights_by_layer(model, read_weights(file))
+        load_weights_by_layer(model, values or read_weights(file))
     except ConfigError as error:
         raise ConfigError(
             f"`weights` must be a file saved from this very network, in any packaging. Received: "

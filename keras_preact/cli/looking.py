@@ -46,7 +46,7 @@ def _models(arguments) -> None:
             "x".join(map(str, info.input_shape)),
             info.reference,
         )
-    make_console(sys.stdout, least_width=130).print(table)
+    make_console(sys.stdout, least_width=160).print(table)
 
 
 def _check_data(arguments) -> None:

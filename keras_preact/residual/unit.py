@@ -143,8 +143,8 @@ def _convolutions(config, filters, stride):
 def _shares_activation(parts, x, channels, stride, first):
     """Whether a pre-activation unit's shortcut starts at the activated tensor (2016, appendix).
 
-    So it does in the first unit, where its activation stands ahead of both paths, and where the
-    shortcut changes the channels or is a projection, unless the config says raw.
+    So it does in a first unit whose activation stands ahead of both paths, and where the shortcut
+    changes the channels or is a projection, unless the config says raw.
     """
     config = parts.config
     if first and config.first_unit_entry in ("stem", "unit"):

@@ -16,5 +16,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "refuse_unsafe": ".safe",
         "save_named": ".named",
         "weights_by_layer": ".by_layer",
+        "write_weights": ".files",
     },
 )

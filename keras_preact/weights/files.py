@@ -1,13 +1,16 @@
 """Weights in files: Keras's own, and safetensors whose keys are `layer/weight`."""
 
+import io
 import pathlib
 
+import h5py
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, quoted
+from keras_preact.files import replace_file, save_error
 from keras_preact.weights.by_layer import Weights, address
 from keras_preact.weights.safe import opened_weights
 
@@ -81,6 +84,38 @@ def read_config(path) -> ResNetConfig | None:
         return None  # what is wrong with it is said where its weights are read
     ours = about.get("format") == FORMAT and "config" in about
     return ResNetConfig.from_json(about["config"]) if ours else None
+
+
+def write_weights(path, weights: Weights) -> None:
+    """Writes weights by layer as a file that `read_weights` and `weights=` read.
+
+    Args:
+        path: A `.weights.h5` file. It is there whole or not at all, whatever interrupts.
+        weights: As `weights_by_layer` gives them.
+
+    Raises:
+        SaveError: When it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact.applications import ResNet8V2
+        >>> from keras_preact.weights import weights_by_layer, write_weights
+        >>> model = ResNet8V2()
+        >>> path = tempfile.mkdtemp() + "/net.weights.h5"
+        >>> write_weights(path, weights_by_layer(model))
+        >>> again = ResNet8V2(weights=path)
+    """
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        for layer, values in weights.items():
+            group = file.create_group(f"layers/{layer}/vars")
+            group.attrs["name"] = layer
+            for index, value in values.items():
+                group[index] = value
+    try:
+        replace_file(path, data.getvalue())
+    except OSError as error:
+        raise save_error(error, "Weights", path) from None
 
 
 def _of_keras(file) -> Weights:

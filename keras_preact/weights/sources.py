@@ -18,6 +18,7 @@ from keras_preact.errors import ConfigError, quoted
 from keras_preact.weights.by_layer import Weights, weights_by_layer
 from keras_preact.weights.files import read_config, read_weights
 from keras_preact.weights.layouts import LAYOUTS, Layout
+from keras_preact.weights.safe import refuse_unsafe
 
 #: Index in its layer of what PyTorch's layers call a tensor.
 _TORCH = {"weight": "0", "bias": "1", "running_mean": "2", "running_var": "3"}
@@ -91,11 +92,27 @@ def read_source(source) -> Source:
         if config := read_config(path):
             return Source(read_weights(path), config)
         theirs, fields = _read_folder(path) if path.is_dir() else (_read_file(path), {})
+    weights, layout = renamed(theirs)
+    return Source(weights, _config_of(weights, layout, fields), layout)
+
+
+def renamed(theirs: Weights) -> tuple[Weights, Layout]:
+    """Weights by the layers of one of the libraries, by ours; and which library it is.
+
+    Raises:
+        ConfigError: For names that no library has.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.weights.sources import renamed
+        >>> list(renamed({"conv2_block1_1_conv": {"0": np.ones((1, 1, 64, 64))}})[0])
+        ['stage1_unit1_conv1']
+    """
     layout = _layout_of(theirs)
     weights = {layout.ours(layer): dict(values) for layer, values in theirs.items()}
     if head := weights.get("predictions"):  # a 1x1 convolution in timm's pre-activation networks
         head["0"] = head["0"].reshape(head["0"].shape[-2:])
-    return Source(weights, _config_of(weights, layout, fields), layout)
+    return weights, layout
 
 
 def _read_folder(path):
@@ -202,14 +219,19 @@ def _read_file(path) -> Weights:
             return _of_state_dict(load_file(path))
         except (OSError, SafetensorError, KeyError) as error:
             raise _damaged(path, error) from None
-    legacy = path.suffix == ".h5" and _read_legacy(path)
+    refuse_unsafe(path)
+    legacy = path.suffix == ".h5" and read_keras_2(path)
     return legacy or read_weights(path)
 
 
-def _read_legacy(path) -> Weights | None:
-    """The weights in an `.h5` file of Keras 2, a group a layer; `None` for one of another kind."""
+def read_keras_2(source) -> Weights | None:
+    """The weights in an `.h5` file of Keras 2, a group a layer; `None` for one of another kind.
+
+    Args:
+        source: Path of the file, or a binary file object.
+    """
     try:
-        with h5py.File(path) as file:
+        with h5py.File(source) as file:
             root = file.get("model_weights", file)  # a whole model, or its weights
             if "layer_names" not in root.attrs:
                 return None
@@ -220,7 +242,7 @@ def _read_legacy(path) -> Weights | None:
                 found |= {layer: {str(k): array for k, array in enumerate(arrays)}} if names else {}
             return found
     except (OSError, KeyError, ValueError) as error:
-        raise _damaged(path, error) from None
+        raise _damaged(source, error) from None
 
 
 def _text(name):

@@ -11,6 +11,12 @@ from keras_preact import applications
 from keras_preact.errors import ConfigError
 
 NAMES = applications.list_models()
+SLOW = [
+    name
+    for name in NAMES
+    if applications.model_info(name).config.depth > 250
+    or applications.model_info(name).reference == "osmr/imgclsmob"
+]
 DEEP = [name for name in NAMES if applications.model_info(name).config.depth > 1000]
 
 # Trainable parameters that the papers print or that follow from their layer lists (biases only in
@@ -49,7 +55,7 @@ def trainable(model):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in DEEP else ()) for n in NAMES]
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NAMES]
 )
 def test_registered_figures_are_those_of_the_built_network(name):
     info = applications.model_info(name)
@@ -89,7 +95,7 @@ def test_cifar_100_and_single_layer_skips():
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in NAMES if applications.model_info(n).config.depth <= 50]
+    "name", [n for n in NAMES if applications.model_info(n).config.depth <= 50 and n not in SLOW]
 )
 def test_prelu_adds_one_slope_a_channel(name):
     model = applications.create_model(name, activation="prelu", input_shape=(32, 32, 3))
@@ -116,8 +122,11 @@ def test_resnet_1001_for_cifar_100():
 
 
 def test_families_are_complete():
-    cifar, imagenet = (8, 14, 20, 32, 44, 56, 110, 164, 1001, 1202), (18, 34, 50, 101, 152, 200)
-    expected = {f"resnet{depth}{v}" for depth in cifar + imagenet for v in ("", "v2")}
+    cifar = (8, 14, 20, 32, 44, 56, 110, 164, 272, 542, 1001, 1202)
+    imagenet = (10, 12, "14imagenet", 16, 18, 26, 34, 50, 101, 152, 200, 269)
+    bottleneck = ("14bottleneck", "26bottleneck", "38bottleneck")
+    sizes = cifar + imagenet + bottleneck
+    expected = {f"resnet{size}{v}" for size in sizes for v in ("", "v2")}
     expected |= {f"plainnet{depth}" for depth in (18, 20, 32, 34, 44, 56, 110)}
     assert set(NAMES) == expected
     for name in NAMES:
@@ -129,8 +138,9 @@ def test_families_are_complete():
 
 def test_names_are_listed_in_natural_order_by_pattern():
     assert applications.list_models("resnet1*v2") == [
-        "resnet14v2", "resnet18v2", "resnet101v2", "resnet110v2",
-        "resnet152v2", "resnet164v2", "resnet1001v2", "resnet1202v2",
+        "resnet14bottleneckv2", "resnet14imagenetv2",
+        "resnet10v2", "resnet12v2", "resnet14v2", "resnet16v2", "resnet18v2", "resnet101v2",
+        "resnet110v2", "resnet152v2", "resnet164v2", "resnet1001v2", "resnet1202v2",
     ]  # fmt: skip
     assert applications.list_models("PlainNet1*") == ["plainnet18", "plainnet110"]
     assert applications.list_models("vgg*") == []

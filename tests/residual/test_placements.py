@@ -99,6 +99,9 @@ def test_first_preactivation_unit_has_one_activation_ahead_of_both_paths():
     in_unit = network(first_unit_entry="unit")
     assert outputs_of(in_unit, "stem_conv") == ["stage1_unit1_norm1"]
     assert outputs_of(in_unit, "stage1_unit1_act1") == ["stage1_unit1_add", "stage1_unit1_conv1"]
+    in_branch = network(first_unit_entry="branch")
+    assert outputs_of(in_branch, "stem_conv") == ["stage1_unit1_add", "stage1_unit1_norm1"]
+    assert outputs_of(in_branch, "stage1_unit1_act1") == ["stage1_unit1_conv1"]
     both = network(first_unit_entry="both")
     assert outputs_of(both, "stem_act") == ["stage1_unit1_add", "stage1_unit1_norm1"]
     branch = network(first_unit_entry="branch")

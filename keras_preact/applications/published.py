@@ -1,0 +1,187 @@
+"""The catalogue of trained weights: which there are, and a network in the layout each needs.
+
+The table is `published.csv`, a row a file. Two collections have weights of these networks:
+osmr/imgclsmob (MIT; ImageNet, CIFAR and SVHN), and `keras.applications` (ImageNet). Reading the
+table needs no Keras.
+"""
+
+import csv
+import dataclasses
+import functools
+import io
+import pathlib
+import warnings
+
+from keras_preact.checked import require
+from keras_preact.config import ResNetConfig
+from keras_preact.errors import ConfigError
+from keras_preact.weights.layouts import KERAS_V1, KERAS_V2
+
+#: Base URL of each collection, and what its files' names end with there.
+_SOURCES = {
+    "osmr/imgclsmob": ("https://github.com/osmr/imgclsmob/releases/download", ".zip"),
+    "keras.applications": ("https://storage.googleapis.com/tensorflow/keras-applications", ""),
+}
+
+#: Fields that say how a network is trained and not what function its weights are for.
+_FREE = (
+    "initializer",
+    "initializer_mode",
+    "initializer_truncated",
+    "initializer_slope_aware",
+    "norm_momentum",
+)
+
+#: What collections' networks have other than ours, by the names that the table gives it. Those of
+#: osmr/imgclsmob are read in tf2cv 0.0.18 (models/resnet*.py, models/preresnet*.py).
+LAYOUTS = {
+    "option_b": {"projection": "B"},
+    "stride_on_3x3": {"stride_on": "3x3"},
+    "entry_in_branch": {"first_unit_entry": "branch"},
+    "entry_in_both": {"first_unit_entry": "both"},
+    "keras_v1": KERAS_V1,
+    "keras_v2": KERAS_V2,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedWeights:
+    """Trained weights of a named network, to be had by a tag.
+
+    Attributes:
+        network: Name of the network, such as `"resnet20"`.
+        tag: What the argument `weights` calls them, such as `"cifar10"`.
+        classes: Classes of their classifier.
+        top1_error: Error in percent that their source reports, of one crop for ImageNet.
+        preprocessing: How images are prepared; `preprocess_input(x, weights=tag)` does it.
+        source: The collection they come from.
+        layout: Names of what the collection's network has other than ours.
+        release: Where in the collection the file is.
+        file: Its name.
+        digest: Its algorithm and digest.
+        file_notop: A file without the classifier, where there is one.
+        digest_notop: Its algorithm and digest.
+
+    Example:
+        >>> from keras_preact import model_info
+        >>> weights = model_info("resnet20").weights["svhn"]
+        >>> weights.top1_error, weights.fields
+        (3.43, {'projection': 'B'})
+    """
+
+    network: str
+    tag: str
+    classes: int
+    top1_error: float
+    preprocessing: str
+    source: str
+    layout: tuple[str, ...]
+    release: str
+    file: str
+    digest: str
+    file_notop: str
+    digest_notop: str
+
+    @property
+    def fields(self) -> dict:
+        """Fields of the config that make the network the one that was trained."""
+        return {name: value for part in self.layout for name, value in LAYOUTS[part].items()}
+
+    def config(self, config: ResNetConfig, changes: dict, classes: int | None) -> ResNetConfig:
+        """The network's config in the layout of these weights.
+
+        Args:
+            config: The network's own config.
+            changes: Fields that a user wants; only those of training may differ.
+            classes: Classes that a user wants; `None` without the classifier.
+
+        Raises:
+            ConfigError: When they make it a network that the weights are not for.
+        """
+        require(
+            classes in (None, self.classes),
+            "classes",
+            classes,
+            f"{self.classes}, those of weights={self.tag!r}",
+            "For others take include_top=False, or keras_preact.training.replace_head(model, ...).",
+        )
+        trained = config.replace(**self.fields)
+        changed = trained.replace(**changes)
+        for name in changes:
+            theirs, mine = getattr(trained, name), getattr(changed, name)
+            if name not in _FREE and mine != theirs:
+                raise ConfigError(
+                    f"weights={self.tag!r} of {self.network} were trained with {name}={theirs!r}. "
+                    f"Received: {name}={mine!r}. Leave the field out, or take weights=None."
+                )
+        return changed
+
+    def announce(self, config: ResNetConfig) -> None:
+        """Warns how the network differs from its own config, and how its images are prepared."""
+        other = {k: v for k, v in self.fields.items() if v != getattr(config, k) and k not in _FREE}
+        theirs = ", ".join(f"{name}={value!r}" for name, value in other.items())
+        ours = ", ".join(f"{name}={getattr(config, name)!r}" for name in other)
+        layout = f" It is built as they were trained: {theirs}, not {ours}." if other else ""
+        warnings.warn(
+            f"{self.network} has weights of {self.source}.{layout} Its images are prepared by "
+            f"preprocess_input(images, weights={self.tag!r}).",
+            stacklevel=3,
+        )
+
+    def load(self, include_top: bool = True) -> dict:
+        """The weights by layer, downloaded and converted once; see `weights.read_weights`.
+
+        Args:
+            include_top: Whether those of the classifier are needed.
+
+        Raises:
+            ConfigError: Where they can neither be found nor downloaded, or are damaged.
+        """
+        import filelock
+
+        from keras_preact.weights import read_weights, write_weights
+        from keras_preact.weights.fetch import cache_folder
+
+        top = include_top or not self.file_notop
+        file, digest = (self.file, self.digest) if top else (self.file_notop, self.digest_notop)
+        # The digest in its name ties the converted file to what it was made of.
+        number = digest.rpartition(":")[2][:8]
+        converted = cache_folder() / f"{self.network}-{self.tag}-{number}.weights.h5"
+        if not converted.is_file():
+            with filelock.FileLock(converted.with_name(f".{converted.name}.lock")):
+                if not converted.is_file():
+                    write_weights(converted, self._converted(file, digest))
+        return read_weights(converted)
+
+    def _converted(self, file, digest):
+        from keras_preact.weights.fetch import fetch
+        from keras_preact.weights.imgclsmob import read_imgclsmob
+        from keras_preact.weights.sources import read_keras_2, renamed
+
+        base, suffix = _SOURCES[self.source]
+        data = fetch(base, f"{self.release}/{file}{suffix}", file, digest)
+        if self.source == "keras.applications":
+            return renamed(read_keras_2(io.BytesIO(data)))[0]
+        return read_imgclsmob(io.BytesIO(data))
+
+
+@functools.cache
+def trained_weights() -> dict[str, dict[str, TrainedWeights]]:
+    """All trained weights, `{network: {tag: weights}}`.
+
+    Example:
+        >>> from keras_preact.applications.published import trained_weights
+        >>> list(trained_weights()["resnet50"])
+        ['imagenet', 'imagenet-3x3', 'imagenet-keras']
+    """
+    found: dict[str, dict[str, TrainedWeights]] = {}
+    with open(pathlib.Path(__file__).with_name("published.csv"), newline="") as file:
+        for row in csv.DictReader(file):
+            values = {
+                **row,
+                "classes": int(row["classes"]),
+                "top1_error": float(row["top1_error"]),
+                "layout": tuple(row["layout"].split()),
+            }
+            found.setdefault(row["network"], {})[row["tag"]] = TrainedWeights(**values)
+    return found

@@ -1,0 +1,80 @@
+"""Weights in the HDF5 files of osmr/imgclsmob (tf2cv), which Keras 2 wrote.
+
+A weight is a data set there under the path of its layer, with layers inside layers:
+`features/stage1/unit1/body/conv1/bn/gamma:0`.
+"""
+
+import re
+
+import h5py
+import numpy as np
+
+from keras_preact.errors import ConfigError
+from keras_preact.weights.by_layer import Weights
+
+#: Index of a weight in its layer, by the name that Keras gives it.
+_INDICES = {
+    "kernel": "0",
+    "bias": "1",
+    "gamma": "0",
+    "beta": "1",
+    "moving_mean": "2",
+    "moving_variance": "3",
+}
+
+
+def read_imgclsmob(source) -> Weights:
+    """The weights in an `.h5` file of osmr/imgclsmob, by the names of this package's layers.
+
+    Args:
+        source: Path of the file, or a binary file object.
+
+    Returns:
+        `{layer: {index: array}}`, as `weights_by_layer` gives them.
+
+    Raises:
+        ConfigError: For a file that is damaged, or has a weight that is none of our networks'.
+
+    Example:
+        >>> import h5py, io
+        >>> from keras_preact.weights.imgclsmob import read_imgclsmob
+        >>> file = io.BytesIO()
+        >>> with h5py.File(file, "w") as group:
+        ...     group["features/init_block/bn/gamma:0"] = [1.0, 1.0]
+        >>> read_imgclsmob(file)
+        {'stem_norm': {'0': array([1., 1.])}}
+    """
+    found: Weights = {}
+
+    def note(path, item):
+        if not isinstance(item, h5py.Dataset):
+            return
+        layer, _, weight = path.rpartition("/")
+        name, index = _layer(layer), _INDICES.get(weight.removesuffix(":0"))
+        if name is None or index is None:
+            raise ConfigError(
+                "The weights must be those of a residual network as its collection builds it. "
+                f"Received: {path!r}, which is no layer of such a network."
+            )
+        found.setdefault(name, {})[index] = np.asarray(item)
+
+    try:
+        with h5py.File(source) as file:
+            file.visititems(note)
+    except OSError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"An HDF5 file of osmr/imgclsmob is expected. Received: what cannot be read: {reason}"
+        ) from None
+    return found
+
+
+def _layer(path: str) -> str | None:
+    """Our name for a layer of a ResNet or PreResNet of tf2cv; `None` for others."""
+    kind = "norm" if path.endswith("/bn") else "conv"
+    unit = re.search(r"stage(\d+)/unit(\d+)/(?:body/conv(\d+)|identity_conv)(?=/)", path)
+    if unit:
+        stage, number, place = unit.groups()
+        return f"stage{stage}_unit{number}_" + (f"{kind}{place}" if place else f"shortcut_{kind}")
+    ends = {"init_block": f"stem_{kind}", "post_activ": "head_norm", "output1": "predictions"}
+    return next((name for part, name in ends.items() if part in path.split("/")), None)
