@@ -110,8 +110,12 @@ def renamed(theirs: Weights) -> tuple[Weights, Layout]:
     """
     layout = _layout_of(theirs)
     weights = {layout.ours(layer): dict(values) for layer, values in theirs.items()}
-    if head := weights.get("predictions"):  # a 1x1 convolution in timm's pre-activation networks
-        head["0"] = head["0"].reshape(head["0"].shape[-2:])
+    if head := weights.get("predictions"):
+        kernel = np.asarray(head.get("0"))
+        if kernel.ndim == 4 and kernel.shape[:2] == (1, 1):  # timm's pre-activation networks
+            head["0"] = kernel = kernel[0, 0]
+        name, expected = layout.theirs("predictions"), "a classifier with a kernel"
+        require(kernel.ndim == 2, name, f"{len(head)} arrays", expected)
     return weights, layout
 
 
@@ -184,8 +188,9 @@ def _of_transformers(about):
     kind, first = about["model_type"], about.get("downsample_in_first_stage", False)
     require(kind == "resnet", "model_type", kind, "'resnet'")
     require(not first, "downsample_in_first_stage", first, "False")
-    stride_on = "1x1" if about.get("downsample_in_bottleneck", False) else "3x3"
-    return {"stride_on": stride_on, "activation": about.get("hidden_act", "relu")}
+    activation = about.get("hidden_act", "relu")  # some of its activations are a ReLU always
+    require(activation == "relu", "hidden_act", activation, "'relu'")
+    return {"stride_on": "1x1" if about.get("downsample_in_bottleneck", False) else "3x3"}
 
 
 def _of_timm(about):

@@ -56,7 +56,7 @@ def written(name, folder):
 
 def agree(model, outputs):
     assert np.ptp(outputs, axis=0).max() > 1e-4, "the images must make a difference"
-    np.testing.assert_allclose(model.predict(IMAGES, verbose=0), outputs, atol=1e-5, rtol=1e-6)
+    np.testing.assert_allclose(model(IMAGES), outputs, atol=1e-5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", STATE_DICTS)
@@ -120,7 +120,7 @@ def test_other_names_for_the_same_layers():
         slow("ResNet152V2", KERAS_V2),
     ],
 )
-def test_keras_applications(name, fields, tmp_path):
+def test_outputs_are_those_of_keras_applications(name, fields, tmp_path, keras_2_file):
     theirs = getattr(keras.applications, name)(
         weights=None, input_shape=(64, 65, 3), classes=7, classifier_activation=None
     )
@@ -140,29 +140,15 @@ def test_keras_applications(name, fields, tmp_path):
     np.testing.assert_allclose(ours(images), expected, atol=1e-5, rtol=1e-5)
 
     theirs.save_weights(tmp_path / "net.weights.h5")
-    write_legacy(theirs, tmp_path / "net_weights_tf_dim_ordering_tf_kernels.h5")
+    keras_2_file(theirs, tmp_path / "net_weights_tf_dim_ordering_tf_kernels.h5")
     for path in tmp_path.iterdir():
         same_source(read_source(path), source)
     no_top = keras.Model(theirs.input, theirs.layers[-3].output)
-    write_legacy(no_top, tmp_path / "notop.h5")
+    keras_2_file(no_top, tmp_path / "notop.h5")
     found = read_source(tmp_path / "notop.h5")
     assert (found.classes, found.config) == (None, source.config)
     with pytest.raises(ConfigError, match="no classifier"):
         convert(found, include_top=True)
-
-
-def write_legacy(model, path):
-    """An `.h5` file as Keras 2 wrote it and keras.applications publishes it."""
-    names = {layer.name: layer.name for layer in model.layers} | {"predictions": "probs"}
-    with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [names[layer.name].encode() for layer in model.layers]
-        for layer in model.layers:
-            name = names[layer.name]
-            group = file.create_group(name)
-            keys = [f"{name}/{weight.name}:0" for weight in layer.weights]
-            group.attrs["weight_names"] = [key.encode() for key in keys]
-            for key, weight in zip(keys, layer.weights, strict=True):
-                group[key] = keras.ops.convert_to_numpy(weight)
 
 
 def same_source(found, expected):
@@ -205,6 +191,7 @@ def reshaped(key, shape):
         (without("layer2.0.downsample.0.weight"), ["'layer2.0.downsample.0'"]),
         (without("layer2.1.conv1.weight"), ["they have no 'layer2.1.conv1'"]),
         (without("conv1.weight"), ["'conv1'"]),
+        (without("fc.weight"), ["`fc` must be a classifier with a kernel"]),
         (renamed("layer2.1.conv2", "layer2.1.conv2.0"), ["torchvision", "'layer2.1.conv2.0'"]),
         (renamed("bn1.running_var", "bn1.scale"), ["layer 'bn1'", "'scale': (8,)"]),
         (renamed("layer", "block"), ["no layers of some names", "'block1.0.conv1'"]),
@@ -251,6 +238,7 @@ def test_files_that_are_none_are_refused(name, content, words, tmp_path):
     [
         ({"model_type": "resnet"}, "a folder with a model.safetensors.*save_pretrained"),
         ({"model_type": "resnet", "downsample_in_first_stage": True}, "downsample_in_first_stage"),
+        ({"model_type": "resnet", "hidden_act": "gelu"}, "`hidden_act` must be 'relu'"),
         ({"model_type": "regnet"}, "`model_type` must be 'resnet'"),
         ({"architecture": "resnet50d"}, "a plain ResNet.*resnet50d"),
         ({"registered_name": "keras_hub>ViTBackbone", "config": {}}, "ViTBackbone"),

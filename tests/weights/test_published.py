@@ -325,7 +325,9 @@ class TestArguments:
 
 @pytest.mark.filterwarnings("ignore:tinynet8 has weights")
 @pytest.mark.parametrize("version", [1, 2])
-def test_files_of_keras_applications(version, server, monkeypatch, tmp_path, randomize):
+def test_files_of_keras_applications(
+    version, server, monkeypatch, tmp_path, randomize, keras_2_file
+):
     from keras.src.applications import resnet
 
     stack = (resnet.stack_residual_blocks_v1, resnet.stack_residual_blocks_v2)[version - 1]
@@ -337,8 +339,8 @@ def test_files_of_keras_applications(version, server, monkeypatch, tmp_path, ran
     theirs = randomize(
         resnet.ResNet(stages, version == 2, True, weights=None, input_shape=(64, 64, 3), classes=5)
     )
-    file = legacy_bytes(theirs, tmp_path / "theirs.h5")
-    without = legacy_bytes(
+    file = keras_2_file(theirs, tmp_path / "theirs.h5")
+    without = keras_2_file(
         keras.Model(theirs.input, theirs.layers[-2].output), tmp_path / "notop.h5"
     )
     row = dataclasses.replace(
