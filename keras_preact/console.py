@@ -1,6 +1,8 @@
 """What is shown in a terminal, with rich; where there is none, plain lines and no bars."""
 
 import contextlib
+import os
+import sys
 
 
 def make_console(stream, least_width=None):
@@ -31,3 +33,18 @@ def reading_bar(console, description):
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(escape(description), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def silent_stderr():
+    """Standard error goes nowhere meanwhile, also what libraries write past Python."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silent)

@@ -3,9 +3,9 @@
 import dataclasses
 import os
 import re
-import sys
 import typing
 
+from keras_preact.console import silent_stderr
 from keras_preact.errors import ConfigError
 
 
@@ -97,13 +97,5 @@ def import_keras_quietly() -> None:
     """Imports Keras without what TensorFlow's C++ side says about missing GPU libraries."""
     has_gpu = os.path.exists("/dev/nvidia0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    silent = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silent, 2)
+    with silent_stderr():
         import keras  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(silent)

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_preact.console import silent_stderr
+
 #: How many images fix the ranges of the integers.
 CALIBRATION_IMAGES = 200
 
@@ -84,18 +86,13 @@ def open_litert(path):
 
 @contextlib.contextmanager
 def _quiet():
-    """Without the notes of converter and interpreter, which they write past Python."""
-    kept, silent = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    """Without the notes of converter and interpreter."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("ERROR")
     try:
-        os.dup2(silent, 2)
-        with warnings.catch_warnings():
+        with silent_stderr(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(silent)
         logger.setLevel(level)

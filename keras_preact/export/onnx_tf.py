@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
-import os
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_preact.console import silent_stderr
 from keras_preact.errors import ConfigError
 from keras_preact.rewrite.graph import carry_weights, rebuild, same
 
@@ -78,12 +78,8 @@ def _quiet():
     logger = logging.getLogger("tf2onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    kept, silent = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(silent, 2)
-        yield
+        with silent_stderr():
+            yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(silent)
         logger.setLevel(level)

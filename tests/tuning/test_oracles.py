@@ -96,6 +96,20 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
+def dying(write, place):
+    """Writes until the file at a place, before which the process ends."""
+    left = place
+
+    def write_or_die(path, state):
+        nonlocal left
+        if left == 0:
+            raise Killed
+        write(path, state)
+        left -= 1
+
+    return write_or_die
+
+
 @pytest.mark.parametrize("oracle", ORACLES)
 def test_killed_at_any_write(oracle, tmp_path, monkeypatch, undisturbed):
     """R21: before each file is written, the process ends, and another goes on."""
@@ -106,16 +120,7 @@ def test_killed_at_any_write(oracle, tmp_path, monkeypatch, undisturbed):
     # and one for its score.
     for place in range(1 + 2 * 5 + 2):
         folder = tmp_path / str(place)
-        count = 0
-
-        def dying(path, data, place=place):
-            nonlocal count
-            if count == place:
-                raise Killed
-            write(path, data)
-            count += 1
-
-        monkeypatch.setattr(module, "write_state", dying)
+        monkeypatch.setattr(module, "write_state", dying(write, place))
         with pytest.raises(Killed):
             go_on(begin(oracle, folder)[0])
         monkeypatch.setattr(module, "write_state", write)
@@ -151,16 +156,7 @@ def test_killed_while_it_is_mended(oracle, tmp_path, monkeypatch, undisturbed):
         orphan = folder / "trials" / "trial_99"
         orphan.mkdir()
         (orphan / "trial.json").write_bytes(paths[1].read_bytes())
-        count = 0
-
-        def dying(path, state, place=place):
-            nonlocal count
-            if count == place:
-                raise Killed
-            write(path, state)
-            count += 1
-
-        monkeypatch.setattr(module, "write_state", dying)
+        monkeypatch.setattr(module, "write_state", dying(write, place))
         with pytest.raises(Killed):
             begin(oracle, folder)
         monkeypatch.setattr(module, "write_state", write)
