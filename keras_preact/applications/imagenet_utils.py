@@ -24,10 +24,12 @@ CIFAR10_CLASSES = (
 )
 
 # Channel means and standard deviations on the scale 0..255, by the name of a preprocessing: of
-# CIFAR-10's training images as fb.resnet.torch (datasets/cifar10.lua) has them, and what
-# osmr/imgclsmob takes for CIFAR and SVHN alike (tensorflow2/datasets/cifar10_cls_dataset.py).
+# CIFAR-10's training images as fb.resnet.torch (datasets/cifar10.lua) has them, and after they were
+# stored as JPEG files; and what osmr/imgclsmob takes for CIFAR and SVHN alike
+# (tensorflow2/datasets/cifar10_cls_dataset.py).
 _STATISTICS = {
     "cifar10": ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
+    "cifar10-jpeg": ((125.2688, 122.9330, 113.8628), (62.5341, 61.9092, 66.4603)),
     "imgclsmob": (
         (255 * 0.4914, 255 * 0.4822, 255 * 0.4465),
         (255 * 0.2023, 255 * 0.1994, 255 * 0.2010),

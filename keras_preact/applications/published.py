@@ -1,7 +1,8 @@
 """The catalogue of trained weights: which there are, and a network in the layout each needs.
 
 The table is `published.csv`, a row a file. Two collections have weights of these networks:
-osmr/imgclsmob (MIT; ImageNet, CIFAR and SVHN), and `keras.applications` (ImageNet). Reading the
+osmr/imgclsmob (MIT; ImageNet, CIFAR and SVHN), and `keras.applications` (ImageNet). Those that this
+package has trained itself come with it, in `trained/`, each with how it was trained. Reading the
 table needs no Keras.
 """
 
@@ -22,6 +23,9 @@ _SOURCES = {
     "osmr/imgclsmob": ("https://github.com/osmr/imgclsmob/releases/download", ".zip"),
     "keras.applications": ("https://storage.googleapis.com/tensorflow/keras-applications", ""),
 }
+
+#: Source of the weights that come with the package.
+OWN = "keras_preact"
 
 #: Fields that say how a network is trained and not what function its weights are for.
 _FREE = (
@@ -142,6 +146,8 @@ class TrainedWeights:
         from keras_preact.weights import read_weights, write_weights
         from keras_preact.weights.fetch import cache_folder
 
+        if self.source == OWN:
+            return self._shipped()
         top = include_top or not self.file_notop
         file, digest = (self.file, self.digest) if top else (self.file_notop, self.digest_notop)
         # The digest in its name ties the converted file to what it was made of.
@@ -152,6 +158,23 @@ class TrainedWeights:
                 if not converted.is_file():
                     write_weights(converted, self._converted(file, digest))
         return read_weights(converted)
+
+    def _shipped(self):
+        """Weights that come with the package; in their files they are float16."""
+        import numpy as np
+
+        from keras_preact.weights import read_weights
+        from keras_preact.weights.fetch import digest_of
+
+        path = pathlib.Path(__file__).with_name("trained") / self.file
+        found = digest_of(path.read_bytes(), self.digest) if path.is_file() else "no file"
+        if found != self.digest:
+            raise ConfigError(
+                f"{path} must be the file that comes with the package ({self.digest}). Received: "
+                f"{found}. Install the package again."
+            )
+        layers = read_weights(path).items()
+        return {n: {k: np.float32(v) for k, v in values.items()} for n, values in layers}
 
     def _converted(self, file, digest):
         from keras_preact.weights.fetch import fetch

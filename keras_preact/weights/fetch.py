@@ -97,11 +97,23 @@ def _content(path, file, digest):
                 data = archive.read(file)
         except (zipfile.BadZipFile, zlib.error, KeyError):
             return None, f"is no whole archive with {file!r} in it"
-    algorithm, _, expected = digest.partition(":")
-    found = hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
-    if found != expected:
-        return None, f"has the {algorithm.upper()} {found}, not {expected}"
+    found = digest_of(data, digest)
+    if found != digest:
+        algorithm, _, value = found.partition(":")
+        return None, f"has the {algorithm.upper()} {value}, not {digest.partition(':')[2]}"
     return data, None
+
+
+def digest_of(data: bytes, like: str) -> str:
+    """The digest of bytes, such as `"sha1:451230e9..."`, by the algorithm of another.
+
+    Example:
+        >>> from keras_preact.weights.fetch import digest_of
+        >>> digest_of(b"", like="md5:451230e9")
+        'md5:d41d8cd98f00b204e9800998ecf8427e'
+    """
+    algorithm = like.partition(":")[0]
+    return f"{algorithm}:{hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()}"
 
 
 def _unavailable(url, path, reason):

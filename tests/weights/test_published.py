@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import hashlib
 import http.server
+import json
 import pathlib
 import threading
 import tomllib
@@ -14,6 +15,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from keras_preact import applications
 from keras_preact.applications import published, registry
@@ -26,6 +28,7 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 ROOT = pathlib.Path(__file__).parents[2]
 CATALOGUE = published.trained_weights()
 ROWS = [weights for tags in CATALOGUE.values() for weights in tags.values()]
+FROM_OTHERS = [row for row in ROWS if row.source != published.OWN]
 
 # Trainable parameters of networks that need another layout than ours, as osmr/imgclsmob reports
 # them (tensorflow2/README.md).
@@ -41,23 +44,45 @@ THEIR_PARAMETERS = {
 
 
 def test_rows_are_of_registered_networks_with_legal_layouts():
-    assert len(ROWS) == 84
+    assert len(ROWS) == 85
     for row in ROWS:
         info = applications.model_info(row.network)
         assert info.weights[row.tag] is row
         assert isinstance(row.config(info.config, {}, row.classes), ResNetConfig)
         assert (row.classes == 1000) == row.tag.startswith("imagenet") == (info.classes == 1000)
         assert 0 < row.top1_error < 50
-        assert row.digest.startswith(("sha1:", "md5:"))
+        assert row.digest.startswith(("sha1:", "md5:", "sha256:"))
         if row.source == "osmr/imgclsmob":  # its names begin the digest
             assert row.file.endswith(f"-{row.digest.removeprefix('sha1:')[:8]}.tf2.h5")
 
 
 def test_the_table_is_shipped():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert settings["package-data"] == {"keras_preact.applications": ["published.csv"]}
+    assert settings["package-data"] == {"keras_preact.applications": ["published.csv", "trained/*"]}
     with open(ROOT / "keras_preact/applications/published.csv", newline="") as file:
         assert sum(1 for _ in csv.DictReader(file)) == len(ROWS)
+
+
+@pytest.mark.filterwarnings("ignore:resnet20v2 has weights")
+def test_weights_that_come_with_the_package():
+    """They are those of their card, and give what was written down when they were measured."""
+    row = CATALOGUE["resnet20v2"]["cifar10-jpeg"]
+    folder = ROOT / "keras_preact/applications/trained"
+    card = json.loads((folder / row.file).with_suffix(".json").read_text())
+    data = (folder / row.file).read_bytes()
+    assert row.digest == f"sha256:{hashlib.sha256(data).hexdigest()}" == f"sha256:{card['sha256']}"
+    assert row.top1_error == pytest.approx(100 - card["test_correct"] / 100)
+    config = applications.model_info("resnet20v2").config
+    assert config.replace(**card["config"]) == config
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 10e6
+    model = applications.ResNet20V2(weights="cifar10-jpeg")
+    stored = load_file(folder / row.file)
+    kernel = model.get_layer("stage2_unit1_conv1").kernel
+    np.testing.assert_array_equal(kernel, stored["stage2_unit1_conv1/kernel"].astype("float32"))
+    mean, variance = (np.float32(card["preprocessing"][name]) for name in ("mean", "variance"))
+    x = images((4, 32, 32, 3))
+    prepared = applications.cifar_resnet_v2.preprocess_input(x, weights="cifar10-jpeg")
+    np.testing.assert_allclose(prepared, (x - mean) / np.sqrt(variance), atol=1e-4)
 
 
 @pytest.mark.parametrize(("network", "tag"), THEIR_PARAMETERS)
@@ -69,7 +94,7 @@ def test_layouts_have_their_numbers_of_parameters(network, tag):
     assert trainable == THEIR_PARAMETERS[network, tag]
 
 
-@pytest.mark.parametrize("row", ROWS[::7], ids=lambda row: f"{row.network}-{row.tag}")
+@pytest.mark.parametrize("row", FROM_OTHERS[::7], ids=lambda row: f"{row.network}-{row.tag}")
 def test_preprocessing_of_a_tag_is_that_of_its_weights(row):
     module = "cifar_resnet" if row.classes < 1000 else "resnet"
     module = getattr(applications, module + ("_v2" if row.network.endswith("v2") else ""))
