@@ -77,4 +77,6 @@ def cifar(builder, depth, parameters, multiply_adds, **fields):
     )
     of_2016 = config.preactivated or block == "bottleneck"
     reference = "Identity Mappings, 2016" if of_2016 else "Deep Residual Learning, section 4.2"
+    if depth in (272, 542):
+        reference = "osmr/imgclsmob"
     return register(builder, config, (32, 32, 3), 10, parameters, multiply_adds, reference)

@@ -123,9 +123,9 @@ def model_info(name: str) -> Application:
 
 
 def _natural(name: str):
-    """Sort key with numbers as numbers, originals before V2."""
-    family, depth, version = re.fullmatch(r"([a-z_]+)(\d+)(.*)", name).groups()
-    return family, version, int(depth)
+    """Sort key with numbers as numbers, originals before V2, the papers' before their kin."""
+    family, depth, kind, version = re.fullmatch(r"([a-z_]+)(\d+)([a-z]*?)(v2)?", name).groups()
+    return family, kind, version or "", int(depth)
 
 
 _BUILDER_DOC = """{title}, {reference}.
