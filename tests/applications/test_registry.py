@@ -138,9 +138,9 @@ def test_families_are_complete():
 
 def test_names_are_listed_in_natural_order_by_pattern():
     assert applications.list_models("resnet1*v2") == [
-        "resnet14bottleneckv2", "resnet14imagenetv2",
         "resnet10v2", "resnet12v2", "resnet14v2", "resnet16v2", "resnet18v2", "resnet101v2",
         "resnet110v2", "resnet152v2", "resnet164v2", "resnet1001v2", "resnet1202v2",
+        "resnet14bottleneckv2", "resnet14imagenetv2",
     ]  # fmt: skip
     assert applications.list_models("PlainNet1*") == ["plainnet18", "plainnet110"]
     assert applications.list_models("vgg*") == []
