@@ -2,8 +2,6 @@
 
 import yaml
 
-from keras_preact.errors import ConfigError
-
 #: Fields of a network that a reader wants to see, where they say something.
 _NETWORK = (
     "block", "units", "filters", "placement", "shortcut", "projection", "activation",
@@ -55,8 +53,7 @@ def model_card(trained, exports=None, result=None) -> str:
         title = trained.name
     parts.append(_use(trained, exports or {}))
     if trained.run:
-        parts.append(_limits(result))
-        parts.append(_citation(trained.run))
+        parts += [_limits(result), *_citation(trained.run)]
     front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n\n# {title}\n\n" + "\n\n".join(parts) + "\n"
 
@@ -148,11 +145,10 @@ def _limits(result):
 
 
 def _citation(run):
-    try:
-        works = (run.path / "citations.bib").read_text()
-    except OSError:
-        raise ConfigError(f"{run.path} is not a run folder: it has no citations.bib.") from None
-    return f"## Citation\n\n```bibtex\n{works.strip()}\n```"
+    file = run.path / "citations.bib"
+    if not file.is_file():  # of a run that an early version began
+        return []
+    return [f"## Citation\n\n```bibtex\n{file.read_text().strip()}\n```"]
 
 
 def _table(title, fields):

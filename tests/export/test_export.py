@@ -124,8 +124,15 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("fields", KINDS, ids=str)
-@pytest.mark.parametrize("format", [pytest.param("saved_model", marks=pytest.mark.slow), "litert"])
+@pytest.mark.parametrize(
+    ("format", "fields"),
+    [
+        pytest.param(format, fields, marks=pytest.mark.slow if format + str(k) != "litert0" else ())
+        for format in ("litert", "saved_model")
+        for k, fields in enumerate(KINDS)
+    ],
+    ids=str,
+)
 def test_every_kind_of_network(format, fields, tmp_path, randomize):
     model = create_model("resnet8v2", **{"input_shape": (16, 16, 3), "classes": 3, **fields})
     randomize(model)
@@ -137,6 +144,7 @@ def test_every_kind_of_network(format, fields, tmp_path, randomize):
         assert b"Flex" not in (tmp_path / "export" / "model.tflite").read_bytes()
 
 
+@pytest.mark.slow
 def test_int8(run, tmp_path):
     found = export(run, "litert", tmp_path, quantize="int8")
     assert found.path.endswith("model-int8.tflite")
