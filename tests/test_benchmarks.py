@@ -35,7 +35,7 @@ def results(name, *arguments):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=() if n == "input" else pytest.mark.slow) for n in COMMANDS],
+    [pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS],
 )
 def test_a_benchmark_reports_every_contender(name):
     found = results(name)

@@ -44,8 +44,7 @@ def test_every_image_counts_once(n):
     assert (matrix.sum(), np.trace(matrix)) == (n, result.correct)
 
 
-@pytest.mark.parametrize("classes", [2, 10, 40])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("classes", "channels"), [(2, 1), (10, 3), (40, 1)])
 def test_pictures_for_few_and_many_classes(classes, channels, tmp_path):
     random = np.random.default_rng(0)
     labels = random.integers(0, classes, 50)

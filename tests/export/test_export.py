@@ -91,6 +91,7 @@ np.save("scores.npy", scores)
     assert not [*folder.glob(".partial*")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_keras_file_opens_on_other_backends(backend, run, tmp_path):
     pytest.importorskip(backend)

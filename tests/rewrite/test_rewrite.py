@@ -116,7 +116,7 @@ def test_training_after_the_swap_goes_as_before(randomize):
     [
         ("relu", "flat"),
         pytest.param("prelu", "flat", marks=pytest.mark.slow),
-        ("prelu", "repeated"),
+        pytest.param("prelu", "repeated", marks=pytest.mark.slow),
     ],
 )
 def test_twenty_steps_in_stock_layers_and_in_ours_have_the_same_losses(activation, packaging):

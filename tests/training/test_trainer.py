@@ -83,6 +83,7 @@ def test_the_saved_model_takes_raw_images(finished):
     assert (scores.argmax(1) == data.test.labels).sum() == result.test_correct
 
 
+@pytest.mark.slow  # tests/export always does so with a network whose norms are folded
 @pytest.mark.tensorflow
 def test_the_saved_model_serves_without_this_package(finished, tmp_path):
     _, result = finished
@@ -128,9 +129,9 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
     ("preprocessing", "dtype"),
     [
         ("pixel_mean", "float32"),
-        ("standardize", "mixed_bfloat16"),
+        pytest.param("standardize", "mixed_bfloat16", marks=pytest.mark.slow),
         ("standardize", "mixed_float16"),
-        ("none", "float32"),
+        pytest.param("none", "float32", marks=pytest.mark.slow),
     ],
 )
 def test_preprocessing_is_part_of_the_model(preprocessing, dtype, tmp_path):
