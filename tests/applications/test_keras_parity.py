@@ -15,7 +15,7 @@ def slow(*values):
 @pytest.mark.parametrize(
     ("theirs", "ours", "fields"),
     [
-        ("ResNet50", "resnet50", KERAS_V1),
+        slow("ResNet50", "resnet50", KERAS_V1),
         ("ResNet50V2", "resnet50v2", KERAS_V2),
         slow("ResNet101", "resnet101", KERAS_V1),
         slow("ResNet101V2", "resnet101v2", KERAS_V2),
