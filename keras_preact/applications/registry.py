@@ -195,10 +195,7 @@ def _builder(application: Application):
         _refuse_unknown(fields, application, own)
         data_format = standardize_data_format(data_format)
         if input_shape is None and input_tensor is None:
-            height, width, channels = application.input_shape
-            input_shape = (height, width, channels) if include_top else (None, None, channels)
-            if data_format == "channels_first":
-                input_shape = (channels, *input_shape[:2])
+            input_shape = _default_shape(application, include_top, data_format)
         source = _source(application, weights)
         trained = isinstance(source, TrainedWeights)
         config, values = application.config.replace(**fields), None
@@ -240,6 +237,13 @@ def _builder(application: Application):
         builder=application.builder,
     )
     return build
+
+
+def _default_shape(application, include_top, data_format):
+    """The images of the paper with the classifier, of any size without."""
+    height, width, channels = application.input_shape
+    sizes = (height, width) if include_top else (None, None)
+    return (channels, *sizes) if data_format == "channels_first" else (*sizes, channels)
 
 
 def _title(builder):

@@ -116,7 +116,7 @@ def export(
     trained = load_trained(source)
     if isinstance(data, str) or (data is None and trained.run):
         data = trained.load_data(data)
-    require(data is not None or not quantize, "data", data, "images to calibrate with", "--data")
+    require(data is not None or not quantize, "data", data, "images to calibrate with")
     calibration = data.train.images(_spread(len(data.train), 200)) if quantize else None
     model = portable(trained.model)
     if fold:
@@ -124,12 +124,7 @@ def export(
     folder = _folder(trained, out)
     file = chosen.file.replace(".", f"-{quantize}.") if quantize else chosen.file
     with folder.replacing(file) as path:
-        try:
-            chosen.write(model, path, trained.class_names, calibration)
-        except (ValueError, NotImplementedError) as error:
-            if isinstance(error, ConfigError):
-                raise
-            raise ExportError(f"{trained.path} cannot be {format!r}: {error}") from error
+        chosen.write(model, path, trained.class_names, calibration)
         predict = chosen.read(path)
         found = Exported(
             path=str(folder.path / file),

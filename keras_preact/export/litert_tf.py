@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_preact.console import silent_stderr
+from keras_preact.errors import ExportError
 
 #: How many images fix the ranges of the integers.
 CALIBRATION_IMAGES = 200
@@ -26,7 +27,7 @@ def export_litert(model, path, calibration=None) -> None:
             `None`: they stay float32.
 
     Raises:
-        ValueError: For layers that need operations of TensorFlow itself.
+        ExportError: For layers that need operations of TensorFlow itself.
 
     Example:
         >>> import tempfile
@@ -64,7 +65,7 @@ def _converted(converter, calibration):
             return converter.convert()
     except Exception as error:  # the converter has its own, which say little but this
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"LiteRT has no operations for this network: {reason}") from error
+        raise ExportError(f"LiteRT has no operations for this network: {reason}") from error
 
 
 def open_litert(path):

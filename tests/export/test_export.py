@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
 from keras_preact import TrainConfig, create_model, load_trained, train
 from keras_preact.errors import ConfigError, ExportError
-from keras_preact.export import artefacts, export
+from keras_preact.export import artefacts, export, export_litert
 from keras_preact.export.artefacts import FORMATS
 
 pytestmark = pytest.mark.tensorflow
@@ -215,3 +216,12 @@ def test_batches_of_any_size_are_compared():
 
     assert artefacts._difference(Model(), predict, np.ones((23, 2, 2, 3), "uint8")) == 0
     assert asked == [1, 5, 17]
+
+
+def test_layers_that_litert_cannot_hold_are_said(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.ops.erfinv(inputs)  # an operation of TensorFlow's own
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    with pytest.raises(ExportError, match="no operations for this network"):
+        export_litert(model, tmp_path / "model.tflite")
+    assert not [*tmp_path.iterdir()]
