@@ -37,6 +37,7 @@ _HOMES = {
     "train": ".training",
 }
 _ROOMS = (
+    "analysis",
     "applications",
     "data",
     "evaluation",

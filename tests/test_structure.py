@@ -23,6 +23,7 @@ FLOORS = [
     {"evaluation", "card"},
     {"export"},
     {"training"},
+    {"analysis"},
     {"tuning"},
     {"cli"},
     {"__main__"},

@@ -1,6 +1,6 @@
-"""The same function as another graph: faster layers, stock layers, norms folded away."""
+"""The same function as another graph: faster layers, stock layers, loops unrolled, norms folded away."""
 
 from keras_preact.rewrite.fold import fold_batch_norm
-from keras_preact.rewrite.swap import accelerate, any_size, portable
+from keras_preact.rewrite.swap import accelerate, any_size, portable, unrolled
 
-__all__ = ["accelerate", "any_size", "fold_batch_norm", "portable"]
+__all__ = ["accelerate", "any_size", "fold_batch_norm", "portable", "unrolled"]

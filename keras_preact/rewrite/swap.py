@@ -1,4 +1,4 @@
-"""`accelerate` and `portable`: this package's layers in place of Keras's, and back."""
+"""`accelerate`, `portable`, `unrolled`, `any_size`: the same network of other layers."""
 
 import keras
 import numpy as np
@@ -66,6 +66,27 @@ def portable(model):
             "place; build that layer with Keras's own."
         )
     return copy
+
+
+def unrolled(model):
+    """A copy of a model in which each unit of a `Repeat` is a sub-model with weights of its own.
+
+    Args:
+        model: A functional or sequential `keras.Model`, built.
+
+    Returns:
+        A functional `keras.Model` with the same weights, not compiled.
+
+    Raises:
+        ConfigError: For models without a graph of layers.
+
+    Example:
+        >>> from keras_preact.applications import ResNet20V2
+        >>> from keras_preact.rewrite import unrolled
+        >>> [layer.name for layer in unrolled(ResNet20V2(packaging="repeated")).layers][-3:]
+        ['head_act', 'avg_pool', 'predictions']
+    """
+    return _swapped(model, {})
 
 
 def any_size(model):

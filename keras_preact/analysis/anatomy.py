@@ -1,0 +1,307 @@
+"""`dissect`: a network as the pieces that the papers' formulas speak of.
+
+x_{l+1} = f(h(x_l) + F(x_l)) (Identity Mappings, equations 1 and 2): each residual unit's input x,
+shortcut h, branch F and what stands after the addition, found in the network's graph by the names
+of its layers, and ready to be computed and differentiated one at a time.
+"""
+
+import dataclasses
+import re
+
+import keras
+
+from keras_preact.analysis.linearize import linearize
+from keras_preact.errors import ConfigError
+from keras_preact.layers import Repeat
+from keras_preact.rewrite import unrolled
+from keras_preact.rewrite.fold import NORMS
+from keras_preact.rewrite.graph import as_graph, is_graph
+
+_UNIT = re.compile(r"(stage(\d+)_unit(\d+))(?:_|$)")
+_ACT = re.compile(r"(?:^|_)act(?:\d+|_out)?$")
+_CONV = re.compile(r"(?<!shortcut)_conv\d*$")
+
+
+class Piece:
+    """A part of a network from one tensor to the next, as a function without side effects.
+
+    Batch normalisation takes the statistics of the batch, as in training, and moves none; dropout
+    drops the same values at every call.
+
+    Attributes:
+        name: `"stem"`, a unit's name, or `"head"`.
+        activations: Names of the activations in it.
+        convolutions: Names of the convolutions on its way, those of shortcuts left out.
+    """
+
+    def __init__(self, name, graph, source, target, names):
+        self.name, self.graph, self.source, self.target = name, graph, source, target
+        self.activations = [name for name in names if _ACT.search(name)]
+        self.convolutions = [name for name in names if _CONV.search(name)]
+        self._functions = {}
+
+    def look(self, x) -> dict:
+        """What can be seen in it at an input, by name.
+
+        `"output"`; of each activation `"{name}:in"` and `"{name}:out"`; of each convolution its
+        response, `"{name}:response"`: the output of the norm that directly follows, or else its own
+        (2015 paper, Figure 7).
+        """
+        seen = {"output": self.target, **self._seen()}
+        for name in self.activations:
+            seen |= {f"{name}:in": self.graph.input(name), f"{name}:out": self.graph.output(name)}
+        for name in self.convolutions:
+            seen[f"{name}:response"] = self.graph.response(name)
+        values = self.function([self.source], [*seen.values()])(x)
+        return dict(zip(seen, values, strict=True))
+
+    def _seen(self):
+        return {}
+
+    def layer(self, name):
+        """A layer in it, by name."""
+        return self.graph.operation(name)
+
+    def split(self, x, seen):
+        """How a gradient at the piece's output comes to its input: in whole, and in two parts.
+
+        Args:
+            x: The piece's input.
+            seen: What `look` saw at it.
+
+        Returns:
+            Three functions of a gradient at the output, each to one at the input: through all of
+            the piece, differentiated as one; through its shortcut alone, the values of a gate held;
+            and through its weights, those of the branch and of the gate. A plain unit is all
+            weights; a pooling between units is a part of the shortcuts.
+        """
+        _, whole = self.linearize([self.source], [self.target], x)
+        return _first_of(whole), _first_of(whole), keras.ops.zeros_like
+
+    def linearize(self, sources, targets, *values):
+        """As `linearize`, of the function from some tensors of the graph to others."""
+        return linearize(self.function(sources, targets), *values)
+
+    def function(self, sources, targets):
+        """The function from some tensors of the graph to others, both lists."""
+        key = (*map(id, sources), None, *map(id, targets))
+        if key not in self._functions:
+            self._functions[key] = _pure(sources, targets)
+        return self._functions[key]
+
+
+class UnitPiece(Piece):
+    """One residual unit, or one unit of a plain net.
+
+    Attributes:
+        stage, number: Its place, both from 1.
+        is_residual: Whether it has a shortcut.
+        is_identity: Whether its shortcut hands on its input as it is.
+        is_gated: Whether a gate decides how much of its input its shortcut hands on.
+        scale: What its shortcut is multiplied with; 1 for nothing, `None` for a gate.
+    """
+
+    def __init__(self, name, graph, source, target, names):
+        super().__init__(name, graph, source, target, names)
+        self.stage, self.number = map(int, _UNIT.match(name).groups()[1:])
+        self.is_residual = f"{name}_add" in names
+        self.is_gated = f"{name}_gate_carry" in names
+        self.is_identity, self.scale, self._held = False, None, []
+        if not self.is_residual:
+            return
+        self._shortcut, self._branch = graph.inputs(f"{name}_add")
+        self._sum = graph.output(f"{name}_add")
+        self.is_identity = self._shortcut is source
+        if self.is_gated:
+            self._held = [graph.output(f"{name}_gate_carry")]
+        else:
+            scaled = graph.operation(f"{name}_shortcut_scale")
+            self.scale = float(scaled.scale) if scaled else 1.0
+
+    def _seen(self):
+        if not self.is_residual:
+            return {}
+        seen = {"shortcut": self._shortcut, "branch": self._branch, "sum": self._sum}
+        if self.is_gated:
+            gate = self.graph.output(f"{self.name}_gate")
+            seen |= {"gate": gate, "carry": self._held[0]}
+        return seen
+
+    def split(self, x, seen):
+        _, whole = self.linearize([self.source], [self.target], x)
+        if not self.is_residual:
+            return _first_of(whole), lambda gradient: 0 * whole(gradient)[0], _first_of(whole)
+        _, after = self.linearize([self._sum], [self.target], seen["sum"])
+        held = [seen["carry"]] if self.is_gated else []
+        _, along = self.linearize([self.source, *self._held], [self._shortcut], x, *held)
+        _, through = self.linearize([self.source], [self._branch, *self._held], x)
+
+        def shortcut(gradient):
+            return along(*after(gradient))[0]
+
+        def weights(gradient):
+            (at_sum,) = after(gradient)
+            return through(at_sum, *along(at_sum)[1:])[0]
+
+        return _first_of(whole), shortcut, weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Anatomy:
+    """A network in pieces.
+
+    Attributes:
+        name: The network's name.
+        pieces: Stem, units and head, in order; the output of each is the input of the next.
+        gives_logits: Whether its scores are logits, not a softmax.
+        channel_axis: Axis of the channels of its images, 1 or 3.
+    """
+
+    name: str
+    pieces: tuple[Piece, ...]
+    gives_logits: bool
+    channel_axis: int
+
+    @property
+    def units(self) -> tuple[UnitPiece, ...]:
+        """The units among the pieces."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, UnitPiece))
+
+
+def dissect(model: keras.Model) -> Anatomy:
+    """A network of this package, in any packaging, as stem, units and head.
+
+    Args:
+        model: A functional model whose units have the names that `build_network` gives them,
+            `stage1_unit1_...`; it may have layers of its own before and after.
+
+    Returns:
+        An `Anatomy` that computes with the model's weights; those of repeated units are copied.
+
+    Raises:
+        ConfigError: For models without such units.
+
+    Example:
+        >>> from keras_preact.analysis import dissect
+        >>> from keras_preact.applications import ResNet8V2
+        >>> [piece.name for piece in dissect(ResNet8V2()).pieces]
+        ['stem', 'stage1_unit1', 'stage2_unit1', 'stage3_unit1', 'head']
+    """
+    graph = _Graph(as_graph(unrolled(model) if _repeats(model) else model))
+    found = {}
+    for name in graph.names:
+        if match := _UNIT.match(name):
+            found.setdefault(match.group(1), []).append(name)
+    if not found:
+        raise ConfigError(
+            "A network of this package is expected, with units called stage1_unit1 and so on. "
+            f"Received: {model.name!r}, with the layers {', '.join(graph.names[:4])}, ..."
+        )
+    pieces, (at,) = [], graph.model.inputs
+    for name, names in found.items():
+        source, target = graph.ends(names)
+        between = graph.between(at, source)
+        if not pieces or any(
+            type(graph.operation(n)) is not keras.layers.Identity for n in between
+        ):
+            pieces.append(Piece(f"to_{name}" if pieces else "stem", graph, at, source, between))
+        unit = graph.operation(name)
+        if is_graph(unit):  # nested: a graph of its own
+            own = _Graph(unit)
+            pieces.append(UnitPiece(name, own, *unit.inputs, *unit.outputs, own.names))
+        else:
+            pieces.append(UnitPiece(name, graph, source, target, names))
+        at = target
+    (end,) = graph.model.outputs
+    pieces.append(Piece("head", graph, at, end, graph.between(at, end)))
+    last = graph.operation(graph.names[-1])
+    gives_logits = getattr(last, "activation", None) is not keras.activations.softmax
+    return Anatomy(model.name, tuple(pieces), gives_logits, graph.channel_axis)
+
+
+class _Graph:
+    """The layers of one functional model by name, with the tensors between them."""
+
+    def __init__(self, model):
+        self.model = model
+        nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
+        self._nodes = {node.operation.name: node for node in nodes if not node.is_input}
+        self.names = [op.name for op in model.operations if op.name in self._nodes]
+
+    def operation(self, name):
+        return self._nodes[name].operation if name in self._nodes else None
+
+    @property
+    def channel_axis(self):
+        conv = next(op for op in self.model.operations if hasattr(op, "data_format"))
+        return 1 if conv.data_format == "channels_first" else 3
+
+    def inputs(self, name):
+        return self._nodes[name].input_tensors
+
+    def input(self, name):
+        return self.inputs(name)[0]
+
+    def output(self, name):
+        return self._nodes[name].outputs[0]
+
+    def ends(self, names):
+        """The tensor that a group of layers takes from outside, and the one that it gives."""
+        inside = {id(self.output(name)) for name in names}
+        (source,) = {
+            id(t): t for n in names for t in self.inputs(n) if id(t) not in inside
+        }.values()
+        taken = {id(t) for name in self.names if name not in names for t in self.inputs(name)}
+        taken |= {id(t) for t in self.model.outputs}
+        (target,) = (self.output(name) for name in names if id(self.output(name)) in taken)
+        return source, target
+
+    def between(self, source, target):
+        """Names of the layers on the way from one tensor to another, in order."""
+        makers = {id(self.output(name)): name for name in self.names}
+        found, tensors = set(), [target]
+        while tensors:
+            tensor = tensors.pop()
+            name = makers.get(id(tensor))
+            if tensor is not source and name is not None and name not in found:
+                found.add(name)
+                tensors += self.inputs(name)
+        return [name for name in self.names if name in found]
+
+    def response(self, name):
+        """Of a convolution: the output of the norm that alone follows it, or its own."""
+        output = self.output(name)
+        (follower, *others) = [n for n in self.names if any(t is output for t in self.inputs(n))]
+        alone = not others and isinstance(self.operation(follower), NORMS)
+        return self.output(follower) if alone else output
+
+
+def _first_of(pull):
+    return lambda gradient: pull(gradient)[0]
+
+
+def _repeats(model):
+    return any(isinstance(layer, Repeat) for layer in model.layers)
+
+
+def _pure(sources, targets):
+    """The function between tensors of a graph, of fixed weights, with lists on both sides."""
+    places = {id(tensor): k for k, tensor in enumerate(sources)}
+    wanted = list({id(t): t for t in targets if id(t) not in places}.values())
+    at = {id(tensor): k for k, tensor in enumerate(wanted)}
+    if wanted:
+        model = keras.Model(sources, wanted)
+
+    def function(*inputs):
+        values = []
+        if wanted:
+            values, _ = model.stateless_call(
+                model.trainable_variables,
+                model.non_trainable_variables,
+                list(inputs),
+                training=True,
+            )
+            values = keras.tree.flatten(values)
+        return [inputs[places[id(t)]] if id(t) in places else values[at[id(t)]] for t in targets]
+
+    return function

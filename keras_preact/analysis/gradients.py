@@ -1,0 +1,108 @@
+"""Gradients on their way back: their size at every unit, and what of them takes which path."""
+
+import keras
+import numpy as np
+import pandas as pd
+
+from keras_preact.analysis.anatomy import Anatomy
+from keras_preact.analysis.linearize import linearize
+from keras_preact.analysis.signals import mean_over_batches
+
+#: How close to -1 the weight term has to come to be counted.
+NEAR = 0.1
+
+
+def gradient_propagation(anatomy: Anatomy, batches) -> pd.DataFrame:
+    """The loss's gradient at the input of every unit, and its split by the paths it took.
+
+    Identity Mappings, equation 5: dE/dx_l = dE/dx_L (1 + d/dx_l of the sum of the branches). The
+    part through the shortcuts alone and the part through weights are each computed by themselves,
+    from the end of the network back; they add up to the gradient that is computed as one.
+
+    Args:
+        anatomy: A network in pieces, of `dissect`; what it gives are logits or a softmax.
+        batches: Mini-batches, pairs (images, labels), labels whole numbers.
+
+    Returns:
+        A row a unit, and one for the head's input, means over the mini-batches: `gradient`, norm
+        of dE/dx_l, E the mean loss of a mini-batch; `relative`, the same over that of the last
+        unit; `direct` and `weights`, norms of the two parts; `split_error`, norm of the gradient
+        less both parts over the gradient's; `weight_term`, the part through weights along the
+        direct part, in units of it: the gradient along it vanishes where this is -1;
+        `weight_term_min`, `weight_term_max` over mini-batches; `near_minus_1`, share of
+        mini-batches in which it is within 0.1 of -1, and `images_near_minus_1`, share of images.
+        Plain nets have no direct part: NaN where it is divided by.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.analysis import dissect, gradient_propagation
+        >>> from keras_preact.applications import ResNet8V2
+        >>> images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
+        >>> found = gradient_propagation(dissect(ResNet8V2()), [(images, np.arange(4))])
+        >>> bool((found["split_error"] < 1e-5).all())
+        True
+    """
+    rows = [row for images, labels in batches for row in _of_batch(anatomy, images, labels)]
+    frame = mean_over_batches(rows, ["unit", "stage", "number"])
+    frame.insert(4, "relative", frame["gradient"] / frame["gradient"].iloc[-2])
+    terms = pd.DataFrame(rows).groupby("unit", sort=False)["weight_term"]
+    frame["weight_term_min"], frame["weight_term_max"] = [*terms.min()], [*terms.max()]
+    return frame
+
+
+def _of_batch(anatomy, images, labels):
+    x, inputs, seen = keras.ops.convert_to_tensor(images), [], []
+    for piece in anatomy.pieces[:-1]:
+        inputs.append(x)
+        seen.append(piece.look(x))
+        x = seen[-1]["output"]
+    head = anatomy.pieces[-1]
+    (scores,), pull = head.linearize([head.source], [head.target], x)
+    gradient = direct = pull(_of_loss(anatomy, scores, labels))[0]
+    weights = keras.ops.zeros_like(gradient)
+    rows = [_row("head", 0, 0, gradient, direct, weights)]
+    for piece, x, found in reversed([*zip(anatomy.pieces, inputs, seen, strict=False)][1:]):
+        whole, along, through = piece.split(x, found)
+        weights = along(weights) + through(gradient)
+        gradient, direct = whole(gradient), along(direct)
+        if piece in anatomy.units:
+            rows.append(_row(piece.name, piece.stage, piece.number, gradient, direct, weights))
+    return reversed(rows)
+
+
+def _of_loss(anatomy, scores, labels):
+    """The gradient of the mean cross-entropy at a network's scores."""
+    ops = keras.ops
+    targets = ops.one_hot(labels, scores.shape[-1])
+
+    def loss(scores):
+        entropies = ops.categorical_crossentropy(targets, scores, anatomy.gives_logits)
+        return [ops.mean(entropies)]
+
+    (mean,), pull = linearize(loss, scores)
+    return pull(ops.ones_like(mean))[0]
+
+
+def _row(unit, stage, number, *tensors):
+    gradient, direct, weights = (
+        keras.ops.convert_to_numpy(tensor).astype(np.float64) for tensor in tensors
+    )
+    norm, square = np.linalg.norm(gradient), np.sum(direct**2)
+    axes = tuple(range(1, gradient.ndim))
+    squares = np.sum(direct**2, axes)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a plain net has no direct part
+        term = np.sum(weights * direct) / square
+        terms = np.sum(weights * direct, axes) / squares
+        split_error = np.linalg.norm(gradient - direct - weights) / norm
+    return {
+        "unit": unit,
+        "stage": stage,
+        "number": number,
+        "gradient": norm,
+        "direct": np.sqrt(square),
+        "weights": np.linalg.norm(weights),
+        "split_error": split_error,
+        "weight_term": term,
+        "near_minus_1": float(abs(term + 1) < NEAR) if square else np.nan,
+        "images_near_minus_1": np.mean(abs(terms + 1) < NEAR) if square else np.nan,
+    }

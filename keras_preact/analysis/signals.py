@@ -1,0 +1,164 @@
+"""Signals on their way through a network: what each unit takes, adds and hands on."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pandas as pd
+
+from keras_preact.analysis.anatomy import Anatomy
+
+
+@dataclasses.dataclass(frozen=True)
+class Signals:
+    """What `signal_propagation` saw, in tables.
+
+    Attributes:
+        units: A row a unit. `input_`, `branch_`, `output_` `mean`, `variance` and `second_moment`
+            (over images, places and channels); `adds`: the branch's root mean square over the
+            input's; `negative`: share of the output's values below 0; `cut_off`: share of the sum's
+            energy that the activation behind the addition removes; `equation4_error`: how far the
+            output is from the sum of equation 4 (2016), as a share of the output's norm; `scaling`:
+            what the shortcut multiplies its input with, for gates on average, and
+            `scaling_product`, that from this unit to the last one (2016, equation 8).
+        layers: A row a convolution: `mean` and `std` of its response.
+        activations: A row an activation: `inactive`, share of its inputs at or below 0; `dead`,
+            share of channels that no image makes positive; of PReLU `slope_mean`, `slope_std`,
+            `slope_min`, `slope_max` over the channels.
+        gates: A row a gated unit: `bias` (mean over channels), `mean`, `std` and quantiles of g.
+    """
+
+    units: pd.DataFrame
+    layers: pd.DataFrame
+    activations: pd.DataFrame
+    gates: pd.DataFrame
+
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def signal_propagation(anatomy: Anatomy, batches) -> Signals:
+    """Moments, gates and inactive shares of a network's signals, as in a training step.
+
+    Deep Residual Learning, Figure 7 (responses); Identity Mappings, equation 4 and sections 3 and 4
+    (shortcuts, gates, what follows the addition); Delving Deep into Rectifiers, Table 1 (slopes).
+
+    Args:
+        anatomy: A network in pieces, of `dissect`.
+        batches: Mini-batches, pairs (images, labels); what is measured is the mean over them.
+
+    Returns:
+        A `Signals`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.analysis import dissect, signal_propagation
+        >>> from keras_preact.applications import ResNet8V2
+        >>> images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
+        >>> found = signal_propagation(dissect(ResNet8V2()), [(images, np.zeros(4, int))])
+        >>> found.units["cut_off"].tolist()  # nothing stands behind the addition
+        [0.0, 0.0, 0.0]
+    """
+    units, layers, activations, gates = [], [], [], []
+    for images, _ in batches:
+        x, reached = keras.ops.convert_to_tensor(images), None
+        for piece in anatomy.pieces:
+            seen = {name: keras.ops.convert_to_numpy(v) for name, v in piece.look(x).items()}
+            if piece in anatomy.units:
+                taken = keras.ops.convert_to_numpy(x)
+                reached = _equation_4(piece, reached, taken, seen)
+                units.append(_unit(piece, taken, seen, reached))
+                if piece.is_gated:
+                    gates.append({**_place(piece), **_gate(piece, seen["gate"])})
+            place = {"piece": piece.name}
+            for name in piece.convolutions:
+                response = seen[f"{name}:response"]
+                row = {"mean": response.mean(), "std": response.std()}
+                layers.append({"layer": name, **place, **row})
+            for name in piece.activations:
+                row = _activation(piece, name, seen, anatomy.channel_axis)
+                activations.append({"layer": name, **place, **row})
+            x = keras.ops.convert_to_tensor(seen["output"])
+    units = mean_over_batches(units, ["unit", "stage", "number"])
+    if "scaling" in units:
+        units["scaling_product"] = units["scaling"][::-1].cumprod()[::-1]
+    return Signals(
+        units,
+        mean_over_batches(layers, ["layer", "piece"]),
+        mean_over_batches(activations, ["layer", "piece"]),
+        mean_over_batches(gates, ["unit", "stage", "number"]),
+    )
+
+
+def mean_over_batches(rows, keys) -> pd.DataFrame:
+    """Rows that have the same keys as one, in the order in which they came."""
+    if not rows:
+        return pd.DataFrame(columns=keys)
+    return pd.DataFrame(rows).groupby(keys, sort=False, as_index=False).mean()
+
+
+def _place(unit):
+    return {"unit": unit.name, "stage": unit.stage, "number": unit.number}
+
+
+def _unit(unit, taken, seen, reached):
+    output = seen["output"]
+    row = {**_place(unit), **_moments("input", taken)}
+    if unit.is_residual:
+        branch, carry = seen["branch"], unit.scale
+        row |= _moments("branch", branch)
+        row["adds"] = _rms(branch) / _rms(taken)
+        row["scaling"] = float(seen["carry"].mean()) if carry is None else carry
+        row["equation4_error"] = np.linalg.norm(output - reached) / np.linalg.norm(output)
+    row |= _moments("output", output)
+    row["negative"] = np.mean(output < 0)
+    after = f"{unit.name}_act_out"
+    cut = unit.is_residual and after in unit.activations
+    row["cut_off"] = _cut_off(seen[f"{after}:in"], seen[f"{after}:out"]) if cut else 0.0
+    return row
+
+
+def _equation_4(unit, reached, taken, seen):
+    """x_L = x_l + the sum of the branches between, from the last unit that changed dimensions."""
+    if not unit.is_residual:
+        return None
+    if seen["output"].shape != taken.shape:
+        return seen["output"]
+    return (taken if reached is None else reached) + seen["branch"]
+
+
+def _moments(name, x):
+    x = x.astype(np.float64)
+    return {
+        f"{name}_mean": x.mean(),
+        f"{name}_variance": x.var(),
+        f"{name}_second_moment": np.mean(x**2),
+    }
+
+
+def _rms(x):
+    return np.sqrt(np.mean(x.astype(np.float64) ** 2))
+
+
+def _cut_off(before, after):
+    energy = np.sum(before.astype(np.float64) ** 2)
+    return 1.0 - np.sum(after.astype(np.float64) ** 2) / energy if energy else 0.0
+
+
+def _gate(unit, gate):
+    bias = keras.ops.convert_to_numpy(unit.layer(f"{unit.name}_gate").bias).mean()
+    row = {"bias": bias, "mean": gate.mean(), "std": gate.std()}
+    return row | {f"q{q:.0%}".rstrip("%"): np.quantile(gate, q) for q in QUANTILES}
+
+
+def _activation(piece, name, seen, channel_axis):
+    before = seen[f"{name}:in"]
+    channels = np.moveaxis(before, channel_axis, -1).reshape(-1, before.shape[channel_axis])
+    row = {"inactive": np.mean(before <= 0), "dead": np.mean(channels.max(axis=0) <= 0)}
+    alpha = getattr(piece.layer(name), "alpha", None)
+    if alpha is not None:
+        slope = keras.ops.convert_to_numpy(alpha)
+        spread = {"mean": slope.mean(), "std": slope.std()}
+        spread |= {"min": slope.min(), "max": slope.max()}
+        row |= {f"slope_{key}": value for key, value in spread.items()}
+    return row
