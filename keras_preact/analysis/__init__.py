@@ -7,6 +7,8 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "Anatomy": ".anatomy",
         "Signals": ".signals",
+        "chain": ".scalar_chain",
+        "deepen": ".identity_units",
         "dissect": ".anatomy",
         "gradient_propagation": ".gradients",
         "signal_propagation": ".signals",

@@ -289,8 +289,7 @@ def _pure(sources, targets):
     places = {id(tensor): k for k, tensor in enumerate(sources)}
     wanted = list({id(t): t for t in targets if id(t) not in places}.values())
     at = {id(tensor): k for k, tensor in enumerate(wanted)}
-    if wanted:
-        model = keras.Model(sources, wanted)
+    model = keras.Model(sources, wanted) if wanted else None
 
     def function(*inputs):
         values = []

@@ -1,4 +1,4 @@
-"""The same function as another graph: faster layers, stock layers, loops unrolled, norms folded away."""
+"""The same function as another graph: faster or stock layers, no loops, no norms."""
 
 from keras_preact.rewrite.fold import fold_batch_norm
 from keras_preact.rewrite.swap import accelerate, any_size, portable, unrolled

@@ -1,0 +1,148 @@
+"""`deepen`: a deeper network made of a shallower one and units that compute the identity."""
+
+import keras
+import numpy as np
+
+from keras_preact.applications.registry import model_info
+from keras_preact.checked import is_whole, require
+from keras_preact.config import KERNELS, ResNetConfig
+from keras_preact.errors import ConfigError
+from keras_preact.residual import build_network
+from keras_preact.residual.placements import PLACEMENTS
+from keras_preact.weights import load_weights_by_layer, weights_by_layer
+
+
+def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -> keras.Model:
+    """A deeper network that computes what a shallower one does, and can be trained from there.
+
+    The construction behind the degradation argument (Deep Residual Learning, section 1): layers
+    that are added to a network as identities make it no worse, so that a deeper network that trains
+    to a higher error is one that the solver cannot optimise. In a residual unit the identity is a
+    branch of zeros: its last convolution, or the scale of its last norm, is 0 and learns from
+    there. In a plain net it is kernels that hand their input on, and norms that do nothing at
+    inference.
+
+    Args:
+        model: A network of `build_network` or `create_model`, from images to scores.
+        units: Units of each stage of the deeper network; by default one more than now. The new ones
+            stand at the end of their stage, ahead of a unit that halves the map there.
+        config: The network's config; that of the registered network of its name if not given.
+
+    Returns:
+        A new `keras.Model`; at inference its outputs are the model's.
+
+    Raises:
+        ConfigError: For fewer units, for a config that is not the model's, and for units that
+            cannot compute the identity exactly: those of gates, of scaled or projected shortcuts,
+            and those with more behind the addition than a ReLU.
+
+    Example:
+        >>> from keras_preact import create_model
+        >>> from keras_preact.analysis import deepen
+        >>> deeper = deepen(create_model("resnet8v2"), units=(3, 3, 3))
+        >>> deeper.count_params() == create_model("resnet20v2").count_params()
+        True
+    """
+    config = config or model_info(model.name).config
+    units = tuple(n + 1 for n in config.units) if units is None else tuple(units)
+    fits = len(units) == len(config.units) and all(map(is_whole, units))
+    fits = fits and all(new >= old for new, old in zip(units, config.units, strict=True))
+    require(fits, "units", units, f"as many whole numbers as stages, at least {config.units}")
+    _refuse_others(config)
+    deeper_config = config.replace(units=units)
+    deeper = _built_alike(model, deeper_config)
+    weights = weights_by_layer(deeper)
+    kept = {_moved(name, config, units): v for name, v in weights_by_layer(model).items()}
+    new = {"_".join(name.split("_")[:2]) for name in weights.keys() - kept.keys()}
+    for name in sorted(new):
+        _make_identity(weights, name, config)
+    load_weights_by_layer(deeper, {**weights, **kept})
+    return deeper
+
+
+def _refuse_others(config):
+    """Only units that can compute the identity exactly, and learn from there."""
+    plain = config.shortcut == "none"
+    as_it_is = config.shortcut in ("identity", "dropout", "none") or (
+        config.shortcut == "constant_scaling" and config.shortcut_scale == 1
+    )
+    reason = None
+    if not as_it_is or config.projects_every_unit:
+        reason = f"shortcut={config.shortcut!r}, projection={config.projection!r}"
+    elif config.placement in ("bn_after_addition", "relu_before_addition"):
+        reason = f"placement={config.placement!r}"
+    elif (config.placement == "original" or plain) and config.activation != "relu":
+        reason = f"placement={config.placement!r}, activation={config.activation!r}"
+    elif plain and (config.placement != "original" or config.block == "bottleneck"):
+        reason = f"shortcut='none', placement={config.placement!r}, block={config.block!r}"
+    if reason:
+        raise ConfigError(
+            "`deepen` adds units that compute the identity exactly and can learn from there: "
+            "shortcuts that are not scaled, gated or projected, in pre-activation units or in "
+            "original ones with a ReLU; in plain nets original units without a bottleneck. "
+            f"Received: {reason}."
+        )
+
+
+def _built_alike(model, config):
+    """The network of a config with the model's images, classes and layout."""
+    conv, last = model.get_layer("stem_conv"), model.layers[-1]
+    has_top = isinstance(last, keras.layers.Dense)
+    top = {"classes": last.units, "classifier_activation": last.activation} if has_top else {}
+    shape, pooled = model.input_shape[1:], len(model.output_shape) == 2
+    return build_network(
+        config,
+        input_shape=shape,
+        include_top=has_top,
+        pooling="avg" if pooled and not has_top else None,
+        data_format=conv.data_format,
+        dtype=model.dtype_policy.name,
+        name=f"{model.name}_deeper",
+        **top,
+    )
+
+
+def _moved(layer, config, units):
+    """What a layer is called in the deeper network."""
+    if config.downsample_at == "first_unit":
+        return layer
+    for stage, (old, new) in enumerate(zip(config.units, units, strict=True), 1):
+        prefix = f"stage{stage}_unit{old}_"
+        if layer.startswith(prefix):
+            return f"stage{stage}_unit{new}_{layer.removeprefix(prefix)}"
+    return layer
+
+
+def _make_identity(weights, unit, config):
+    """Sets the weights of a unit so that it hands on its input; `weights` is changed."""
+    convolutions = len(KERNELS[config.block])
+    if config.shortcut == "none":
+        for k in range(1, convolutions + 1):
+            _set(weights, f"{unit}_conv{k}", _dirac)
+            _set(weights, f"{unit}_norm{k}", lambda index, v: _neutral(index, v, config))
+        _set(weights, f"{unit}_norm_out", lambda index, v: _neutral(index, v, config))
+        return
+    ends_with_norm = "norm" in PLACEMENTS[config.placement].last and config.normalization == "batch"
+    last = f"{unit}_norm{convolutions}" if ends_with_norm else f"{unit}_conv{convolutions}"
+    # Of a norm scale and offset, of a convolution kernel and bias.
+    _set(weights, last, lambda index, v: np.zeros_like(v) if index in ("0", "1") else v)
+
+
+def _set(weights, layer, new):
+    if layer in weights:
+        weights[layer] = {index: new(index, value) for index, value in weights[layer].items()}
+
+
+def _dirac(index, value):
+    """A kernel that hands its input on; a bias of zeros."""
+    new = np.zeros_like(value)
+    if index == "0":
+        height, width, channels, _ = value.shape
+        new[height // 2, width // 2] = np.eye(channels)
+    return new
+
+
+def _neutral(index, value, config):
+    """Scale 1, offset 0, mean 0, and the variance that makes the deviation 1."""
+    neutral = {"0": 1.0, "1": 0.0, "2": 0.0, "3": 1.0 - config.norm_epsilon}
+    return np.full_like(value, neutral[index])

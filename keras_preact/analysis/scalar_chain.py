@@ -1,0 +1,110 @@
+"""A chain of scalar layers, with and without a residual weight, number by number.
+
+The worked example with which vanishing gradients and shortcuts are explained: each layer is one
+weight and one activation, h_k = f(w_k h_{k-1}); with a residual weight, from the third layer on,
+h_k = f(w_k h_{k-1} + w_r h_{k-2}).
+"""
+
+import numpy as np
+import pandas as pd
+
+from keras_preact.checked import is_whole, require
+from keras_preact.errors import ConfigError, quoted
+
+#: Activations and their derivatives, as functions of the weighted sum.
+ACTIVATIONS = {
+    "sigmoid": (
+        lambda z: 1 / (1 + np.exp(-z)),
+        lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2,
+    ),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "relu": (lambda z: np.maximum(z, 0.0), lambda z: (z > 0) * 1.0),
+    "linear": (lambda z: z, lambda z: np.ones_like(z)),
+}
+
+
+def chain(
+    depth: int = 3,
+    weights=0.1,
+    residual_weight: float = 0.0,
+    *,
+    x: float = 0.5,
+    target: float = 1.0,
+    activation: str = "sigmoid",
+) -> pd.DataFrame:
+    """Every number of a forward and a backward pass through a chain of scalar layers.
+
+    Args:
+        depth: Layers.
+        weights: w_1, w_2, ..., or one number for all.
+        residual_weight: w_r, of the path around each layer from the third on; 0 for a plain chain.
+        x: The input.
+        target: t of the loss L = (t - y)², y the last layer's output.
+        activation: `"sigmoid"`, `"tanh"`, `"relu"` or `"linear"`.
+
+    Returns:
+        A row a layer: `weight`, `sum` (what the activation takes), `output` h, `slope` (the
+        activation's derivative there), `gradient` dL/dh, its parts `through_next` (by the next
+        layer's weight) and `through_shortcut` (by the residual weight around it), and
+        `weight_gradient` dL/dw with the same two parts, `weight_through_next` and
+        `weight_through_shortcut`, and `residual_gradient`, the layer's share of dL/dw_r. The loss
+        is in `attrs["loss"]`.
+
+    Raises:
+        ConfigError: For an unknown activation, a depth below 1, or another number of weights.
+
+    Example:
+        >>> from keras_preact.analysis import chain
+        >>> frame = chain(3, [0.2, 0.1, 0.1], residual_weight=0.1)
+        >>> round(frame.attrs["loss"], 4)
+        0.2247
+        >>> first = frame.iloc[0]
+        >>> f"{first.weight_through_shortcut:.5f}", f"{first.weight_through_next:.6f}"
+        ('-0.00295', '-0.000074')
+    """
+    require(is_whole(depth) and depth >= 1, "depth", depth, "a whole number of at least 1")
+    require(activation in ACTIVATIONS, "activation", activation, f"one of {quoted(ACTIVATIONS)}")
+    weights = np.asarray(weights, float)
+    if weights.ndim == 0:
+        weights = np.full(depth, weights)
+    if weights.shape != (depth,):
+        raise ConfigError(
+            f"`weights` must be one number or {depth} of them, one a layer. "
+            f"Received: {weights.shape}."
+        )
+    function, derivative = ACTIVATIONS[activation]
+    residual = np.where(np.arange(depth) >= 2, residual_weight, 0.0)
+    sums, outputs = np.zeros(depth), np.zeros(depth + 1)
+    outputs[0] = x
+    for k in range(depth):
+        sums[k] = weights[k] * outputs[k] + residual[k] * outputs[k - 1]
+        outputs[k + 1] = function(sums[k])
+    slopes = derivative(sums)
+    through_next, through_shortcut = np.zeros(depth), np.zeros(depth)
+    at_sum = np.zeros(depth)
+    for k in reversed(range(depth)):
+        if k == depth - 1:
+            through_next[k] = 2 * (outputs[-1] - target)  # dL/dy itself
+        else:
+            through_next[k] = at_sum[k + 1] * weights[k + 1]
+        if k + 2 < depth:
+            through_shortcut[k] = at_sum[k + 2] * residual[k + 2]
+        at_sum[k] = (through_next[k] + through_shortcut[k]) * slopes[k]
+    frame = pd.DataFrame(
+        {
+            "layer": np.arange(1, depth + 1),
+            "weight": weights,
+            "sum": sums,
+            "output": outputs[1:],
+            "slope": slopes,
+            "gradient": through_next + through_shortcut,
+            "through_next": through_next,
+            "through_shortcut": through_shortcut,
+            "weight_gradient": at_sum * outputs[:-1],
+            "weight_through_next": through_next * slopes * outputs[:-1],
+            "weight_through_shortcut": through_shortcut * slopes * outputs[:-1],
+            "residual_gradient": at_sum * np.where(residual != 0, np.roll(outputs[:-1], 1), 0.0),
+        }
+    )
+    frame.attrs["loss"] = float((outputs[-1] - target) ** 2)
+    return frame
