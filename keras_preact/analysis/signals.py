@@ -18,7 +18,8 @@ class Signals:
             (over images, places and channels); `adds`: the branch's root mean square over the
             input's; `negative`: share of the output's values below 0; `cut_off`: share of the sum's
             energy that the activation behind the addition removes; `equation4_error`: how far the
-            output is from the sum of equation 4 (2016), as a share of the output's norm; `scaling`:
+            output is from the sum of equation 4 (2016), taken from the last unit that changed
+            dimensions, as a share of the output's norm; `scaling`:
             what the shortcut multiplies its input with, for gates on average, and
             `scaling_product`, that from this unit to the last one (2016, equation 8).
         layers: A row a convolution: `mean` and `std` of its response.
@@ -109,22 +110,27 @@ def _unit(unit, taken, seen, reached):
         row |= _moments("branch", branch)
         row["adds"] = _rms(branch) / _rms(taken)
         row["scaling"] = float(seen["carry"].mean()) if carry is None else carry
-        row["equation4_error"] = np.linalg.norm(output - reached) / np.linalg.norm(output)
+        row["equation4_error"] = _distance(output, reached)
+        after = f"{unit.name}_act_out"
+        cut = after in unit.activations
+        row["cut_off"] = _cut_off(seen[f"{after}:in"], seen[f"{after}:out"]) if cut else 0.0
     row |= _moments("output", output)
     row["negative"] = np.mean(output < 0)
-    after = f"{unit.name}_act_out"
-    cut = unit.is_residual and after in unit.activations
-    row["cut_off"] = _cut_off(seen[f"{after}:in"], seen[f"{after}:out"]) if cut else 0.0
     return row
 
 
 def _equation_4(unit, reached, taken, seen):
     """x_L = x_l + the sum of the branches between, from the last unit that changed dimensions."""
-    if not unit.is_residual:
+    if not unit.is_residual or seen["output"].shape != taken.shape:
         return None
-    if seen["output"].shape != taken.shape:
-        return seen["output"]
     return (taken if reached is None else reached) + seen["branch"]
+
+
+def _distance(output, reached):
+    """From what equation 4 gives, as a share of the output's norm; NaN where it does not apply."""
+    if reached is None:
+        return np.nan
+    return np.linalg.norm(output - reached) / np.linalg.norm(output)
 
 
 def _moments(name, x):

@@ -1,0 +1,48 @@
+"""`AnalyzeConfig`: what `analyze` and `keras-preact analyze` are told."""
+
+import dataclasses
+from typing import Any
+
+from keras_preact.checked import Checked, require
+
+
+@dataclasses.dataclass(frozen=True)
+class AnalyzeConfig(Checked):
+    """What `analyze` looks into; every field is also an option of `keras-preact analyze`.
+
+    Args:
+        networks: Names of registered networks, and folders of finished runs; of a run both its
+            initial and its trained weights are looked at.
+        data: `digits`, a set of tensorflow-datasets, `folder:PATH` or `npz:PATH`; the run's if not
+            given, for named networks `digits`.
+        epochs: Passes over the training images that named networks are trained for, to be looked at
+            before and after; 0 for their initial weights alone.
+        images: Training images that are looked at.
+        batch_size: Images of a mini-batch; what is measured is the mean over mini-batches.
+        seed: Decides weights and images.
+        out: Folder for tables and pictures; a new one under `runs/` if not given.
+        settings: Further fields by dotted name, as in `TrainConfig`, for named networks.
+
+    Raises:
+        ConfigError: For a value that is not allowed.
+
+    Example:
+        >>> from keras_preact.analysis import AnalyzeConfig
+        >>> AnalyzeConfig(networks=("plainnet20", "resnet20")).images
+        256
+    """
+
+    networks: tuple[str, ...] = ("resnet20v2",)
+    data: str | None = None
+    epochs: int = 0
+    images: int = 256
+    batch_size: int = 64
+    seed: int = 0
+    out: str | None = None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def check(self) -> None:
+        require(len(self.networks) > 0, "networks", self.networks, "at least one name or folder")
+        for name in ("images", "batch_size"):
+            require(getattr(self, name) >= 2, name, getattr(self, name), "at least 2")
+        require(self.epochs >= 0, "epochs", self.epochs, "at least 0")

@@ -1,0 +1,175 @@
+"""`analyze`: everything that can be measured inside some networks, as tables, pictures, words."""
+
+import dataclasses
+import pathlib
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pandas as pd
+
+from keras_preact.analysis.anatomy import dissect
+from keras_preact.analysis.config import AnalyzeConfig
+from keras_preact.analysis.gradients import gradient_propagation
+from keras_preact.analysis.signals import signal_propagation
+from keras_preact.analysis.words import in_words, summary
+from keras_preact.applications import model_info
+from keras_preact.console import say
+from keras_preact.data import load_data
+from keras_preact.run import RunFolder
+from keras_preact.training import TrainConfig, start_from, train
+from keras_preact.training.job import build_for
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """What `analyze` found, all networks in each table.
+
+    Attributes:
+        tables: `summary` (a row a network and state), `signals`, `responses`, `activations`, `gates` and `gradients`, as `Signals` and
+            `gradient_propagation` have them, with the columns `network` and `state` (`initial` or
+            `trained`) before.
+        words: A sentence or more by topic, in the order in which to read them.
+        data: What the images are, in words.
+        folder: Where it is written; `None` before.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    words: dict[str, list[str]]
+    data: str
+    folder: pathlib.Path | None = None
+
+
+def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
+    """Looks into networks: signals and gradients at every unit, gates, rectifiers, equations.
+
+    Args:
+        config: What to look into; by default ResNet-20 V2 at its initial weights, on `digits`.
+        console: A `rich.console.Console` for progress; `None` prints nothing.
+
+    Returns:
+        An `Analysis`; its tables as CSV files and its pictures are in its folder.
+
+    Raises:
+        ConfigError: For unknown networks, runs that are not finished, options that do not fit.
+        DataError: For data that cannot be had.
+        SaveError: When the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact.analysis import AnalyzeConfig, analyze
+        >>> config = AnalyzeConfig(("resnet8v2",), images=16, batch_size=8, out=tempfile.mkdtemp())
+        >>> sorted(analyze(config).tables)
+        ['activations', 'gates', 'gradients', 'responses', 'signals', 'summary']
+    """
+    from keras_preact.analysis.plots import pictures
+    from keras_preact.evaluation import save_figure
+
+    config = config or AnalyzeConfig()
+    subjects = [_subject(config, network) for network in config.networks]
+    folder = RunFolder.create(config.out, f"analysis-{'-'.join(s.name for s in subjects)}"[:100])
+    found: dict[str, list[pd.DataFrame]] = {}
+    looked_at: dict[str, str] = {}
+    for subject in subjects:
+        if config.epochs and subject.trained is None:
+            say(console, f"{subject.name}: {config.epochs} epochs")
+            run = subject.config.replace(out=str(folder.path / subject.name))
+            subject = subject._replace(trained=train(run, console=console).run)
+        for state, measured, images in _states(subject, config):
+            looked_at[subject.name] = images
+            say(console, f"{subject.name}, {state} weights: {len(measured['signals'])} units")
+            for topic, table in measured.items():
+                table.insert(0, "network", subject.name)
+                table.insert(1, "state", state)
+                found.setdefault(topic, []).append(table)
+    tables = {topic: pd.concat(frames, ignore_index=True) for topic, frames in found.items()}
+    data = "; ".join(dict.fromkeys(looked_at.values()))
+    tables = {"summary": summary(tables), **tables}
+    analysis = Analysis(tables, in_words(tables), data, folder.path)
+    folder.write_json("analysis.json", config.to_dict())
+    for topic, table in tables.items():
+        folder.write_bytes(f"{topic}.csv", table.to_csv(index=False).encode())
+    for name, figure in pictures(tables).items():
+        with folder.replacing(f"{name}.png") as path:
+            save_figure(figure, path)
+    folder.write_bytes("words.md", _as_markdown(analysis).encode())
+    return analysis
+
+
+class _Subject(NamedTuple):
+    """A network to look into: its name, how it is built, and the run with its trained weights."""
+
+    name: str
+    config: TrainConfig
+    trained: str | None = None
+
+
+def _subject(config, network):
+    path = pathlib.Path(network)
+    if path.is_dir():
+        run = RunFolder(path).config
+        known = {name: run[name] for name in TrainConfig.field_names() if name in run}
+        own = TrainConfig(**{**known, "out": None})
+        return _Subject(path.name, own.replace(data=config.data or own.data), str(path))
+    own = TrainConfig(
+        model=network,
+        data=config.data or "digits",
+        epochs=config.epochs or None,
+        seed=config.seed,
+        dtype="float32",
+        settings=config.settings,
+    )
+    return _Subject(model_info(network).name, own)
+
+
+def _states(subject, config):
+    """(state, tables, data in words) at the initial weights, and at the trained ones if any."""
+    parts = subject.config.resolve()
+    keras.utils.set_random_seed(subject.config.seed)
+    data = load_data(subject.config.data, options=parts.data, seed=subject.config.seed)
+    model = build_for(data, subject.config, parts, "float32")
+    batches = _batches(data.train, config)
+    for state, weights in (("initial", subject.config.init), ("trained", subject.trained)):
+        if weights:
+            start_from(model, weights, parts.network)
+        if weights or state == "initial":
+            yield state, measure(model, batches), repr(data)[1:-1]
+
+
+def measure(model, batches) -> dict[str, pd.DataFrame]:
+    """The tables of one network at the weights that it has.
+
+    Args:
+        model: A network of this package, from images to logits or a softmax.
+        batches: Pairs (images, labels).
+
+    Returns:
+        `signals`, `responses`, `activations`, `gates` and `gradients`.
+    """
+    anatomy = dissect(model)
+    signals = signal_propagation(anatomy, batches)
+    return {
+        "signals": signals.units,
+        "responses": signals.layers,
+        "activations": signals.activations,
+        "gates": signals.gates,
+        "gradients": gradient_propagation(anatomy, batches),
+    }
+
+
+def _batches(split, config):
+    order = np.random.default_rng(config.seed).permutation(len(split))[: config.images]
+    size = min(config.batch_size, len(order))
+    cuts = range(0, len(order) - size + 1, size)  # all of one size
+    return [
+        (split.images(order[k : k + size]).astype(np.float32), split.labels[order[k : k + size]])
+        for k in cuts
+    ]
+
+
+def _as_markdown(analysis):
+    lines = [f"# Inside {', '.join(analysis.tables['signals']['network'].unique())}", ""]
+    lines += [f"Measured on {analysis.data}.", ""]
+    for topic, sentences in analysis.words.items():
+        lines += [f"**{topic}.** {' '.join(sentences)}", ""]
+    return "\n".join(lines)

@@ -1,0 +1,168 @@
+"""What the tables of an analysis say, in plain words: numbers in sentences, nothing beyond them."""
+
+import numpy as np
+import pandas as pd
+
+from keras_preact.analysis.rectifiers import TABLE_1, learned_slopes
+
+
+def in_words(tables) -> dict[str, list[str]]:
+    """Sentences about the tables of an `Analysis`, by topic.
+
+    Args:
+        tables: `signals`, `activations`, `gates` and `gradients`, with the columns `network` and
+            `state`.
+
+    Returns:
+        `{topic: sentences}`, one sentence a network and state; topics without any are left out.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis.words import in_words
+        >>> gates = pd.DataFrame({"network": ["net"], "state": ["initial"], "bias": [-6.0],
+        ...                       "mean": [0.004], "std": [0.002], "q5": [0.001], "q95": [0.01]})
+        >>> in_words({"gates": gates})["Gates"][0].startswith("net, initial: g is 0.004")
+        True
+    """
+    topics = {
+        "Signals": ("signals", _signals),
+        "Forward, equation 4": ("signals", _equation_4),
+        "Scaled shortcuts, equation 8": ("signals", _scaling),
+        "Gradients": ("gradients", _gradients),
+        "Backward, equation 5": ("gradients", _equation_5),
+        "Gates": ("gates", _gates),
+        "Rectifiers": ("activations", _rectifiers),
+        "PReLU": ("activations", _slopes),
+    }
+    words = {}
+    for topic, (name, sentence) in topics.items():
+        if name not in tables:
+            continue
+        for (network, state), table in tables[name].groupby(["network", "state"], sort=False):
+            text = sentence(table.reset_index(drop=True))
+            if text:
+                words.setdefault(topic, []).append(f"{network}, {state}: {text}")
+    return words
+
+
+def summary(tables) -> pd.DataFrame:
+    """A row a network and state: the figures by which networks are compared at a glance.
+
+    Args:
+        tables: Those of an `Analysis`.
+
+    Returns:
+        `network`, `state`, `units`, `signal_growth` (second moment of the last unit's output over
+        the first one's input), `negative` (share of handed-on values below 0, mean over units),
+        `gradient_first_over_last` (norm at the first unit's input over that at the last one's),
+        `gradient_factor` (the same a unit), `inactive` (share of activation inputs at or below 0).
+    """
+    keys, rows = ["network", "state"], []
+    for (network, state), units in tables["signals"].groupby(keys, sort=False):
+        of = {
+            topic: table[(table["network"] == network) & (table["state"] == state)]
+            for topic, table in tables.items()
+        }
+        ratio = of["gradients"]["relative"].iloc[0]
+        first, last = units["input_second_moment"].iloc[0], units["output_second_moment"].iloc[-1]
+        row = {"network": network, "state": state, "units": len(units)}
+        row |= {"signal_growth": last / first, "negative": units["negative"].mean()}
+        row |= {"gradient_first_over_last": ratio}
+        row |= {"gradient_factor": ratio ** (1 / max(len(units) - 1, 1))}
+        rows.append({**row, "inactive": of["activations"]["inactive"].mean()})
+    return pd.DataFrame(rows)
+
+
+def _signals(table):
+    first, last = table["input_second_moment"].iloc[0], table["output_second_moment"].iloc[-1]
+    negative = table["negative"].mean()
+    text = (
+        f"the second moment of the signal goes from {first:.3g} to {last:.3g} over "
+        f"{len(table)} units; "
+    )
+    if table["negative"].max() == 0:
+        return text + "no unit hands on a negative value."
+    return text + f"{negative:.0%} of the values handed on are negative."
+
+
+def _equation_4(table):
+    if "equation4_error" not in table or table["equation4_error"].isna().all():
+        return None
+    worst, cut = table["equation4_error"].max(), table["cut_off"]
+    adds = f"A branch adds {table['adds'].median():.2g} times its input's size (median)."
+    if worst < 1e-5:
+        exact = f"to {worst:.0e} of its size" if worst else "exactly"
+        return f"every output is an earlier one plus the branches between, {exact}. {adds}"
+    text = f"outputs differ from an earlier one plus the branches between by up to {worst:.0%}"
+    if cut.max() > 0:
+        text += f"; the activation after the addition cuts off {cut.mean():.1%} of a sum's energy"
+        text += f", {cut.iloc[-1]:.1%} in the last unit"
+    return f"{text}. {adds}"
+
+
+def _scaling(table):
+    if "scaling" not in table or table["scaling"].isna().all():
+        return None
+    if np.allclose(table["scaling"], 1.0):
+        return None
+    product = table["scaling_product"].iloc[0]
+    return (
+        f"a shortcut hands on {table['scaling'].mean():.3g} of its input on average; over all "
+        f"{len(table)} units that makes {product:.2e}."
+    )
+
+
+def _gradients(table):
+    units = table[table["unit"] != "head"]
+    first, last = units["gradient"].iloc[0], units["gradient"].iloc[-1]
+    factor = (first / last) ** (1 / max(len(units) - 1, 1))
+    return (
+        f"the gradient at the first unit is {first / last:.3g} times that at the last "
+        f"({first:.2e} and {last:.2e}), a factor of {factor:.3g} a unit on the way back."
+    )
+
+
+def _equation_5(table):
+    units = table[(table["unit"] != "head")]
+    if not units["direct"].any():
+        return None
+    share = units["direct"].iloc[0] / units["gradient"].iloc[0]
+    near, images = units["near_minus_1"].mean(), units["images_near_minus_1"].mean()
+    return (
+        f"the part through shortcuts and the part through weights add up to the gradient, to "
+        f"{units['split_error'].max():.0e}. At the first unit the part through shortcuts alone is "
+        f"{share:.2g} times the whole. The weight term is {units['weight_term_min'].min():.2g} to "
+        f"{units['weight_term_max'].max():.2g}; it comes within 0.1 of -1 in {near:.1%} of units "
+        f"and mini-batches, and in {images:.1%} of units and images."
+    )
+
+
+def _gates(table):
+    start = 1 / (1 + np.exp(-table["bias"].mean()))
+    return (
+        f"g is {table['mean'].mean():.3g} on average, {table['q5'].mean():.2g} to "
+        f"{table['q95'].mean():.2g} in nine of ten places; its bias is {table['bias'].mean():.3g}, "
+        f"which alone makes g {start:.2g}."
+    )
+
+
+def _rectifiers(table):
+    dead = table["dead"].mean()
+    text = f"{table['inactive'].mean():.0%} of the activations' inputs are not positive"
+    return (
+        f"{text}; {dead:.1%} of the channels never are." if dead else f"{text}; no channel is dead."
+    )
+
+
+def _slopes(table):
+    slopes = learned_slopes(table)
+    if not len(slopes):
+        return None
+    first, deep = [], []
+    for column in (slopes["slope_mean"], TABLE_1["channel_wise"]):
+        first.append(f"{column.iloc[0]:.3f}")
+        deep.append(f"{column.iloc[-max(1, len(column) // 3) :].mean():.3f}")
+    return (
+        f"the first slope is {first[0]} (in the paper's Table 1 {first[1]}), those of the last "
+        f"third {deep[0]} on average ({deep[1]})."
+    )

@@ -1,0 +1,84 @@
+"""`analyze`: a look inside networks."""
+
+import dataclasses
+import json
+import sys
+
+from keras_preact.checked import require
+from keras_preact.cli.arguments import add_fields, add_settings, import_keras_quietly, settings_of
+from keras_preact.console import make_console
+
+#: Columns of the summary on the terminal: title, and how a value is written.
+_COLUMNS = {
+    "network": ("network", "{}"),
+    "state": ("weights", "{}"),
+    "units": ("units", "{:d}"),
+    "signal_growth": ("signal, last / first", "{:.3g}"),
+    "negative": ("below 0", "{:.0%}"),
+    "gradient_first_over_last": ("gradient, first / last", "{:.3g}"),
+    "gradient_factor": ("a unit", "{:.3g}"),
+    "inactive": ("inactive", "{:.0%}"),
+}
+
+
+def _analyze(arguments) -> None:
+    console = make_console(sys.stderr if arguments.json else sys.stdout)
+    import_keras_quietly()
+    from keras_preact.analysis import AnalyzeConfig, analyze
+
+    values = {name: arguments[name] for name in AnalyzeConfig.field_names() if name in arguments}
+    values["settings"] = settings_of(arguments.set)
+    config = AnalyzeConfig(**values)
+    alone = len(config.networks) == 1 or not arguments.compare
+    fix = "Add --compare for one folder, or leave out --out."
+    one = config.out is None or len(config.networks) == 1 or arguments.compare
+    require(one, "out", config.out, "left out with several networks, each of its own folder", fix)
+    parts = [(name,) for name in config.networks] if alone else [config.networks]
+    for networks in parts:
+        found = analyze(dataclasses.replace(config, networks=networks), console=console)
+        if arguments.json:
+            rows = found.tables["summary"].to_dict("records")
+            print(json.dumps({"folder": str(found.folder), "summary": rows, "words": found.words}))
+        else:
+            _show(found, console)
+
+
+def _show(found, console) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for k, (title, _) in enumerate(_COLUMNS.values()):
+        table.add_column(title, justify="left" if k < 2 else "right")
+    for row in found.tables["summary"].to_dict("records"):
+        table.add_row(*(form.format(row[name]) for name, (_, form) in _COLUMNS.items()))
+    console.print(table)
+    for topic, sentences in found.words.items():
+        console.print(f"[bold]{topic}[/bold]", markup=True)
+        for sentence in sentences:
+            console.print(f"  {sentence}")
+    names = sorted(path.name for path in found.folder.glob("*.png"))
+    console.print(f"{found.folder}: {', '.join(names)}, words.md, tables as CSV", soft_wrap=True)
+
+
+def _analyze_arguments(command) -> None:
+    from keras_preact.analysis.config import AnalyzeConfig
+
+    command.add_argument(
+        "networks", nargs="+", metavar="NETWORK", help="names of networks, folders of finished runs"
+    )
+    words = "side by side in each table and picture, instead of a folder each"
+    command.add_argument("--compare", action="store_true", help=words)
+    add_fields(command, AnalyzeConfig, leave_out=("networks", "settings"))
+    add_settings(command)
+    words = "one JSON object, all else on standard error"
+    command.add_argument("--json", action="store_true", help=words)
+
+
+COMMANDS = {
+    "analyze": (
+        _analyze,
+        _analyze_arguments,
+        "measure signals, gradients, gates and rectifiers inside networks",
+    ),
+}
