@@ -25,7 +25,7 @@ def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -
     Args:
         model: A network of `build_network` or `create_model`, from images to scores.
         units: Units of each stage of the deeper network; by default one more than now. The new ones
-            stand at the end of their stage, ahead of a unit that halves the map there.
+            stand at the end of their stage, but ahead of a unit that halves the map there.
         config: The network's config; that of the registered network of its name if not given.
 
     Returns:
@@ -49,6 +49,9 @@ def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -
     fits = fits and all(new >= old for new, old in zip(units, config.units, strict=True))
     require(fits, "units", units, f"as many whole numbers as stages, at least {config.units}")
     _refuse_others(config)
+    halving = config.units[:-1] if config.downsample_at == "last_unit" else ()
+    expected = "a config with stages of at least two units where the last one halves the map"
+    require(all(old > 1 for old in halving), "config.units", config.units, expected)
     deeper_config = config.replace(units=units)
     deeper = _built_alike(model, deeper_config)
     weights = weights_by_layer(deeper)
@@ -107,6 +110,8 @@ def _moved(layer, config, units):
     if config.downsample_at == "first_unit":
         return layer
     for stage, (old, new) in enumerate(zip(config.units, units, strict=True), 1):
+        if stage == len(units):  # nothing is halved at its end
+            break
         prefix = f"stage{stage}_unit{old}_"
         if layer.startswith(prefix):
             return f"stage{stage}_unit{new}_{layer.removeprefix(prefix)}"

@@ -26,9 +26,9 @@ class Analysis:
     """What `analyze` found, all networks in each table.
 
     Attributes:
-        tables: `summary` (a row a network and state), `signals`, `responses`, `activations`, `gates` and `gradients`, as `Signals` and
-            `gradient_propagation` have them, with the columns `network` and `state` (`initial` or
-            `trained`) before.
+        tables: `summary`, of the function of that name, and `signals`, `responses`,
+            `activations`, `gates` and `gradients`, as `Signals` and `gradient_propagation` have
+            them, with the columns `network` and `state` (`initial` or `trained`) before.
         words: A sentence or more by topic, in the order in which to read them.
         data: What the images are, in words.
         folder: Where it is written; `None` before.

@@ -13,11 +13,11 @@ _COLUMNS = {
     "network": ("network", "{}"),
     "state": ("weights", "{}"),
     "units": ("units", "{:d}"),
-    "signal_growth": ("signal, last / first", "{:.3g}"),
-    "negative": ("below 0", "{:.0%}"),
-    "gradient_first_over_last": ("gradient, first / last", "{:.3g}"),
+    "signal_growth": ("signal,\nlast / first", "{:.3g}"),
+    "negative": ("below\n0", "{:.0%}"),
+    "gradient_first_over_last": ("gradient,\nfirst / last", "{:.3g}"),
     "gradient_factor": ("a unit", "{:.3g}"),
-    "inactive": ("inactive", "{:.0%}"),
+    "inactive": ("not\nactive", "{:.0%}"),
 }
 
 
@@ -47,9 +47,9 @@ def _show(found, console) -> None:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for k, (title, _) in enumerate(_COLUMNS.values()):
-        table.add_column(title, justify="left" if k < 2 else "right")
+        table.add_column(title, justify="left" if k < 2 else "right", overflow="fold")
     for row in found.tables["summary"].to_dict("records"):
         table.add_row(*(form.format(row[name]) for name, (_, form) in _COLUMNS.items()))
     console.print(table)

@@ -1,0 +1,115 @@
+"""`analyze` and its command: named networks and runs, before and after training, side by side."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_preact import TrainConfig
+from keras_preact.analysis import AnalyzeConfig, analyze, look
+from keras_preact.cli import main
+from keras_preact.errors import ConfigError
+from keras_preact.training.engine import make_engine
+from keras_preact.training.job import prepare
+from keras_preact.weights import read_weights, weights_by_layer
+
+SMALL = {"images": 16, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def analysis(tmp_path_factory):
+    """Of a gated network with PReLU, before and after an epoch."""
+    gates = {"network.shortcut": "shortcut_only_gating", "network.activation": "prelu"}
+    settings = {**gates, "recipe.batch_size": 128}
+    out = tmp_path_factory.mktemp("inside") / "out"
+    config = AnalyzeConfig(("resnet8",), epochs=1, out=str(out), settings=settings, **SMALL)
+    return analyze(config)
+
+
+@pytest.fixture
+def weights_seen(monkeypatch):
+    """The weights of each network that is measured, in place of the measuring."""
+    seen = []
+    add = lambda model, batches: seen.append(weights_by_layer(model)) or {}  # noqa: E731
+    monkeypatch.setattr(look, "measure", add)
+    return seen
+
+
+def same(some, others):
+    return all(
+        np.array_equal(others[k][i], v) for k, values in some.items() for i, v in values.items()
+    )
+
+
+def test_before_and_after_training(analysis):
+    for topic, table in analysis.tables.items():
+        assert [*table["network"].unique()] == ["resnet8"], topic
+        assert [*table["state"].unique()] == ["initial", "trained"], topic
+    gates, activations = analysis.tables["gates"], analysis.tables["activations"]
+    initial = gates["state"] == "initial"
+    np.testing.assert_allclose(gates["bias"][initial], -6.0)
+    assert (gates["bias"][~initial] != -6.0).any()
+    assert activations["slope_mean"].nunique() > 1
+
+
+def test_what_is_written(analysis):
+    written = {path.name for path in analysis.folder.glob("*")}
+    pictures = "signals equation_4 equation_5 responses gradients gates rectifiers slopes"
+    assert written >= {f"{topic}.csv" for topic in analysis.tables}
+    assert written >= {f"{picture}.png" for picture in pictures.split()} | {"words.md"}
+    table = pd.read_csv(analysis.folder / "gradients.csv")
+    pd.testing.assert_frame_equal(table, analysis.tables["gradients"], check_dtype=False)
+    words = (analysis.folder / "words.md").read_text()
+    assert "resnet8, trained: " in words and "PReLU" in words and "1437 training" in words
+
+
+def test_a_run_is_seen_with_its_own_weights(analysis, weights_seen):
+    config = AnalyzeConfig((str(analysis.folder / "resnet8"),), **SMALL)
+    subject = look._subject(config, *config.networks)
+    assert [state for state, *_ in look._states(subject, config)] == ["initial", "trained"]
+    assert not same(*weights_seen)
+    trained = read_weights(analysis.folder / "resnet8" / "model.keras")
+    assert same(weights_seen[1], trained)
+
+
+def test_initial_weights_are_those_that_training_begins_with(weights_seen):
+    config = TrainConfig("resnet8v2", seed=3)
+    begun = prepare(config, make_engine(config)).engine.model
+    config = AnalyzeConfig(("resnet8v2",), seed=3, **SMALL)
+    [*look._states(look._subject(config, "resnet8v2"), config)]
+    assert same(weights_by_layer(begun), weights_seen[0])
+
+
+def test_the_command_puts_networks_side_by_side(tmp_path, capsys):
+    out = str(tmp_path / "both")
+    sizes = ["--images", "16", "--batch-size", "8"]
+    assert (
+        main(["analyze", "--compare", "plainnet20", "resnet8v2", "--json", "--out", out, *sizes])
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert [row["network"] for row in found["summary"]] == ["plainnet20", "resnet8v2"]
+    assert found["folder"] == out
+    assert any("resnet8v2, initial" in text for text in found["words"]["Backward, equation 5"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resnet8v3"], "Did you mean 'resnet8v2'"),
+        (["resnet8v2", "resnet8", "--out", "x"], "Add --compare"),
+        (["resnet8v2", "--images", "1"], "`images` must be at least 2"),
+    ],
+)
+def test_mistakes_are_named(arguments, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["analyze", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_run_that_is_not_finished_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ConfigError):
+        analyze(AnalyzeConfig((str(tmp_path / "run"),), out=str(tmp_path / "out")))

@@ -1,0 +1,90 @@
+"""The worked example: the printed figures, and any chain against numerical derivatives."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_preact.analysis import chain
+from keras_preact.analysis.scalar_chain import ACTIVATIONS
+from keras_preact.errors import ConfigError
+
+# A reconstruction of the example's weights: loss (t - y)^2, target 1, no biases. The three figures
+# that the text prints come out of it in full precision.
+WEIGHTS = [0.2, 0.1, 0.1]
+
+
+def test_the_three_printed_figures():
+    frame = chain(3, WEIGHTS, residual_weight=0.1)
+    first = frame.iloc[0]
+    assert round(frame.attrs["loss"], 4) == 0.2247
+    assert f"{first.weight_through_shortcut:.5f}" == "-0.00295"
+    assert f"{first.weight_through_next:.6f}" == "-0.000074"
+
+
+@pytest.mark.parametrize(
+    ("residual_weight", "outputs", "loss", "gradients"),
+    [
+        (0.1, [0.524979, 0.513121, 0.525929], 0.224743, [-0.0030212, -0.0031005, -0.121301]),
+        (0.0, [0.524979, 0.513121, 0.512825], 0.237339, [-0.00007583, -0.0031927, -0.124908]),
+    ],
+)
+def test_every_intermediate_number(residual_weight, outputs, loss, gradients):
+    frame = chain(3, WEIGHTS, residual_weight)
+    np.testing.assert_allclose(frame["output"], outputs, atol=1e-6)
+    assert frame.attrs["loss"] == pytest.approx(loss, abs=1e-6)
+    np.testing.assert_allclose(frame["weight_gradient"], gradients, rtol=1e-4)
+    if residual_weight:
+        assert frame["residual_gradient"].sum() == pytest.approx(-0.124104, abs=1e-6)
+
+
+def test_forty_layers_show_the_difference():
+    plain, residual = (chain(40, 1.0, weight)["weight_gradient"].iloc[0] for weight in (0, 1.0))
+    assert abs(residual) > 1e6 * abs(plain) > 0
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    weights=st.lists(st.floats(-2, 2), min_size=1, max_size=8),
+    residual_weight=st.floats(-2, 2),
+    activation=st.sampled_from(["sigmoid", "tanh", "linear"]),
+    x=st.floats(-1, 1),
+)
+def test_gradients_are_numerical_derivatives(weights, residual_weight, activation, x):
+    def loss(weights, residual_weight):
+        how = {"x": x, "activation": activation}
+        return chain(len(weights), weights, residual_weight, **how).attrs["loss"]
+
+    frame = chain(len(weights), weights, residual_weight, x=x, activation=activation)
+    step, scale = 1e-5, max(1.0, frame.attrs["loss"])
+    for k in range(len(weights)):
+        up, down = (np.array(weights) + s * step * (np.arange(len(weights)) == k) for s in (1, -1))
+        numerical = (loss(up, residual_weight) - loss(down, residual_weight)) / (2 * step)
+        assert frame["weight_gradient"][k] == pytest.approx(numerical, rel=1e-4, abs=1e-5 * scale)
+        parts = frame["weight_through_next"][k] + frame["weight_through_shortcut"][k]
+        assert parts == pytest.approx(frame["weight_gradient"][k], rel=1e-9, abs=1e-12)
+    if residual_weight:
+        up, down = (loss(weights, residual_weight + s * step) for s in (1, -1))
+        assert frame["residual_gradient"].sum() == pytest.approx(
+            (up - down) / (2 * step), rel=1e-4, abs=1e-5 * scale
+        )
+
+
+def test_relu_hands_on_what_is_positive():
+    frame = chain(2, [1.0, -1.0], activation="relu")
+    assert frame["output"].tolist() == [0.5, 0.0]
+    assert frame["weight_gradient"].tolist() == [0.0, 0.0]
+    assert set(ACTIVATIONS) == {"sigmoid", "tanh", "relu", "linear"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"depth": 0}, "`depth` must be a whole number of at least 1"),
+        ({"depth": 2, "weights": [1.0]}, "must be one number or 2 of them"),
+        ({"activation": "selu"}, "`activation` must be one of 'sigmoid'"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        chain(**arguments)
