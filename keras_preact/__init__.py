@@ -39,6 +39,7 @@ _HOMES = {
 _ROOMS = (
     "applications",
     "data",
+    "drawing",
     "evaluation",
     "export",
     "layers",

@@ -5,7 +5,7 @@ import sys
 
 import jsonargparse
 
-from keras_preact.cli import converting, looking, training, tuning, using
+from keras_preact.cli import converting, drawing, looking, training, tuning, using
 from keras_preact.errors import (
     ConfigError,
     DataError,
@@ -84,6 +84,7 @@ _COMMANDS = {
     **using.COMMANDS,
     **tuning.COMMANDS,
     **looking.COMMANDS,
+    **drawing.COMMANDS,
     **converting.COMMANDS,
 }
 

@@ -163,9 +163,8 @@ def _sheet(model, config, title):
     sizes = [Label(0, y, "images", weight="bold")]
     texts = [(y, _size(model.input_shape[1:]), "")]
     y += 0.1
-    width = box_width(
-        *(step.text for part in parts if isinstance(part, Stage) for step in part.steps)
-    )
+    stages = [part for part in parts if isinstance(part, Stage)]
+    width = box_width(*(step.text for stage in stages for step in stage.steps))
     for part in parts:
         middle.append(Arrow(((0, y), (0, y + GAP))))
         if isinstance(part, Stage):

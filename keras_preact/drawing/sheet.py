@@ -12,9 +12,9 @@ from keras_preact.files import save_error
 
 #: Colour of each kind of box: told apart by colour-blind eyes, and by their lightness in grey.
 COLORS = {
-    "weights": ("#7fb3e0", "weights"),
+    "weights": ("#74abdd", "weights"),
     "normalization": ("#fbf3c8", "normalisation"),
-    "activation": ("#f2ae72", "activation"),
+    "activation": ("#f5ba85", "activation"),
     "scaling": ("#dccbea", "scaling, dropout, gate"),
     "resampling": ("#dcdcdc", "change of size or channels"),
     "other": ("#ffffff", "other layer"),

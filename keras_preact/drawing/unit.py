@@ -1,5 +1,6 @@
 """`draw_unit`: a residual unit as the papers draw it."""
 
+from keras_preact.checked import is_whole, require
 from keras_preact.drawing.paths import UnitPaths, read_unit
 from keras_preact.drawing.sheet import (
     BOX,
@@ -31,7 +32,7 @@ def draw_unit(
     in_channels=None,
     *,
     stage=None,
-    unit=1,
+    unit=None,
     title=None,
     **fields,
 ):
@@ -47,8 +48,8 @@ def draw_unit(
         filters: Filters of the branch; `None`: the boxes name none.
         stride: Stride of the unit, 1 if not given.
         in_channels: Channels of its input; `None`: those of its output, half of them at a stride.
-        stage: Stage of the network whose unit is wanted, from 1; says all of the above.
-        unit: Which unit of that stage, from 1.
+        stage: Stage of the network whose unit is wanted, from 1, instead of these three.
+        unit: Which unit of that stage, from 1; the first if not given.
         title: What stands above the unit.
         **fields: Fields of the config to change, such as `placement` or `shortcut`.
 
@@ -67,17 +68,19 @@ def draw_unit(
     config, given, _ = config_of(network)
     config = config.replace(**fields)
     sizes = {"filters": filters, "stride": stride, "in_channels": in_channels}
-    given = {**given, **{name: value for name, value in sizes.items() if value is not None}}
+    sizes = {name: value for name, value in sizes.items() if value is not None}
+    given = {**given, **sizes}
+    require(unit is None or stage is not None, "unit", unit, "given with `stage`")
     if stage is not None:
-        given = _unit_of_network(config, stage, unit)
+        for name, value in sizes.items():
+            require(False, name, value, "left out where `stage` is given, which says it")
+        given = _unit_of_network(config, stage, 1 if unit is None else unit)
     shapes = layout_unit(read_unit(config, **given))
     return paint(sheet_of([("", title or "", shapes)]))
 
 
 def _unit_of_network(config, stage, unit):
     """The arguments of `read_unit` for a unit of a network."""
-    from keras_preact.checked import is_whole, require
-
     stages = len(config.units)
     valid = is_whole(stage) and 1 <= stage <= stages
     require(valid, "stage", stage, f"a whole number from 1 to {stages}")
