@@ -25,6 +25,10 @@ INK, GREY = "#1a1a1a", "#a6a6a6"
 BOX, GAP, RADIUS, HEAD = 0.25, 0.17, 0.1, 0.075
 TEXT, TITLE = 8, 9.5
 
+#: The font that boxes are made for, which matplotlib has, and what stands in for it elsewhere:
+#: none of them is wider.
+_FONTS = ["DejaVu Sans", "Verdana", "Helvetica", "Arial"]
+
 
 class Box(NamedTuple):
     """A rounded rectangle around `(x, y)` with a text in it; `kind` is a key of `COLORS`."""
@@ -63,7 +67,7 @@ class Frame(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A text at `(x, y)`, the middle of its height; `math` where a $ begins a formula."""
+    """A text at `(x, y)`, the middle of its height."""
 
     x: float
     y: float
@@ -71,7 +75,7 @@ class Label(NamedTuple):
     align: str = "center"
     size: float = TEXT
     weight: str = "normal"
-    math: bool = False
+    style: str = "normal"
 
 
 class Sheet(NamedTuple):
@@ -93,19 +97,15 @@ def _moved(shape, x, y):
 
 
 @functools.cache
-def text_width(text: str, size: float = TEXT, weight: str = "normal", math: bool = False) -> float:
+def text_width(text: str, size: float = TEXT, weight: str = "normal") -> float:
     """The width of a text in inches, rounded up so that it is the same wherever it is measured."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
-    shown = text if math else text.replace("$", r"\$")
-    width = TextPath((0, 0), shown, prop=font).get_extents().x1 / 72 if text.strip() else 0.0
-    return math_ceil(width)
-
-
-def math_ceil(width):
-    """The next multiple of a twentieth of an inch."""
+    if not text.strip():
+        return 0.0
+    font = FontProperties(family=_FONTS[:1], size=size, weight=weight)
+    width = TextPath((0, 0), text.replace("$", r"\$"), prop=font).get_extents().x1 / 72
     return math.ceil(round(width * 20, 3)) / 20
 
 
@@ -127,7 +127,7 @@ def _extent(shape):
     if isinstance(shape, Circle):
         return shape.x - RADIUS, shape.x + RADIUS
     if isinstance(shape, Label):
-        width = text_width(shape.text, shape.size, shape.weight, shape.math)
+        width = text_width(shape.text, shape.size, shape.weight)
         left = {"center": width / 2, "left": 0, "right": width}[shape.align]
         return shape.x - left, shape.x - left + width
     return shape.x - shape.width / 2, shape.x + shape.width / 2
@@ -156,6 +156,8 @@ def paint(sheet: Sheet):
     axes.axis("off")
     for shape in sheet.shapes:
         _PAINTERS[type(shape)](axes, shape)
+    for artist in axes.get_children():
+        artist.set_clip_on(False)
     return figure
 
 
@@ -218,14 +220,15 @@ def _paint_arrow(axes, arrow):
 
 
 def _paint_label(axes, label):
-    style = {"size": label.size, "weight": label.weight, "ha": label.align}
-    _paint_text(axes, label.x, label.y, label.text, math=label.math, **style)
+    font = {"size": label.size, "weight": label.weight, "style": label.style}
+    _paint_text(axes, label.x, label.y, label.text, ha=label.align, **font)
 
 
-def _paint_text(axes, x, y, text, math=False, ha="center", size=TEXT, weight="normal"):
-    font = {"family": "DejaVu Sans", "size": size, "weight": weight}
-    va = "center" if math else "center_baseline"
-    axes.text(x, y, text, ha=ha, va=va, color=INK, parse_math=math, zorder=5, **font)
+def _paint_text(axes, x, y, text, ha="center", size=TEXT, **font):
+    place = {"ha": ha, "va": "center_baseline", "zorder": 5}
+    axes.text(
+        x, y, text, color=INK, parse_math=False, family="sans-serif", size=size, **place, **font
+    )
 
 
 _PAINTERS = {
@@ -257,7 +260,11 @@ def save_drawing(figure, path) -> None:
         True
     """
     suffix = suffix_of(path)
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "keras_preact"}
+    settings = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "keras_preact",
+        "font.sans-serif": _FONTS,
+    }
     nothing = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
     try:
         with matplotlib.rc_context(settings):

@@ -6,6 +6,7 @@ from keras_preact.drawing.sheet import (
     BOX,
     GAP,
     RADIUS,
+    TEXT,
     TITLE,
     Arrow,
     Box,
@@ -157,7 +158,7 @@ def _wrapped(key, width):
 
 
 def bottom(shapes) -> float:
-    """The greatest y of the labels of a unit, which end it."""
+    """Where a unit ends: with the name of its output."""
     return max(shape.y for shape in shapes if isinstance(shape, Label)) + _LABEL / 2
 
 
@@ -165,8 +166,8 @@ def layout_unit(paths: UnitPaths) -> list:
     """The shapes of a unit, from its input at the top; its spine, the shortcut, is at x = 0."""
     is_plain = paths.shortcut is None
     x_gate, x_branch = _columns(paths)
-    start, end = _ends(paths)
-    shapes = [Label(0, _LABEL / 2, start, math=True)]
+    start, end = paths.channels or (None, None)
+    shapes = _tensor(_LABEL / 2, "l", start)
     y = _LABEL
     spine = not is_plain
     y = _run(shapes, 0, y, paths.entry, bold=spine)
@@ -176,16 +177,19 @@ def layout_unit(paths: UnitPaths) -> list:
         y = _two_paths(shapes, paths, y, x_gate, x_branch)
     y = _run(shapes, 0, y, paths.exit, bold=spine)
     shapes.append(Arrow(((0, y), (0, y + GAP)), bold=spine))
-    shapes.append(Label(0, y + GAP + _LABEL / 2, end, math=True))
-    return shapes
+    return shapes + _tensor(y + GAP + _LABEL / 2, "l+1", end)
 
 
-def _ends(paths):
-    """How the unit's input and output are called."""
-    names = (r"$\mathbf{x}_l$", r"$\mathbf{x}_{l+1}$")
-    if paths.channels is None:
-        return names
-    return [f"{name}, {count}-d" for name, count in zip(names, paths.channels, strict=True)]
+def _tensor(y, index, channels):
+    """The unit's input or output, its x on the spine."""
+    small, left = 0.75 * TEXT, 0.045
+    labels = [
+        Label(0, y, "x", weight="bold"),
+        Label(left, y + 0.025, index, "left", small, style="italic"),
+    ]
+    if channels is not None:
+        labels.append(Label(left + 0.055 * len(index), y, f", {channels}-d", "left"))
+    return labels
 
 
 def _columns(paths):
