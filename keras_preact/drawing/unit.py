@@ -63,8 +63,8 @@ def draw_unit(
     Example:
         >>> from keras_preact.drawing import draw_unit
         >>> figure = draw_unit("bottleneck", filters=64, placement="full_preactivation")
-        >>> [text.get_text() for text in figure.axes[0].texts][:2]
-        ['BN', 'ReLU']
+        >>> [text.get_text() for text in figure.axes[0].texts][3:6]
+        ['BN', 'ReLU', '1×1 conv, 64']
     """
     config, given, _ = config_of(network)
     config = config.replace(**fields)

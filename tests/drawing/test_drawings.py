@@ -26,7 +26,10 @@ def test_a_gallery_has_every_variant():
         draw_gallery("shortcut")
 
 
-@pytest.mark.parametrize("name", ["resnet20v2", "plainnet18", "resnet1001v2"])
+DEEP = pytest.param("resnet1001v2", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["resnet20v2", "plainnet20", "resnet164v2", DEEP])
 def test_a_network_is_drawn_with_its_sizes(name):
     info = model_info(name)
     shown = texts(draw_network(name))
@@ -43,8 +46,8 @@ def test_a_network_is_drawn_with_its_sizes(name):
 
 
 def test_a_network_of_other_fields_and_images():
-    shown = texts(draw_network("resnet20", (None, None, 1), 5, units=(1, 2), filters=(8, 16),
-                               stem_filters=8, downsample_at="last_unit", title="mine"))  # fmt: skip
+    fields = {"units": (1, 2), "filters": (8, 16), "stem_filters": 8, "downsample_at": "last_unit"}
+    shown = texts(draw_network("resnet20", (None, None, 1), 5, title="mine", **fields))
     assert {"mine", "any × any × 1", "stage 1: 1 unit", "stage 2: 2 units", "dense, 5"} <= {*shown}
     assert shown.count("unit 1 at stride 2") == 1
     assert not any("multiply-adds" in text for text in shown)
