@@ -3,9 +3,10 @@
 import string
 
 from keras_preact.config import ResNetConfig
+from keras_preact.drawing.grid import sheet_of
+from keras_preact.drawing.layout import layout_unit
 from keras_preact.drawing.paths import read_unit
 from keras_preact.drawing.sheet import paint
-from keras_preact.drawing.unit import layout_unit, sheet_of
 from keras_preact.drawing.variants import GALLERIES
 from keras_preact.errors import ConfigError, near, quoted
 

@@ -1,6 +1,7 @@
 """What a drawing writes for a layer: words for each kind, and a readable name for any other."""
 
 import functools
+import math
 import re
 from typing import NamedTuple
 
@@ -62,9 +63,12 @@ def _words(layer, counts):
     if name in _UNSEEN:
         return "", "other"
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"[123]D$", "", name)).lower()
-    size = getattr(layer, "units", None) or getattr(layer, "filters", None)
+    sizes = [getattr(layer, word, None) for word in ("units", "filters", "bins")]
     text = _ACTIVATIONS.get(name.lower(), words)
-    return (f"{text}, {size}" if size and counts else text), "other"
+    if counts:
+        flat = [number for size in sizes if size for number in keras.tree.flatten(size)]
+        text = ", ".join([text, *map(str, flat)])
+    return text, "resampling" if "pooling" in words else "other"
 
 
 @_words.register
@@ -93,8 +97,8 @@ def _(layer: keras.layers.Activation, counts):
 
 @_words.register
 def _(layer: keras.layers.PReLU, counts):
-    per_channel = tuple(layer.shared_axes or ()) == (1, 2)
-    return "PReLU" if per_channel else "PReLU, one slope", "activation"
+    one = layer.built and math.prod(layer.alpha.shape) == 1
+    return "PReLU, one slope" if one else "PReLU", "activation"
 
 
 @_words.register

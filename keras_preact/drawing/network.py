@@ -3,11 +3,8 @@
 import itertools
 import math
 import re
-from typing import NamedTuple
 
 from keras_preact.config import ResNetConfig
-from keras_preact.drawing.labels import Step, steps_of
-from keras_preact.drawing.paths import Graph
 from keras_preact.drawing.sheet import (
     BOX,
     GAP,
@@ -19,41 +16,12 @@ from keras_preact.drawing.sheet import (
     Sheet,
     box_width,
     extent,
+    moved,
     paint,
 )
+from keras_preact.drawing.stages import Stage, read_network
 from keras_preact.drawing.variants import config_of
-from keras_preact.layers import Repeat
 from keras_preact.residual import build_network, count_multiply_adds
-
-
-class Row(NamedTuple):
-    """Layers outside the units, one after the other.
-
-    Attributes:
-        steps: Their steps, in order.
-        size: Shape of what they give, without the batch.
-    """
-
-    steps: tuple[Step, ...]
-    size: tuple[int | None, ...]
-
-
-class Stage(NamedTuple):
-    """The units of a stage.
-
-    Attributes:
-        name: Its name, such as `"stage1"`.
-        units: How many units it has.
-        steps: The convolutions of a unit that keeps the map's size, in order.
-        strided: Numbers of the units that do not.
-        size: Shape of what it gives, without the batch.
-    """
-
-    name: str
-    units: int
-    steps: tuple[Step, ...]
-    strided: tuple[int, ...]
-    size: tuple[int | None, ...]
 
 
 def draw_network(network=None, input_shape=None, classes=None, *, title=None, **fields):
@@ -99,64 +67,6 @@ def draw_network(network=None, input_shape=None, classes=None, *, title=None, **
     return paint(_sheet(model, config, title))
 
 
-def read_network(model) -> list[Row | Stage]:
-    """The parts of a network of this package, in order, from its graph."""
-    chain, _ = Graph(model).chain(model.output)
-    parts, loose, units = [], [], {}
-    for operation in chain:
-        size = tuple(operation.output.shape[1:])
-        unit = re.match(r"(stage\d+)_unit", operation.name)
-        stage = re.fullmatch(r"stage\d+", operation.name)
-        if unit or stage:
-            parts += [Row(steps, last) for steps, last in _rows(loose)]
-            loose = []
-        if unit:
-            _add_unit(units, operation)
-        elif stage:
-            parts.append(_stage(operation.name, units, size))
-            units = {}
-        else:
-            loose.append((steps_of(operation), size))
-    return parts + [Row(steps, last) for steps, last in _rows(loose)]
-
-
-def _add_unit(units, operation):
-    """Adds the steps of one layer, or of a loop's repetitions, to those of the stage's units."""
-    if isinstance(operation, Repeat):
-        template = operation.template()
-        chain, _ = Graph(template).chain(template.output)
-        steps = [step for layer in chain for step in steps_of(layer)]
-        units.update(dict.fromkeys(operation.names, steps))
-        return
-    name = re.match(r"stage\d+_unit\d+", operation.name).group()
-    units.setdefault(name, []).extend(steps_of(operation))
-
-
-def _stage(name, units, size):
-    """A stage from the steps of its units."""
-
-    def is_strided(steps):
-        return any(", /" in step.text for step in steps)
-
-    *_, typical = sorted(units.values(), key=is_strided, reverse=True)
-    weights = tuple(step for step in typical if step.kind == "weights")
-    numbers = [int(name.rpartition("unit")[2]) for name in units]
-    strided = [k for k, steps in zip(numbers, units.values(), strict=True) if is_strided(steps)]
-    return Stage(name, len(units), weights, tuple(strided), size)
-
-
-def _rows(layers):
-    """Layers outside the units as rows: each begins with weights or with a change of size."""
-    rows = []
-    for steps, size in layers:
-        if not steps:
-            continue
-        if not rows or steps[0].kind in ("weights", "resampling"):
-            rows.append([(), size])
-        rows[-1] = [rows[-1][0] + steps, size]
-    return rows
-
-
 def _sheet(model, config, title):
     parts = read_network(model)
     middle, y = [], 0.1
@@ -190,11 +100,11 @@ def _framed(shapes, head, foot, bottom):
     margin = 0.15
     spans = [extent(part) for part in (shapes, head, foot)]
     width = max(high - low for low, high in spans) + 2 * margin
-    placed = Sheet(0, 0, head).moved(width / 2, margin + 0.1)
+    placed = moved(head, width / 2, margin + 0.1)
     low, high = spans[0]
-    placed += Sheet(0, 0, shapes).moved(width / 2 - (low + high) / 2, margin + 0.35)
+    placed += moved(shapes, width / 2 - (low + high) / 2, margin + 0.35)
     below = margin + 0.35 + bottom + 0.25
-    placed += Sheet(0, 0, foot).moved(width / 2, below)
+    placed += moved(foot, width / 2, below)
     return Sheet(width, below + 0.2 * len(foot) - 0.1 + margin, tuple(placed))
 
 

@@ -85,9 +85,10 @@ class Sheet(NamedTuple):
     height: float
     shapes: tuple
 
-    def moved(self, x, y):
-        """The shapes, further to the right and down."""
-        return [_moved(shape, x, y) for shape in self.shapes]
+
+def moved(shapes, x, y) -> list:
+    """Shapes, further to the right and down."""
+    return [_moved(shape, x, y) for shape in shapes]
 
 
 def _moved(shape, x, y):

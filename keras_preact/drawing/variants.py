@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from keras_preact.config import ResNetConfig
+from keras_preact.config import Block, ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
 
 
@@ -28,8 +28,10 @@ def _placement(name, caption):
     return Variant(caption, {"placement": name}, {})
 
 
-def _block(name, caption):
-    return Variant(caption, {"block": name, "placement": "original"}, {"filters": 64})
+def _block(name):
+    # One stage, since not every block can halve the map by itself.
+    fields = {"block": name, "placement": "original", "units": (3,), "filters": (64,)}
+    return Variant(name, fields, {"filters": 64})
 
 
 def _option(caption, placement="original", **fields):
@@ -57,11 +59,7 @@ GALLERIES: dict[str, dict[str, Variant]] = {
         ),
         "full_preactivation": _placement("full_preactivation", "full\npre-activation"),
     },
-    "blocks": {
-        "basic": _block("basic", "basic"),
-        "bottleneck": _block("bottleneck", "bottleneck"),
-        "single": _block("single", "single"),
-    },
+    "blocks": {name: _block(name) for name in Block.__args__},
     "dimensions": {
         "option_a": _option("option A", projection="A"),
         "option_b": _option("option B", projection="B"),

@@ -85,7 +85,10 @@ def test_the_galleries_of_readme_are_what_is_drawn_now(name, tmp_path):
         (["ResNet20V2", "--stage", "2", "--out", "a.png"], "unit ResNet20V2: a.png"),
         (["plainnet20"], "network plainnet20: plainnet20.svg"),
         (["blocks"], "gallery blocks: blocks.svg"),
-        (["basic", "--set", "network.filters=[32, 64, 128]"], "unit basic: basic.svg"),
+        (
+            ["resnet20", "--what", "unit", "--set", "network.filters=[16, 64, 128]"],
+            "unit resnet20: resnet20.svg",
+        ),
     ],
     ids=" ".join,
 )

@@ -33,6 +33,7 @@ WORDS = {"norm": "BN", "act": "ReLU"}
 
 
 def config(block, placement, shortcut, **fields):
+    fields |= {"units": (1,), "filters": (16,)}
     try:
         return ResNetConfig(block=block, placement=placement, shortcut=shortcut, **fields)
     except ConfigError:
@@ -134,6 +135,7 @@ def test_layers_that_no_unit_has_yet_get_a_readable_name():
         keras.layers.SeparableConv2D(8, 3): ["separable conv, 8"],
         keras.layers.AveragePooling2D(2): ["2×2 average pool, /2"],
         keras.layers.ReLU(): ["ReLU"],
+        keras.layers.PReLU(): ["PReLU"],
         SpatialPyramidPooling2D(): ["spatial pyramid pooling"],
     }
     for layer, words in expected.items():
