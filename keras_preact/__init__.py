@@ -40,6 +40,7 @@ _ROOMS = (
     "analysis",
     "applications",
     "data",
+    "drawing",
     "evaluation",
     "export",
     "layers",

@@ -20,7 +20,7 @@ FLOORS = [
     {"config", "initializers", "precision", "run", "data", "layers"},
     {"residual", "weights", "rewrite"},
     {"applications", "trained"},
-    {"evaluation", "card"},
+    {"evaluation", "card", "drawing"},
     {"export"},
     {"training"},
     {"analysis"},

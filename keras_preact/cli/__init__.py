@@ -5,7 +5,7 @@ import sys
 
 import jsonargparse
 
-from keras_preact.cli import converting, inside, looking, training, tuning, using
+from keras_preact.cli import converting, drawing, inside, looking, training, tuning, using
 from keras_preact.errors import (
     ConfigError,
     DataError,
@@ -85,6 +85,7 @@ _COMMANDS = {
     **tuning.COMMANDS,
     **looking.COMMANDS,
     **inside.COMMANDS,
+    **drawing.COMMANDS,
     **converting.COMMANDS,
 }
 

@@ -124,14 +124,25 @@ def _packaging(config, packaging, recompute):
     return packaging
 
 
+def stage_units(config, stage) -> list[Unit]:
+    """The units of a stage, both counted from 1."""
+    return [
+        Unit(
+            f"stage{stage}_unit{number}",
+            config.filters[stage - 1],
+            _stride(config, stage, number),
+            first=stage == number == 1,
+        )
+        for number in range(1, config.units[stage - 1] + 1)
+    ]
+
+
 def _groups(config, stage, packaging):
     """The units of a stage, as lists of those that one loop can run."""
     groups = []
-    for number in range(1, config.units[stage - 1] + 1):
-        stride, first = _stride(config, stage, number), stage == number == 1
-        unit = Unit(f"stage{stage}_unit{number}", config.filters[stage - 1], stride, first)
+    for number, unit in enumerate(stage_units(config, stage), start=1):
         # The first unit of a stage may change the channels, a strided one changes the map.
-        identical = packaging == "repeated" and number > 2 and stride == 1
+        identical = packaging == "repeated" and number > 2 and unit.stride == 1
         if identical:
             groups[-1].append(unit)
         else:

@@ -1,0 +1,171 @@
+"""What a drawing writes for a layer: words for each kind, and a readable name for any other."""
+
+import functools
+import math
+import re
+from typing import NamedTuple
+
+import keras
+
+
+class Step(NamedTuple):
+    """One thing that stands on a path.
+
+    Attributes:
+        text: What its box says, such as `"3×3 conv, 64"`.
+        kind: What its colour says: a key of `sheet.COLORS`, or `"multiply"` for a circle.
+        name: Name of the layer.
+    """
+
+    text: str
+    kind: str
+    name: str = ""
+
+
+#: How activations are written whose name is not the usual word.
+_ACTIVATIONS = {
+    word.lower(): word for word in ("ReLU", "ReLU6", "PReLU", "ELU", "SELU", "GELU", "SiLU", "CELU")
+}
+
+#: Operations that change no value: the input, a name for a tensor, the border of a pooling.
+_UNSEEN = ("InputLayer", "Identity", "Pad")
+
+
+def steps_of(layer, counts=True) -> tuple[Step, ...]:
+    """A layer, and the activation it may have inside, as steps; none for one that changes nothing.
+
+    Args:
+        layer: A Keras layer, or another operation of a functional graph, channels last.
+        counts: Whether numbers are said: filters, added channels, the start of a bias.
+
+    Returns:
+        Steps in the order in which they are computed.
+
+    Example:
+        >>> import keras
+        >>> from keras_preact.drawing.labels import steps_of
+        >>> conv = keras.layers.Conv2D(64, 3, strides=2, activation="relu", use_bias=False)
+        >>> [step.text for step in steps_of(conv)]
+        ['3×3 conv, 64, /2', 'ReLU']
+    """
+    text, kind = _words(layer, counts)
+    steps = [Step(text, kind, layer.name)] if text else []
+    inner = getattr(layer, "activation", None)
+    if kind != "activation" and inner not in (None, keras.activations.linear):
+        steps.append(Step(_activation(inner), "activation", layer.name))
+    return tuple(steps)
+
+
+@functools.singledispatch
+def _words(layer, counts):
+    """(text, kind) of a layer; an unknown one is called by its class's name."""
+    name = type(layer).__name__
+    if name in _UNSEEN:
+        return "", "other"
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"[123]D$", "", name)).lower()
+    sizes = [getattr(layer, word, None) for word in ("units", "filters", "bins")]
+    text = _ACTIVATIONS.get(name.lower(), words)
+    if counts:
+        flat = [number for size in sizes if size for number in keras.tree.flatten(size)]
+        text = ", ".join([text, *map(str, flat)])
+    return text, "resampling" if "pooling" in words else "other"
+
+
+@_words.register
+def _(layer: keras.layers.Conv2D, counts):
+    text = f"{_size(layer.kernel_size)} conv{_count(layer.filters, counts)}{_stride(layer)}"
+    if not layer.use_bias:
+        return text, "weights"
+    start = getattr(layer.bias_initializer, "value", 0) if counts else 0
+    return f"{text}, bias{f' {start:g}' if start else ''}".replace("-", "−"), "weights"
+
+
+@_words.register
+def _(layer: keras.layers.Dense, counts):
+    return f"dense{_count(layer.units, counts)}", "weights"
+
+
+@_words.register
+def _(layer: keras.layers.BatchNormalization, counts):
+    return "BN", "normalization"
+
+
+@_words.register
+def _(layer: keras.layers.Activation, counts):
+    return _activation(layer.activation), "activation"
+
+
+@_words.register
+def _(layer: keras.layers.PReLU, counts):
+    one = layer.built and math.prod(layer.alpha.shape) == 1
+    return "PReLU, one slope" if one else "PReLU", "activation"
+
+
+@_words.register
+def _(layer: keras.layers.LeakyReLU, counts):
+    return f"leaky ReLU {layer.negative_slope:g}", "activation"
+
+
+@_words.register
+def _(layer: keras.layers.Dropout, counts):
+    return f"dropout {layer.rate:g}", "scaling"
+
+
+@_words.register
+def _(layer: keras.layers.Rescaling, counts):
+    if (layer.scale, layer.offset) == (-1, 1):
+        return "1 − g", "scaling"
+    offset = f" + {layer.offset:g}" if layer.offset else ""
+    return f"× {layer.scale:g}{offset}".replace("-", "−"), "scaling"
+
+
+@_words.register
+def _(layer: keras.layers.Multiply, counts):
+    return "×", "multiply"
+
+
+@_words.register
+def _(layer: keras.layers.MaxPooling2D, counts):
+    if layer.pool_size == (1, 1):
+        return f"subsample{_stride(layer)}", "resampling"
+    return f"{_size(layer.pool_size)} max pool{_stride(layer)}", "resampling"
+
+
+@_words.register
+def _(layer: keras.layers.AveragePooling2D, counts):
+    return f"{_size(layer.pool_size)} average pool{_stride(layer)}", "resampling"
+
+
+@_words.register
+def _(layer: keras.layers.GlobalAveragePooling2D, counts):
+    return "global average pool", "resampling"
+
+
+@_words.register
+def _(layer: keras.layers.GlobalMaxPooling2D, counts):
+    return "global max pool", "resampling"
+
+
+@_words.register
+def _(layer: keras.layers.ZeroPadding2D, counts):
+    added = layer.output.shape[-1] - layer.input.shape[-1]
+    if not added:  # the border that belongs to a strided convolution or pooling
+        return "", "resampling"
+    return f"{added if counts else ''} zero channels".strip(), "resampling"
+
+
+def _activation(function):
+    name = getattr(function, "__name__", type(function).__name__)
+    return _ACTIVATIONS.get(name.lower(), name.replace("_", " "))
+
+
+def _size(sizes):
+    return "×".join(map(str, sizes))
+
+
+def _count(number, counts):
+    return f", {number}" if counts else ""
+
+
+def _stride(layer):
+    return f", /{max(layer.strides)}" if max(layer.strides) > 1 else ""

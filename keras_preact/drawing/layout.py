@@ -1,0 +1,132 @@
+"""The shapes of one unit: its paths beside each other, each from the top down."""
+
+from keras_preact.drawing.paths import UnitPaths
+from keras_preact.drawing.sheet import (
+    BOX,
+    GAP,
+    RADIUS,
+    TEXT,
+    Arrow,
+    Box,
+    Circle,
+    Label,
+    box_width,
+)
+
+PITCH = BOX + GAP
+_SPACE = 0.17
+_LABEL = 0.2
+
+
+def bottom(shapes) -> float:
+    """Where a unit ends: with the name of its output."""
+    return max(shape.y for shape in shapes if isinstance(shape, Label)) + _LABEL / 2
+
+
+def layout_unit(paths: UnitPaths) -> list:
+    """The shapes of a unit, from its input at the top; its spine, the shortcut, is at x = 0."""
+    is_plain = paths.shortcut is None
+    x_gate, x_branch = _columns(paths)
+    start, end = paths.channels or (None, None)
+    shapes = _tensor(_LABEL / 2, "l", start)
+    y = _LABEL
+    spine = not is_plain
+    y = _run(shapes, 0, y, paths.entry, bold=spine)
+    if is_plain:
+        y = _run(shapes, 0, y, paths.branch, bold=False)
+    else:
+        y = _two_paths(shapes, paths, y, x_gate, x_branch)
+    y = _run(shapes, 0, y, paths.exit, bold=spine)
+    shapes.append(Arrow(((0, y), (0, y + GAP)), bold=spine))
+    return shapes + _tensor(y + GAP + _LABEL / 2, "l+1", end)
+
+
+def _tensor(y, index, channels):
+    """The unit's input or output, its x on the spine."""
+    small, left = 0.75 * TEXT, 0.045
+    labels = [
+        Label(0, y, "x", weight="bold"),
+        Label(left, y + 0.025, index, "left", small, style="italic"),
+    ]
+    if channels is not None:
+        labels.append(Label(left + 0.055 * len(index), y, f", {channels}-d", "left"))
+    return labels
+
+
+def _columns(paths):
+    """x of the gate and of the branch, as near to the spine as what stands there allows."""
+    on_shortcut = [step.text for step in paths.shortcut or () if step.kind != "multiply"]
+    right = box_width(*on_shortcut) / 2 if on_shortcut else 0.0
+    x_gate = 0.0
+    if paths.gate:
+        half = box_width(*(step.text for step in paths.gate)) / 2
+        carried = RADIUS + _SPACE + box_width(*(step.text for step in paths.carry)) + _SPACE
+        x_gate = max(right + _SPACE + half, carried)
+        right = x_gate + half
+    half = box_width(*(step.text for step in paths.branch if step.kind != "multiply")) / 2
+    return x_gate, right + _SPACE + half
+
+
+def _run(shapes, x, y, steps, bold):
+    """Boxes one below the other, each with the arrow that leads to it; returns where they end."""
+    width = box_width(*(step.text for step in steps))
+    for step in steps:
+        shapes.append(Arrow(((x, y), (x, y + GAP)), bold=bold))
+        shapes.append(Box(x, y + GAP + BOX / 2, width, step.text, step.kind))
+        y += PITCH
+    return y
+
+
+def _two_paths(shapes, paths, y, x_gate, x_branch):
+    """From where the paths part to their addition; returns where its circle ends."""
+    lengths = [len(paths.branch), len(paths.shortcut), len(paths.gate) + bool(paths.gate)]
+    rows = max(lengths)
+    split = y + 0.12
+    first = split + GAP + BOX / 2  # middle of the first row
+    plus = first + rows * PITCH
+    join = plus - PITCH
+    end = plus - RADIUS
+
+    _column(shapes, 0, y, end, first, rows, paths.shortcut, bold=True)
+    shapes.append(Circle(0, plus, "+"))
+    shapes.append(Arrow(((0, split), (x_branch, split)), head=False))
+    _column(shapes, x_branch, split, plus, first, rows, paths.branch, head=False)
+    shapes.append(Arrow(((x_branch, plus), (RADIUS, plus))))
+    if paths.gate:
+        _column(shapes, x_gate, split, join, first, rows - 1, paths.gate, head=False)
+        _gate(shapes, paths, x_gate, x_branch, join)
+    return plus + RADIUS
+
+
+def _column(shapes, x, y, end, first, rows, steps, bold=False, head=True):
+    """Steps in the middle of the rows, a product in the last, and the arrows from `y` to `end`."""
+    multiplies = bool(steps) and steps[-1].kind == "multiply"
+    boxes = steps[: len(steps) - multiplies]
+    width = box_width(*(step.text for step in boxes))
+    row = (rows - multiplies - len(boxes)) / 2
+    for k, step in enumerate(boxes):
+        middle = first + (row + k) * PITCH
+        shapes.append(Arrow(((x, y), (x, middle - BOX / 2)), bold=bold))
+        shapes.append(Box(x, middle, width, step.text, step.kind))
+        y = middle + BOX / 2
+    if multiplies:
+        middle = first + (rows - 1) * PITCH
+        shapes.append(Arrow(((x, y), (x, middle - RADIUS)), bold=bold))
+        shapes.append(Circle(x, middle, "×"))
+        y = middle + RADIUS
+    shapes.append(Arrow(((x, y), (x, end)), bold=bold, head=head))
+
+
+def _gate(shapes, paths, x_gate, x_branch, y):
+    """g to the branch, and what is made of it to the shortcut."""
+    shapes.append(Label(x_gate + 0.06, y - 0.13, "g", "left"))
+    width = box_width(*(step.text for step in paths.carry))
+    x, last = x_gate, RADIUS
+    for step in paths.carry[::-1][:1]:
+        middle = (x_gate + RADIUS) / 2
+        shapes.append(Arrow(((x, y), (middle + width / 2, y))))
+        shapes.append(Box(middle, y, width, step.text, step.kind))
+        x = middle - width / 2
+    shapes.append(Arrow(((x, y), (last, y))))
+    if paths.branch[-1].kind == "multiply":
+        shapes.append(Arrow(((x_gate, y), (x_branch - RADIUS, y))))

@@ -1,0 +1,139 @@
+"""What stands on the paths of a residual unit, read from the graph that `build_unit` makes."""
+
+from typing import NamedTuple
+
+import keras
+
+from keras_preact.checked import is_whole, require
+from keras_preact.config import EXPANSION, ResNetConfig
+from keras_preact.drawing.labels import Step, steps_of
+from keras_preact.residual.parts import Parts
+from keras_preact.residual.unit import Unit, build_unit
+
+
+class UnitPaths(NamedTuple):
+    """The steps of a unit in the order in which they are computed, path by path.
+
+    Attributes:
+        entry: Ahead of both paths.
+        branch: F(x); ends with a step of kind `"multiply"` where a gate meets it.
+        shortcut: h(x), empty for an identity, `None` without a shortcut; ends with a step of kind
+            `"multiply"` where a gate meets it.
+        gate: g(x), empty without a gate.
+        carry: Between the gate and the shortcut: 1 - g.
+        exit: Behind the addition.
+        channels: Channels of the unit's input and output; `None` when no filters were asked for.
+    """
+
+    entry: tuple[Step, ...] = ()
+    branch: tuple[Step, ...] = ()
+    shortcut: tuple[Step, ...] | None = None
+    gate: tuple[Step, ...] = ()
+    carry: tuple[Step, ...] = ()
+    exit: tuple[Step, ...] = ()
+    channels: tuple[int, int] | None = None
+
+
+def read_unit(
+    config: ResNetConfig, filters=None, stride=1, in_channels=None, *, first=False
+) -> UnitPaths:
+    """The paths of a unit, from the layers that it really has.
+
+    Args:
+        config: A `ResNetConfig`.
+        filters: Filters of the branch; `None` for a unit of any width, whose steps name none.
+        stride: The unit's stride.
+        in_channels: Channels of its input; `None`: those of its output, half of them at a stride.
+        first: Whether only the stem stands before it.
+
+    Returns:
+        The unit's `UnitPaths`.
+
+    Raises:
+        ConfigError: For arguments that are not allowed, or that make no unit.
+
+    Example:
+        >>> from keras_preact import ResNetConfig
+        >>> from keras_preact.drawing import read_unit
+        >>> paths = read_unit(ResNetConfig(shortcut="dropout"), filters=16)
+        >>> [step.text for step in paths.branch]
+        ['BN', 'ReLU', '3×3 conv, 16', 'BN', 'ReLU', '3×3 conv, 16']
+        >>> [step.text for step in paths.shortcut]
+        ['dropout 0.5']
+    """
+    for name, value in {"filters": filters, "in_channels": in_channels}.items():
+        valid = value is None or (is_whole(value) and value >= 1)
+        require(valid, name, value, "a whole number of at least 1, or None")
+    require(is_whole(stride) and stride >= 1, "stride", stride, "a whole number of at least 1")
+    counted = filters is not None
+    require(counted or in_channels is None, "in_channels", in_channels, "given with `filters`")
+    filters = filters or 4
+    channels = filters * EXPANSION[config.block]
+    in_channels = in_channels or (channels if stride == 1 else max(1, channels // 2))
+    inputs = keras.Input((None, None, in_channels), dtype="float32")
+    unit = Unit("unit", filters, stride, first)
+    outputs = build_unit(Parts(config, "channels_last", "float32"), inputs, unit)
+    paths = _read(Graph(keras.Model(inputs, outputs)), counted)
+    return paths._replace(channels=(in_channels, channels) if counted else None)
+
+
+class Graph:
+    """A functional model, walked backwards.
+
+    Args:
+        model: A functional `keras.Model`.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self._makers = {id(operation.output): operation for operation in model.operations}
+
+    def chain(self, tensor, until=()):
+        """The operations that lead to a tensor, in order, and the one at which they begin.
+
+        Where two paths meet, this package's layers name the main one last.
+
+        Args:
+            tensor: Where to start.
+            until: Operations at which to stop, as at the model's input.
+        """
+        chain = []
+        operation = self._makers[id(tensor)]
+        while operation not in until and not isinstance(operation, keras.layers.InputLayer):
+            chain.append(operation)
+            operation = self._makers[id(keras.tree.flatten(operation.input)[-1])]
+        return chain[::-1], operation
+
+
+def _read(graph, counted):
+    def steps(operations):
+        return tuple(step for operation in operations for step in steps_of(operation, counted))
+
+    main, _ = graph.chain(graph.model.output)
+    additions = [k for k, operation in enumerate(main) if isinstance(operation, keras.layers.Add)]
+    if not additions:
+        return UnitPaths(branch=steps(main))
+    end = additions[-1]
+    shortcut, start = graph.chain(main[end].input[0], until=main[:end])
+    begin = main.index(start) + 1 if start in main else 0
+    gate, carry = _gate(graph, [*main[begin:end], *shortcut], until=main[:end])
+    return UnitPaths(
+        entry=steps(main[:begin]),
+        branch=steps(main[begin:end]),
+        shortcut=steps(shortcut),
+        gate=steps(gate),
+        carry=steps(carry),
+        exit=steps(main[end + 1 :]),
+    )
+
+
+def _gate(graph, operations, until):
+    """The operations that make g, and those that make 1 - g of it."""
+    gates = [
+        graph.chain(operation.input[0], until)[0]
+        for operation in operations
+        if isinstance(operation, keras.layers.Multiply)
+    ]
+    longest = max(gates, key=len, default=[])
+    carry = [layer for layer in longest if isinstance(layer, keras.layers.Rescaling)]
+    return [layer for layer in longest if layer not in carry], carry

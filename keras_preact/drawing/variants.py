@@ -1,0 +1,108 @@
+"""The variants that have a name, by gallery, each with the fields of its unit."""
+
+from typing import NamedTuple
+
+from keras_preact.config import Block, ResNetConfig
+from keras_preact.errors import ConfigError, near, quoted
+
+
+class Variant(NamedTuple):
+    """One unit of a gallery.
+
+    Attributes:
+        caption: What stands above it.
+        fields: Fields of its `ResNetConfig`.
+        unit: Arguments of `read_unit`.
+    """
+
+    caption: str
+    fields: dict
+    unit: dict
+
+
+def _shortcut(name, caption):
+    return Variant(caption, {"shortcut": name, "placement": "original"}, {})
+
+
+def _placement(name, caption):
+    return Variant(caption, {"placement": name}, {})
+
+
+def _block(name):
+    # One stage, since not every block can halve the map by itself.
+    fields = {"block": name, "placement": "original", "units": (3,), "filters": (64,)}
+    return Variant(name, fields, {"filters": 64})
+
+
+def _option(caption, placement="original", **fields):
+    return Variant(caption, {"placement": placement, **fields}, {"stride": 2})
+
+
+#: Gallery, then the name of each variant: Identity Mappings, Figures 2 and 4; Deep Residual
+#: Learning, Figure 5 and section 3.3 with the appendix of Identity Mappings.
+GALLERIES: dict[str, dict[str, Variant]] = {
+    "shortcuts": {
+        "identity": _shortcut("identity", "original"),
+        "constant_scaling": _shortcut("constant_scaling", "constant scaling"),
+        "exclusive_gating": _shortcut("exclusive_gating", "exclusive gating"),
+        "shortcut_only_gating": _shortcut("shortcut_only_gating", "shortcut-only gating"),
+        "conv1x1": _shortcut("conv1x1", "1×1 conv shortcut"),
+        "dropout": _shortcut("dropout", "dropout shortcut"),
+        "none": _shortcut("none", "none: plain net"),
+    },
+    "placements": {
+        "original": _placement("original", "original"),
+        "bn_after_addition": _placement("bn_after_addition", "BN after\naddition"),
+        "relu_before_addition": _placement("relu_before_addition", "ReLU before\naddition"),
+        "relu_only_preactivation": _placement(
+            "relu_only_preactivation", "ReLU-only\npre-activation"
+        ),
+        "full_preactivation": _placement("full_preactivation", "full\npre-activation"),
+    },
+    "blocks": {name: _block(name) for name in Block.__args__},
+    "dimensions": {
+        "option_a": _option("option A", projection="A"),
+        "option_b": _option("option B", projection="B"),
+        "shared_preactivation": _option(
+            "option B, shared\npre-activation", "full_preactivation", projection="B"
+        ),
+        "raw_input": _option(
+            "option B,\nraw input", "full_preactivation", projection="B", projection_input="raw"
+        ),
+    },
+}
+
+_VARIANTS = {name: variant for gallery in GALLERIES.values() for name, variant in gallery.items()}
+
+
+def variant_names() -> list[str]:
+    """The names of all variants, gallery by gallery."""
+    return [*_VARIANTS]
+
+
+def config_of(network) -> tuple[ResNetConfig, dict, tuple | None]:
+    """What a config, the name of a variant or of a network, or `None` mean to a drawing.
+
+    Returns:
+        A config, arguments of `read_unit` that go with it, and a network's default
+        `(input_shape, classes)`, `None` where there is none.
+
+    Raises:
+        ConfigError: For a name that is neither a variant's nor a network's.
+    """
+    from keras_preact.applications import list_models, model_info
+
+    if network is None or isinstance(network, ResNetConfig):
+        return network or ResNetConfig(), {}, None
+    if network in _VARIANTS:
+        variant = _VARIANTS[network]
+        return ResNetConfig(**variant.fields), variant.unit, None
+    networks = list_models()
+    if str(network).lower() in networks:
+        info = model_info(network)
+        return info.config, {}, (info.input_shape, info.classes)
+    raise ConfigError(
+        f"A ResNetConfig, one of {quoted(_VARIANTS)}, or the name of a network is expected; "
+        f"`keras-preact models` lists them. Received: {network!r}."
+        f"{near(str(network).lower(), [*_VARIANTS, *networks])}"
+    )
