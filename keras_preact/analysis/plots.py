@@ -209,8 +209,8 @@ def plot_rectifiers(activations):
     from matplotlib.ticker import PercentFormatter
 
     figure, (left, right) = new_figure(11, 4, columns=2)
-    _lines(left, activations, "inactive")
-    _lines(right, activations, "dead")
+    _lines(left, activations, "inactive", marker=".")
+    _lines(right, activations, "dead", marker=".")
     left.set_ylabel("share of inputs at or below 0")
     right.set_ylabel("share of channels that are never positive")
     for axes in (left, right):
@@ -308,12 +308,15 @@ def _groups(table):
         yield label, rows, {"color": color, "ls": "--" if dashed else "-", "lw": 1.8}
 
 
-def _lines(axes, table, name, log=False):
+def _lines(axes, table, name, log=False, marker=None):
+    """A line a network and state; with a marker points, for neighbours of two kinds."""
     for label, rows, style in _groups(table):
         if rows[name].isna().all():
             continue
-        marker = "o" if len(rows) < 4 else None
-        axes.plot(np.arange(1, len(rows) + 1), rows[name], label=label, marker=marker, **style)
+        if marker:
+            style |= {"lw": 0, "fillstyle": "none" if style["ls"] == "--" else "full"}
+        shown = marker or ("o" if len(rows) < 4 else None)
+        axes.plot(np.arange(1, len(rows) + 1), rows[name], label=label, marker=shown, **style)
     if log:
         axes.set_yscale("log")
     axes.set_xlabel("unit")
@@ -326,7 +329,8 @@ def _plain(axes):
     if axes.get_yscale() == "log":  # as plain text, since names are shown as they are
         axes.yaxis.set_major_formatter(LogFormatter())
         axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
-    if axes.get_xlim()[1] > 1.5:
+    if axes.get_xlim()[1] > 1.5:  # units and layers, counted from 1
+        axes.set_xlim(left=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
