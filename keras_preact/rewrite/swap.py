@@ -4,8 +4,9 @@ import keras
 import numpy as np
 
 from keras_preact.errors import ConfigError
-from keras_preact.layers import BatchNormalization, PReLU, Repeat
-from keras_preact.rewrite.graph import carry_weights, rebuild, same
+from keras_preact.layers import BatchNormalization, PReLU, Repeat, SpatialPyramidPooling
+from keras_preact.rewrite.graph import carry_weights, is_graph, rebuild, same
+from keras_preact.rewrite.pyramid import is_stock_pyramid, read_pyramid, stock_pyramid
 
 #: What takes the place of what; arguments, weights and results are equal.
 FASTER = {
@@ -44,14 +45,16 @@ def portable(model):
     """A copy of a model in Keras's own layers, which opens where this package is not installed.
 
     Args:
-        model: A functional or sequential `keras.Model`; the units of a `Repeat` become sub-models.
+        model: A functional or sequential `keras.Model`; the units of a `Repeat` become sub-models,
+            and so does a spatial pyramid pooling.
 
     Returns:
         A functional `keras.Model` with the same weights, not compiled.
 
     Raises:
-        ConfigError: For models without a graph of layers, and when a layer of this package is
-            inside another layer, such as `keras.layers.TimeDistributed`.
+        ConfigError: For models without a graph of layers, for a spatial pyramid pooling over maps
+            of any size, and when a layer of this package is inside another layer, such as
+            `keras.layers.TimeDistributed`.
 
     Example:
         >>> from keras_preact import portable
@@ -73,8 +76,9 @@ def any_size(model):
 
     Args:
         model: A functional `keras.Model` of images, channels last, whose maps are pooled over all
-            places before the classifier. A mean that was subtracted pixel by pixel becomes its
-            mean over all pixels, a number a channel.
+            places before the classifier, or into a spatial pyramid, whose bins then grow with the
+            map (`dense` instead keeps their size). A mean that was subtracted pixel by pixel
+            becomes its mean over all pixels, a number a channel.
 
     Returns:
         A functional `keras.Model` with the same weights, not compiled.
@@ -90,13 +94,15 @@ def any_size(model):
     """
 
     def make(layer):
+        if is_graph(layer):
+            return read_pyramid(layer)
         new = same(layer)
         if isinstance(layer, keras.layers.Normalization) and layer.input_mean is not None:
             return _by_channel(layer)
         return new
 
     try:
-        copy, pairs = rebuild(model, make, any_size=True)
+        copy, pairs = rebuild(model, make, any_size=True, whole=is_stock_pyramid)
     except (ValueError, TypeError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -128,6 +134,10 @@ def _swapped(model, table):
                 return layer.with_template(_swapped(layer.template(), table))
             units[id(layer)] = [_named_like(layer, k, table) for k in range(len(layer.names))]
             return layer
+        if is_graph(layer):
+            return read_pyramid(layer)
+        if isinstance(layer, SpatialPyramidPooling) and table is STOCK:
+            return stock_pyramid(layer)
         cls = table.get(type(layer))
         return cls.from_config(layer.get_config()) if cls else same(layer)
 
@@ -139,7 +149,8 @@ def _swapped(model, table):
             x = unit(x)
         return x
 
-    swapped, pairs = rebuild(model, make, call)
+    whole = is_stock_pyramid if table is FASTER else None
+    swapped, pairs = rebuild(model, make, call, whole=whole)
     for old, new in pairs:
         carry_weights(old, new)
     return swapped
