@@ -37,11 +37,13 @@ _HOMES = {
     "train": ".training",
 }
 _ROOMS = (
+    "analysis",
     "applications",
     "data",
     "evaluation",
     "export",
     "layers",
+    "papers",
     "residual",
     "rewrite",
     "training",

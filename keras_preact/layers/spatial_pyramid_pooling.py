@@ -1,4 +1,4 @@
-"""`SpatialPyramidPooling`: maps of any size to vectors of one length."""
+"""`SpatialPyramidPooling`: maps of any size to vectors of one length; also in a moving window."""
 
 import keras
 
@@ -65,6 +65,70 @@ class SpatialPyramidPooling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "bins": self.bins, "data_format": self.data_format}
+
+
+@keras.saving.register_keras_serializable("keras_preact")
+class SlidingPyramidPooling(keras.layers.Layer):
+    """`SpatialPyramidPooling` of a window of one size at every position of a larger map.
+
+    Delving Deep into Rectifiers, section 3: the dense test. All windows are pooled at once: the
+    maxima over a bin's rectangle at all places are one max pooling of stride 1, and what the
+    windows take of it is a part of that map.
+
+    Args:
+        bins: Bins a side of each level, such as `(7, 3, 2, 1)`.
+        window: Height and width of the window.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Returns:
+        When called on a tensor `(batch, height, width, channels)`, one of shape
+        `(batch, height - h + 1, width - w + 1, sum(n * n) * channels)` for a window `(h, w)`.
+
+    Raises:
+        ConfigError: For a map that is known to be smaller than the window.
+
+    Example:
+        >>> import keras
+        >>> from keras_preact.layers import SlidingPyramidPooling
+        >>> SlidingPyramidPooling((2, 1), (14, 14))(keras.Input((16, 20, 8))).shape
+        (None, 3, 7, 40)
+    """
+
+    def __init__(self, bins, window, **kwargs):
+        super().__init__(**kwargs)
+        self.bins, self.window = tuple(bins), tuple(window)
+
+    def compute_output_shape(self, input_shape):
+        batch, *sizes, channels = input_shape
+        for size, side in zip(sizes, self.window, strict=True):
+            expected = f"at least as large as the window, {self.window[0]} x {self.window[1]}"
+            require(size is None or size >= side, "map", tuple(sizes), expected)
+        positions = [
+            size and size - side + 1 for size, side in zip(sizes, self.window, strict=True)
+        ]
+        return (batch, *positions, sum(n * n for n in self.bins) * channels)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), self.compute_dtype)
+
+    def call(self, inputs):
+        self.compute_output_shape(inputs.shape)  # says what is wrong with a map of known size
+        (height, width), maxima, found = self.window, {}, []
+        sizes = keras.ops.shape(inputs)
+        down, across = sizes[1] - height + 1, sizes[2] - width + 1
+        for n in self.bins:
+            for top, bottom in bin_edges(height, n):
+                for left, right in bin_edges(width, n):
+                    size = (bottom - top, right - left)
+                    if size not in maxima:
+                        maxima[size] = keras.ops.max_pool(
+                            inputs, size, 1, "valid", data_format="channels_last"
+                        )
+                    found.append(maxima[size][:, top : top + down, left : left + across])
+        return keras.ops.concatenate(found, axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "bins": self.bins, "window": self.window}
 
 
 def bin_edges(size, n):

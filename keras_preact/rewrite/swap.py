@@ -1,7 +1,6 @@
 """`accelerate` and `portable`: this package's layers in place of Keras's, and back."""
 
 import keras
-import numpy as np
 
 from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization, PReLU, Repeat, SpatialPyramidPooling
@@ -69,60 +68,6 @@ def portable(model):
             "place; build that layer with Keras's own."
         )
     return copy
-
-
-def any_size(model):
-    """The same network for images of any height and width, as the papers test at other sizes.
-
-    Args:
-        model: A functional `keras.Model` of images, channels last, whose maps are pooled over all
-            places before the classifier, or into a spatial pyramid, whose bins then grow with the
-            map (`dense` instead keeps their size). A mean that was subtracted pixel by pixel
-            becomes its mean over all pixels, a number a channel.
-
-    Returns:
-        A functional `keras.Model` with the same weights, not compiled.
-
-    Raises:
-        ConfigError: For models that fit one size only, or have no graph of layers.
-
-    Example:
-        >>> from keras_preact.applications import ResNet8V2
-        >>> from keras_preact.rewrite import any_size
-        >>> any_size(ResNet8V2()).input_shape
-        (None, None, None, 3)
-    """
-
-    def make(layer):
-        if is_graph(layer):
-            return read_pyramid(layer)
-        new = same(layer)
-        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is not None:
-            return _by_channel(layer)
-        return new
-
-    try:
-        copy, pairs = rebuild(model, make, any_size=True, whole=is_stock_pyramid)
-    except (ValueError, TypeError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"A model that takes images of any size is expected. Received: {model.name!r}, which "
-            f"does not: {reason}"
-        ) from None
-    for old, new in pairs:
-        carry_weights(old, new)
-    return copy
-
-
-def _by_channel(layer):
-    """A `Normalization` by given numbers, with one mean and one variance a channel."""
-    config = layer.get_config()
-    for name in ("mean", "variance"):
-        value = np.asarray(config[name], np.float32)
-        config[name] = value.reshape(-1, value.shape[-1]).mean(0) if value.ndim > 1 else value
-    return type(layer).from_config({**config, "axis": -1})
 
 
 def _swapped(model, table):
