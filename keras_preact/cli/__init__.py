@@ -5,7 +5,7 @@ import sys
 
 import jsonargparse
 
-from keras_preact.cli import converting, looking, training, tuning, using
+from keras_preact.cli import converting, looking, papers, training, tuning, using
 from keras_preact.errors import (
     ConfigError,
     DataError,
@@ -83,6 +83,7 @@ _COMMANDS = {
     **training.COMMANDS,
     **using.COMMANDS,
     **tuning.COMMANDS,
+    **papers.COMMANDS,
     **looking.COMMANDS,
     **converting.COMMANDS,
 }
