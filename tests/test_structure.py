@@ -23,7 +23,7 @@ FLOORS = [
     {"evaluation", "card", "drawing"},
     {"export"},
     {"training"},
-    {"analysis"},
+    {"analysis", "papers"},
     {"tuning"},
     {"cli"},
     {"__main__"},
