@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "plot_responses": ".plots",
         "plot_signals": ".plots",
         "plot_slopes": ".plots",
+        "plot_variance": ".plots",
         "signal_propagation": ".signals",
         "summary": ".words",
         "variance_factors": ".variance",

@@ -19,7 +19,7 @@ from keras_preact.rewrite.graph import as_graph, is_graph
 
 _UNIT = re.compile(r"(stage(\d+)_unit(\d+))(?:_|$)")
 _ACT = re.compile(r"(?:^|_)act(?:\d+|_out)?$")
-_CONV = re.compile(r"(?<!shortcut)_conv\d*$")
+_WEIGHTED = re.compile(r"(?<!shortcut)_conv\d*$|^fc\d+$")
 
 
 class Piece:
@@ -31,26 +31,26 @@ class Piece:
     Attributes:
         name: `"stem"`, a unit's name, or `"head"`.
         activations: Names of the activations in it.
-        convolutions: Names of the convolutions on its way, those of shortcuts left out.
+        weighted: Names of its convolutions, those of shortcuts left out, and hidden dense layers.
     """
 
     def __init__(self, name, graph, source, target, names):
         self.name, self.graph, self.source, self.target = name, graph, source, target
         self.activations = [name for name in names if _ACT.search(name)]
-        self.convolutions = [name for name in names if _CONV.search(name)]
+        self.weighted = [name for name in names if _WEIGHTED.search(name)]
         self._functions = {}
 
     def look(self, x) -> dict:
         """What can be seen in it at an input, by name.
 
-        `"output"`; of each activation `"{name}:in"` and `"{name}:out"`; of each convolution its
-        response, `"{name}:response"`: the output of the norm that directly follows, or else its own
-        (2015 paper, Figure 7).
+        `"output"`; of each activation `"{name}:in"` and `"{name}:out"`; of each layer of `weighted`
+        its response, `"{name}:response"`: the output of the norm that directly follows, or else its
+        own (2015 paper, Figure 7).
         """
         seen = {"output": self.target, **self._seen()}
         for name in self.activations:
             seen |= {f"{name}:in": self.graph.input(name), f"{name}:out": self.graph.output(name)}
-        for name in self.convolutions:
+        for name in self.weighted:
             seen[f"{name}:response"] = self.graph.response(name)
         values = self.function([self.source], [*seen.values()])(x)
         return dict(zip(seen, values, strict=True))
@@ -76,7 +76,7 @@ class Piece:
             weights; a pooling between units is a part of the shortcuts.
         """
         _, whole = self.linearize([self.source], [self.target], x)
-        return _first_of(whole), _first_of(whole), keras.ops.zeros_like
+        return _first_of(whole), _first_of(whole), lambda _: keras.ops.zeros_like(x)
 
     def linearize(self, sources, targets, *values):
         """As `linearize`, of the function from some tensors of the graph to others."""
@@ -130,7 +130,7 @@ class UnitPiece(Piece):
     def split(self, x, seen):
         _, whole = self.linearize([self.source], [self.target], x)
         if not self.is_residual:
-            return _first_of(whole), lambda gradient: 0 * whole(gradient)[0], _first_of(whole)
+            return _first_of(whole), lambda _: keras.ops.zeros_like(x), _first_of(whole)
         _, after = self.linearize([self._sum], [self.target], seen["sum"])
         held = [seen["carry"]] if self.is_gated else []
         _, along = self.linearize([self.source, *self._held], [self._shortcut], x, *held)
@@ -154,7 +154,7 @@ class Anatomy:
         name: The network's name.
         pieces: Stem, units and head, in order; the output of each is the input of the next.
         gives_logits: Whether its scores are logits, not a softmax.
-        channel_axis: Axis of the channels of its images, 1 or 3.
+        channel_axis: Axis of the channels, 1 or -1.
     """
 
     name: str
@@ -234,7 +234,7 @@ class _Graph:
     @property
     def channel_axis(self):
         conv = next(op for op in self.model.operations if hasattr(op, "data_format"))
-        return 1 if conv.data_format == "channels_first" else 3
+        return 1 if conv.data_format == "channels_first" else -1
 
     def inputs(self, name):
         return self._nodes[name].input_tensors
@@ -269,7 +269,7 @@ class _Graph:
         return [name for name in self.names if name in found]
 
     def response(self, name):
-        """Of a convolution: the output of the norm that alone follows it, or its own."""
+        """Of a layer: the output of the norm that alone follows it, or its own."""
         output = self.output(name)
         (follower, *others) = [n for n in self.names if any(t is output for t in self.inputs(n))]
         alone = not others and isinstance(self.operation(follower), NORMS)

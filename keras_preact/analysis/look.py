@@ -12,6 +12,7 @@ from keras_preact.analysis.anatomy import dissect
 from keras_preact.analysis.config import AnalyzeConfig
 from keras_preact.analysis.gradients import gradient_propagation
 from keras_preact.analysis.signals import signal_propagation
+from keras_preact.analysis.variance import variance_factors
 from keras_preact.analysis.words import in_words, summary
 from keras_preact.applications import model_info
 from keras_preact.console import say
@@ -27,8 +28,9 @@ class Analysis:
 
     Attributes:
         tables: `summary`, of the function of that name, and `signals`, `responses`,
-            `activations`, `gates` and `gradients`, as `Signals` and `gradient_propagation` have
-            them, with the columns `network` and `state` (`initial` or `trained`) before.
+            `activations`, `gates`, `gradients` and `variance`, as `Signals`,
+            `gradient_propagation` and `variance_factors` have them (with `response_std`, measured),
+            with the columns `network` and `state` (`initial` or `trained`) before.
         words: A sentence or more by topic, in the order in which to read them.
         data: What the images are, in words.
         folder: Where it is written; `None` before.
@@ -60,7 +62,7 @@ def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
         >>> from keras_preact.analysis import AnalyzeConfig, analyze
         >>> config = AnalyzeConfig(("resnet8v2",), images=16, batch_size=8, out=tempfile.mkdtemp())
         >>> sorted(analyze(config).tables)
-        ['activations', 'gates', 'gradients', 'responses', 'signals', 'summary']
+        ['activations', 'gates', 'gradients', 'responses', 'signals', 'summary', 'variance']
     """
     from keras_preact.analysis.plots import pictures
     from keras_preact.evaluation import save_figure
@@ -144,7 +146,7 @@ def measure(model, batches) -> dict[str, pd.DataFrame]:
         batches: Pairs (images, labels).
 
     Returns:
-        `signals`, `responses`, `activations`, `gates` and `gradients`.
+        `signals`, `responses`, `activations`, `variance`, `gates` and `gradients`.
     """
     anatomy = dissect(model)
     signals = signal_propagation(anatomy, batches)
@@ -152,9 +154,14 @@ def measure(model, batches) -> dict[str, pd.DataFrame]:
         "signals": signals.units,
         "responses": signals.layers,
         "activations": signals.activations,
+        "variance": variance_factors(model).merge(_measured(signals.layers), "left", "layer"),
         "gates": signals.gates,
         "gradients": gradient_propagation(anatomy, batches),
     }
+
+
+def _measured(layers):
+    return layers[["layer", "std"]].rename(columns={"std": "response_std"})
 
 
 def _batches(split, config):

@@ -72,10 +72,10 @@ def plot_equation_4(signals):
 
 @plain_text
 def plot_responses(responses):
-    """Standard deviations of the convolutions' responses, in order and by size.
+    """Standard deviations of the layers' responses, in order and by size.
 
     Deep Residual Learning, Figure 7: responses are taken after normalisation, where it directly
-    follows the convolution, and before the activation; residual networks have smaller ones.
+    follows the layer, and before the activation; residual networks have smaller ones.
 
     Args:
         responses: `Analysis.tables["responses"]`.
@@ -89,8 +89,8 @@ def plot_responses(responses):
         places = np.arange(1, len(deviations) + 1)
         left.plot(places, deviations, label=label, **style)
         right.plot(places, np.sort(deviations)[::-1], label=label, **style)
-    left.set_xlabel("convolution, in order")
-    right.set_xlabel("convolution, by size of its response")
+    left.set_xlabel("layer, in order")
+    right.set_xlabel("layer, by size of its response")
     for axes in (left, right):
         axes.set_ylabel("standard deviation of the response")
         axes.set_ylim(bottom=0)
@@ -164,6 +164,46 @@ def plot_equation_5(gradients):
     first[1].set_ylabel("weight term, mean and range\nover mini-batches")
     figure.suptitle("The gradient in two parts (2016, equation 5)", color=INK)
     return figure
+
+
+@plain_text
+def plot_variance(variance):
+    """What the initialisation does to signals and gradients over depth, beside He's and Xavier's.
+
+    Delving Deep into Rectifiers, section 2.2: in a plain net without norms the standard deviation
+    of the responses is multiplied by the root of ½ (1 + a²) n Var[w] in each layer, and that of the
+    gradients by the root of ½ (1 + a²) n̂ Var[w].
+
+    Args:
+        variance: `Analysis.tables["variance"]`, of plain nets.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure, (left, right) = new_figure(11, 4, columns=2)
+    for label, table, style in _groups(variance):
+        places = np.arange(1, len(table) + 1)
+        forward, backward = (np.sqrt(table[f"{way}_product"]) for way in ("forward", "backward"))
+        left.semilogy(places, forward / forward.iloc[0], label=label, **style)
+        right.semilogy(places, backward / backward.iloc[-1], label=label, **style)
+        measured = table["response_std"] / table["response_std"].iloc[0]
+        left.semilogy(places, measured, marker=".", lw=0, color=style["color"], label="_measured")
+    ratio = (table["xavier"] / table["std"]) ** 2
+    for axes, way, name in ((left, "forward", "Xavier"), (right, "backward", "_")):
+        product = (table[way] * ratio)[:: 1 if way == "forward" else -1].cumprod()
+        axes.axhline(1, color=PAPER, lw=1, zorder=0, label="He: 1" if name[0] != "_" else name)
+        axes.semilogy(
+            product.index - product.index.min() + 1,
+            np.sqrt(product / product.iloc[0]),
+            color=PAPER,
+            ls=":",
+            label=name,
+        )
+        axes.set_xlabel("layer")
+        _plain(axes)
+    left.set_ylabel("standard deviation of the response\nover the first layer's (points: measured)")
+    right.set_ylabel("standard deviation of the gradient\nthat the initialisation alone makes")
+    return _finished(figure, variance, "Variance by the theory (rectifier paper, section 2.2)")
 
 
 @plain_text
@@ -284,11 +324,16 @@ def pictures(tables) -> dict:
     signals, gradients = tables["signals"], tables["gradients"]
     residual = "adds" in signals and signals["adds"].notna().any()
     sloped = "slope_mean" in tables["activations"]
+    variance, plain = tables["variance"], signals
+    if residual:
+        plain = signals[signals["adds"].isna()]
+    plain = variance[variance["network"].isin(plain["network"])]
     found = {
         "signals": plot_signals(signals),
         "equation_4": plot_equation_4(signals) if residual else None,
         "responses": plot_responses(tables["responses"]),
         "gradients": plot_gradients(gradients),
+        "variance": plot_variance(plain) if len(plain) else None,
         "equation_5": plot_equation_5(gradients) if residual else None,
         "gates": plot_gates(tables["gates"]) if len(tables["gates"]) else None,
         "rectifiers": plot_rectifiers(tables["activations"]),

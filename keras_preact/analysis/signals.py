@@ -22,7 +22,7 @@ class Signals:
             dimensions, as a share of the output's norm; `scaling`:
             what the shortcut multiplies its input with, for gates on average, and
             `scaling_product`, that from this unit to the last one (2016, equation 8).
-        layers: A row a convolution: `mean` and `std` of its response.
+        layers: A row a convolution or hidden dense layer: `mean` and `std` of its response.
         activations: A row an activation: `inactive`, share of its inputs at or below 0; `dead`,
             share of channels that no image makes positive; of PReLU `slope_mean`, `slope_std`,
             `slope_min`, `slope_max` over the channels.
@@ -72,7 +72,7 @@ def signal_propagation(anatomy: Anatomy, batches) -> Signals:
                 if piece.is_gated:
                     gates.append({**_place(piece), **_gate(piece, seen["gate"])})
             place = {"piece": piece.name}
-            for name in piece.convolutions:
+            for name in piece.weighted:
                 response = seen[f"{name}:response"]
                 row = {"mean": response.mean(), "std": response.std()}
                 layers.append({"layer": name, **place, **row})

@@ -30,6 +30,7 @@ def in_words(tables) -> dict[str, list[str]]:
         "Scaled shortcuts, equation 8": ("signals", _scaling),
         "Gradients": ("gradients", _gradients),
         "Backward, equation 5": ("gradients", _equation_5),
+        "Initialisation": ("variance", _variance),
         "Gates": ("gates", _gates),
         "Rectifiers": ("activations", _rectifiers),
         "PReLU": ("activations", _slopes),
@@ -134,6 +135,20 @@ def _equation_5(table):
         f"{share:.2g} times the whole. The weight term is {units['weight_term_min'].min():.2g} to "
         f"{units['weight_term_max'].max():.2g}; it comes within 0.1 of -1 in {near:.1%} of units "
         f"and mini-batches, and in {images:.1%} of units and images."
+    )
+
+
+def _variance(table):
+    std = table["std"]
+    if std.isna().any():
+        return None
+    forward = np.sqrt(table["forward_product"].iloc[-1] / table["forward_product"].iloc[0])
+    backward = np.sqrt(table["backward_product"].iloc[0] / table["backward_product"].iloc[-1])
+    xavier = (table["xavier"] / std) ** 2 * table["forward"]
+    return (
+        f"over {len(table)} layers the initialisation alone multiplies a signal by {forward:.2e} "
+        f"and a gradient by {backward:.2e}; Xavier's would make the signal "
+        f"{np.sqrt(xavier[1:].prod()):.2e}."
     )
 
 
