@@ -16,6 +16,7 @@ import warnings
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError
+from keras_preact.files import save_error
 from keras_preact.weights.layouts import KERAS_V1, KERAS_V2
 
 #: Base URL of each collection, and what its files' names end with there.
@@ -132,6 +133,7 @@ class TrainedWeights:
 
         Raises:
             ConfigError: Where they can neither be found nor downloaded, or are damaged.
+            SaveError: Where the cache cannot be written.
         """
         import filelock
 
@@ -145,10 +147,16 @@ class TrainedWeights:
         # The digest in its name ties the converted file to what it was made of.
         number = digest.rpartition(":")[2][:8]
         converted = cache_folder() / f"{self.network}-{self.tag}-{number}.weights.h5"
-        if not converted.is_file():
-            with filelock.FileLock(converted.with_name(f".{converted.name}.lock")):
-                if not converted.is_file():
-                    write_weights(converted, self._converted(file, digest))
+        if converted.is_file():
+            return read_weights(converted)
+        lock = filelock.FileLock(converted.with_name(f".{converted.name}.lock"))
+        try:
+            held = lock.acquire()
+        except OSError as error:
+            raise save_error(error, "Converted weights", converted) from None
+        with held:
+            if not converted.is_file():
+                write_weights(converted, self._converted(file, digest))
         return read_weights(converted)
 
     def _shipped(self):
