@@ -12,6 +12,9 @@ from keras_preact.errors import ConfigError, DataError
 #: Classes that a table on the terminal shows.
 _CLASSES = 30
 
+#: Side of the images on the sheet of mistakes, where neither the network nor a crop has one.
+_SHOWN = 224
+
 
 def _evaluate(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
@@ -26,6 +29,9 @@ def _evaluate(arguments) -> None:
     for path in arguments.network:
         opened, predict = open_on_devices(path, arguments.devices, any_size if views else None)
         if data is None:
+            # Views are of whole images; those on the sheet are of one size.
+            if views and not opened.run and None in opened.image_shape:
+                options.setdefault("image_size", arguments.size or _SHOWN)
             with reading_bar(console, "reading images") as on_progress:
                 data = opened.load_data(arguments.data, on_progress, **options)
         found[str(path)] = evaluate(
