@@ -26,7 +26,7 @@ class _Network(nn.Module):
     def __init__(self, config, classes):
         super().__init__()
         width = config.stem_filters
-        entered = config.first_unit_entry == "stem"
+        entered = config.first_unit_entry in ("stem", "both")
         bias = _has_bias(config, norm_follows=entered)
         stem = [_conv(3, width, config.stem_kernel, config.stem_stride, bias)]
         if entered:
@@ -71,7 +71,8 @@ class _Unit(nn.Module):
         self.projection = (
             _conv(width, channels, 1, stride, _has_bias(config, False)) if projects else None
         )
-        self.shared = first or width != channels
+        enters = config.first_unit_entry in ("stem", "unit")  # ahead of both paths
+        self.shared = (first and enters) or width != channels
 
     def forward(self, x):
         activated = self.before(x)

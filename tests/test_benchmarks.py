@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -57,12 +58,14 @@ def test_a_contender_that_fails_is_a_row_with_its_reason():
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs the extra `bench`")
+@pytest.mark.parametrize("entry", ["stem", "unit", "branch", "both"])
 @pytest.mark.parametrize("name", ["resnet20v2", "resnet50v2"])
-def test_the_peer_in_pytorch_is_the_same_network(name):
+def test_the_peer_in_pytorch_is_the_same_network(name, entry):
     sys.path.insert(0, str(ROOT))
     from benchmarks.torch_networks import preact_resnet
-    from keras_preact import model_info
+    from keras_preact import create_model, model_info
 
     info = model_info(name)
-    network = preact_resnet(info.config, info.classes)
-    assert sum(p.numel() for p in network.parameters()) == info.parameters
+    network = preact_resnet(info.config.replace(first_unit_entry=entry), info.classes)
+    ours = create_model(name, first_unit_entry=entry).trainable_weights
+    assert sum(p.numel() for p in network.parameters()) == sum(math.prod(w.shape) for w in ours)

@@ -12,13 +12,14 @@ def convert(
     classifier_activation="softmax",
     data_format=None,
     name=None,
+    include_preprocessing=False,
     **arguments,
 ):
     """A network with weights that others have made: the same function of the same images.
 
     Depth, blocks, widths, classes and image channels are read off the arrays; strides, padding,
     epsilon and the like are those of the library's networks. Images are prepared as for the
-    original.
+    original, by the network itself if wanted: `read_source(source).preprocessing` says how.
 
     Args:
         source: A ResNet or ResNetV2 of `keras.applications` or KerasHub, or its `.weights.h5`,
@@ -35,6 +36,8 @@ def convert(
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
         name: Name of the model; `None`: the one in `list_models()` with these units, else
             `"resnet"`.
+        include_preprocessing: Whether the network takes raw images, red first, values 0 to 255,
+            and prepares them itself.
         **arguments: Others of `keras_preact.build_network`: `input_tensor`, `pooling`, `dtype`,
             `packaging`, `recompute`.
 
@@ -43,7 +46,7 @@ def convert(
 
     Raises:
         ConfigError: For weights that cannot be read or are not all there, and for networks that no
-            config describes.
+            config describes; and where `include_preprocessing` asks for what is not known.
 
     Example:
         >>> import keras
@@ -53,6 +56,8 @@ def convert(
         >>> model.name, model.output_shape
         ('resnet50v2', (None, 1000))
     """
+    import keras
+
     from keras_preact.residual import build_network
     from keras_preact.residual.parts import standardize_data_format
     from keras_preact.weights import Source, load_weights_by_layer, read_source
@@ -64,13 +69,25 @@ def convert(
     expected = "False or None, since the source has no classifier"
     require(source.classes is not None or not include_top, "include_top", include_top, expected)
     data_format = standardize_data_format(data_format)
-    if input_shape is None and "input_tensor" not in arguments:
+    weights, images = source.weights, arguments.pop("input_tensor", None)
+    if input_shape is None and images is None:
         channels = source.channels
         last = data_format == "channels_last"
         input_shape = (None, None, channels) if last else (channels, None, None)
+    if include_preprocessing:
+        expected, fix = (
+            "False where the source does not say how",
+            "Set `preprocessing` of a Source.",
+        )
+        known = source.preprocessing is not None
+        require(known, "include_preprocessing", include_preprocessing, expected, fix)
+        images = keras.Input(input_shape, name="images") if images is None else images
+        images = source.preprocessing.layer(data_format)(images)
+        weights, input_shape = source.preprocessing.rgb(weights), None
     model = build_network(
         source.config,
         input_shape=input_shape,
+        input_tensor=images,
         include_top=include_top,
         classes=source.classes or 1,
         classifier_activation=classifier_activation,
@@ -78,7 +95,7 @@ def convert(
         name=name or named_like(source.config) or "resnet",
         **arguments,
     )
-    load_weights_by_layer(model, source.weights, source.called)
+    load_weights_by_layer(model, weights, source.called)
     return model
 
 

@@ -8,6 +8,7 @@ import importlib
 from keras_preact.applications.published import trained_weights
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError, near, quoted
+from keras_preact.weights.preprocessing import PREPROCESSINGS
 
 #: Classes of CIFAR-10 in the order of its labels.
 CIFAR10_CLASSES = (
@@ -22,19 +23,6 @@ CIFAR10_CLASSES = (
     "ship",
     "truck",
 )
-
-# Channel means and standard deviations on the scale 0..255, by the name of a preprocessing: of
-# CIFAR-10's training images as fb.resnet.torch (datasets/cifar10.lua) has them, and after they were
-# stored as JPEG files; and what osmr/imgclsmob takes for CIFAR and SVHN alike
-# (tensorflow2/datasets/cifar10_cls_dataset.py).
-_STATISTICS = {
-    "cifar10": ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
-    "cifar10-jpeg": ((125.2688, 122.9330, 113.8628), (62.5341, 61.9092, 66.4603)),
-    "imgclsmob": (
-        (255 * 0.4914, 255 * 0.4822, 255 * 0.4465),
-        (255 * 0.2023, 255 * 0.1994, 255 * 0.2010),
-    ),
-}
 
 _PREPROCESS_DOC = """Prepares raw images for this module's networks: {what}.
 
@@ -60,9 +48,9 @@ _PREPROCESS_DOC = """Prepares raw images for this module's networks: {what}.
 
 
 def preprocessing(mode: str, module: str):
-    """The `preprocess_input` of a module; `mode` is Keras's `"caffe"`, `"tf"`, or `"cifar10"`.
+    """The `preprocess_input` of a module; `mode` is `"caffe"`, `"tf"` or `"cifar10"`.
 
-    Trained weights have a mode of their own, which may also be `"torch"` or `"imgclsmob"`.
+    Trained weights have a mode of their own, any of `PREPROCESSINGS`.
     """
     what = {
         "caffe": "BGR, ImageNet's channel means subtracted, not scaled",
@@ -76,22 +64,19 @@ def preprocessing(mode: str, module: str):
 
         from keras_preact.residual.parts import standardize_data_format
 
-        wanted = mode if weights is None else _mode(module, weights)
+        wanted = PREPROCESSINGS[mode if weights is None else _mode(module, weights)]
         data_format = standardize_data_format(data_format)
         axis = -3 if data_format == "channels_first" else -1
         right = len(x.shape) in (3, 4) and x.shape[axis] == 3
         shape, expected = tuple(x.shape), f"images with 3 channels, {data_format.replace('_', ' ')}"
         require(right, "x.shape", shape, expected)
-        if isinstance(x, np.ndarray):
-            x = np.array(x, dtype=keras.config.floatx())  # Keras's own works in place
-        else:
-            x = keras.ops.cast(x, keras.config.floatx())
-        if wanted not in _STATISTICS:
-            utils = keras.applications.imagenet_utils
-            return utils.preprocess_input(x, data_format=data_format, mode=wanted)
-        spread = (3, 1, 1) if axis == -3 else (3,)
-        mean, deviation = (np.reshape(np.float32(v), spread) for v in _STATISTICS[wanted])
-        return (x - mean) / deviation
+        plain = isinstance(x, np.ndarray)
+        dtype, spread = keras.config.floatx(), (3, 1, 1) if axis == -3 else (3,)
+        mean, deviation = (
+            np.reshape(values, spread).astype(dtype) for values in (wanted.mean, wanted.deviation)
+        )
+        y = ((x.astype(dtype) if plain else keras.ops.cast(x, dtype)) - mean) / deviation
+        return (np if plain else keras.ops).flip(y, axis) if wanted.bgr else y
 
     preprocess_input.__doc__ = _PREPROCESS_DOC.format(what=what, module=module)
     return preprocess_input

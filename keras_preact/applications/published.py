@@ -16,6 +16,7 @@ import warnings
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError
+from keras_preact.files import save_error
 from keras_preact.weights.layouts import KERAS_V1, KERAS_V2
 
 #: Base URL of each collection, and what its files' names end with there.
@@ -26,15 +27,6 @@ _SOURCES = {
 
 #: Source of the weights that come with the package.
 OWN = "keras_preact"
-
-#: Fields that say how a network is trained and not what function its weights are for.
-_FREE = (
-    "initializer",
-    "initializer_mode",
-    "initializer_truncated",
-    "initializer_slope_aware",
-    "norm_momentum",
-)
 
 #: What collections' networks have other than ours, by the names that the table gives it. Those of
 #: osmr/imgclsmob are read in tf2cv 0.0.18 (models/resnet*.py, models/preresnet*.py).
@@ -91,7 +83,9 @@ class TrainedWeights:
         """Fields of the config that make the network the one that was trained."""
         return {name: value for part in self.layout for name, value in LAYOUTS[part].items()}
 
-    def config(self, config: ResNetConfig, changes: dict, classes: int | None) -> ResNetConfig:
+    def config(
+        self, config: ResNetConfig, changes: dict, classes: int | None = None
+    ) -> ResNetConfig:
         """The network's config in the layout of these weights.
 
         Args:
@@ -111,18 +105,17 @@ class TrainedWeights:
         )
         trained = config.replace(**self.fields)
         changed = trained.replace(**changes)
-        for name in changes:
-            theirs, mine = getattr(trained, name), getattr(changed, name)
-            if name not in _FREE and mine != theirs:
-                raise ConfigError(
-                    f"weights={self.tag!r} of {self.network} were trained with {name}={theirs!r}. "
-                    f"Received: {name}={mine!r}. Leave the field out, or take weights=None."
-                )
+        for name, mine in trained.differences(changed).items():
+            raise ConfigError(
+                f"weights={self.tag!r} of {self.network} were trained with "
+                f"{name}={getattr(trained, name)!r}. Received: {name}={mine!r}. Leave the field "
+                "out, or take weights=None."
+            )
         return changed
 
     def announce(self, config: ResNetConfig) -> None:
         """Warns how the network differs from its own config, and how its images are prepared."""
-        other = {k: v for k, v in self.fields.items() if v != getattr(config, k) and k not in _FREE}
+        other = config.differences(config.replace(**self.fields))
         theirs = ", ".join(f"{name}={value!r}" for name, value in other.items())
         ours = ", ".join(f"{name}={getattr(config, name)!r}" for name in other)
         layout = f" It is built as they were trained: {theirs}, not {ours}." if other else ""
@@ -140,6 +133,7 @@ class TrainedWeights:
 
         Raises:
             ConfigError: Where they can neither be found nor downloaded, or are damaged.
+            SaveError: Where the cache cannot be written.
         """
         import filelock
 
@@ -153,16 +147,20 @@ class TrainedWeights:
         # The digest in its name ties the converted file to what it was made of.
         number = digest.rpartition(":")[2][:8]
         converted = cache_folder() / f"{self.network}-{self.tag}-{number}.weights.h5"
-        if not converted.is_file():
-            with filelock.FileLock(converted.with_name(f".{converted.name}.lock")):
-                if not converted.is_file():
-                    write_weights(converted, self._converted(file, digest))
+        if converted.is_file():
+            return read_weights(converted)
+        lock = filelock.FileLock(converted.with_name(f".{converted.name}.lock"))
+        try:
+            held = lock.acquire()
+        except OSError as error:
+            raise save_error(error, "Converted weights", converted) from None
+        with held:
+            if not converted.is_file():
+                write_weights(converted, self._converted(file, digest))
         return read_weights(converted)
 
     def _shipped(self):
-        """Weights that come with the package; in their files they are float16."""
-        import numpy as np
-
+        """Weights that come with the package."""
         from keras_preact.weights import read_weights
         from keras_preact.weights.fetch import digest_of
 
@@ -173,8 +171,7 @@ class TrainedWeights:
                 f"{path} must be the file that comes with the package ({self.digest}). Received: "
                 f"{found}. Install the package again."
             )
-        layers = read_weights(path).items()
-        return {n: {k: np.float32(v) for k, v in values.items()} for n, values in layers}
+        return read_weights(path)
 
     def _converted(self, file, digest):
         from keras_preact.weights.fetch import fetch

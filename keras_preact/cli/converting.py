@@ -1,11 +1,12 @@
 """`convert`: weights from elsewhere, in a file of this package."""
 
+import dataclasses
 import sys
 
 from keras_preact.checked import require
 from keras_preact.cli.arguments import import_keras_quietly
 from keras_preact.console import make_console
-from keras_preact.errors import quoted
+from keras_preact.errors import near, quoted
 from keras_preact.files import save_error
 
 _KINDS = (".keras", ".safetensors", ".weights.h5")
@@ -19,10 +20,14 @@ def _convert(arguments) -> None:
     from keras_preact.weights import read_source, save_named
 
     source = read_source(arguments.source)
-    model = convert(source)
+    if arguments.preprocessing:
+        known = _preprocessing(arguments.preprocessing)
+        source = dataclasses.replace(source, preprocessing=known)
+    known, raw = source.preprocessing, arguments.out.endswith(".keras")
+    model = convert(source, include_preprocessing=raw and known is not None)
     try:
         if arguments.out.endswith(".safetensors"):
-            save_named(model, arguments.out, source.config)
+            save_named(model, arguments.out, source.config, known)
         elif arguments.out.endswith(".keras"):
             portable(model).save(arguments.out)
         else:
@@ -34,6 +39,7 @@ def _convert(arguments) -> None:
     console = make_console(sys.stdout)
     for line in (
         f"{made_as}: {model.name}, {model.count_params():,} parameters, {head}",
+        f"images: {_of_images(known, arguments.out)}",
         f"written: {arguments.out}",
     ):
         console.print(line, soft_wrap=True)
@@ -46,6 +52,26 @@ def _convert(arguments) -> None:
     console.print(f"  {line} --recipe fine_tune {settings}".rstrip(), soft_wrap=True)
 
 
+def _preprocessing(name):
+    from keras_preact.weights import PREPROCESSINGS
+
+    known = {"none": None, **PREPROCESSINGS}
+    fix = near(name, known).strip()
+    require(name in known, "preprocessing", name, f"one of {quoted(known)}", fix)
+    return known[name]
+
+
+def _of_images(known, out):
+    """How images are prepared, and whether the file says or does it."""
+    if known is None:
+        return "the source does not say how they are prepared; --preprocessing can"
+    if out.endswith(".keras"):
+        return f"raw, values 0 to 255; the network prepares them itself: {known}"
+    if out.endswith(".safetensors"):
+        return f"prepared as {known}; train --init {out} does so"
+    return f"prepared as {known}, which a .weights.h5 file cannot say; .keras and .safetensors do"
+
+
 def _convert_arguments(command) -> None:
     command.add_argument(
         "source",
@@ -55,6 +81,10 @@ def _convert_arguments(command) -> None:
     command.add_argument(
         "--out", required=True, metavar="FILE", help="file to write: .keras, .safetensors or "
         ".weights.h5",
+    )  # fmt: skip
+    command.add_argument(
+        "--preprocessing", metavar="NAME", help="how images are prepared, where the source does "
+        "not say or says it wrong: caffe, tf, torch, cifar10, ..., none",
     )  # fmt: skip
 
 

@@ -13,6 +13,9 @@ from keras_preact.errors import ConfigError, DataError
 #: Classes that a table on the terminal shows.
 _CLASSES = 30
 
+#: Side of the images on the sheet of mistakes, where neither the network nor a crop has one.
+_SHOWN = 224
+
 
 def _evaluate(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
@@ -31,6 +34,9 @@ def _evaluate(arguments) -> None:
         if arguments.dense:
             _refuse_smaller_scales(scales, opened)
         if data is None:
+            # Views are of whole images; those on the sheet are of one size.
+            if views and not opened.run and None in opened.image_shape:
+                options.setdefault("image_size", arguments.size or _SHOWN)
             with reading_bar(console, "reading images") as on_progress:
                 data = opened.load_data(arguments.data, on_progress, **options)
         found[str(path)] = evaluate(

@@ -171,7 +171,7 @@ def _shape(name: str, feature, options: DataOptions) -> tuple[int, int, int]:
     if height is None or width is None:
         raise DataError(
             f"The images of {name!r} have different sizes. Give a size to scale and crop them to, "
-            "for example image_size=224 (--image-size 224)."
+            "for example image_size=224 (--set data.image_size=224)."
         )
     return height, width, channels
 

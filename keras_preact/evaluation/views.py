@@ -9,6 +9,9 @@ from keras_preact.data.images import scaled_shape
 #: Shorter sides of the images in the 2015 paper's section 3.4.
 SCALES = (224, 256, 384, 480, 640)
 
+#: Pixels of a step at most, so that large views do not fill the memory.
+_PIXELS = 64 * 224**2
+
 
 def center_crop(size: int, shorter: int | None = None):
     """One crop from the centre; 224 in the 2015 paper, 320 as well in the 2016 paper's Table 5.
@@ -94,7 +97,7 @@ def mean_over_views(predict, images, views, batch_size: int = 256) -> np.ndarray
         predict: Function of uint8 images `[n, h, w, c]` to scores `[n, classes]`.
         images: Images, uint8 `(h, w, c)` of any sizes.
         views: Function of an image to a list of images.
-        batch_size: Views in a step, at most.
+        batch_size: Views in a step, at most; large ones come in smaller steps.
 
     Returns:
         float32 `[len(images), classes]`.
@@ -106,9 +109,10 @@ def mean_over_views(predict, images, views, batch_size: int = 256) -> np.ndarray
             by_shape.setdefault(view.shape, []).append((k, view))
     total = None
     batches = (
-        group[k : k + batch_size]
-        for group in by_shape.values()
-        for k in range(0, len(group), batch_size)
+        group[k : k + step]
+        for (height, width, _), group in by_shape.items()
+        for step in [min(batch_size, max(1, _PIXELS // (height * width)))]
+        for k in range(0, len(group), step)
     )
     for batch in batches:
         scores = np.asarray(predict(np.stack([view for _, view in batch])), np.float32)

@@ -46,7 +46,8 @@ class TrainConfig(Checked):
         recompute: Compute activations again in the backward pass instead of keeping them: less
             memory, more time.
         init: Run folder, `.keras`, `.weights.h5` or `.safetensors` file whose weights to start
-            from; a classifier of other classes starts anew.
+            from, or the tag of trained weights of the network, such as `imagenet`; images are
+            prepared as for them, and a classifier of other classes starts anew.
         freeze_to: Layer, such as `stage3`, up to which weights and statistics stay as they are.
         devices: `auto` (all GPUs, else the CPU) or names such as `gpu:0,gpu:1`; several share each
             batch.
@@ -156,8 +157,12 @@ class TrainConfig(Checked):
         data = DataOptions().replace(**changes["data"])
         scale = recipe.scale and [round(s * (data.image_size or 224) / 224) for s in recipe.scale]
         augmentation = Augmentation(kind=recipe.augmentation, scale=scale)
+        info = model_info(self.model)
+        network = info.config.replace(**changes["network"])
+        if trained := info.weights.get(self.init):
+            network = trained.config(info.config, changes["network"])
         return Resolved(
-            network=model_info(self.model).config.replace(**changes["network"]),
+            network=network,
             recipe=recipe,
             data=data,
             augmentation=augmentation.replace(**changes["augmentation"]),

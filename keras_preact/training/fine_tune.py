@@ -1,20 +1,25 @@
 """Starting from trained weights: a new classifier, frozen stages, weights of another run."""
 
 import pathlib
+from typing import NamedTuple
 
 import keras
 
+from keras_preact.applications.published import trained_weights
 from keras_preact.checked import is_whole, require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
 from keras_preact.run import RunFolder
 from keras_preact.trained import open_keras_file
 from keras_preact.weights import (
+    PREPROCESSINGS,
     load_weights_by_layer,
     read_config,
+    read_preprocessing,
     read_weights,
     weights_by_layer,
 )
+from keras_preact.weights.by_layer import Weights
 
 HEAD = "predictions"
 
@@ -86,14 +91,49 @@ def freeze(model: keras.Model, up_to: str) -> list[str]:
     return [layer.name for layer in frozen if layer.weights]
 
 
+class Start(NamedTuple):
+    """Trained weights that a training starts from.
+
+    Attributes:
+        name: The run, file or tag that they are of.
+        weights: By layer; their stem takes red first, whatever it took before.
+        config: What they were made for; `None` where nothing says so.
+        preprocessing: Config of the `keras.layers.Normalization` that prepares raw images for them;
+            `None` where nothing says how.
+    """
+
+    name: str
+    weights: Weights
+    config: ResNetConfig | None = None
+    preprocessing: dict | None = None
+
+    def into(self, model: keras.Model, network: ResNetConfig | None = None) -> list[str]:
+        """Sets the weights of a network; see `start_from`."""
+        fields = network.differences(self.config) if network and self.config else {}
+        if fields:
+            settings = " ".join(f"--set network.{name}={value}" for name, value in fields.items())
+            raise ConfigError(
+                "`init` must hold weights that were made for the network's own function. Received: "
+                f"init={self.name!r}, in which {', '.join(fields)} differ. To train that: "
+                f"{settings}"
+            )
+        new = weights_by_layer(model)
+        shapes = [{k: v.shape for k, v in w.get(HEAD, {}).items()} for w in (new, self.weights)]
+        kept = [HEAD] if shapes[0] != shapes[1] and HEAD in new else []
+        load_weights_by_layer(model, {**self.weights, **{name: new[name] for name in kept}})
+        return kept
+
+
 def start_from(model: keras.Model, path: str, network: ResNetConfig | None = None) -> list[str]:
-    """Sets the weights of a network to those of a run or a file, but for another classifier.
+    """Sets the weights of a network to trained ones, but for another classifier.
 
     Args:
         model: The network, in any packaging.
-        path: A run folder, or a `.keras`, `.weights.h5` or `.safetensors` file of the same network.
-        network: The network's config, where what a `.safetensors` file says of its own is to be
-            held against it.
+        path: A run folder, a `.keras`, `.weights.h5` or `.safetensors` file of the same network, or
+            a tag of the trained weights of the network that `model` is named for. A stem that took
+            blue, green, red takes red first now.
+        network: The network's config, to be held against that of a run or of a `.safetensors` file
+            that has one.
 
     Returns:
         The layers that keep their new weights: the classifier's, if its classes are others.
@@ -110,33 +150,40 @@ def start_from(model: keras.Model, path: str, network: ResNetConfig | None = Non
         >>> start_from(create_model("resnet8v2", classes=3), path)
         ['predictions']
     """
-    file = _weights_file(path)
-    made_for = read_config(file)
-    fields = network.differences(made_for) if network and made_for else {}
-    if fields:
-        settings = " ".join(f"--set network.{name}={value}" for name, value in fields.items())
-        raise ConfigError(
-            "`init` must hold weights that were made for the network's own function. Received: "
-            f"init={str(path)!r}, in which {', '.join(fields)} differ. To train that: {settings}"
-        )
-    new, trained = weights_by_layer(model), read_weights(file)
-    shapes = [{k: v.shape for k, v in part.get(HEAD, {}).items()} for part in (new, trained)]
-    kept = [HEAD] if shapes[0] != shapes[1] and HEAD in new else []
-    load_weights_by_layer(model, {**trained, **{name: new[name] for name in kept}})
-    return kept
+    return read_start(path, model.name).into(model, network)
 
 
-def preprocessing_of(path: str) -> dict | None:
-    """Config of the layer that prepared the images of a run or a `.keras` file; `None` without."""
-    file = _weights_file(path)
+def read_start(path: str, model: str) -> Start:
+    """Reads trained weights, with what is known of them.
+
+    Args:
+        path: As `start_from` takes it.
+        model: Name of the network, whose tags are meant.
+
+    Returns:
+        A `Start`.
+
+    Raises:
+        ConfigError: For what is none of these, damaged or not safe to open.
+    """
+    path, tags = str(path), trained_weights().get(model, {})
+    if path in tags:
+        known = PREPROCESSINGS[tags[path].preprocessing]
+        return Start(path, known.rgb(tags[path].load()), None, known.layer().get_config())
+    file = _weights_file(path, tags)
+    weights, config = read_weights(file), read_config(file)
+    if known := read_preprocessing(file):
+        return Start(path, known.rgb(weights), config, known.layer().get_config())
     if file.suffix != ".keras":
-        return None
-    model = open_keras_file(file)
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
-    return layers[0].get_config() if layers else None
+        return Start(path, weights, config)
+    if pathlib.Path(path).is_dir():
+        config = ResNetConfig.from_dict(RunFolder(path).read_json("resolved.json")["network"])
+    layers = open_keras_file(file).layers
+    found = [layer for layer in layers if isinstance(layer, keras.layers.Normalization)]
+    return Start(path, weights, config, found[0].get_config() if found else None)
 
 
-def _weights_file(path: str) -> pathlib.Path:
+def _weights_file(path: str, tags) -> pathlib.Path:
     file = pathlib.Path(path)
     if file.is_dir():
         run = RunFolder(file)
@@ -144,5 +191,7 @@ def _weights_file(path: str) -> pathlib.Path:
         fix = "Let the run finish first: the same command goes on with it."
         require(file.is_file(), "init", path, "a finished run, with a model.keras in it", fix)
     known = file.name.endswith((".keras", ".weights.h5", ".safetensors")) and file.is_file()
-    require(known, "init", path, "a run folder, a .keras, .weights.h5 or .safetensors file")
+    kinds = "a run folder, a .keras, .weights.h5 or .safetensors file"
+    expected = f"{kinds}, or one of the tags {quoted(tags)}" if tags else kinds
+    require(known, "init", path, expected, near(path, tags).strip())
     return file

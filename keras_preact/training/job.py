@@ -15,7 +15,7 @@ from keras_preact.precision import choose_dtype
 from keras_preact.run import RunFolder
 from keras_preact.training.config import Resolved, TrainConfig
 from keras_preact.training.engine import Engine, scaled_optimizer
-from keras_preact.training.fine_tune import freeze, preprocessing_of, start_from
+from keras_preact.training.fine_tune import Start, freeze, read_start
 from keras_preact.training.loop import Loop
 from keras_preact.training.optimizer import optimizer
 from keras_preact.weights import layers_with_weights
@@ -116,12 +116,13 @@ def prepare(
     parts = dataclasses.replace(parts, recipe=parts.recipe.replace(batch_size=batch_size))
     batches = _batches(data, config, parts)
     say(console, f"dtype {dtype.policy}: {dtype.reason}; devices {engine.devices}")
+    start = read_start(config.init, config.model) if config.init else None
     with engine.scope():
-        model = build_for(data, config, parts, dtype.policy)
-        if config.init:
-            kept = start_from(model, config.init, parts.network)
-            new = " and a new classifier" if kept else ""
-            say(console, f"weights of {config.init}{new}")
+        model = build_for(data, config, parts, dtype.policy, start)
+        if start:
+            new = " and a new classifier" if start.into(model, parts.network) else ""
+            prepared = ", images prepared as for them" if start.preprocessing else ""
+            say(console, f"weights of {config.init}{new}{prepared}")
         if config.freeze_to:
             say(console, f"frozen: {len(freeze(model, config.freeze_to))} layers")
         algorithm = scaled_optimizer(optimizer(parts.recipe, len(batches)), dtype.policy)
@@ -138,11 +139,11 @@ def prepare(
     )
 
 
-def build_for(data, config, parts, dtype):
+def build_for(data, config, parts, dtype, start: Start | None = None):
     """The network for a data set, from raw images (0 to 255) to logits."""
     images = keras.Input(data.image_shape, name="images")
     x = images
-    layer = _preprocessing(data, config, parts)
+    layer = _preprocessing(data, parts, start)
     if layer is not None:
         x = layer(images)
     model = create_model(
@@ -169,11 +170,17 @@ def _packaging(config):
     return "nested" if config.sync_batch_norm and config.packaging == "auto" else config.packaging
 
 
-def _preprocessing(data, config, parts):
-    """The layer that prepares raw images; that of the run whose weights are the start."""
-    found = preprocessing_of(config.init) if config.init else None
-    if found is not None:
-        return keras.layers.Normalization.from_config(found)
+def _preprocessing(data, parts, start):
+    """The layer that prepares raw images; that of the weights that are the start, if they say."""
+    if start and start.preprocessing:
+        shape = np.shape(start.preprocessing["mean"])
+        if shape != data.image_shape[-len(shape) :]:
+            raise ConfigError(
+                f"`init` must hold weights for images like these, {data.image_shape}. Received: "
+                f"init={start.name!r}, which has a mean of the shape {shape}. Set data.image_size "
+                "or data.channels."
+            )
+        return keras.layers.Normalization.from_config(start.preprocessing)
     statistics = {
         "pixel_mean": lambda: (image_mean(data.train, "pixel")[0], None),
         "standardize": lambda: image_mean(data.train, "channel"),

@@ -1,9 +1,12 @@
 """Published files: downloaded once through Keras's cache, and checked before they are used."""
 
+import contextlib
+import errno
 import hashlib
 import io
 import os
 import pathlib
+import socket
 import zipfile
 import zlib
 
@@ -14,6 +17,9 @@ from keras_preact.files import save_error
 
 #: Environment variable with the base URL of another server, which has the files at the same paths.
 MIRROR = "KERAS_PREACT_WEIGHTS_URL"
+
+#: Seconds without an answer, or without a further byte, after which a download has failed.
+PATIENCE = 60
 
 
 def cache_folder() -> pathlib.Path:
@@ -53,8 +59,9 @@ def fetch(base: str, place: str, file: str, digest: str) -> bytes:
         The bytes of the file.
 
     Raises:
-        ConfigError: Without a network, or when the digest is another; the message says which file
-            belongs where.
+        ConfigError: Without a network, when a server falls silent, or when the digest is another;
+            the message says which file belongs where.
+        SaveError: When the cache cannot be written.
 
     Example:
         >>> from keras_preact.weights.fetch import fetch
@@ -74,10 +81,13 @@ def fetch(base: str, place: str, file: str, digest: str) -> bytes:
     # Keras writes a download in place, so a name that nobody reads until it is whole. It verifies
     # SHA-256 and MD5 itself, but neither SHA-1 nor what is in an archive, so that is done here.
     partial = folder / f".{published}.partial"
+    if not os.access(folder, os.W_OK):  # Keras would take a folder that all can write
+        raise save_error(PermissionError(errno.EACCES, "Permission denied"), published, folder)
     try:
-        keras.utils.get_file(
-            partial.name, url, cache_dir=str(folder), cache_subdir="", force_download=True
-        )
+        with _limited_patience():
+            keras.utils.get_file(
+                partial.name, url, cache_dir=str(folder), cache_subdir="", force_download=True
+            )
     except Exception as error:  # Keras raises a bare Exception where a URL cannot be had
         raise _unavailable(url, folder / published, str(error)) from None
     data, fault = _content(partial, file, digest)
@@ -86,6 +96,17 @@ def fetch(base: str, place: str, file: str, digest: str) -> bytes:
         raise _unavailable(url, folder / published, f"it gives a file that {fault}")
     os.replace(partial, folder / published)
     return data
+
+
+@contextlib.contextmanager
+def _limited_patience():
+    """Sockets that are opened meanwhile time out, unless the program has a limit of its own."""
+    limit = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE if limit is None else limit)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(limit)
 
 
 def _content(path, file, digest):
@@ -119,6 +140,6 @@ def digest_of(data: bytes, like: str) -> str:
 def _unavailable(url, path, reason):
     return ConfigError(
         f"Weights by a tag are downloaded once, and this time that failed: {reason}. Without a "
-        f"network put {url} at {path} (or set {MIRROR} to the base URL of a mirror) and try "
-        "again."
+        f"network put {url} at {path} (or set {MIRROR} to the base URL of a mirror, such as "
+        "file:///shared/weights) and try again."
     )

@@ -6,12 +6,12 @@ import pathlib
 import h5py
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file
 
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, quoted
 from keras_preact.files import replace_file, save_error
 from keras_preact.weights.by_layer import Weights, address
+from keras_preact.weights.preprocessing import Preprocessing
 from keras_preact.weights.safe import opened_weights
 
 #: What the weights of layers are called, in the order that they have in their layer.
@@ -46,14 +46,41 @@ def read_weights(path) -> Weights:
     if path.suffix != ".safetensors":
         with opened_weights(path) as file:
             return _of_keras(file)
+    return _by_layer(read_tensors(path))
+
+
+def read_tensors(path) -> dict[str, np.ndarray]:
+    """The arrays in a safetensors file, those of 16 bits as float32.
+
+    Args:
+        path: A `.safetensors` file of anyone.
+
+    Raises:
+        ConfigError: For a file that is damaged, and for numbers that NumPy does not have.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from safetensors.numpy import save_file
+        >>> from keras_preact.weights.files import read_tensors
+        >>> path = tempfile.mkdtemp() + "/net.safetensors"
+        >>> save_file({"fc.bias": np.ones(2, "float16")}, path)
+        >>> read_tensors(path)["fc.bias"].dtype
+        dtype('float32')
+    """
+    import ml_dtypes  # has what safetensors calls "bfloat16"
+
+    small = (np.float16, ml_dtypes.bfloat16)
     try:
-        return _by_layer(load_file(path))
-    except (OSError, SafetensorError) as error:
+        with safe_open(path, "np") as file:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
-            "A whole `.safetensors` file is expected, as `save_named` writes it. "
+            "A whole `.safetensors` file is expected, with numbers of 16 bits or more. "
             f"Received: {str(path)!r}, which cannot be read: {reason}"
         ) from None
+    return {k: a.astype(np.float32) if a.dtype in small else a for k, a in arrays.items()}
 
 
 def read_config(path) -> ResNetConfig | None:
@@ -74,16 +101,39 @@ def read_config(path) -> ResNetConfig | None:
         >>> read_config(path).units
         (1, 1, 1)
     """
+    text = _header(path).get("config")
+    return text and ResNetConfig.from_json(text)
+
+
+def read_preprocessing(path) -> Preprocessing | None:
+    """How a network's images are prepared, as the header of a safetensors file says.
+
+    Args:
+        path: Any file or folder.
+
+    Returns:
+        The `Preprocessing` that `save_named` was given; `None` where there is none.
+
+    Example:
+        >>> from keras_preact.weights import read_preprocessing
+        >>> print(read_preprocessing("none.safetensors"))
+        None
+    """
+    text = _header(path).get("preprocessing")
+    return text and Preprocessing.from_json(text)
+
+
+def _header(path) -> dict[str, str]:
+    """What the header of a file of `save_named` says; empty for all others."""
     path = pathlib.Path(path)
     if path.suffix != ".safetensors" or not path.is_file():
-        return None
+        return {}
     try:
         with safe_open(path, "np") as file:
             about = file.metadata() or {}
     except (OSError, SafetensorError):
-        return None  # what is wrong with it is said where its weights are read
-    ours = about.get("format") == FORMAT and "config" in about
-    return ResNetConfig.from_json(about["config"]) if ours else None
+        return {}  # what is wrong with it is said where its weights are read
+    return about if about.get("format") == FORMAT else {}
 
 
 def write_weights(path, weights: Weights) -> None:

@@ -50,6 +50,8 @@ class Layout:
         layers: Names of theirs to names of ours; where two of theirs mean one of ours, what they
             are called today comes first.
         starts: The number that theirs begin with, where it is not 1.
+        preprocessing: How images are prepared for the library's own weights, a name in
+            `PREPROCESSINGS`; `None` where its files say so themselves.
 
     Example:
         >>> from keras_preact.weights.layouts import LAYOUTS
@@ -62,6 +64,7 @@ class Layout:
     fields: dict[str, Any]
     layers: dict[str, str]
     starts: dict[str, int] = dataclasses.field(default_factory=dict)
+    preprocessing: str | None = None
 
     def ours(self, layer: str) -> str | None:
         """Our name of a layer of theirs; `None` for one that such networks do not have."""
@@ -104,6 +107,7 @@ LAYOUTS = (
             "probs": "predictions",
         },
         {"stage": 2},
+        "caffe",
     ),
     Layout(
         "ResNetV2 of keras.applications",
@@ -119,6 +123,7 @@ LAYOUTS = (
             "probs": "predictions",
         },
         {"stage": 2, "norm": 0},
+        "tf",
     ),
     Layout(
         "ResNet of torchvision or timm",
@@ -133,6 +138,7 @@ LAYOUTS = (
             "fc": "predictions",
         },
         {"unit": 0},
+        "torch",
     ),
     Layout(
         "pre-activation ResNet of timm",
@@ -148,6 +154,7 @@ LAYOUTS = (
             "head.fc": "predictions",
         },
         {"stage": 0, "unit": 0},
+        "tf",
     ),
     Layout(
         "ResNet of Hugging Face transformers",
@@ -170,6 +177,7 @@ LAYOUTS = (
             "classifier.1": "predictions",
         },
         {"stage": 0, "unit": 0, "conv": 0},
+        "torch",
     ),
     Layout(
         "ResNet of KerasHub",

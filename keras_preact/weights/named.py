@@ -23,6 +23,7 @@ from keras_preact.weights.by_layer import (
     weights_by_layer,
 )
 from keras_preact.weights.files import FORMAT, NAMES, read_weights
+from keras_preact.weights.preprocessing import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,12 @@ class LoadReport:
     unused: tuple[str, ...]
 
 
-def save_named(model: keras.Model, path, config: ResNetConfig | None = None) -> None:
+def save_named(
+    model: keras.Model,
+    path,
+    config: ResNetConfig | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> None:
     """Writes the weights of a model to a safetensors file, under names that a person can read.
 
     The keys are `stem_conv/kernel`, `stage1_unit1_norm1/gamma`, `predictions/bias`, ..., the same
@@ -53,6 +59,8 @@ def save_named(model: keras.Model, path, config: ResNetConfig | None = None) -> 
         path: The file, `.safetensors`.
         config: The network's architecture, for the file's header; with it `keras_preact.convert`
             builds the network from the file alone.
+        preprocessing: How its images are prepared, for the header as well; a training that starts
+            from the file then prepares them so.
 
     Raises:
         ConfigError: For another kind of file, and as `weights_by_layer` does.
@@ -77,6 +85,8 @@ def save_named(model: keras.Model, path, config: ResNetConfig | None = None) -> 
     about = {"format": FORMAT, "name": model.name}
     if config is not None:
         about["config"] = config.to_json()
+    if preprocessing is not None:
+        about["preprocessing"] = preprocessing.to_json()
     replace_file(path, save(arrays, about))
 
 

@@ -2,22 +2,26 @@
 
 import collections.abc
 import dataclasses
-import json
 import pathlib
 import re
 
 import h5py
 import keras
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from keras_preact.checked import require
 from keras_preact.config import EXPANSION, KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError, quoted
 from keras_preact.weights.by_layer import Weights, weights_by_layer
-from keras_preact.weights.files import read_config, read_weights
+from keras_preact.weights.files import (
+    read_config,
+    read_preprocessing,
+    read_tensors,
+    read_weights,
+)
+from keras_preact.weights.folders import by_name, file_in, read_about
 from keras_preact.weights.layouts import LAYOUTS, Layout
+from keras_preact.weights.preprocessing import PREPROCESSINGS, Preprocessing
 from keras_preact.weights.safe import refuse_unsafe
 
 #: Index in its layer of what PyTorch's layers call a tensor.
@@ -35,11 +39,14 @@ class Source:
         weights: `{layer: {index: array}}`, as `weights_by_layer` gives them.
         config: The network's architecture.
         layout: What its makers call its layers; `None` for a file of `save_named`.
+        preprocessing: How its images are prepared: what its files say of it, else what its makers
+            do for their own weights; `None` where that is not known.
     """
 
     weights: Weights
     config: ResNetConfig
     layout: Layout | None = None
+    preprocessing: Preprocessing | None = None
 
     @property
     def channels(self) -> int:
@@ -82,7 +89,7 @@ def read_source(source) -> Source:
         >>> found.config.units, found.config.block, found.classes
         ((3, 4, 6, 3), 'bottleneck', 1000)
     """
-    fields = {}
+    about = None
     if isinstance(source, keras.Model):
         theirs = weights_by_layer(source)
     elif isinstance(source, collections.abc.Mapping):
@@ -90,10 +97,14 @@ def read_source(source) -> Source:
     else:
         path = pathlib.Path(source)
         if config := read_config(path):
-            return Source(read_weights(path), config)
-        theirs, fields = _read_folder(path) if path.is_dir() else (_read_file(path), {})
+            return Source(read_weights(path), config, None, read_preprocessing(path))
+        theirs, about = _read_folder(path) if path.is_dir() else (_read_file(path), None)
     weights, layout = renamed(theirs)
-    return Source(weights, _config_of(weights, layout, fields), layout)
+    config = _config_of(weights, layout, about.fields if about else {})
+    preprocessing = (about and about.preprocessing) or PREPROCESSINGS.get(layout.preprocessing)
+    source = Source(weights, config, layout, preprocessing)
+    fits = preprocessing and len(preprocessing.mean) == source.channels
+    return source if fits else dataclasses.replace(source, preprocessing=None)
 
 
 def renamed(theirs: Weights) -> tuple[Weights, Layout]:
@@ -120,92 +131,13 @@ def renamed(theirs: Weights) -> tuple[Weights, Layout]:
 
 
 def _read_folder(path):
-    """The weights in a folder, and the fields that its config.json says."""
-    text = _file_in(path, "config.json").read_bytes()
-    try:
-        about = json.loads(text)
-        fields_of = next(read for key, read in _FOLDERS.items() if key in about)
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, StopIteration):
-        raise ConfigError(
-            f"A folder has a config.json with one of {quoted(_FOLDERS)}, as KerasHub, Hugging Face "
-            f"transformers and timm write it. Received: source={str(path)!r}, which has not."
-        ) from None
-    fields = fields_of(about)
-    if "registered_name" not in about:
-        return _read_file(_file_in(path, "model.safetensors")), fields
-    found, head = _read_file(_file_in(path, "model.weights.h5")), path / "task.weights.h5"
+    """The weights in a folder, and what its JSON files say."""
+    about = read_about(path)
+    if about.kind != "registered_name":
+        return _read_file(file_in(path, "model.safetensors")), about
+    found, head = _read_file(file_in(path, "model.weights.h5")), path / "task.weights.h5"
     found |= {} if not head.is_file() else _read_file(head)
-    return (_by_name(found, about["config"]) if "conv2d" in found else found), fields
-
-
-def _file_in(folder, name):
-    fix = "A pytorch_model.bin is a pickle: save_pretrained() writes it as model.safetensors."
-    fix = fix if name == "model.safetensors" else ""
-    require((folder / name).is_file(), "source", str(folder), f"a folder with a {name}", fix)
-    return folder / name
-
-
-def _of_keras_hub(about):
-    kind, config = about["registered_name"], about.get("config", {})
-    require(kind == "keras_hub>ResNetBackbone", "registered_name", kind, "that of a ResNetBackbone")
-    blocks = ("basic_block", "bottleneck_block")
-    block, strides = config.get("block_type"), config.get("stackwise_num_strides", ())
-    require(block in blocks, "block_type", block, f"one of {quoted(blocks)}")
-    halves = [*strides] == [1, *[2] * (len(strides) - 1)]
-    require(halves, "stackwise_num_strides", strides, "1 and then 2 everywhere")
-    return {}
-
-
-def _by_name(found, config) -> Weights:
-    """Weights of a KerasHub preset that an older Keras wrote, which numbers the layers.
-
-    The numbers are those of the layers of one class, from the images on; a shortcut's come with
-    those of the branch's last convolution, ahead of them.
-    """
-    preactivated = config.get("use_pre_activation", False)
-    convs, norms = ["conv1_conv"], [] if preactivated else ["conv1_bn"]
-    for stage, units in enumerate(config["stackwise_num_blocks"]):
-        for unit in range(units):
-            numbers = [1, 2, 3] if config["block_type"] == "bottleneck_block" else [1, 2]
-            branch = tuple(numbers)
-            if unit == 0 and (stage or len(branch) == 3):
-                numbers.insert(-1, 0)
-            name = f"stack{stage}_block{unit}"
-            convs += [f"{name}_{k}_conv" for k in numbers]
-            before = ["pre_activation", *branch[:-1]]
-            norms += [f"{name}_{k}_bn" for k in (before if preactivated else numbers)]
-    norms += ["post_bn"] if preactivated else []
-    order = {"conv2d": convs, "batch_normalization": norms, "dense": ["predictions"]}
-    named = {}
-    for layer, values in found.items():
-        kind, number = re.fullmatch(r"(.*?)(?:_(\d+))?", layer).groups()
-        names, k = order.get(kind, ()), int(number or 0)
-        named[names[k] if k < len(names) else layer] = values
-    return named
-
-
-def _of_transformers(about):
-    kind, first = about["model_type"], about.get("downsample_in_first_stage", False)
-    require(kind == "resnet", "model_type", kind, "'resnet'")
-    require(not first, "downsample_in_first_stage", first, "False")
-    activation = about.get("hidden_act", "relu")  # some of its activations are a ReLU always
-    require(activation == "relu", "hidden_act", activation, "'relu'")
-    return {"stride_on": "1x1" if about.get("downsample_in_bottleneck", False) else "3x3"}
-
-
-def _of_timm(about):
-    name = about["architecture"]
-    plain = re.fullmatch(r"resnet(v2_)?\d+", str(name)) is not None
-    require(plain, "architecture", name, "a plain ResNet, such as 'resnet50' or 'resnetv2_50'")
-    return {}
-
-
-#: The key of a config.json that says whose it is, and what is read from it.
-_FOLDERS = {
-    "registered_name": _of_keras_hub,
-    "model_type": _of_transformers,
-    "architecture": _of_timm,
-}
+    return (by_name(found, about.config) if "conv2d" in found else found), about
 
 
 def _read_file(path) -> Weights:
@@ -220,10 +152,7 @@ def _read_file(path) -> Weights:
     right = path.is_file() and path.suffix in known
     require(right, "source", str(path), f"{expected}KerasHub has written")
     if path.suffix == ".safetensors":
-        try:
-            return _of_state_dict(load_file(path))
-        except (OSError, SafetensorError, KeyError) as error:
-            raise _damaged(path, error) from None
+        return _of_state_dict(read_tensors(path))
     refuse_unsafe(path)
     legacy = path.suffix == ".h5" and read_keras_2(path)
     return legacy or read_weights(path)

@@ -21,6 +21,7 @@ from keras_preact.evaluation import (
     save_figure,
     ten_crop,
 )
+from keras_preact.evaluation.views import mean_over_views
 from keras_preact.rewrite import any_size
 
 
@@ -158,6 +159,19 @@ def test_scores_are_means_over_views(views):
     for image, scores in zip(images, result.scores, strict=True):
         expected = np.mean([model(v[None].astype("float32"))[0] for v in views(image)], axis=0)
         np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_large_views_come_in_smaller_steps():
+    steps = []
+
+    def predict(batch):
+        steps.append(batch.shape[:3])
+        return np.ones((len(batch), 2))
+
+    images = [np.zeros((4, 8, 1), "uint8")] * 70
+    scores = mean_over_views(predict, images, multi_scale((4, 448)), batch_size=256)
+    np.testing.assert_array_equal(scores, np.ones((70, 2)))
+    assert {(count, h) for count, h, _ in steps} == {(70, 4), (8, 448), (6, 448)}
 
 
 def test_a_network_for_one_size_becomes_one_for_any():

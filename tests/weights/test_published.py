@@ -7,9 +7,12 @@ import hashlib
 import http.server
 import json
 import pathlib
+import shutil
+import socket
 import threading
 import tomllib
 import zipfile
+from unittest import mock
 
 import h5py
 import keras
@@ -21,7 +24,7 @@ from keras_preact import applications
 from keras_preact.applications import published, registry
 from keras_preact.applications.registry import Application, _builder
 from keras_preact.config import EXPANSION, ResNetConfig
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, SaveError
 from keras_preact.weights import fetch, read_weights
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -116,11 +119,14 @@ class Server:
 
     def __init__(self):
         self.files, self.asked, self.cut = {}, [], False
+        self.silent = threading.Event()  # while it is not set
+        self.silent.set()
         owner = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 owner.asked.append(self.path)
+                owner.silent.wait()
                 data = owner.files.get(self.path)
                 if data is None:
                     self.send_error(404)
@@ -275,6 +281,36 @@ class TestDownload:
         server.cut = False
         assert build(weights="tiny")
         assert not [name for name in cached(tmp_path) if name.endswith(".partial")]
+
+    def test_a_server_that_falls_silent_is_given_up(self, server, monkeypatch, tmp_path):
+        build = golden("cifar_basic", server, monkeypatch)
+        monkeypatch.setattr(fetch, "PATIENCE", 0.2)
+        server.silent.clear()
+        with pytest.raises(ConfigError, match=r"this time that failed: .*timed out"):
+            build(weights="tiny")
+        server.silent.set()
+        assert cached(tmp_path) == set() and socket.getdefaulttimeout() is None
+
+    def test_a_mirror_can_be_a_folder(self, server, monkeypatch, tmp_path):
+        build = golden("cifar_basic", server, monkeypatch)
+        folder = tmp_path / "a folder" / "v1"
+        url = folder.parent.as_uri()
+        monkeypatch.setenv(fetch.MIRROR, url)
+        with pytest.raises(ConfigError, match=f"failed: .*{url}/v1/cifar_basic"):
+            build(weights="tiny")
+        folder.mkdir(parents=True)
+        shutil.copy(GOLDEN / "cifar_basic.tf2.h5.zip", folder)
+        assert build(weights="tiny") and server.asked == []
+
+    def test_a_cache_that_cannot_be_written(self, server, monkeypatch):
+        build = golden("cifar_basic", server, monkeypatch)
+        monkeypatch.setattr(fetch.os, "access", lambda *arguments: False)
+        with pytest.raises(SaveError, match=r"could not be written to .*: Permission denied"):
+            build(weights="tiny")
+        denied = PermissionError(13, "Permission denied")
+        monkeypatch.setattr("filelock.FileLock.acquire", mock.Mock(side_effect=denied))
+        with pytest.raises(SaveError, match="Converted weights could not be written"):
+            build(weights="tiny")
 
     @pytest.mark.parametrize("unzipped", [True, False])
     def test_without_a_network_a_file_put_by_hand_is_taken(
