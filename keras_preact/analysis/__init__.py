@@ -5,11 +5,11 @@ from keras_preact.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "Analysis": ".look",
+        "Analysis": ".analyzer",
         "AnalyzeConfig": ".config",
         "Anatomy": ".anatomy",
         "Signals": ".signals",
-        "analyze": ".look",
+        "analyze": ".analyzer",
         "chain": ".scalar_chain",
         "deepen": ".identity_units",
         "dissect": ".anatomy",
@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "in_words": ".words",
         "initializer_variance": ".variance",
         "learned_slopes": ".rectifiers",
-        "measure": ".look",
+        "measure": ".analyzer",
         "plot_chain": ".plots",
         "plot_equation_4": ".plots",
         "plot_equation_5": ".plots",

@@ -96,7 +96,6 @@ class UnitPiece(Piece):
     Attributes:
         stage, number: Its place, both from 1.
         is_residual: Whether it has a shortcut.
-        is_identity: Whether its shortcut hands on its input as it is.
         is_gated: Whether a gate decides how much of its input its shortcut hands on.
         scale: What its shortcut is multiplied with; 1 for nothing, `None` for a gate.
     """
@@ -106,12 +105,11 @@ class UnitPiece(Piece):
         self.stage, self.number = map(int, _UNIT.match(name).groups()[1:])
         self.is_residual = f"{name}_add" in names
         self.is_gated = f"{name}_gate_carry" in names
-        self.is_identity, self.scale, self._held = False, None, []
+        self.scale, self._held = None, []
         if not self.is_residual:
             return
         self._shortcut, self._branch = graph.inputs(f"{name}_add")
         self._sum = graph.output(f"{name}_add")
-        self.is_identity = self._shortcut is source
         if self.is_gated:
             self._held = [graph.output(f"{name}_gate_carry")]
         else:

@@ -17,7 +17,9 @@ def gradient_propagation(anatomy: Anatomy, batches) -> pd.DataFrame:
 
     Identity Mappings, equation 5: dE/dx_l = dE/dx_L (1 + d/dx_l of the sum of the branches). The
     part through the shortcuts alone and the part through weights are each computed by themselves,
-    from the end of the network back; they add up to the gradient that is computed as one.
+    from the end of the network back; they add up to the gradient that is computed as one. What
+    stands on a shortcut belongs to it, a projection too; a gate's value is held there, and what
+    flows through the gate itself counts as through weights.
 
     Args:
         anatomy: A network in pieces, of `dissect`; what it gives are logits or a softmax.

@@ -6,9 +6,9 @@ import sys
 import jsonargparse
 
 from keras_preact.cli import (
+    analyzing,
     converting,
     drawing,
-    inside,
     looking,
     papers,
     training,
@@ -94,7 +94,7 @@ _COMMANDS = {
     **tuning.COMMANDS,
     **papers.COMMANDS,
     **looking.COMMANDS,
-    **inside.COMMANDS,
+    **analyzing.COMMANDS,
     **drawing.COMMANDS,
     **converting.COMMANDS,
 }

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from keras_preact import TrainConfig
-from keras_preact.analysis import AnalyzeConfig, analyze, look
+from keras_preact.analysis import AnalyzeConfig, analyze, analyzer
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
 from keras_preact.training.engine import make_engine
@@ -32,7 +32,7 @@ def weights_seen(monkeypatch):
     """The weights of each network that is measured, in place of the measuring."""
     seen = []
     add = lambda model, batches: seen.append(weights_by_layer(model)) or {}  # noqa: E731
-    monkeypatch.setattr(look, "measure", add)
+    monkeypatch.setattr(analyzer, "measure", add)
     return seen
 
 
@@ -66,8 +66,8 @@ def test_what_is_written(analysis):
 
 def test_a_run_is_seen_with_its_own_weights(analysis, weights_seen):
     config = AnalyzeConfig((str(analysis.folder / "resnet8"),), **SMALL)
-    subject = look._subject(config, *config.networks)
-    assert [state for state, *_ in look._states(subject, config)] == ["initial", "trained"]
+    subject = analyzer._subject(config, *config.networks)
+    assert [state for state, *_ in analyzer._states(subject, config)] == ["initial", "trained"]
     assert not same(*weights_seen)
     trained = read_weights(analysis.folder / "resnet8" / "model.keras")
     assert same(weights_seen[1], trained)
@@ -77,7 +77,7 @@ def test_initial_weights_are_those_that_training_begins_with(weights_seen):
     config = TrainConfig("resnet8v2", seed=3)
     begun = prepare(config, make_engine(config)).engine.model
     config = AnalyzeConfig(("resnet8v2",), seed=3, **SMALL)
-    [*look._states(look._subject(config, "resnet8v2"), config)]
+    [*analyzer._states(analyzer._subject(config, "resnet8v2"), config)]
     assert same(weights_by_layer(begun), weights_seen[0])
 
 
