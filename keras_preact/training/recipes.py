@@ -136,6 +136,11 @@ RECIPES = {
     ),
     "he2016_imagenet": _IMAGENET,  # the mean of each channel, so that the test may use other sizes
     "rectifier_imagenet": _IMAGENET.replace(
-        epochs=80, batch_size=128, learning_rate=0.01, weight_decay=5e-4, scale=(256, 512)
+        epochs=80,
+        batch_size=128,
+        learning_rate=0.01,
+        weight_decay=5e-4,
+        scale=(256, 512),
+        preprocessing="pixel_mean",
     ),
 }
