@@ -73,6 +73,22 @@ def strategy():
     return mirrored(("CPU:0", "CPU:1"))
 
 
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """A finished run, trained once for all processes of the suite; copy it to write into it."""
+    import filelock
+
+    from keras_preact import TrainConfig, train
+
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained_run"
+    settings = {"recipe.preprocessing": "pixel_mean"}
+    config = TrainConfig("resnet8v2", epochs=1, batch_size=64, settings=settings, out=str(out))
+    with filelock.FileLock(f"{out}.lock"):
+        train(config)  # says the same again where it is finished
+    return out
+
+
 @pytest.fixture
 def randomize():
     """Gives every weight of a model values that no initialiser would, so that all of them count."""

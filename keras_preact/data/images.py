@@ -141,8 +141,10 @@ def scaled_shape(shape: tuple[int, ...], shorter: int) -> tuple[int, int]:
     return max(shorter, round(height * scale)), max(shorter, round(width * scale))
 
 
-def resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
+def resize_and_crop(image: np.ndarray, size: int, width: int | None = None) -> np.ndarray:
     """The centre `size` x `size` pixels after scaling the shorter side to `size`.
+
+    With a `width` they are `size` x `width`, and the larger of the two is what it is scaled to.
 
     Example:
         >>> import numpy as np
@@ -150,8 +152,10 @@ def resize_and_crop(image: np.ndarray, size: int) -> np.ndarray:
         >>> resize_and_crop(np.zeros((10, 20, 3), np.uint8), 5).shape
         (5, 5, 3)
     """
-    height, width = scaled_shape(image.shape, size)
-    return resize(image, (height, width), ((height - size) // 2, (width - size) // 2, size, size))
+    width = size if width is None else width
+    scaled = scaled_shape(image.shape, max(size, width))
+    top, left = (scaled[0] - size) // 2, (scaled[1] - width) // 2
+    return resize(image, scaled, (top, left, size, width))
 
 
 def to_channels(image: np.ndarray, channels: int | None) -> np.ndarray:

@@ -77,7 +77,8 @@ def _read(file, shape):
     except BadImage as error:
         return error
     free = height is None or width is None
-    return image if free or image.shape[:2] == (height, width) else resize_and_crop(image, height)
+    fits = free or image.shape[:2] == (height, width)
+    return image if fits else resize_and_crop(image, height, width)
 
 
 def _scored(model, images):

@@ -20,6 +20,9 @@ from keras_preact.trained import CLASSES, load_trained
 #: Largest difference of a score that is allowed, as the network is and with its norms folded away.
 TOLERANCE, TOLERANCE_FOLDED = 1e-5, 1e-4
 
+#: In the folder of exports: what each of them is.
+_EXPORTS = "exports.json"
+
 #: Batches that are compared, so that a batch size that is fixed by mistake is found.
 BATCHES = (1, 5, 17)
 
@@ -145,9 +148,9 @@ def export(
         else:
             _refuse_difference(found, TOLERANCE_FOLDED if fold else TOLERANCE)
     folder.write_json(CLASSES, list(trained.class_names))
-    exports = folder.read_json("exports.json") if (folder.path / "exports.json").is_file() else {}
+    exports = folder.read_json(_EXPORTS) if (folder.path / _EXPORTS).is_file() else {}
     exports[file] = dataclasses.asdict(found)
-    folder.write_json("exports.json", exports)
+    folder.write_json(_EXPORTS, exports)
     folder.write_bytes("README.md", model_card(trained, exports).encode())
     say(console, f"{found.path}: {found.megabytes:.1f} MB, {_in_words(found)}")
     return found
@@ -219,6 +222,9 @@ def _folder(trained, out):
     except OSError as error:
         expected = f"a folder that can be written ({error.strerror})"
         require(False, "out", str(path), expected)
+    foreign = (path / "README.md").exists() and not (path / _EXPORTS).is_file()
+    expected = "a folder of its own, since a model card is written as its README.md"
+    require(not foreign, "out", str(path), f"{expected}; this one has another's")
     return RunFolder(path)
 
 

@@ -11,6 +11,7 @@ import json
 import pathlib
 import stat
 import zipfile
+import zlib
 
 import h5py
 
@@ -36,6 +37,9 @@ _HOMES = (
     "keras_preact",
 )
 _CODE = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
+
+#: What reading a damaged archive raises, beside Python's own errors.
+_DAMAGED = (zipfile.BadZipFile, zlib.error)
 
 #: A number in a config above this, and above all sizes of the stored weights, only fills memory.
 _LARGEST = 65_536
@@ -71,7 +75,7 @@ def refuse_unsafe(path) -> None:
         else:
             with h5py.File(path) as file:
                 _largest_in(file, path)
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, RuntimeError, *_DAMAGED) as error:
         if isinstance(error, ConfigError):
             raise
         reason = " ".join(str(error).split())[:200]

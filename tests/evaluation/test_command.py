@@ -1,11 +1,13 @@
 """`keras-preact evaluate`: exact counts, ensembles, several devices, pictures."""
 
 import json
+import shutil
 
+import keras
 import numpy as np
 import pytest
 
-from keras_preact import TrainConfig, load_trained, train
+from keras_preact import load_trained
 from keras_preact.cli import main
 from keras_preact.training.devices import open_on_devices
 
@@ -13,11 +15,15 @@ pytestmark = pytest.mark.tensorflow
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    outs = [tmp_path_factory.mktemp("run") / name for name in "ab"]
-    for seed, out in enumerate(outs):
-        train(TrainConfig("resnet8v2", epochs=1, seed=seed, out=str(out)))
-    return [str(out) for out in outs]
+def runs(trained_run, tmp_path_factory):
+    """A run, and one with other weights."""
+    folder = tmp_path_factory.mktemp("runs")
+    first, second = (shutil.copytree(trained_run, folder / name) for name in "ab")
+    model = keras.models.load_model(second / "model.keras")
+    head = model.get_layer("predictions")
+    head.kernel.assign(head.kernel[:, ::-1])
+    model.save(second / "model.keras")
+    return [str(first), str(second)]
 
 
 def evaluated(capsys, *arguments):
@@ -78,8 +84,6 @@ def test_images_of_other_classes_are_refused(runs, capsys, tmp_path):
 
 
 def test_several_devices_need_a_softmax(runs, tmp_path):
-    import keras
-
     path = tmp_path / "logits.keras"
     x = keras.Input((8, 8, 1))
     keras.Model(x, keras.layers.Dense(2)(keras.layers.Flatten()(x))).save(path)

@@ -63,6 +63,14 @@ def test_a_network_of_any_size_takes_images_as_they_are(folder, tmp_path):
     assert len(found) == 5
 
 
+@pytest.mark.parametrize("shape", [(8, 12), (12, 8)])
+def test_a_network_of_oblong_images(shape, folder, tmp_path):
+    path = tmp_path / "oblong.keras"
+    create_model("resnet8v2", input_shape=(*shape, 3), classes=4).save(path)
+    found, unreadable = classify_files(load_trained(path), [folder], top=1)
+    assert len(found) == 5 and not unreadable
+
+
 def test_unreadable_files_are_named_and_the_rest_is_done(network, folder, capsys):
     for name, data in BAD.items():
         (folder / name).write_bytes(data)

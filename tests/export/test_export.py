@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_preact import TrainConfig, create_model, load_trained, train
+from keras_preact import create_model, load_trained
 from keras_preact.errors import ConfigError, ExportError
 from keras_preact.export import artefacts, export, export_litert
 from keras_preact.export.artefacts import FORMATS
@@ -60,11 +60,8 @@ scores = onnxruntime.InferenceSession(path).run(["scores"], {"images": images})[
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("run") / "digits"
-    settings = {"recipe.preprocessing": "pixel_mean"}
-    train(TrainConfig("resnet8v2", epochs=1, batch_size=64, settings=settings, out=str(out)))
-    return out
+def run(trained_run, tmp_path_factory):
+    return shutil.copytree(trained_run, tmp_path_factory.mktemp("run") / "digits")
 
 
 @pytest.mark.parametrize("format", INSTALLED)
@@ -118,7 +115,7 @@ np.save("scores.npy", keras.models.load_model("model.keras").predict(x, verbose=
 
 
 KINDS = [
-    {"packaging": "repeated", "units": [3, 3, 3]},
+    {"packaging": "repeated", "units": [1, 3], "filters": [4, 8], "stem_filters": 4},
     {"packaging": "nested", "activation": "prelu_shared", "placement": "original"},
     {"shortcut": "exclusive_gating", "activation": "prelu"},
     {"shortcut": "dropout", "projection": "B"},
@@ -200,6 +197,13 @@ def test_runs_that_are_not_finished_and_files_without_data(run, tmp_path):
     with pytest.raises(ConfigError, match="images to calibrate with"):
         export(tmp_path / "model.keras", "litert", quantize="int8")
     assert export(tmp_path / "model.keras", "keras", data="digits").images == "test images"
+
+
+def test_the_readme_of_others_is_left_alone(run, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ConfigError, match=r"a folder of its own.*README.md"):
+        export(run, "keras", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
 def test_batches_of_any_size_are_compared():

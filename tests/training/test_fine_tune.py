@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_preact import TrainConfig, convert, create_model, model_info, train
+from keras_preact import TrainConfig, convert, create_model, load_trained, model_info, train
 from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization
 from keras_preact.training import freeze, replace_head, start_from
-from keras_preact.weights import read_source, read_weights, save_named
+from keras_preact.weights import PREPROCESSINGS, read_source, read_weights, save_named
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "weights" / "golden"
 UNITS = {"units": (1, 4), "filters": (4, 4), "stem_filters": 4}
@@ -95,8 +95,8 @@ def test_a_converted_backbone_is_tuned_on_a_folder_of_images(tmp_path):
     """From a ResNet of torchvision to one's own classes, its first stage frozen."""
     with np.load(GOLDEN / "torchvision_basic.npz") as tensors:
         source = read_source({key: tensors[key] for key in tensors if key != "outputs"})
-    backbone = convert(source, include_top=False)
-    save_named(backbone, tmp_path / "backbone.safetensors", source.config)
+    backbone, bgr = convert(source, include_top=False), PREPROCESSINGS["caffe"]
+    save_named(backbone, tmp_path / "backbone.safetensors", source.config, bgr)
     for name, grey in (("black", 0), ("white", 255)):
         (tmp_path / "images" / name).mkdir(parents=True)
         for k in range(6):
@@ -118,10 +118,14 @@ def test_a_converted_backbone_is_tuned_on_a_folder_of_images(tmp_path):
     )
     result = train(config)
     trained = read_weights(f"{result.run}/model.keras")
-    for layer, values in read_weights(config.init).items():
+    layer = load_trained(result.run).model.get_layer("preprocessing")
+    assert layer.get_config()["mean"] == [*bgr.mean]
+    for layer, values in bgr.rgb(read_weights(config.init)).items():
         frozen = layer.startswith(("stem", "stage1"))
         assert np.array_equal(values["0"], trained[layer]["0"]) == frozen, layer
     assert trained["predictions"]["0"].shape == (16, 2)
     del settings["network.stride_on"]
-    with pytest.raises(ConfigError, match=r"stride_on differ.*--set network.stride_on=3x3"):
-        train(config.replace(settings=settings, out=str(tmp_path / "other")))
+    for init in (config.init, result.run):
+        other = config.replace(settings=settings, init=init, out=str(tmp_path / "other"))
+        with pytest.raises(ConfigError, match=r"stride_on differ.*--set network.stride_on=3x3"):
+            train(other)

@@ -153,6 +153,20 @@ def test_links_and_bombs(good, tmp_path):
         load_trained(changed(good, tmp_path, members=[("assets/bomb", bytes(70 * 2**20))]))
 
 
+def test_damaged_within(good, tmp_path):
+    """Wherever a byte of a packed archive is another, the file is refused or as good as before."""
+    data = changed(good, tmp_path).read_bytes()
+    path = tmp_path / "net.keras"
+    refused = 0
+    for place in range(50, len(data), len(data) // 40):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
+        try:
+            refuse_unsafe(path)
+        except ConfigError as error:
+            refused += "cannot be read" in str(error)
+    assert refused > 20
+
+
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"no archive"])
 def test_damaged(data, tmp_path):
     path = tmp_path / "net.keras"
