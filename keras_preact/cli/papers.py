@@ -1,10 +1,15 @@
-"""`papers` shows the papers' tables; `init-study` is a figure of one, from its trainings."""
+"""`papers` shows the papers' tables, `reproduce` trains one; `init-study` is a figure of one."""
 
 import dataclasses
 import json
 import sys
 
-from keras_preact.cli.arguments import import_keras_quietly
+from keras_preact.cli.arguments import (
+    add_fields,
+    add_settings,
+    import_keras_quietly,
+    settings_of,
+)
 from keras_preact.console import make_console
 
 
@@ -65,6 +70,39 @@ def _print_table(titles, rows, markdown, numbers) -> None:
     make_console(sys.stdout, least_width=1000 if markdown else 150).print(table)
 
 
+def _reproduce(arguments) -> None:
+    config = reproduce_config(arguments)
+    console = make_console(sys.stderr if arguments.json else sys.stdout)
+    from keras_preact.papers import reproduce
+    from keras_preact.papers.report import WORDS, table_rows, title_of
+
+    found = reproduce(config, console=console)
+    if arguments.json:
+        rows = json.loads(found.frame.to_json(orient="records"))
+        agreement = found.agreement and found.agreement._asdict()
+        print(json.dumps({"folder": str(found.folder), "agreement": agreement, "rows": rows}))
+        return
+    console.print(f"\n{title_of(config)}", soft_wrap=True)
+    titles, rows = table_rows(found.frame)
+    _print_table(titles, rows, markdown=False, numbers=len(titles) - WORDS)
+    if found.agreement:
+        console.print(f"Order against the paper's: {found.agreement}", soft_wrap=True)
+    if found.left:
+        console.print(f"{found.left} trainings are with other processes, or left for them.")
+    console.print(
+        f"{found.folder}: report.html, report.md, table.csv, and the runs", soft_wrap=True
+    )
+
+
+def reproduce_config(arguments):
+    """The `ReproduceConfig` of parsed arguments."""
+    from keras_preact.papers import ReproduceConfig
+
+    names = (name for name in ReproduceConfig.field_names() if name != "settings")
+    values = {name: arguments[name] for name in names}
+    return ReproduceConfig(**values, settings=settings_of(arguments["set"]))
+
+
 def _init_study(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
     import_keras_quietly()
@@ -105,6 +143,16 @@ def _papers_arguments(command) -> None:
     command.add_argument("--markdown", action="store_true", help="a Markdown table")
 
 
+def _reproduce_arguments(command) -> None:
+    from keras_preact.papers import ReproduceConfig
+
+    command.add_argument("table", help="such as he2016-table1; `keras-preact papers` lists them")
+    add_fields(command, ReproduceConfig, leave_out=("table", "settings"))
+    add_settings(command)
+    help_text = "one JSON object on standard output, all else on standard error"
+    command.add_argument("--json", action="store_true", help=help_text)
+
+
 def _init_study_arguments(command) -> None:
     data = "digits, a set of tensorflow-datasets, folder:PATH or npz:PATH; scaled to 16 x 16"
     command.add_argument("--data", type=str, default="digits", help=data)
@@ -122,6 +170,11 @@ COMMANDS = {
         _papers,
         _papers_arguments,
         "list the papers' tables and figures, or show the rows of one",
+    ),
+    "reproduce": (
+        _reproduce,
+        _reproduce_arguments,
+        "train the rows of a paper's table and show them beside the paper's figures",
     ),
     "init-study": (
         _init_study,

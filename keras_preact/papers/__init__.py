@@ -8,9 +8,13 @@ __getattr__, __dir__, __all__ = lazy_names(
         "InitStudy": ".initialization",
         "PaperRow": ".tables",
         "PaperTable": ".tables",
+        "ReproduceConfig": ".reproduction",
+        "Reproduction": ".reproduction",
         "init_study": ".initialization",
         "paper_rows": ".tables",
         "paper_table": ".tables",
         "paper_tables": ".tables",
+        "reproduce": ".reproduction",
+        "reproduced_frame": ".results",
     },
 )
