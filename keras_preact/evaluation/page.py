@@ -12,7 +12,7 @@ h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.5rem }
 table { border-collapse: collapse; font-size: 0.9rem } .wide { overflow-x: auto }
 th, td { padding: 0.3rem 0.8rem; text-align: left; border-bottom: 1px solid #ddd }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
-td.number { white-space: nowrap }
+td.number, td:first-child { white-space: nowrap }
 img { max-width: 100%; height: auto } .failed { color: #c62828 }
 code { background: #f3f3f3; padding: 0.1rem 0.3rem; overflow-wrap: anywhere }
 pre { background: #f3f3f3; padding: 0.6rem; overflow-x: auto }

@@ -41,7 +41,7 @@ def rank_agreement(errors, theirs) -> Agreement | None:
     Example:
         >>> from keras_preact.papers.agreement import rank_agreement
         >>> print(rank_agreement([[0.5, 0.6], [0.3, 0.2], [0.1, 0.2]], [9.0, 7.0, 6.0]))
-        agrees; Spearman +1.00 [+0.50, +1.00]
+        agrees; Spearman +1.00 [+0.87, +1.00]
     """
     if len(errors) < 2:
         return None

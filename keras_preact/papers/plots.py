@@ -55,10 +55,10 @@ def plot_training(runs):
         A `matplotlib.figure.Figure`.
     """
     from matplotlib import colormaps
-    from matplotlib.ticker import LogFormatter, MaxNLocator, PercentFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
     drawn = [(row, logs) for row, of_row in runs if (logs := _logs(of_row))]
-    figure, (left, right) = new_figure(11, max(4.2, 1.2 + 0.24 * len(drawn)), columns=2)
+    figure, (left, right) = new_figure(10, 4.2 + 0.08 * len(drawn), columns=2)
     colors = colormaps["tab20" if len(drawn) > 10 else "tab10"].colors
     for k, (row, logs) in enumerate(drawn):
         style = {"color": colors[k % len(colors)], "marker": None if len(logs[0]) > 1 else "o"}
@@ -67,8 +67,9 @@ def plot_training(runs):
         right.plot(epochs, _median(logs, "test_error"), lw=1.8, label=row.row, **style)
     left.set_ylabel("training loss")
     left.set_yscale("log")
-    left.yaxis.set_major_formatter(LogFormatter())
-    left.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    left.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter("{x:g}")
     right.set_ylabel("test error")
     right.set_ylim(bottom=0)
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -78,7 +79,7 @@ def plot_training(runs):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     if drawn:
-        figure.legend(frameon=False, labelcolor=INK, loc="outside center right", fontsize=9)
+        figure.legend(frameon=False, labelcolor=INK, loc="outside lower center", ncols=3)
     return figure
 
 
