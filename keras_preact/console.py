@@ -21,6 +21,14 @@ def say(console, text: str) -> None:
         console.print(text, soft_wrap=True)
 
 
+def duration(seconds: float) -> str:
+    """A time in the unit in which it reads best."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 @contextlib.contextmanager
 def reading_bar(console, description):
     """A bar while data are read; gives the function `on_progress(done, total)`."""

@@ -4,8 +4,9 @@ import numpy as np
 
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
+from keras_preact.papers.tables import FAILS
 from keras_preact.run import runs_in
-from keras_preact.tuning.paper import FAILS, GATE_BIAS, errors_of
+from keras_preact.tuning.paper import GATE_BIAS, errors_of
 
 _COLORS = "viridis_r"
 

@@ -1,35 +1,22 @@
 """What a search found: its trials as CSV and Parquet, pictures, and all of it on one HTML page."""
 
-import base64
 import html
-import io
 
 import numpy as np
 
 from keras_preact.errors import ConfigError
-from keras_preact.evaluation import save_figure
+from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
+from keras_preact.papers.agreement import Agreement
 from keras_preact.run import RunFolder
 from keras_preact.training import TrainConfig
 from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.frame import outcome_text, trials_frame
-from keras_preact.tuning.paper import Agreement, agreement
+from keras_preact.tuning.paper import agreement
 from keras_preact.tuning.plots import plot_dimension, plot_importance, plot_parallel, plot_trials
 from keras_preact.tuning.space import settings_for
 
 #: Trials that the page's table shows, and that an estimate of importance needs.
 _BEST, _ENOUGH = 20, 6
-
-_STYLE = """
-:root { color-scheme: light }
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
-       padding: 0 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.5rem }
-table { border-collapse: collapse; font-size: 0.9rem } .wide { overflow-x: auto }
-th, td { padding: 0.3rem 0.8rem; text-align: left; border-bottom: 1px solid #ddd }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
-img { max-width: 100%; height: auto } .failed { color: #c62828 }
-code { background: #f3f3f3; padding: 0.1rem 0.3rem }
-"""
 
 
 def write_report(folder) -> list[str]:
@@ -58,9 +45,8 @@ def write_report(folder) -> list[str]:
     page = _page(search, config, frame, figures)
     search.write_bytes("trials.csv", frame.to_csv(index=False).encode())
     search.write_bytes("trials.parquet", frame.to_parquet(index=False))
-    for name, (_, figure) in figures.items():
-        with search.replacing(f"{name}.png") as path:
-            save_figure(figure, path)
+    for name, (_, png) in figures.items():
+        search.write_bytes(f"{name}.png", png)
     search.write_bytes("report.html", page.encode())  # last: its being there says all is
     names = ["report.html", "trials.csv", "trials.parquet", *(f"{name}.png" for name in figures)]
     return [str(search.path / name) for name in names]
@@ -107,7 +93,7 @@ def shortcut_of(config) -> str:
 
 
 def _figures(config, frame, done):
-    """`{file name: (headline, figure)}`."""
+    """`{file name: (headline, PNG file)}`."""
     names = [dimension.name for dimension in config.dimensions()]
     varied = [name for name in names if done[name].nunique() > 1]
     figures = {}
@@ -120,7 +106,7 @@ def _figures(config, frame, done):
     if shares is not None:
         figures["importance"] = ("Importance", plot_importance(shares))
     figures["curves"] = ("Curves of all trials", plot_trials(frame))
-    return figures
+    return {file: (headline, to_png(figure)) for file, (headline, figure) in figures.items()}
 
 
 def comparison(frame, config) -> Agreement | None:
@@ -133,8 +119,8 @@ def comparison(frame, config) -> Agreement | None:
 def agreement_line(found: Agreement) -> str:
     """An `Agreement` in words."""
     return (
-        f"Order of the gate biases against the paper's (2016, Table 1): {found.word}; Spearman "
-        f"{found.spearman:+.2f} [{found.low:+.2f}, {found.high:+.2f}] over {found.biases} biases"
+        f"Order of the gate biases against the paper's (2016, Table 1): {found} over "
+        f"{found.places} biases"
     )
 
 
@@ -156,20 +142,14 @@ def _page(search, config, frame, figures):
     if found:
         lines.append(agreement_line(found))
     sections = [f"<p>{html.escape(line)}.</p>" for line in lines]
-    sections.append(f"<h2>The best trials</h2><div class=wide>{_table(frame, config)}</div>")
-    for headline, figure in figures.values():
-        picture = io.BytesIO()
-        figure.savefig(picture, dpi=110, format="png")
-        data = base64.b64encode(picture.getvalue()).decode()
-        name = html.escape(headline)
-        sections.append(f'<h2>{name}</h2><img alt="{name}" src="data:image/png;base64,{data}">')
+    titles, rows = table_rows(frame, config)
+    words = 1 + len(config.dimensions())
+    table = html_table(titles, rows, words, failed=lambda row: "failed: " in "".join(row))
+    sections.append(f"<h2>The best trials</h2>{table}")
+    sections += [html_picture(headline, png) for headline, png in figures.values()]
     settings = html.escape(config.to_json())
     sections.append(f"<h2>What was searched</h2><pre>{settings}</pre>")
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width">'
-        f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>{''.join(sections)}</html>\n"
-    )
+    return html_page(title, sections)
 
 
 def table_rows(frame, config, most=_BEST):
@@ -184,19 +164,3 @@ def table_rows(frame, config, most=_BEST):
         numbers = [f"{row[n]:{form}}" if row["trainings"] else "" for n, form in measured.items()]
         rows.append([row["trial"], *values, outcome_text(row), *numbers])
     return titles, rows
-
-
-def _table(frame, config):
-    titles, rows = table_rows(frame, config)
-    words = 1 + len(config.dimensions())
-
-    def cells(row, tag):
-        marks = ("" if k < words else " class=number" for k in range(len(row)))
-        pairs = zip(row, marks, strict=True)
-        return "".join(f"<{tag}{mark}>{html.escape(text)}</{tag}>" for text, mark in pairs)
-
-    body = "".join(
-        f"<tr{' class=failed' if 'failed: ' in ''.join(row) else ''}>{cells(row, 'td')}</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{cells(titles, 'th')}</tr>{body}</table>"

@@ -2,26 +2,20 @@
 
 import pandas as pd
 
+from keras_preact.papers.tables import paper_rows
+
+
+def _table_1():
+    slopes = {}
+    for row in paper_rows("he2015-rectifiers-table1"):
+        layer, kind = row.row.split(", ")
+        slopes.setdefault(layer, {})[kind.replace("-", "_")] = row.value
+    return pd.DataFrame.from_dict(slopes, orient="index").rename_axis("layer").reset_index()
+
+
 #: Delving Deep into Rectifiers, Table 1: the layers of the 14-layer model with the slopes they
 #: learned, one a layer (channel-shared), and the mean of one a channel (channel-wise).
-TABLE_1 = pd.DataFrame(
-    [
-        ("conv1", 0.681, 0.596),
-        ("conv2_1", 0.103, 0.321),
-        ("conv2_2", 0.099, 0.204),
-        ("conv2_3", 0.228, 0.294),
-        ("conv2_4", 0.561, 0.464),
-        ("conv3_1", 0.126, 0.196),
-        ("conv3_2", 0.089, 0.152),
-        ("conv3_3", 0.124, 0.145),
-        ("conv3_4", 0.062, 0.124),
-        ("conv3_5", 0.008, 0.134),
-        ("conv3_6", 0.210, 0.198),
-        ("fc1", 0.063, 0.074),
-        ("fc2", 0.031, 0.075),
-    ],
-    columns=["layer", "channel_shared", "channel_wise"],
-)
+TABLE_1 = _table_1()
 
 
 def learned_slopes(activations: pd.DataFrame) -> pd.DataFrame:

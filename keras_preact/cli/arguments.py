@@ -1,4 +1,4 @@
-"""What several commands share: options of a config's fields, their values, and how times read."""
+"""What several commands share: options of a config's fields, and their values."""
 
 import dataclasses
 import os
@@ -83,14 +83,6 @@ def read_yaml(text: str, received: str):
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"Expected a YAML value. Received: {received} ({reason}).") from None
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit in which it reads best."""
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
 
 
 def import_keras_quietly() -> None:

@@ -1,10 +1,106 @@
-"""`init-study`: a figure of a paper, from its trainings."""
+"""`papers` shows the papers' tables, `reproduce` trains one; `init-study` is a figure of one."""
 
+import dataclasses
 import json
 import sys
 
-from keras_preact.cli.arguments import import_keras_quietly
+from keras_preact.cli.arguments import (
+    add_fields,
+    add_settings,
+    import_keras_quietly,
+    settings_of,
+)
 from keras_preact.console import make_console
+
+
+def _papers(arguments) -> None:
+    from keras_preact.papers import paper_rows, paper_tables
+    from keras_preact.papers.tables import PAPERS
+
+    table = arguments.table
+    found = paper_rows(table, arguments.row) if table else [*paper_tables().values()]
+    if arguments.json:
+        for one in found:
+            print(json.dumps(dataclasses.asdict(one)))
+        return
+    console = make_console(sys.stdout, least_width=None if arguments.markdown else 150)
+    if not table:
+        cells = [
+            (one.table, one.place, one.title, one.claim, str(_trainable(one.table)))
+            for one in found
+        ]
+        titles = ("table", "in the paper", "what", "what it shows", "rows to train")
+        _print_table(titles, cells, arguments.markdown, numbers=1)
+        return
+    about = paper_tables()[table]
+    console.print(f"{PAPERS[about.paper]}, {about.place}: {about.title}", soft_wrap=True)
+    titles = ("row", "network", "settings", "recipe", "note", "paper", "top-5", "parameters", "zoo")
+    end = " " if arguments.markdown else "\n"
+    _print_table(titles, [_cells(row, end) for row in found], arguments.markdown, numbers=4)
+    console.print(f"Paper: {about.claim}.", soft_wrap=True)
+
+
+def _trainable(table) -> int:
+    from keras_preact.papers import paper_rows
+
+    return sum(row.kind == "row" for row in paper_rows(table))
+
+
+def _cells(row, end):
+    settings = end.join(f"{name}={value}" for name, value in row.settings.items())
+    value = "" if row.value is None else row.value if row.value == "fail" else f"{row.value:.2f}"
+    numbers = [f"{x:.2f}" if x is not None else "" for x in (row.top5, row.published_error)]
+    words = (row.row, row.model or f"({row.kind})", settings, row.recipe, row.note)
+    return (*words, value, numbers[0], row.parameters, numbers[1])
+
+
+def _print_table(titles, rows, markdown, numbers) -> None:
+    """Columns that are empty are left out; the last `numbers` of them are aligned to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.MARKDOWN if markdown else box.SIMPLE_HEAD)
+    shown = [k for k in range(len(titles)) if any(row[k] for row in rows)]
+    for k in shown:
+        justify = "right" if k >= len(titles) - numbers else "left"
+        table.add_column(titles[k], justify=justify, overflow="fold", no_wrap=not k)
+    for row in rows:
+        table.add_row(*(row[k] for k in shown))
+    # Cells of a Markdown table may not be broken.
+    make_console(sys.stdout, least_width=1000 if markdown else 150).print(table)
+
+
+def _reproduce(arguments) -> None:
+    config = reproduce_config(arguments)
+    console = make_console(sys.stderr if arguments.json else sys.stdout)
+    from keras_preact.papers import reproduce
+    from keras_preact.papers.report import WORDS, table_rows, title_of
+
+    found = reproduce(config, console=console)
+    if arguments.json:
+        rows = json.loads(found.frame.to_json(orient="records"))
+        agreement = found.agreement and found.agreement._asdict()
+        print(json.dumps({"folder": str(found.folder), "agreement": agreement, "rows": rows}))
+        return
+    console.print(f"\n{title_of(config)}", soft_wrap=True)
+    titles, rows = table_rows(found.frame)
+    _print_table(titles, rows, markdown=False, numbers=len(titles) - WORDS)
+    if found.agreement:
+        console.print(f"Order against the paper's: {found.agreement}", soft_wrap=True)
+    if found.left:
+        console.print(f"{found.left} trainings are with other processes, or left for them.")
+    console.print(
+        f"{found.folder}: report.html, report.md, table.csv, and the runs", soft_wrap=True
+    )
+
+
+def reproduce_config(arguments):
+    """The `ReproduceConfig` of parsed arguments."""
+    from keras_preact.papers import ReproduceConfig
+
+    names = (name for name in ReproduceConfig.field_names() if name != "settings")
+    values = {name: arguments[name] for name in names}
+    return ReproduceConfig(**values, settings=settings_of(arguments["set"]))
 
 
 def _init_study(arguments) -> None:
@@ -39,6 +135,24 @@ def _show(frame) -> None:
     make_console(sys.stdout, least_width=150).print(table)
 
 
+def _papers_arguments(command) -> None:
+    table = "such as he2016-table1; all tables are listed if not given"
+    command.add_argument("table", nargs="?", default=None, help=table)
+    command.add_argument("--row", type=str, default="*", help="name of a row or a pattern of names")
+    command.add_argument("--json", action="store_true", help="one JSON object a table or row")
+    command.add_argument("--markdown", action="store_true", help="a Markdown table")
+
+
+def _reproduce_arguments(command) -> None:
+    from keras_preact.papers import ReproduceConfig
+
+    command.add_argument("table", help="such as he2016-table1; `keras-preact papers` lists them")
+    add_fields(command, ReproduceConfig, leave_out=("table", "settings"))
+    add_settings(command)
+    help_text = "one JSON object on standard output, all else on standard error"
+    command.add_argument("--json", action="store_true", help=help_text)
+
+
 def _init_study_arguments(command) -> None:
     data = "digits, a set of tensorflow-datasets, folder:PATH or npz:PATH; scaled to 16 x 16"
     command.add_argument("--data", type=str, default="digits", help=data)
@@ -52,6 +166,16 @@ def _init_study_arguments(command) -> None:
 
 
 COMMANDS = {
+    "papers": (
+        _papers,
+        _papers_arguments,
+        "list the papers' tables and figures, or show the rows of one",
+    ),
+    "reproduce": (
+        _reproduce,
+        _reproduce_arguments,
+        "train the rows of a paper's table and show them beside the paper's figures",
+    ),
     "init-study": (
         _init_study,
         _init_study_arguments,

@@ -1,4 +1,4 @@
-"""What the papers show, as commands: a study each, from its trainings to table and picture."""
+"""What the papers show, as data and as commands: their tables, and studies of a figure."""
 
 from keras_preact.lazy import lazy_names
 
@@ -6,6 +6,15 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "InitStudy": ".initialization",
+        "PaperRow": ".tables",
+        "PaperTable": ".tables",
+        "ReproduceConfig": ".reproduction",
+        "Reproduction": ".reproduction",
         "init_study": ".initialization",
+        "paper_rows": ".tables",
+        "paper_table": ".tables",
+        "paper_tables": ".tables",
+        "reproduce": ".reproduction",
+        "reproduced_frame": ".results",
     },
 )

@@ -188,9 +188,9 @@ def test_agreement_with_the_paper(folder):
     """0 and -2 fail in the paper, -6 is best, -7 next: so here, up to the tie of the first two."""
     frame = trials_frame(folder)
     found = agreement(frame[frame["network.activation"] == "relu"], "exclusive_gating")
-    assert found.biases == 4 and found.spearman == pytest.approx(0.9487, abs=1e-4)
+    assert found.places == 4 and found.spearman == pytest.approx(0.9487, abs=1e-4)
     assert (found.word, found.low > 0.9) == ("agrees", True)
     assert agreement(frame, "identity") is None
     two = agreement(frame, "shortcut_only_gating")
-    assert (two.biases, two.spearman, two.word) == (2, pytest.approx(1), "agrees")
+    assert (two.places, two.spearman, two.word) == (2, pytest.approx(1), "agrees")
     assert write_report(folder)

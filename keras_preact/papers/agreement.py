@@ -1,0 +1,66 @@
+"""How far an order of errors agrees with a paper's."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+_SAMPLES = 10_000
+
+
+class Agreement(NamedTuple):
+    """How an order of errors compares with a paper's.
+
+    Attributes:
+        spearman: Rank correlation of the mean errors with the paper's.
+        low, high: Its 95 % interval, from drawing the trainings anew.
+        places: How many errors both have.
+        word: `"agrees"` (all of the interval is above 0), `"disagrees"` (below) or `"undecided"`.
+    """
+
+    spearman: float
+    low: float
+    high: float
+    places: int
+    word: str
+
+    def __str__(self):
+        return f"{self.word}; Spearman {self.spearman:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+
+
+def rank_agreement(errors, theirs) -> Agreement | None:
+    """Compares an order of errors with a paper's.
+
+    Args:
+        errors: The errors of several trainings, a list for each of the paper's figures.
+        theirs: The paper's figures.
+
+    Returns:
+        An `Agreement`, undecided where something was trained only once; `None` with fewer than two
+        figures.
+
+    Example:
+        >>> from keras_preact.papers.agreement import rank_agreement
+        >>> print(rank_agreement([[0.5, 0.6], [0.3, 0.2], [0.1, 0.2]], [9.0, 7.0, 6.0]))
+        agrees; Spearman +1.00 [+0.87, +1.00]
+    """
+    if len(errors) < 2:
+        return None
+    rank = _spearman(np.array([[np.mean(found) for found in errors]]), theirs)[0]
+    low, high = -1.0, 1.0
+    if all(len(found) > 1 for found in errors):
+        draw = np.random.default_rng(0)
+        drawn = [draw.choice(found, (_SAMPLES, len(found))).mean(1) for found in errors]
+        low, high = np.percentile(_spearman(np.stack(drawn, 1), theirs), [2.5, 97.5])
+    word = "agrees" if low > 0 else "disagrees" if high < 0 else "undecided"
+    return Agreement(float(rank), float(low), float(high), len(errors), word)
+
+
+def _spearman(mine, theirs):
+    """Rank correlation of each row with `theirs`; 0 where one of the two has no order."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(mine, axis=1)
+    ranks -= ranks.mean(1, keepdims=True)
+    wanted = rankdata(theirs) - (len(theirs) + 1) / 2
+    sizes = np.sqrt((ranks**2).sum(1) * (wanted**2).sum())
+    return np.where(sizes > 0, ranks @ wanted / np.where(sizes > 0, sizes, 1), 0.0)

@@ -1,0 +1,92 @@
+"""Pictures of a table that was reproduced: errors by row, and curves as the papers draw them."""
+
+import numpy as np
+
+from keras_preact.evaluation.plots import INK, new_figure, plain_text
+from keras_preact.papers.results import diverged, errors
+
+_OURS, _PAPER = "#0b3d91", "#c62828"
+
+
+@plain_text
+def plot_errors(runs):
+    """The test error of each run by row, and the paper's figure.
+
+    Args:
+        runs: Pairs of `PaperRow` and its `RunFolder`s, as `runs_by_row` gives them.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure, axes = new_figure(9, 1.2 + 0.32 * len(runs))
+    places = np.arange(len(runs))[::-1]
+    labels = {"this package": True, "paper": True, "paper: fails, above 20 %": True}
+
+    def scatter(values, place, label, **style):
+        named = label if labels.pop(label, False) else None
+        axes.scatter(values, [place] * len(values), label=named, zorder=3, **style)
+
+    for (row, of_row), place in zip(runs, places, strict=True):
+        found = errors(of_row)
+        if found:
+            scatter(found, place, "this package", color=_OURS, s=28, alpha=0.75)
+        if row.value == "fail":
+            scatter([row.error], place, "paper: fails, above 20 %", color=_PAPER, marker=">")
+        elif row.value is not None:
+            scatter([row.value], place, "paper", color=_PAPER, marker="D", s=28)
+    axes.set_yticks(places, [row.row for row, _ in runs])
+    axes.set_xlabel("test error (%)")
+    axes.set_xlim(left=0)
+    axes.set_ylim(-0.7, len(runs) - 0.3)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, labelcolor=INK, loc="outside upper right", ncols=3)
+    return figure
+
+
+@plain_text
+def plot_training(runs):
+    """Training loss and test error over the epochs, the median of each row's runs.
+
+    Args:
+        runs: Pairs of `PaperRow` and its `RunFolder`s, as `runs_by_row` gives them.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    from matplotlib import colormaps
+    from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
+
+    drawn = [(row, logs) for row, of_row in runs if (logs := _logs(of_row))]
+    figure, (left, right) = new_figure(10, 4.2 + 0.08 * len(drawn), columns=2)
+    colors = colormaps["tab20" if len(drawn) > 10 else "tab10"].colors
+    for k, (row, logs) in enumerate(drawn):
+        style = {"color": colors[k % len(colors)], "marker": None if len(logs[0]) > 1 else "o"}
+        epochs = [line["epoch"] for line in logs[0]]
+        left.plot(epochs, _median(logs, "loss"), ls="--", lw=1.3, **style)
+        right.plot(epochs, _median(logs, "test_error"), lw=1.8, label=row.row, **style)
+    left.set_ylabel("training loss")
+    left.set_yscale("log")
+    left.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter("{x:g}")
+    right.set_ylabel("test error")
+    right.set_ylim(bottom=0)
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    if drawn:
+        figure.legend(frameon=False, labelcolor=INK, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _logs(runs):
+    """Logs of equal length: those of runs that came to their end."""
+    return [log for run in runs if not diverged(run) and (log := run.log)]
+
+
+def _median(logs, name):
+    return np.median([[line[name] for line in log] for log in logs], axis=0)

@@ -1,0 +1,208 @@
+"""The report of a table that was reproduced: HTML page, Markdown, CSV and pictures."""
+
+import html
+
+from keras_preact.console import duration
+from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
+from keras_preact.papers.plots import plot_errors, plot_training
+from keras_preact.papers.reproduction import read_config
+from keras_preact.papers.results import agreement_of, reproduced_frame, runs_by_row
+from keras_preact.papers.tables import PAPERS, paper_tables
+from keras_preact.run import RunFolder
+
+#: How many columns of the report's table are words.
+WORDS = 1
+
+_ERRORS = ("row", "paper", "zoo", "median", "least to greatest", "difference", "runs", "failed")
+_COSTS = ("training loss", "layers", "parameters", "multiply-adds", "time")
+_TITLES = (*_ERRORS, *_COSTS)
+
+
+_EXPLAINED = (
+    "Errors in percent. Zoo: trained weights of the same network by others (osmr/imgclsmob), "
+    "what a modern recipe reaches. Median, least and greatest over the runs; difference from the "
+    "paper's. Failed: runs above 20 %, as the paper has it, or that diverged, which is 100 % here. "
+    "Training loss of the last epoch, and time of a run: medians."
+)
+
+
+def write_reproduction(folder):
+    """Writes `report.html`, `report.md`, `table.csv` and pictures into the folder of a table.
+
+    Args:
+        folder: Folder that `reproduce` wrote, whether it is at work or not.
+
+    Returns:
+        The table, and the `Agreement` of its order with the paper's or `None`.
+
+    Raises:
+        ConfigError: When there is no table in the folder.
+        SaveError: When they cannot be written.
+    """
+    import filelock
+
+    table = RunFolder(folder)
+    with filelock.FileLock(table.path / ".report.lock"):  # one process at a time
+        frame, agreement = reproduced_frame(folder), agreement_of(folder)
+        runs = runs_by_row(folder)
+        figures = _figures(frame, runs)
+        lines = _lines(folder, frame, agreement, runs)
+        table.write_bytes("table.csv", frame.to_csv(index=False).encode())
+        for name, (_, png) in figures.items():
+            table.write_bytes(f"{name}.png", png)
+        table.write_bytes("report.md", _markdown(folder, frame, lines, figures).encode())
+        table.write_bytes("report.html", _page(folder, frame, lines, figures).encode())
+    return frame, agreement
+
+
+def title_of(config) -> str:
+    """The headline of a table: what it is and where it stands in the paper."""
+    about = paper_tables()[config.table]
+    return f"{PAPERS[about.paper]}, {about.place}: {about.title}"
+
+
+def table_rows(frame) -> tuple[list[str], list[list[str]]]:
+    """The table as text: titles, and rows of cells; columns that are empty are left out.
+
+    Args:
+        frame: As `reproduced_frame` gives it.
+    """
+    rows = [_cells(row) for row in frame.to_dict("records")]
+    shown = [k for k in range(len(_TITLES)) if any(row[k] for row in rows)]
+    return [_TITLES[k] for k in shown], [[row[k] for k in shown] for row in rows]
+
+
+def _tables(frame):
+    """The table in two that fit a page: errors, and what they cost."""
+    titles, rows = table_rows(frame)
+    for others in (_COSTS, _ERRORS[1:]):
+        shown = [k for k, title in enumerate(titles) if title not in others]
+        yield [titles[k] for k in shown], [[row[k] for k in shown] for row in rows]
+
+
+def _cells(row):
+    paper = row["paper"]
+    ours = ["", "", "", "", ""]
+    if row["runs"]:
+        spread = f"{row['least']:.2f} to {row['greatest']:.2f}" if row["runs"] > 1 else ""
+        failed = f"{row['failed']}" if row["failed"] else ""
+        if row["diverged"]:
+            failed += f" ({row['diverged']} diverged)"
+        ours = [
+            f"{row['median']:.2f}", spread, _number(row["difference"], "+.2f"),
+            str(row["runs"]), failed,
+        ]  # fmt: skip
+    measured = [_number(row["training_loss"], ".4f"), _number(row["layers"], "d")]
+    measured += [_number(row[name], ",") for name in ("parameters", "multiply_adds")]
+    time = duration(row["seconds"]) if _is_known(row["seconds"]) else ""
+    paper = f"{paper:.2f}" if isinstance(paper, float) else paper or ""
+    return [row["row"], paper, _number(row["published_error"], ".2f"), *ours, *measured, time]
+
+
+def _is_known(value):
+    import pandas as pd
+
+    return not pd.isna(value)
+
+
+def _number(value, form):
+    return format(value, form) if _is_known(value) else ""
+
+
+def _figures(frame, runs):
+    """`{file name: (headline, PNG file)}`; none before the first run has ended."""
+    if not frame["runs"].sum():
+        return {}
+    return {
+        "errors": ("Test error beside the paper's", to_png(plot_errors(runs))),
+        "curves": ("Training loss and test error", to_png(plot_training(runs))),
+    }
+
+
+def _lines(folder, frame, agreement, runs):
+    """What is said above the table, a sentence a line."""
+    config = read_config(folder)
+    done, planned = int(frame["runs"].sum()), len(config.trainings())
+    lines = [f"The paper: {paper_tables()[config.table].claim}."]
+    if agreement:
+        lines.append(
+            f"Order of {agreement.places} rows against the paper's: {agreement} "
+            "(95 % interval from drawing the runs anew; the paper's fails share a rank)."
+        )
+    lines.append(f"{done} of {planned} trainings have ended.")
+    ended = [run for _, of_row in runs for run in of_row]
+    if ended:
+        lines.append(_conditions(config, ended))
+    return lines
+
+
+def _conditions(config, ended):
+    """What the runs were, and that another budget is no comparison of values."""
+    parts, data = ended[0].read_json("resolved.json"), ended[0].read_json("data.json")
+    recipe = parts["recipe"]
+    text = (
+        f"Scale {config.scale}: {recipe['epochs']} epochs of {data['training_images']:,} images "
+        f"({ended[0].config['data']}) in batches of {recipe['batch_size']}, "
+        f"{data['test_images']:,} test images."
+    )
+    if config.scale == "full" and not config.data and not config.settings:
+        return text
+    return f"{text} That is not the paper's budget: compare the order of the rows, not the values."
+
+
+def _hardware(runs):
+    """Machines and versions of the runs, each once."""
+    found = {}
+    for _, of_row in runs:
+        for run in of_row:
+            env = run.read_json("env.json")
+            versions = ", ".join(f"{name} {version}" for name, version in env["packages"].items())
+            found[
+                f"{env['platform']}, {env['processors']} processors; {env['backend']} on "
+                f"{env['devices']}, {env['decided']['dtype']}; Python {env['python']}, {versions}"
+            ] = None
+    return [*found]
+
+
+def _page(folder, frame, lines, figures):
+    config = read_config(folder)
+    sections = [f"<p>{html.escape(line)}</p>" for line in lines]
+    errors, costs = _tables(frame)
+    sections.append(html_table(*errors, WORDS, failed=_has_failed(errors[0])))
+    sections.append(f"<p><small>{html.escape(_EXPLAINED)}</small></p>")
+    sections += [html_picture(headline, png) for headline, png in figures.values()]
+    sections.append(f"<h2>Networks and cost</h2>{html_table(*costs, WORDS)}")
+    sections.append(f"<h2>Again</h2><pre>{html.escape(config.command)}</pre>")
+    machines = "".join(f"<li>{html.escape(text)}</li>" for text in _hardware(runs_by_row(folder)))
+    sections.append(f"<h2>Where</h2><ul>{machines}</ul>" if machines else "")
+    return html_page(title_of(config), sections)
+
+
+def _has_failed(titles):
+    if "failed" not in titles:
+        return lambda row: False
+    place = titles.index("failed")
+    return lambda row: bool(row[place])
+
+
+def _markdown(folder, frame, lines, figures):
+    config = read_config(folder)
+    errors, costs = (_markdown_table(*table) for table in _tables(frame))
+    pictures = [f"![{headline}]({name}.png)" for name, (headline, _) in figures.items()]
+    machines = "\n".join(f"- {text}" for text in _hardware(runs_by_row(folder)))
+    parts = [
+        f"# {title_of(config)}",
+        *lines,
+        errors,
+        _EXPLAINED,
+        *pictures,
+        costs,
+        f"```bash\n{config.command}\n```",
+        machines,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown_table(titles, rows):
+    marks = ["---" if k < WORDS else "---:" for k in range(len(titles))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, marks, *rows))

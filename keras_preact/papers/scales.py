@@ -1,0 +1,152 @@
+"""How much of a paper's training is done: all of it, hours of it, or minutes of it.
+
+`short` and `smoke` keep what a table compares and the paper's own recipe, whose rate falls at the
+same shares of fewer epochs. Networks are shallower, in the order in which the table has them: the
+different depths of a table are spread evenly from the least to the greatest number of units.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from keras_preact.errors import ConfigError
+from keras_preact.papers.tables import PaperRow, paper_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How rows are trained.
+
+    Attributes:
+        runs: Trainings of each row.
+        epochs: Passes over the training images; `None`: the recipe's.
+        batch_size: Images in a step; `None`: the recipe's.
+        units: Units of two or three convolutions in a stage of the shallowest and of the deepest
+            network; `None`: the paper's.
+        data: Images that stand for the paper's; `None`: the paper's.
+    """
+
+    runs: int
+    epochs: int | None = None
+    batch_size: int | None = None
+    units: tuple[int, int] | None = None
+    data: str | None = None
+
+
+#: `full`: as the papers, five runs each (2016, section 3.1).
+#: `short`: 20 to 56 layers (29 to 83 of bottleneck units), the depths between which the 2015 paper
+#: shows what shortcuts do; 10 epochs, enough for the rate to fall twice, of two to three minutes
+#: each for ResNet-20 on 2 cores; two runs, the fewest that say how far apart they lie.
+#: `smoke`: 14 to 44 layers and 220 steps on 1,437 digits. It shows that all of it works; nets as
+#: shallow as this train with nearly any shortcut, so the order of the rows means little.
+SCALES = {
+    "full": Scale(runs=5),
+    "short": Scale(runs=2, epochs=10, units=(3, 9)),
+    "smoke": Scale(runs=1, epochs=10, batch_size=64, units=(2, 7), data="digits"),
+}
+
+
+def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None = None):
+    """The rows of a table that are trained.
+
+    Where one set of images stands for the papers', rows that differ in their images alone would be
+    the same: those of the table's first set stay.
+
+    Args:
+        table: Id of the table.
+        scale: A key of `SCALES`.
+        pattern: Shell-style pattern of the rows' names.
+        data: Images that stand for the paper's, if any.
+
+    Returns:
+        A list of `PaperRow`.
+
+    Raises:
+        ConfigError: For an unknown table, a pattern that matches no row, and tables without
+            networks that can be trained at this scale.
+
+    Example:
+        >>> from keras_preact.papers.scales import rows_to_train
+        >>> [len(rows_to_train("he2016-table3", scale)) for scale in ("full", "smoke")]
+        [12, 8]
+    """
+    rows = [row for row in paper_rows(table) if row.kind == "row"]
+    if not rows:
+        raise ConfigError(
+            f"`table` must have networks that can be trained. Received: table={table!r}, which "
+            "has ensembles, or systems of others. `keras-preact papers` says how many each has."
+        )
+    if scale != "full" and rows[0].data == "imagenet2012":
+        raise ConfigError(
+            f"`scale` must be 'full' for tables of ImageNet. Received: scale={scale!r}, "
+            f"table={table!r}. Shorter trainings are there for the tables of CIFAR."
+        )
+    if data or SCALES[scale].data:
+        rows = [row for row in rows if row.data == rows[0].data]
+    wanted = {row.row for row in paper_rows(table, pattern)}
+    found = [row for row in rows if row.row in wanted]
+    if not found:
+        raise ConfigError(
+            f"`row` must match a network that can be trained. Received: row={pattern!r}, which "
+            f"matches none of {', '.join(row.row for row in rows)}."
+        )
+    return found
+
+
+def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **fields):
+    """The training of a row at a scale.
+
+    Args:
+        row: The row.
+        scale: A key of `SCALES`.
+        data: Images that stand for the paper's, if any.
+        settings: Fields to change in all rows, by dotted name.
+        **fields: Fields of `TrainConfig`, such as `seed` and `out`.
+
+    Returns:
+        A `TrainConfig`.
+
+    Example:
+        >>> from keras_preact.papers import paper_rows
+        >>> from keras_preact.papers.scales import scaled
+        >>> config = scaled(paper_rows("he2016-table1", "dropout")[0], "short")
+        >>> config.resolve().network.depth, config.resolve().recipe.epochs
+        (20, 10)
+    """
+    budget, own = SCALES[scale], {}
+    if budget.units:
+        own["network.units"] = _units(row, budget.units)
+    if budget.epochs:
+        own["recipe.epochs"] = budget.epochs
+    if budget.batch_size:
+        own["recipe.batch_size"] = budget.batch_size
+    return row.config(
+        data=data or budget.data or row.data,
+        settings={**row.settings, **own, **(settings or {})},
+        **fields,
+    )
+
+
+def _units(row, ends):
+    """Units of each stage: the depth's place among those of the table, between the two ends."""
+    depths = _depths(row.table)
+    places = np.linspace(*ends, len(depths)).round().astype(int)
+    network = row.config().resolve().network
+    count = int(places[depths.index(_depth(network))]) * _singles(network)
+    return [count] * len(network.units)
+
+
+@functools.cache
+def _depths(table):
+    networks = (row.config().resolve().network for row in rows_to_train(table, "full"))
+    return sorted({_depth(network) for network in networks})
+
+
+def _depth(network):
+    return network.units[0] // _singles(network)
+
+
+def _singles(network):
+    """Units of one convolution count half."""
+    return 2 if network.block == "single" else 1

@@ -1,0 +1,247 @@
+"""The papers' tables and figures as rows: what was trained, and what the paper reports of it.
+
+`tables.csv` names the tables, `rows.csv` has a line a row. Settings stand there as `--set` takes
+them. Reading them needs neither Keras nor pandas.
+"""
+
+import csv
+import dataclasses
+import fnmatch
+import functools
+import json
+import pathlib
+from typing import Any, Literal
+
+from keras_preact.applications.registry import model_info
+from keras_preact.checked import require
+from keras_preact.errors import ConfigError, near, quoted
+
+#: The papers by the beginning of their tables' ids.
+PAPERS = {
+    "he2015-rectifiers": "Delving Deep into Rectifiers, 2015",
+    "he2015": "Deep Residual Learning for Image Recognition, 2015",
+    "he2016": "Identity Mappings in Deep Residual Networks, 2016",
+}
+
+#: Error in percent above which a training "fails" (2016, Table 1).
+FAILS = 20.0
+
+#: The zoo's tags of weights by the papers' data sets.
+_TAGS = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet2012": "imagenet"}
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperTable:
+    """A table or figure of a paper.
+
+    Attributes:
+        table: Its id, such as `"he2016-table1"`.
+        paper: The paper's, a key of `PAPERS`.
+        place: Where it stands in the paper.
+        title: What it compares.
+        claim: What it shows.
+    """
+
+    table: str
+    paper: str
+    place: str
+    title: str
+    claim: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperRow:
+    """A row of a table or figure.
+
+    Attributes:
+        table: Id of the table.
+        row: Its name there.
+        kind: `"row"`: a network of these papers, which can be trained; `"reference"`: a system of
+            others, or an ensemble; `"fact"`: something else that is printed.
+        model: Registered name of the network; empty for others' systems.
+        settings: Fields in which its training differs from model and recipe, by dotted name.
+        data: The data set.
+        recipe: How the paper trains it.
+        metric: What the value is: `test_error`, `top1_error` or `top5_error` in percent, `slope`.
+        value: The paper's figure; `"fail"` for an error above 20 %; `None` where a curve is shown
+            and no figure is printed.
+        spread: Mean and standard deviation over runs, where they are printed.
+        top5: Top-5 error in percent, where it is printed beside top-1.
+        parameters: Parameters as printed, such as `"1.7M"`.
+        test: Options of `keras-preact evaluate` for the paper's test, where it is not one view.
+        note: What else one should know.
+        confidence: `"2 sources"` that agree, `"1 source"`, or `"memory"`: not looked up.
+
+    Example:
+        >>> from keras_preact.papers import paper_rows
+        >>> row = paper_rows("he2016-table1", "exclusive*-6")[0]
+        >>> row.value, row.settings["network.gate_bias"], row.config().recipe
+        (8.7, -6, 'he2016_cifar')
+    """
+
+    table: str
+    row: str
+    kind: Literal["row", "reference", "fact"]
+    model: str
+    settings: dict[str, Any]
+    data: str
+    recipe: str
+    metric: str
+    value: float | str | None
+    spread: str
+    top5: float | None
+    parameters: str
+    test: str
+    note: str
+    confidence: str
+
+    @property
+    def error(self) -> float | None:
+        """The value as a number in percent, 20 where the paper has "fail"; `None` for none."""
+        return FAILS if self.value == "fail" else self.value
+
+    @property
+    def published_error(self) -> float | None:
+        """Error in percent of trained weights of this network: what a modern recipe reaches.
+
+        Of osmr/imgclsmob, some with option B or the stride on the 3x3 convolution; `None` where
+        there are none of the same network on the same data.
+        """
+        if self.kind != "row" or any(name.startswith("network.") for name in self.settings):
+            return None
+        weights = model_info(self.model).weights.get(_TAGS[self.data])
+        return weights and weights.top1_error
+
+    def config(self, **changes: Any):
+        """The training of the row, as the paper has it.
+
+        Args:
+            **changes: Fields of `TrainConfig` to change.
+
+        Returns:
+            A `TrainConfig`.
+
+        Raises:
+            ConfigError: For a row that is no network of these papers.
+        """
+        from keras_preact.training.config import TrainConfig
+
+        if self.kind != "row":
+            raise ConfigError(
+                f"Only a row of a network of these papers can be trained. Received: {self.row!r} "
+                f"of {self.table}, which is a {self.kind}."
+            )
+        crop = 224 if self.data == "imagenet2012" else None
+        fields = {
+            "model": self.model,
+            "data": self.data,
+            "recipe": self.recipe,
+            "image_size": crop,
+            "settings": self.settings,
+        }
+        return TrainConfig(**{**fields, **changes})
+
+
+def paper_tables() -> dict[str, PaperTable]:
+    """The tables and figures by id, in the order of the papers.
+
+    Example:
+        >>> from keras_preact.papers import paper_tables
+        >>> paper_tables()["he2016-table2"].title
+        'where BN and ReLU stand, on CIFAR-10'
+    """
+    return dict(_tables())
+
+
+def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
+    """The rows of a table, in its order.
+
+    Args:
+        table: Id of the table; `keras-preact papers` lists them.
+        pattern: Shell-style pattern of the rows' names.
+
+    Raises:
+        ConfigError: For an unknown table, or a pattern that no row matches.
+
+    Example:
+        >>> from keras_preact.papers import paper_rows
+        >>> [row.value for row in paper_rows("he2016-table2", "ResNet-164*")]
+        [5.93, 6.5, 6.14, 5.91, 5.46]
+    """
+    fix = near(table, _rows()).strip() or "`keras-preact papers` says what each is."
+    require(table in _rows(), "table", table, f"one of {quoted(_rows())}", fix)
+    rows = _rows()[table]
+    found = [row for row in rows if fnmatch.fnmatchcase(row.row.lower(), pattern.lower())]
+    if not found:
+        names = [row.row for row in rows]
+        raise ConfigError(
+            f"`row` must be the name of a row of {table} or a pattern of it: {quoted(names)}. "
+            f"Received: row={pattern!r}.{near(pattern, names)}"
+        )
+    return found
+
+
+def paper_table(table: str):
+    """The rows of a table as a `pandas.DataFrame`.
+
+    Args:
+        table: Id of the table; `keras-preact papers` lists them.
+
+    Returns:
+        A row a row, with the attributes of `PaperRow` and `published_error`.
+
+    Raises:
+        ConfigError: For an unknown table.
+
+    Example:
+        >>> from keras_preact.papers import paper_table
+        >>> paper_table("he2015-table6").set_index("row").loc["ResNet-110", "parameters"]
+        '1.7M'
+    """
+    import pandas as pd
+
+    rows = paper_rows(table)
+    frame = pd.DataFrame([vars(row) for row in rows])
+    frame["published_error"] = [row.published_error for row in rows]
+    return frame
+
+
+@functools.cache
+def _tables():
+    return {row["table"]: PaperTable(**row) for row in _read("tables.csv")}
+
+
+@functools.cache
+def _rows():
+    rows = {table: [] for table in _tables()}
+    for line in _read("rows.csv"):
+        values = {
+            **line,
+            "settings": _settings(line["settings"]),
+            "value": _number(line["value"]),
+            "top5": _number(line["top5"]),
+        }
+        rows[line["table"]].append(PaperRow(**values))
+    return rows
+
+
+def _read(name):
+    with open(pathlib.Path(__file__).with_name(name), newline="") as file:
+        return [*csv.DictReader(file)]
+
+
+def _number(text):
+    return text if text == "fail" else float(text) if text else None
+
+
+def _settings(text):
+    """`{"network.gate_bias": -6}` from "network.gate_bias=-6"."""
+    pairs = (assignment.split("=") for assignment in text.split())
+    return {name: _value(value) for name, value in pairs}
+
+
+def _value(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

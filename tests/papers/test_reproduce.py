@@ -1,0 +1,232 @@
+"""Reproducing a table: what is trained at each scale, and runs that end, fail, are interrupted."""
+
+import io
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from keras_preact import training
+from keras_preact.cli import main
+from keras_preact.config import KERNELS
+from keras_preact.console import make_console
+from keras_preact.errors import ConfigError, DivergedError, StoppedError
+from keras_preact.papers import (
+    ReproduceConfig,
+    paper_rows,
+    paper_tables,
+    reproduce,
+    reproduced_frame,
+    reproduction,
+    scales,
+)
+from keras_preact.papers.agreement import rank_agreement
+from keras_preact.papers.reproduction import FAILURE
+from keras_preact.papers.scales import rows_to_train, scaled
+from keras_preact.run import RunFolder, environment
+
+CIFAR = [
+    table for table in paper_tables()
+    if any(row.kind == "row" and row.data == "cifar10" for row in paper_rows(table))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scale", ["short", "smoke"])
+@pytest.mark.parametrize("table", CIFAR)
+def test_scales_keep_what_a_table_compares(table, scale):
+    rows = rows_to_train(table, scale)
+    assert len(rows) > 1
+    full, small = [], []
+    for row in rows:
+        theirs, mine = row.config().resolve(), scaled(row, scale).resolve()
+        assert mine.recipe.replace(epochs=1, batch_size=1) == theirs.recipe.replace(
+            epochs=1, batch_size=1
+        )
+        assert mine.network.replace(units=(1,) * 3) == theirs.network.replace(units=(1,) * 3)
+        for found, network in ((full, theirs.network), (small, mine.network)):
+            convolutions = len(KERNELS[network.block])
+            found.append(network.units[0] / (2 if convolutions == 1 else 1))
+    # Deeper networks stay deeper, and equally deep ones equally deep.
+    assert pd.Series(small).rank().tolist() == pd.Series(full).rank().tolist()
+    assert min(small) >= {"short": 3, "smoke": 2}[scale]
+    assert max(small) <= {"short": 9, "smoke": 7}[scale]
+
+
+def test_the_smoke_table_is_what_the_readme_says():
+    trainings = ReproduceConfig("he2016-table1", scale="smoke").trainings()
+    assert len(trainings) == 16
+    for one in trainings:
+        parts = one.config.resolve()
+        assert (parts.network.depth, one.config.data) == (14, "digits")
+        assert parts.recipe.epochs * (1437 // parts.recipe.batch_size) >= 200
+        assert one.row.settings.items() <= one.config.settings.items()
+
+
+def test_what_is_trained():
+    config = ReproduceConfig("he2015-figure1", runs=2, out="mine", settings={"recipe.epochs": 3})
+    found = [(one.row.row, one.seed, one.config.out) for one in config.trainings()]
+    assert found == [
+        ("plain-20", 0, "mine/plain-20-seed0"),
+        ("plain-56", 0, "mine/plain-56-seed0"),
+        ("plain-20", 1, "mine/plain-20-seed1"),
+        ("plain-56", 1, "mine/plain-56-seed1"),
+    ]
+    assert {one.config.resolve().recipe.epochs for one in config.trainings()} == {3}
+    assert config.command == (
+        "keras-preact reproduce he2015-figure1 --runs 2 --out mine --set recipe.epochs=3"
+    )
+    # One set of images for all: rows that differ in their images would be the same.
+    assert {row.data for row in rows_to_train("he2016-table3", "full")} == {"cifar10", "cifar100"}
+    assert {row.data for row in ReproduceConfig("he2016-table3", data="svhn").rows()} == {"cifar10"}
+    assert str(ReproduceConfig("he2016-table3", data="npz:a/b.npz").folder) == (
+        "runs/he2016-table3-full-b"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"table": "he2017-table1"}, "`table` must be one of 'he2016-table1'"),
+        ({"table": "he2015-table5"}, "must have networks that can be trained"),
+        ({"table": "he2015-table6", "row": "NIN"}, "must match a network that can be trained"),
+        ({"row": "nothing"}, "pattern of it"),
+        ({"table": "he2015-table2", "scale": "smoke"}, "`scale` must be 'full'"),
+        ({"scale": "tiny"}, "'full', 'short', 'smoke'"),
+        ({"runs": 0}, "`runs` must be at least 1"),
+        ({"settings": {"network.depth": 3}}, "Received: depth=3"),
+    ],
+)
+def test_mistakes(fields, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        ReproduceConfig(**fields)
+
+
+ROWS = ["ResNet-110, original", "ResNet-110, BN after addition", "ResNet-110, ReLU before addition"]
+ERRORS = {"original": 0.3, "bn_after_addition": 0.5, "relu_before_addition": 0.1}
+
+
+class Fake:
+    """In place of training: errors by the row, and what goes wrong when told to."""
+
+    def __init__(self):
+        self.trained, self.fails = [], {}
+
+    def __call__(self, config, console=None):
+        name = config.out.rpartition("/")[2]
+        run = RunFolder.create(config.out, name="")
+        parts = config.resolve()
+        env = {**environment(), "backend": "none", "devices": "CPU:0"}
+        run.write_json("env.json", {**env, "decided": {"dtype": "float32"}})
+        run.write_json("resolved.json", parts.to_dict())
+        run.write_json("data.json", {"training_images": 1437, "test_images": 360})
+        run.write_json("config.json", config.to_dict())
+        if error := self.fails.get(name):
+            raise error
+        self.trained.append(name)
+        error = ERRORS[parts.network.placement] + 0.01 * config.seed
+        for epoch in (1, 2):
+            run.append_log({"epoch": epoch, "loss": 2 / epoch, "test_error": error})
+        result = {"test_accuracy": 1 - error, "parameters": 1234, "multiply_adds": 5678}
+        run.write_json("result.json", {**result, "seconds": 90.0 + config.seed})
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A training that takes no time, and a table of three rows."""
+    fake = Fake()
+    kept = [row for row in paper_rows("he2016-table2") if row.row in ROWS]
+    monkeypatch.setattr(scales, "paper_rows", lambda *_: kept)
+    monkeypatch.setattr(training, "train", fake)
+    return fake
+
+
+def config_in(out, **fields):
+    return ReproduceConfig("he2016-table2", runs=2, scale="smoke", out=str(out), **fields)
+
+
+def test_a_table_goes_on_and_ends(fake, tmp_path, capsys):
+    out = tmp_path / "table"
+    stopped = "ResNet-110_ReLU_before_addition-seed0"
+    fake.fails = {
+        stopped: StoppedError("stopped", 15),
+        "ResNet-110_BN_after_addition-seed0": DivergedError("no number"),
+    }
+    said = io.StringIO()
+    console = make_console(said)
+    with pytest.raises(StoppedError):
+        reproduce(config_in(out), console=console)
+    assert fake.trained == ["ResNet-110_original-seed0"]
+    assert "no number" in (out / "ResNet-110_BN_after_addition-seed0" / FAILURE).read_text()
+    frame = reproduced_frame(out).set_index("row")
+    assert frame["runs"].tolist() == [1, 1, 0]
+    fake.fails = {}
+    (out / stopped / "config.json").unlink()  # the fake knows no checkpoints
+    for path in (out / stopped).iterdir():
+        path.unlink()
+    found = reproduce(config_in(out), console=console)
+    assert (len(fake.trained), found.left) == (1 + 4, 0)
+    assert reproduce(config_in(out)).left == 0 and len(fake.trained) == 5  # nothing twice
+    frame = found.frame.set_index("row")
+    original = frame.loc["ResNet-110, original"]
+    assert (original["paper"], original["median"]) == (6.61, pytest.approx(30.5))
+    assert (original["least"], original["greatest"]) == (pytest.approx(30), pytest.approx(31))
+    assert original["difference"] == pytest.approx(30.5 - 6.61)
+    assert (original["failed"], original["layers"], original["seconds"]) == (2, 14, 90.5)
+    diverged = frame.loc["ResNet-110, BN after addition"]
+    assert (diverged["greatest"], diverged["failed"], diverged["diverged"]) == (100, 2, 1)
+    assert frame.loc["ResNet-110, ReLU before addition", "failed"] == 0
+    mine = [[30, 31], [100, 51], [10, 11]]
+    assert found.agreement == rank_agreement(mine, [6.61, 8.17, 7.84])
+    assert "[3/6] ResNet-110, ReLU before addition, seed 0" in said.getvalue()
+    assert "left for the table" in said.getvalue()
+
+
+def test_the_report(fake, tmp_path, capsys):
+    out = tmp_path / "table"
+    argv = ["reproduce", "he2016-table2", "--scale", "smoke", "--runs", "2", "--out", str(out)]
+    assert main([*argv, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [row["row"] for row in printed["rows"]] == ROWS
+    assert printed["agreement"]["word"] in ("agrees", "disagrees", "undecided")
+    assert main(argv) == 0
+    shown = capsys.readouterr().out
+    assert "30.50" in shown and "Order against the paper's" in shown
+    page = (out / "report.html").read_text()
+    assert not re.search(r'(src|href)="(?!data:)', page)  # nothing from elsewhere
+    assert page.count("data:image/png;base64,") == 2
+    assert "<td class=number>30.50</td>" in page and "<tr class=failed>" in page
+    text = (out / "report.md").read_text()
+    assert "| ResNet-110, BN after addition | 8.17 |" in text
+    assert "keras-preact reproduce he2016-table2 --runs 2 --scale smoke --out" in text
+    assert "compare the order of the rows" in text and " processors; none on CPU:0" in text
+    assert pd.read_csv(out / "table.csv")["median"].round(1).tolist() == [30.5, 50.5, 10.5]
+    for name in ("errors", "curves"):
+        assert (out / f"{name}.png").stat().st_size > 10_000
+
+
+def test_a_folder_is_of_one_table(fake, tmp_path):
+    reproduction._open(config_in(tmp_path / "table"))
+    for fields in ({"data": "cifar10"}, {"settings": {"recipe.epochs": 2}}, {"dtype": "float32"}):
+        with pytest.raises(ConfigError, match=f"`{next(iter(fields))}` must be that of the table"):
+            reproduce(config_in(tmp_path / "table", **fields))
+    with pytest.raises(ConfigError, match="that `keras-preact reproduce` wrote"):
+        reproduced_frame(tmp_path)
+
+
+def test_what_another_process_has_is_left_to_it(fake, tmp_path):
+    import filelock
+
+    config = config_in(tmp_path / "table")
+    reproduction._open(config)
+    with filelock.FileLock(config.folder / ".ResNet-110_original-seed1.lock"):
+        assert reproduce(config).left == 1 and len(fake.trained) == 5
+    assert reproduce(config).left == 0
+
+
+def test_rank_agreement():
+    assert rank_agreement([[1.0]], [2.0]) is None
+    once = rank_agreement([[1.0], [2.0]], [5.0, 6.0])
+    assert (once.spearman, once.low, once.high, once.word) == (1, -1, 1, "undecided")
+    against = rank_agreement([[3.0, 3.1], [2.0, 2.1], [1.0, 1.1]], [1.0, 2.0, 3.0])
+    assert (against.spearman, against.word, against.places) == (-1, "disagrees", 3)
