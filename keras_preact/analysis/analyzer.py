@@ -18,7 +18,8 @@ from keras_preact.applications import model_info
 from keras_preact.console import say
 from keras_preact.data import load_data
 from keras_preact.run import RunFolder
-from keras_preact.training import TrainConfig, start_from, train
+from keras_preact.training import TrainConfig, train
+from keras_preact.training.fine_tune import read_start
 from keras_preact.training.job import build_for
 
 
@@ -129,12 +130,17 @@ def _states(subject, config):
     parts = subject.config.resolve()
     keras.utils.set_random_seed(subject.config.seed)
     data = load_data(subject.config.data, options=parts.data, seed=subject.config.seed)
-    model = build_for(data, subject.config, parts, "float32")
+    starts = {
+        state: read_start(path, subject.config.model) if path else None
+        for state, path in (("initial", subject.config.init), ("trained", subject.trained))
+    }
+    prepared = starts["trained"] or starts["initial"]
+    model = build_for(data, subject.config, parts, "float32", prepared)
     batches = _batches(data.train, config)
-    for state, weights in (("initial", subject.config.init), ("trained", subject.trained)):
-        if weights:
-            start_from(model, weights, parts.network)
-        if weights or state == "initial":
+    for state, start in starts.items():
+        if start:
+            start.into(model, parts.network)
+        if start or state == "initial":
             yield state, measure(model, batches), repr(data)[1:-1]
 
 

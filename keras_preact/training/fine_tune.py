@@ -180,7 +180,16 @@ def read_start(path: str, model: str) -> Start:
         config = ResNetConfig.from_dict(RunFolder(path).read_json("resolved.json")["network"])
     layers = open_keras_file(file).layers
     found = [layer for layer in layers if isinstance(layer, keras.layers.Normalization)]
-    return Start(path, weights, config, found[0].get_config() if found else None)
+    return Start(path, weights, config, _with_numbers(found[0]) if found else None)
+
+
+def _with_numbers(layer):
+    """Config of a `Normalization`, with the mean and variance that it was given or adapted to."""
+    config = layer.get_config()
+    if config["mean"] is None:
+        numbers = {"mean": layer.adapt_mean, "variance": layer.adapt_variance}
+        config |= {name: keras.ops.convert_to_numpy(x).tolist() for name, x in numbers.items()}
+    return config
 
 
 def _weights_file(path: str, tags) -> pathlib.Path:

@@ -11,6 +11,7 @@ from keras_preact import TrainConfig, convert, create_model, load_trained, model
 from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization
 from keras_preact.training import freeze, replace_head, start_from
+from keras_preact.training.fine_tune import read_start
 from keras_preact.weights import PREPROCESSINGS, read_source, read_weights, save_named
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "weights" / "golden"
@@ -79,6 +80,17 @@ def test_weights_of_a_file_in_another_packaging(suffix, packaging, tmp_path):
     assert start_from(other, path) == ["predictions"]
     norms = [layer for layer in other.layers if isinstance(layer, BatchNormalization)]
     assert norms
+
+
+def test_an_adapted_preprocessing_is_taken_with_its_numbers(tmp_path):
+    inputs, layer = keras.Input((8, 8, 3)), keras.layers.Normalization()
+    layer.adapt(np.random.default_rng(0).normal(100, 20, (64, 8, 8, 3)).astype("float32"))
+    keras.Model(inputs, network()(layer(inputs))).save(tmp_path / "net.keras")
+    taken = read_start(tmp_path / "net.keras", "resnet8v2").preprocessing
+    np.testing.assert_allclose(taken["mean"], np.ravel(layer.mean), rtol=1e-6)
+    images = np.random.default_rng(1).normal(100, 20, (2, 8, 8, 3)).astype("float32")
+    again = keras.layers.Normalization.from_config(taken)
+    np.testing.assert_allclose(again(images), layer(images), rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path):
