@@ -15,6 +15,7 @@ from keras_preact.analysis.signals import signal_propagation
 from keras_preact.analysis.variance import variance_factors
 from keras_preact.analysis.words import in_words, summary
 from keras_preact.applications import model_info
+from keras_preact.checked import require
 from keras_preact.console import say
 from keras_preact.data import load_data
 from keras_preact.run import RunFolder
@@ -70,6 +71,9 @@ def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
 
     config = config or AnalyzeConfig()
     subjects = [_subject(config, network) for network in config.networks]
+    names = [subject.name for subject in subjects]
+    expected, fix = "of different names, by which tables tell them apart", "Rename a folder."
+    require(len({*names}) == len(names), "networks", config.networks, expected, fix)
     folder = RunFolder.create(config.out, f"analysis-{'-'.join(s.name for s in subjects)}"[:100])
     found: dict[str, list[pd.DataFrame]] = {}
     looked_at: dict[str, str] = {}
@@ -113,7 +117,7 @@ def _subject(config, network):
         run = RunFolder(path).config
         known = {name: run[name] for name in TrainConfig.field_names() if name in run}
         own = TrainConfig(**{**known, "out": None})
-        return _Subject(path.name, own.replace(data=config.data or own.data), str(path))
+        return _Subject(path.resolve().name, own.replace(data=config.data or own.data), str(path))
     own = TrainConfig(
         model=network,
         data=config.data or "digits",
@@ -127,19 +131,17 @@ def _subject(config, network):
 
 def _states(subject, config):
     """(state, tables, data in words) at the initial weights, and at the trained ones if any."""
-    parts = subject.config.resolve()
-    keras.utils.set_random_seed(subject.config.seed)
-    data = load_data(subject.config.data, options=parts.data, seed=subject.config.seed)
-    starts = {
-        state: read_start(path, subject.config.model) if path else None
-        for state, path in (("initial", subject.config.init), ("trained", subject.trained))
-    }
-    prepared = starts["trained"] or starts["initial"]
-    model = build_for(data, subject.config, parts, "float32", prepared)
+    own, parts = subject.config, subject.config.resolve()
+    trained = read_start(subject.trained, own.model) if subject.trained else None
+    keras.utils.set_random_seed(own.seed)  # from here on as a training begins
+    data = load_data(own.data, options=parts.data, seed=own.seed)
+    initial = read_start(own.init, own.model) if own.init else None
+    model = build_for(data, own, parts, "float32", trained or initial)
     batches = _batches(data.train, config)
-    for state, start in starts.items():
-        if start:
-            start.into(model, parts.network)
+    for state, start in (("initial", initial), ("trained", trained)):
+        new = start.into(model, parts.network) if start else []
+        same = not (new and start is trained)
+        require(same, "data", own.data, f"images of the classes that {subject.name} was trained on")
         if start or state == "initial":
             yield state, measure(model, batches), repr(data)[1:-1]
 

@@ -6,11 +6,13 @@ of its layers, and ready to be computed and differentiated one at a time.
 """
 
 import dataclasses
+import math
 import re
 
 import keras
 
 from keras_preact.analysis.linearize import linearize
+from keras_preact.checked import require
 from keras_preact.errors import ConfigError
 from keras_preact.layers import Repeat
 from keras_preact.rewrite import unrolled
@@ -97,7 +99,8 @@ class UnitPiece(Piece):
         stage, number: Its place, both from 1.
         is_residual: Whether it has a shortcut.
         is_gated: Whether a gate decides how much of its input its shortcut hands on.
-        scale: What its shortcut is multiplied with; 1 for nothing, `None` for a gate.
+        scale: What its shortcut multiplies its input with; 1 for nothing, `None` for a gate, no
+            number where a convolution stands on it.
     """
 
     def __init__(self, name, graph, source, target, names):
@@ -112,6 +115,8 @@ class UnitPiece(Piece):
         self._sum = graph.output(f"{name}_add")
         if self.is_gated:
             self._held = [graph.output(f"{name}_gate_carry")]
+        elif f"{name}_shortcut_conv" in names:
+            self.scale = math.nan
         else:
             scaled = graph.operation(f"{name}_shortcut_scale")
             self.scale = float(scaled.scale) if scaled else 1.0
@@ -151,13 +156,14 @@ class Anatomy:
     Attributes:
         name: The network's name.
         pieces: Stem, units and head, in order; the output of each is the input of the next.
-        gives_logits: Whether its scores are logits, not a softmax.
+        gives_logits: Whether its scores are logits (`True`) or a softmax (`False`); `None` where
+            they are neither.
         channel_axis: Axis of the channels, 1 or -1.
     """
 
     name: str
     pieces: tuple[Piece, ...]
-    gives_logits: bool
+    gives_logits: bool | None
     channel_axis: int
 
     @property
@@ -186,6 +192,8 @@ def dissect(model: keras.Model) -> Anatomy:
         ['stem', 'stage1_unit1', 'stage2_unit1', 'stage3_unit1', 'head']
     """
     graph = _Graph(as_graph(unrolled(model) if _repeats(model) else model))
+    ends = [len(graph.model.inputs), len(graph.model.outputs)]
+    require(ends == [1, 1], "model", model.name, "a network of one input and one output")
     found = {}
     for name in graph.names:
         if match := _UNIT.match(name):
@@ -212,9 +220,9 @@ def dissect(model: keras.Model) -> Anatomy:
         at = target
     (end,) = graph.model.outputs
     pieces.append(Piece("head", graph, at, end, graph.between(at, end)))
-    last = graph.operation(graph.names[-1])
-    gives_logits = getattr(last, "activation", None) is not keras.activations.softmax
-    return Anatomy(model.name, tuple(pieces), gives_logits, graph.channel_axis)
+    last = getattr(graph.operation(graph.names[-1]), "activation", None)
+    known = {keras.activations.linear: True, keras.activations.softmax: False}
+    return Anatomy(model.name, tuple(pieces), known.get(last), graph.channel_axis)
 
 
 class _Graph:
@@ -269,9 +277,9 @@ class _Graph:
     def response(self, name):
         """Of a layer: the output of the norm that alone follows it, or its own."""
         output = self.output(name)
-        (follower, *others) = [n for n in self.names if any(t is output for t in self.inputs(n))]
-        alone = not others and isinstance(self.operation(follower), NORMS)
-        return self.output(follower) if alone else output
+        followers = [n for n in self.names if any(t is output for t in self.inputs(n))]
+        alone = len(followers) == 1 and isinstance(self.operation(followers[0]), NORMS)
+        return self.output(followers[0]) if alone else output
 
 
 def _first_of(pull):

@@ -1,8 +1,10 @@
 """`AnalyzeConfig`: what `analyze` and `keras-preact analyze` are told."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
+from keras_preact.applications import model_info
 from keras_preact.checked import Checked, require
 
 
@@ -17,7 +19,7 @@ class AnalyzeConfig(Checked):
             given, for named networks `digits`.
         epochs: Passes over the training images that named networks are trained for, to be looked at
             before and after; 0 for their initial weights alone.
-        images: Training images that are looked at.
+        images: Training images that are looked at, in whole mini-batches; the rest is left out.
         batch_size: Images of a mini-batch; what is measured is the mean over mini-batches.
         seed: Decides weights and images.
         out: Folder for tables and pictures; a new one under `runs/` if not given.
@@ -43,6 +45,9 @@ class AnalyzeConfig(Checked):
 
     def check(self) -> None:
         require(len(self.networks) > 0, "networks", self.networks, "at least one name or folder")
+        for network in self.networks:
+            if not pathlib.Path(network).is_dir():
+                model_info(network)  # refuses what is no name either
         for name in ("images", "batch_size"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "at least 2")
         require(self.epochs >= 0, "epochs", self.epochs, "at least 0")

@@ -7,6 +7,7 @@ import pandas as pd
 from keras_preact.analysis.anatomy import Anatomy
 from keras_preact.analysis.linearize import linearize
 from keras_preact.analysis.signals import mean_over_batches
+from keras_preact.checked import require
 
 #: How close to -1 the weight term has to come to be counted.
 NEAR = 0.1
@@ -18,8 +19,9 @@ def gradient_propagation(anatomy: Anatomy, batches) -> pd.DataFrame:
     Identity Mappings, equation 5: dE/dx_l = dE/dx_L (1 + d/dx_l of the sum of the branches). The
     part through the shortcuts alone and the part through weights are each computed by themselves,
     from the end of the network back; they add up to the gradient that is computed as one. What
-    stands on a shortcut belongs to it, a projection too; a gate's value is held there, and what
-    flows through the gate itself counts as through weights.
+    stands on a shortcut belongs to it, a projection too, and so does the activation behind an
+    addition; a gate's value is held there, and what flows through the gate itself counts as through
+    weights.
 
     Args:
         anatomy: A network in pieces, of `dissect`; what it gives are logits or a softmax.
@@ -34,6 +36,9 @@ def gradient_propagation(anatomy: Anatomy, batches) -> pd.DataFrame:
         `weight_term_min`, `weight_term_max` over mini-batches; `near_minus_1`, share of
         mini-batches in which it is within 0.1 of -1, and `images_near_minus_1`, share of images.
         Plain nets have no direct part: NaN where it is divided by.
+
+    Raises:
+        ConfigError: For networks that end with anything else, and labels that they do not have.
 
     Example:
         >>> import numpy as np
@@ -56,10 +61,12 @@ def _of_batch(anatomy, images, labels):
     x, inputs, seen = keras.ops.convert_to_tensor(images), [], []
     for piece in anatomy.pieces[:-1]:
         inputs.append(x)
-        seen.append(piece.look(x))
-        x = seen[-1]["output"]
+        found = piece.look(x)
+        seen.append({name: found[name] for name in ("sum", "carry") if name in found})
+        x = found["output"]
     head = anatomy.pieces[-1]
     (scores,), pull = head.linearize([head.source], [head.target], x)
+    _refuse_other_scores(anatomy, scores, labels)
     gradient = direct = pull(_of_loss(anatomy, scores, labels))[0]
     weights = keras.ops.zeros_like(gradient)
     rows = [_row("head", 0, 0, gradient, direct, weights)]
@@ -70,6 +77,14 @@ def _of_batch(anatomy, images, labels):
         if piece in anatomy.units:
             rows.append(_row(piece.name, piece.stage, piece.number, gradient, direct, weights))
     return reversed(rows)
+
+
+def _refuse_other_scores(anatomy, scores, labels):
+    fits = anatomy.gives_logits is not None and len(scores.shape) == 2
+    require(fits, "anatomy", anatomy.name, "a network that ends with logits or a softmax")
+    least, greatest, classes = int(np.min(labels)), int(np.max(labels)), scores.shape[-1]
+    fits = least >= 0 and greatest < classes
+    require(fits, "labels", (least, greatest), f"from 0 to {classes - 1}, classes of the network")
 
 
 def _of_loss(anatomy, scores, labels):

@@ -32,9 +32,10 @@ def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -
         A new `keras.Model`; at inference its outputs are the model's.
 
     Raises:
-        ConfigError: For fewer units, for a config that is not the model's, and for units that
-            cannot compute the identity exactly: those of gates, of scaled or projected shortcuts,
-            and those with more behind the addition than a ReLU.
+        ConfigError: For fewer units, for a config that is not the model's, for a model with layers
+            ahead of its stem, and for units that cannot compute the identity exactly: those of
+            gates, of scaled or projected shortcuts, those with more behind the addition than a
+            ReLU, and of plain nets all but those of 3x3 convolutions with a ReLU.
 
     Example:
         >>> from keras_preact import create_model
@@ -49,6 +50,12 @@ def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -
     fits = fits and all(new >= old for new, old in zip(units, config.units, strict=True))
     require(fits, "units", units, f"as many whole numbers as stages, at least {config.units}")
     _refuse_others(config)
+    first = model.layers[1].name
+    if not first.startswith("stem_"):
+        raise ConfigError(
+            "A network that begins with its stem is expected: what prepares its images is not "
+            f"carried over. Received: {model.name!r}, which begins with {first!r}."
+        )
     halving = config.units[:-1] if config.downsample_at == "last_unit" else ()
     expected = "a config with stages of at least two units where the last one halves the map"
     require(all(old > 1 for old in halving), "config.units", config.units, expected)
@@ -76,13 +83,13 @@ def _refuse_others(config):
         reason = f"placement={config.placement!r}"
     elif (config.placement == "original" or plain) and config.activation != "relu":
         reason = f"placement={config.placement!r}, activation={config.activation!r}"
-    elif plain and (config.placement != "original" or config.block == "bottleneck"):
+    elif plain and (config.placement != "original" or config.block not in ("basic", "single")):
         reason = f"shortcut='none', placement={config.placement!r}, block={config.block!r}"
     if reason:
         raise ConfigError(
             "`deepen` adds units that compute the identity exactly and can learn from there: "
             "shortcuts that are not scaled, gated or projected, in pre-activation units or in "
-            "original ones with a ReLU; in plain nets original units without a bottleneck. "
+            "original ones with a ReLU; in plain nets original units of 3x3 convolutions. "
             f"Received: {reason}."
         )
 

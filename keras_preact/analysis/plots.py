@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_preact.analysis.rectifiers import TABLE_1, learned_slopes
 from keras_preact.analysis.signals import QUANTILES
+from keras_preact.analysis.variance import of_plain_nets
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
 
 #: Colours that those who do not see some of them still tell apart (Okabe and Ito, 2008).
@@ -130,7 +131,8 @@ def plot_equation_5(gradients):
     Returns:
         A `matplotlib.figure.Figure`: a column a network and state.
     """
-    units = gradients[(gradients["unit"] != "head") & (gradients["direct"] > 0)]
+    units = gradients[gradients["unit"] != "head"]
+    units = units.groupby(["network", "state"]).filter(lambda rows: rows["direct"].any())
     groups = [*_groups(units)]
     figure, grid = new_figure(1 + 4.2 * len(groups), 6.4, rows=2, columns=len(groups))
     for (label, table, _), (top, bottom) in zip(groups, np.reshape(grid, (2, -1)).T, strict=True):
@@ -155,7 +157,8 @@ def plot_equation_5(gradients):
             fontsize=8,
             color=INK,
         )
-        bottom.set_ylim(min(-1.4, np.quantile(low, 0.05)), max(0.6, np.quantile(high, 0.95)))
+        least, most = np.nanquantile(low, 0.05), np.nanquantile(high, 0.95)
+        bottom.set_ylim(min(-1.4, least), max(0.6, most))
         for axes in (top, bottom):
             axes.set_xlabel("unit")
             _plain(axes)
@@ -323,18 +326,16 @@ def pictures(tables) -> dict:
     """The pictures that the tables of an `Analysis` have something to show in, by file name."""
     signals, gradients = tables["signals"], tables["gradients"]
     residual = "adds" in signals and signals["adds"].notna().any()
+    direct = gradients["direct"][gradients["unit"] != "head"].any()
     sloped = "slope_mean" in tables["activations"]
-    variance, plain = tables["variance"], signals
-    if residual:
-        plain = signals[signals["adds"].isna()]
-    plain = variance[variance["network"].isin(plain["network"])]
+    plain = of_plain_nets(tables)
     found = {
         "signals": plot_signals(signals),
         "equation_4": plot_equation_4(signals) if residual else None,
         "responses": plot_responses(tables["responses"]),
         "gradients": plot_gradients(gradients),
         "variance": plot_variance(plain) if len(plain) else None,
-        "equation_5": plot_equation_5(gradients) if residual else None,
+        "equation_5": plot_equation_5(gradients) if direct else None,
         "gates": plot_gates(tables["gates"]) if len(tables["gates"]) else None,
         "rectifiers": plot_rectifiers(tables["activations"]),
         "slopes": plot_slopes(tables["activations"]) if sloped else None,

@@ -11,12 +11,15 @@ import pandas as pd
 from keras_preact.checked import is_whole, require
 from keras_preact.errors import ConfigError, quoted
 
+
+def _sigmoid(z):
+    with np.errstate(over="ignore"):  # where it is 0
+        return 1 / (1 + np.exp(-z))
+
+
 #: Activations and their derivatives, as functions of the weighted sum.
 ACTIVATIONS = {
-    "sigmoid": (
-        lambda z: 1 / (1 + np.exp(-z)),
-        lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2,
-    ),
+    "sigmoid": (_sigmoid, lambda z: _sigmoid(z) * _sigmoid(-z)),
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
     "relu": (lambda z: np.maximum(z, 0.0), lambda z: (z > 0) * 1.0),
     "linear": (lambda z: z, lambda z: np.ones_like(z)),

@@ -18,14 +18,15 @@ class Signals:
             (over images, places and channels); `adds`: the branch's root mean square over the
             input's; `negative`: share of the output's values below 0; `cut_off`: share of the sum's
             energy that the activation behind the addition removes; `equation4_error`: how far the
-            output is from the sum of equation 4 (2016), taken from the last unit that changed
-            dimensions, as a share of the output's norm; `scaling`:
-            what the shortcut multiplies its input with, for gates on average, and
-            `scaling_product`, that from this unit to the last one (2016, equation 8).
+            output is from the sum of equation 4 (2016), taken from the last unit or pooling that
+            changed dimensions, as a share of the output's norm; `scaling`: what the shortcut
+            multiplies its input with, for gates on average, no number for a convolution, and
+            `scaling_product`, that from this unit to the last one (2016, equation 8) without the
+            convolutions.
         layers: A row a convolution or hidden dense layer: `mean` and `std` of its response.
-        activations: A row an activation: `inactive`, share of its inputs at or below 0; `dead`,
-            share of channels that no image makes positive; of PReLU `slope_mean`, `slope_std`,
-            `slope_min`, `slope_max` over the channels.
+        activations: A row an activation: `dead`, share of channels that no image of any mini-batch
+            makes positive; `inactive`, share of its inputs at or below 0; of PReLU `slope_mean`,
+            `slope_std`, `slope_min`, `slope_max` over the channels.
         gates: A row a gated unit: `bias` (mean over channels), `mean`, `std` and quantiles of g.
     """
 
@@ -61,6 +62,7 @@ def signal_propagation(anatomy: Anatomy, batches) -> Signals:
         [0.0, 0.0, 0.0]
     """
     units, layers, activations, gates = [], [], [], []
+    alive = {}  # by activation, which channels some image made positive
     for images, _ in batches:
         x, reached = keras.ops.convert_to_tensor(images), None
         for piece in anatomy.pieces:
@@ -71,22 +73,27 @@ def signal_propagation(anatomy: Anatomy, batches) -> Signals:
                 units.append(_unit(piece, taken, seen, reached))
                 if piece.is_gated:
                     gates.append({**_place(piece), **_gate(piece, seen["gate"])})
+            else:
+                reached = None
             place = {"piece": piece.name}
             for name in piece.weighted:
                 response = seen[f"{name}:response"]
                 row = {"mean": response.mean(), "std": response.std()}
                 layers.append({"layer": name, **place, **row})
             for name in piece.activations:
-                row = _activation(piece, name, seen, anatomy.channel_axis)
+                row, positive = _activation(piece, name, seen, anatomy.channel_axis)
+                alive[name] = positive | alive.get(name, False)
                 activations.append({"layer": name, **place, **row})
             x = keras.ops.convert_to_tensor(seen["output"])
     units = mean_over_batches(units, ["unit", "stage", "number"])
     if "scaling" in units:
         units["scaling_product"] = units["scaling"][::-1].cumprod()[::-1]
+    activations = mean_over_batches(activations, ["layer", "piece"])
+    activations.insert(2, "dead", [1 - alive[name].mean() for name in activations["layer"]])
     return Signals(
         units,
         mean_over_batches(layers, ["layer", "piece"]),
-        mean_over_batches(activations, ["layer", "piece"]),
+        activations,
         mean_over_batches(gates, ["unit", "stage", "number"]),
     )
 
@@ -158,13 +165,14 @@ def _gate(unit, gate):
 
 
 def _activation(piece, name, seen, channel_axis):
+    """A row of the table, and of each channel whether it is positive anywhere."""
     before = seen[f"{name}:in"]
     channels = np.moveaxis(before, channel_axis, -1).reshape(-1, before.shape[channel_axis])
-    row = {"inactive": np.mean(before <= 0), "dead": np.mean(channels.max(axis=0) <= 0)}
+    row = {"inactive": np.mean(before <= 0)}
     alpha = getattr(piece.layer(name), "alpha", None)
     if alpha is not None:
         slope = keras.ops.convert_to_numpy(alpha)
         spread = {"mean": slope.mean(), "std": slope.std()}
         spread |= {"min": slope.min(), "max": slope.max()}
         row |= {f"slope_{key}": value for key, value in spread.items()}
-    return row
+    return row, channels.max(axis=0) > 0

@@ -33,7 +33,8 @@ def variance_factors(model):
         and 14, with the slopes of equation 15), `xavier` (the paper's, √(1/n)), `forward` and
         `backward` (the factors with `std`), and their products: `forward_product` from the first
         layer to this, `backward_product` from the last layer to this. Roots of the products are
-        ratios of standard deviations to those of an initialisation by He.
+        ratios of standard deviations to those of an initialisation by He. They are meant for plain
+        nets: those of a residual net go through branches and shortcuts alike, layer after layer.
 
     Raises:
         ConfigError: As `keras_preact.weights.weights_by_layer`.
@@ -53,6 +54,17 @@ def variance_factors(model):
     frame["forward_product"] = frame["forward"].cumprod()
     frame["backward_product"] = frame["backward"][::-1].cumprod()[::-1]
     return frame
+
+
+def of_plain_nets(tables):
+    """Rows of an `Analysis`'s `variance` of networks without shortcuts, whose layers are one path.
+
+    Args:
+        tables: `variance` and `signals` of an `Analysis`.
+    """
+    signals, variance = tables["signals"], tables["variance"]
+    residual = signals["network"][signals["adds"].notna()] if "adds" in signals else []
+    return variance[~variance["network"].isin(residual)]
 
 
 def initializer_variance(initializer, shape) -> float:

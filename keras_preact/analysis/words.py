@@ -4,14 +4,15 @@ import numpy as np
 import pandas as pd
 
 from keras_preact.analysis.rectifiers import TABLE_1, learned_slopes
+from keras_preact.analysis.variance import of_plain_nets
 
 
 def in_words(tables) -> dict[str, list[str]]:
     """Sentences about the tables of an `Analysis`, by topic.
 
     Args:
-        tables: `signals`, `activations`, `gates` and `gradients`, with the columns `network` and
-            `state`.
+        tables: `signals`, `activations`, `gates`, `gradients` and, beside `signals`, `variance`,
+            with the columns `network` and `state`.
 
     Returns:
         `{topic: sentences}`, one sentence a network and state; topics without any are left out.
@@ -35,6 +36,8 @@ def in_words(tables) -> dict[str, list[str]]:
         "Rectifiers": ("activations", _rectifiers),
         "PReLU": ("activations", _slopes),
     }
+    if "variance" in tables:
+        tables = {**tables, "variance": of_plain_nets(tables)}
     words = {}
     for topic, (name, sentence) in topics.items():
         if name not in tables:
@@ -104,7 +107,7 @@ def _equation_4(table):
 def _scaling(table):
     if "scaling" not in table or table["scaling"].isna().all():
         return None
-    if np.allclose(table["scaling"], 1.0):
+    if np.allclose(table["scaling"].dropna(), 1.0):
         return None
     product = table["scaling_product"].iloc[0]
     return (

@@ -78,6 +78,13 @@ def dense(model):
             f"windows. Received: {model.name!r} with maps of any size ahead of its pyramid."
         )
 
+    last = model.layers[-1]
+    if getattr(last, "activation", None) is keras.activations.linear:
+        raise ConfigError(
+            "A network that ends with probabilities is expected, which are averaged over windows. "
+            f"Received: {model.name!r}, whose last layer, {last.name!r}, gives logits."
+        )
+
     def make(layer):
         if _pyramid(layer):
             bins = _pyramid(layer).bins

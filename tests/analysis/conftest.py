@@ -19,7 +19,7 @@ def batches():
 def network():
     """A function of fields of a config to a network of two stages."""
 
-    def build(packaging="flat", classifier_activation=None, **fields):
+    def build(packaging="flat", classifier_activation=None, include_top=True, **fields):
         keras.utils.set_random_seed(1)
         config = ResNetConfig(units=(1, 2), filters=(4, 8), stem_filters=4).replace(**fields)
         return build_network(
@@ -27,6 +27,7 @@ def network():
             input_shape=(8, 8, 2),
             classes=3,
             packaging=packaging,
+            include_top=include_top,
             classifier_activation=classifier_activation,
         )
 

@@ -1,15 +1,17 @@
 """`analyze` and its command: named networks and runs, before and after training, side by side."""
 
 import json
+import pathlib
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from keras_preact import TrainConfig
-from keras_preact.analysis import AnalyzeConfig, analyze, analyzer
+from keras_preact.analysis import AnalyzeConfig, analyze, analyzer, plot_equation_5
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
+from keras_preact.trained import open_keras_file
 from keras_preact.training.engine import make_engine
 from keras_preact.training.job import prepare
 from keras_preact.weights import read_weights, weights_by_layer
@@ -73,6 +75,24 @@ def test_a_run_is_seen_with_its_own_weights(analysis, weights_seen):
     assert same(weights_seen[1], trained)
 
 
+def test_a_runs_images_are_prepared_as_it_learned_to_take_them(analysis, monkeypatch, tmp_path):
+    run = str(analysis.folder / "resnet8")
+    means, name = [], "preprocessing"
+    add = lambda model, batches: means.append(model.get_layer(name).mean) or {}  # noqa: E731
+    monkeypatch.setattr(analyzer, "measure", add)
+    images = np.full((20, 8, 8, 1), 200, "uint8")
+    np.savez(tmp_path / "bright.npz", x_train=images, y_train=np.arange(20) % 10)
+    config = AnalyzeConfig((run,), data=f"npz:{tmp_path}/bright.npz", **SMALL)
+    [*analyzer._states(analyzer._subject(config, run), config)]
+    trained = open_keras_file(pathlib.Path(run) / "model.keras").get_layer(name).mean
+    for mean in means:
+        np.testing.assert_array_equal(mean, trained)
+    np.savez(tmp_path / "two.npz", x_train=images, y_train=np.arange(20) % 2)
+    config = config.replace(data=f"npz:{tmp_path}/two.npz")
+    with pytest.raises(ConfigError, match="classes that resnet8 was trained on"):
+        [*analyzer._states(analyzer._subject(config, run), config)]
+
+
 def test_initial_weights_are_those_that_training_begins_with(weights_seen):
     config = TrainConfig("resnet8v2", seed=3)
     begun = prepare(config, make_engine(config)).engine.model
@@ -92,13 +112,17 @@ def test_the_command_puts_networks_side_by_side(tmp_path, capsys):
     assert [row["network"] for row in found["summary"]] == ["plainnet20", "resnet8v2"]
     assert found["folder"] == out
     assert any("resnet8v2, initial" in text for text in found["words"]["Backward, equation 5"])
+    # Products of factors over layers are those of one path.
+    assert [text[:10] for text in found["words"]["Initialisation"]] == ["plainnet20"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["resnet8v3"], "Did you mean 'resnet8v2'"),
+        (["resnet8v2", "resnet8v3"], "Did you mean 'resnet8v2'"),  # before the first is looked at
         (["resnet8v2", "resnet8", "--out", "x"], "Add --compare"),
+        (["--compare", "resnet8", "ResNet8"], "of different names"),
         (["resnet8v2", "--images", "1"], "`images` must be at least 2"),
     ],
 )
@@ -113,3 +137,22 @@ def test_a_run_that_is_not_finished_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(ConfigError):
         analyze(AnalyzeConfig((str(tmp_path / "run"),), out=str(tmp_path / "out")))
+
+
+def test_units_that_no_direct_gradient_reaches_keep_their_numbers():
+    table = pd.DataFrame(
+        {
+            "network": "net",
+            "state": "initial",
+            "unit": ["a", "b", "c", "head"],
+            "gradient": 1.0,
+            "weights": 1.0,
+            "direct": [0.0, 0.1, 0.5, 1.0],  # less than a float32 holds, in the first unit
+            "weight_term": [np.nan, 0.15, 0.25, 0.35],
+            "weight_term_min": [np.nan, 0.1, 0.2, 0.3],
+            "weight_term_max": [np.nan, 0.2, 0.3, 0.4],
+        }
+    )
+    top = plot_equation_5(table).axes[0]
+    for line in top.lines:
+        assert line.get_xdata().tolist() == [1, 2, 3]

@@ -32,6 +32,7 @@ VARIANTS = {
     "no norms, PReLU": {"normalization": "none", "activation": "prelu", "block": "single"},
     "last unit strides": {"downsample_at": "last_unit", "projection": "B"},
     "pooled stem": {"stem_pool": True, "first_unit_entry": "branch"},
+    "nested plain": {"packaging": "nested", "shortcut": "none"},  # a unit ends with a convolution
     "nested": {"packaging": "nested", "shortcut": "exclusive_gating"},
     "repeated": {"packaging": "repeated", "shortcut": "dropout", "projection": "B"},
 }
@@ -122,7 +123,25 @@ def test_nothing_in_the_model_moves(network, batches):
         np.testing.assert_array_equal(old, variable)
 
 
-def test_other_models_are_refused():
+@pytest.mark.parametrize(
+    ("fields", "label", "message"),
+    [
+        ({"classifier_activation": "sigmoid"}, 0, "ends with logits or a softmax"),
+        ({"include_top": False}, 0, "ends with logits or a softmax"),
+        ({}, 3, "from 0 to 2"),
+    ],
+)
+def test_a_loss_needs_scores_of_the_labels_classes(fields, label, message, network, batches):
+    images, labels = batches[0]
+    with pytest.raises(ConfigError, match=message):
+        gradient_propagation(dissect(network(**fields)), [(images, labels * 0 + label)])
+
+
+def test_other_models_are_refused(network):
+    model = network()
+    two = keras.Model(model.input, [model.output, model.get_layer("avg_pool").output])
+    with pytest.raises(ConfigError, match="one input and one output"):
+        dissect(two)
     inputs = keras.Input((4,))
     other = keras.Model(inputs, keras.layers.Dense(2, name="dense")(inputs))
     with pytest.raises(ConfigError, match=r"units called stage1_unit1.*Received.*dense"):

@@ -27,6 +27,14 @@ SAME = {
 }
 
 
+PAIRS_OF_2X2 = {
+    "block": "basic2x2",
+    "placement": "original",
+    "shortcut": "none",
+    "downsample_by": "max_pool",
+}
+
+
 @pytest.mark.parametrize("fields", SAME.values(), ids=SAME)
 def test_the_function_stays_and_the_new_layers_learn(fields, randomize):
     config = ResNetConfig(units=(1, 2), filters=(4, 8), stem_filters=4).replace(**fields)
@@ -67,6 +75,7 @@ def test_a_registered_network_needs_no_config():
         ({"projection": "C"}, None, "projection='C'"),
         ({"placement": "relu_before_addition"}, None, "placement='relu_before_addition'"),
         ({"placement": "original", "activation": "prelu"}, None, "activation='prelu'"),
+        (PAIRS_OF_2X2, None, "block='basic2x2'"),  # one alone cannot keep the map's border
     ],
 )
 def test_what_cannot_be_an_identity_is_refused(fields, units, message):
@@ -74,3 +83,11 @@ def test_what_cannot_be_an_identity_is_refused(fields, units, message):
     model = build_network(config, input_shape=(8, 8, 3))
     with pytest.raises(ConfigError, match=message):
         deepen(model, units, config)
+
+
+def test_what_prepares_images_is_not_dropped_in_silence():
+    inputs = keras.Input((8, 8, 3))
+    config = ResNetConfig(units=(1, 1, 1))
+    model = build_network(config, input_tensor=keras.layers.Rescaling(0.1)(inputs))
+    with pytest.raises(ConfigError, match=r"begins with its stem.*'rescaling'"):
+        deepen(model, config=config)

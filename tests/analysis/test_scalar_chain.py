@@ -70,6 +70,12 @@ def test_gradients_are_numerical_derivatives(weights, residual_weight, activatio
         )
 
 
+def test_far_from_0_a_sigmoid_has_no_slope():
+    frame = chain(2, [-3000.0, 3000.0], x=1.0)
+    assert frame["slope"].tolist() == [0.0, 0.25]
+    assert chain(1, 3000.0)["slope"].tolist() == [0.0]
+
+
 def test_relu_hands_on_what_is_positive():
     frame = chain(2, [1.0, -1.0], activation="relu")
     assert frame["output"].tolist() == [0.5, 0.0]

@@ -38,6 +38,12 @@ def test_equation_4_holds_where_nothing_follows_the_addition(network, batches):
     assert original["cut_off"].between(0.01, 0.9).all()
 
 
+def test_equation_4_begins_anew_behind_a_pooling_between_units(network, batches):
+    fields = {"units": (2, 2), "filters": (4, 4), "downsample_by": "max_pool"}
+    units = found(network(**fields), batches).units
+    assert units["equation4_error"].max() < 1e-6  # no unit changes dimensions
+
+
 def test_relu_before_addition_only_ever_adds(network, batches):
     fields = {"units": (5,), "filters": (4,)}
     units = found(network(placement="relu_before_addition", **fields), batches).units
@@ -64,6 +70,9 @@ def test_scaling_and_gates(network, batches):
     assert signals.gates["bias"].tolist() == [-2.0] * 3
     np.testing.assert_allclose(signals.units["scaling"], 1 - open_by, rtol=1e-5)
     assert not len(found(network(), batches).gates)
+    projected = found(network(projection="B", shortcut="constant_scaling"), batches).units
+    np.testing.assert_array_equal(projected["scaling"], [0.5, np.nan, 0.5])
+    assert projected["scaling_product"].iloc[0] == 0.25
 
 
 def test_responses_are_taken_after_a_norm_that_directly_follows(network, batches):
@@ -84,6 +93,14 @@ def test_inactive_and_dead_channels(network, batches):
     assert rows.loc["stage1_unit1_act1", "dead"] == 0.25
     assert rows.loc["stage2_unit1_act1", "dead"] == 0
     assert rows["inactive"].between(0.05, 0.95).all()
+    # Positive in one mini-batch is not dead: without norms, of images of one sign each.
+    bare = network(placement="original", normalization="none")
+    images = np.abs(batches[0][0])
+    kernel = np.zeros(bare.get_layer("stem_conv").kernel.shape)
+    kernel[1, 1] = [[1.0, -1.0, 0.0, 1.0], [0.0] * 4]
+    bare.get_layer("stem_conv").kernel.assign(kernel)
+    rows = found(bare, [(images, 0), (-images, 0)]).activations.set_index("layer")
+    assert rows.loc["stem_act", "dead"] == 0.25
 
 
 def test_slopes_beside_table_1(network, batches):
