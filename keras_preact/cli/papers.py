@@ -34,7 +34,8 @@ def _papers(arguments) -> None:
         return
     about = paper_tables()[table]
     console.print(f"{PAPERS[about.paper]}, {about.place}: {about.title}", soft_wrap=True)
-    titles = ("row", "network", "settings", "recipe", "note", "paper", "top-5", "parameters", "zoo")
+    words = ("row", "network", "settings", "recipe", "test", "note")
+    titles = (*words, "paper", "top-5", "parameters", "zoo")
     end = " " if arguments.markdown else "\n"
     _print_table(titles, [_cells(row, end) for row in found], arguments.markdown, numbers=4)
     console.print(f"Paper: {about.claim}.", soft_wrap=True)
@@ -47,10 +48,11 @@ def _trainable(table) -> int:
 
 
 def _cells(row, end):
-    settings = end.join(f"{name}={value}" for name, value in row.settings.items())
+    given = {name.removeprefix("network."): value for name, value in row.settings.items()}
+    settings = end.join(f"{name}={value}" for name, value in given.items())
     value = "" if row.value is None else row.value if row.value == "fail" else f"{row.value:.2f}"
     numbers = [f"{x:.2f}" if x is not None else "" for x in (row.top5, row.published_error)]
-    words = (row.row, row.model or f"({row.kind})", settings, row.recipe, row.note)
+    words = (row.row, row.model or f"({row.kind})", settings, row.recipe, row.test, row.note)
     return (*words, value, numbers[0], row.parameters, numbers[1])
 
 
@@ -73,6 +75,7 @@ def _print_table(titles, rows, markdown, numbers) -> None:
 def _reproduce(arguments) -> None:
     config = reproduce_config(arguments)
     console = make_console(sys.stderr if arguments.json else sys.stdout)
+    import_keras_quietly()
     from keras_preact.papers import reproduce
     from keras_preact.papers.report import WORDS, table_rows, title_of
 

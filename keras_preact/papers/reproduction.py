@@ -183,9 +183,9 @@ def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
             say(console, f"[{number}/{len(trainings)}] {name}: {training.config.out}")
             _train(training, console)
         cost_done += training.cost
-        cost_left = sum(other.cost for other in trainings if not other.has_ended)
-        seconds_left = (time.perf_counter() - begun) / cost_done * cost_left
-        say(console, f"about {duration(seconds_left)} left for the table")
+        if cost_left := sum(other.cost for other in trainings if not other.has_ended):
+            seconds_left = (time.perf_counter() - begun) / cost_done * cost_left
+            say(console, f"about {duration(seconds_left)} left for the table")
         if time.perf_counter() - written > _REPORT_SECONDS:
             write_reproduction(folder.path)
             written = time.perf_counter()

@@ -16,6 +16,7 @@ from keras_preact.papers import (
     ReproduceConfig,
     paper_rows,
     paper_tables,
+    report,
     reproduce,
     reproduced_frame,
     reproduction,
@@ -141,11 +142,16 @@ def fake(monkeypatch):
     return fake
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(report, "_figures", lambda *_: {})
+
+
 def config_in(out, **fields):
     return ReproduceConfig("he2016-table2", runs=2, scale="smoke", out=str(out), **fields)
 
 
-def test_a_table_goes_on_and_ends(fake, tmp_path, capsys):
+def test_a_table_goes_on_and_ends(fake, no_pictures, tmp_path):
     out = tmp_path / "table"
     stopped = "ResNet-110_ReLU_before_addition-seed0"
     fake.fails = {
@@ -214,7 +220,7 @@ def test_a_folder_is_of_one_table(fake, tmp_path):
         reproduced_frame(tmp_path)
 
 
-def test_what_another_process_has_is_left_to_it(fake, tmp_path):
+def test_what_another_process_has_is_left_to_it(fake, no_pictures, tmp_path):
     import filelock
 
     config = config_in(tmp_path / "table")
