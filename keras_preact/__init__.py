@@ -44,6 +44,7 @@ _ROOMS = (
     "evaluation",
     "export",
     "layers",
+    "papers",
     "residual",
     "rewrite",
     "training",

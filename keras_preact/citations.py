@@ -12,6 +12,13 @@ WORKS = {
         "IEEE International Conference on Computer Vision (ICCV)",
         2015,
     ),
+    "he2014spatial": (
+        "inproceedings",
+        "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
+        "Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition",
+        "European Conference on Computer Vision (ECCV)",
+        2014,
+    ),
     "he2016residual": (
         "inproceedings",
         "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
@@ -84,6 +91,7 @@ def citations(parts) -> str:
     network, recipe = parts.network, parts.recipe
     from_2016 = network.placement != "original" or network.shortcut not in ("identity", "none")
     used = {
+        "he2014spatial": bool(network.pyramid),
         "he2016residual": True,
         "he2016identity": from_2016,
         "he2015rectifiers": network.initializer == "he_normal" or "prelu" in network.activation,

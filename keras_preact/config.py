@@ -6,7 +6,7 @@ from typing import Any, Literal
 from keras_preact.checked import Checked, require
 from keras_preact.errors import ConfigError
 
-Block = Literal["basic", "bottleneck", "single"]
+Block = Literal["basic", "bottleneck", "single", "basic2x2"]
 Placement = Literal[
     "original",
     "bn_after_addition",
@@ -32,8 +32,10 @@ NEGATIVE_SLOPES = {"prelu": 0.25, "prelu_shared": 0.25, "leaky_relu": 0.01}
 
 #: Kernel sizes of the convolutions of a unit's branch, and the unit's output channels as a multiple
 #: of its stage's `filters`.
-KERNELS = {"basic": (3, 3), "bottleneck": (1, 3, 1), "single": (3,)}
-EXPANSION = {"basic": 1, "bottleneck": 4, "single": 1}
+KERNELS = {"basic": (3, 3), "bottleneck": (1, 3, 1), "single": (3,), "basic2x2": (2, 2)}
+EXPANSION = {"basic": 1, "bottleneck": 4, "single": 1, "basic2x2": 1}
+
+_STEM_SIZES = ("stem_filters", "stem_kernel", "stem_stride", "stem_pool_size", "stem_pool_stride")
 
 #: Fields that say how a network starts and learns; with given weights its function is the same.
 _OF_LEARNING = (
@@ -44,6 +46,8 @@ _OF_LEARNING = (
     "initializer_truncated",
     "initializer_slope_aware",
     "norm_momentum",
+    "dense_dropout",
+    "dense_stddev",
 )
 
 
@@ -59,7 +63,9 @@ class ResNetConfig(Checked):
     Args:
         block: Branch of a residual unit: `"basic"` two 3x3 convolutions (2015, Figure 5 left),
             `"bottleneck"` 1x1, 3x3 and 1x1 to four times the filters (Figure 5 right), `"single"`
-            one 3x3 (2016, Table 3, the rows with 1-layer skips).
+            one 3x3 (2016, Table 3, the rows with 1-layer skips; plain: PReLU, Table 3),
+            `"basic2x2"` two 2x2, the first unpadded and the second padded by a pixel on each side,
+            so that the pair keeps the map's size (PReLU, Table 1).
         units: Residual units of each stage.
         filters: Filters of each stage, before the bottleneck's factor of four.
         placement: Where normalisation and activation stand (2016, Figure 4 and Table 2).
@@ -81,6 +87,8 @@ class ResNetConfig(Checked):
             the `"3x3"` (torchvision's V1.5, fb.resnet.torch). Other blocks: their first 3x3.
         downsample_at: Unit that halves the map: the `"first_unit"` of the next stage, or the
             `"last_unit"` of the stage before (keras.applications V2).
+        downsample_by: What halves the map between stages: the `"stride"` of a unit, or a 2x2
+            `"max_pool"` of stride 2 ahead of the next stage (PReLU, Tables 1 and 3).
         first_unit_entry: Where a pre-activation net has the activation between the first
             convolution and the first unit: in the `"stem"`, before its pooling
             (fb.resnet.torch); in the `"unit"`, shared by its two paths (the authors' code,
@@ -106,9 +114,21 @@ class ResNetConfig(Checked):
         stem_filters: Filters of the first convolution.
         stem_kernel: Its size, odd.
         stem_stride: Its stride.
-        stem_pool: Whether a 3x3 max pooling of stride 2 follows the stem (ImageNet nets).
-        stem_pool_padding: Border of that pooling: `"zeros"` (keras.applications), or `"excluded"`
+        stem_padded: Whether the stem's convolution and pooling are padded, so that they give
+            `ceil(size / stride)`; the 14-layer net's are not (PReLU, Table 1: 224 to 109 to 36).
+        stem_pool: Whether a max pooling follows the stem (ImageNet nets).
+        stem_pool_size: Its size: 3 in residual nets, 2 in models A, B and C (PReLU, Table 3).
+        stem_pool_stride: Its stride.
+        stem_pool_padding: Border of a 3x3 pooling: `"zeros"` (keras.applications), or `"excluded"`
             from the maximum (PyTorch). After a ReLU they are the same.
+        pyramid: Bins a side of each level of a spatial pyramid pooling, which then takes the place
+            of the global average pooling (PReLU, section 2.3: 7, 3, 2, 1).
+        dense: Units of hidden dense layers between pooling and classifier, each with the network's
+            activation and a dropout (PReLU, Tables 1 and 3: 4096, 4096).
+        dense_dropout: Share of their outputs that is dropped, in [0, 1) (PReLU, section 3).
+        dense_stddev: Standard deviation of their normal initialisation, the classifier's being a
+            tenth of it: 0.01 and 0.001 in PReLU, section 2.2. `None`: they start as the
+            convolutions do, and the classifier as in the residual papers' code.
 
     Raises:
         ConfigError: For a value that is not allowed and for combinations that make no network; the
@@ -138,6 +158,7 @@ class ResNetConfig(Checked):
     subsample_shortcut: Literal["projection", "max_pool"] = "projection"
     stride_on: Literal["1x1", "3x3"] = "1x1"
     downsample_at: Literal["first_unit", "last_unit"] = "first_unit"
+    downsample_by: Literal["stride", "max_pool"] = "stride"
     first_unit_entry: Literal["stem", "unit", "branch", "both"] = "stem"
     activation: str = "relu"
     negative_slope: float | None = None
@@ -152,8 +173,15 @@ class ResNetConfig(Checked):
     stem_filters: int = 16
     stem_kernel: int = 3
     stem_stride: int = 1
+    stem_padded: bool = True
     stem_pool: bool = False
+    stem_pool_size: int = 3
+    stem_pool_stride: int = 2
     stem_pool_padding: Literal["zeros", "excluded"] = "zeros"
+    pyramid: tuple[int, ...] = ()
+    dense: tuple[int, ...] = ()
+    dense_dropout: float = 0.5
+    dense_stddev: float | None = None
 
     def check(self) -> None:
         """Ranges, then the rules that say which combinations make a network."""
@@ -161,12 +189,20 @@ class ResNetConfig(Checked):
             values = getattr(self, name)
             positive = len(values) > 0 and all(value >= 1 for value in values)
             require(positive, name, values, "a list of whole numbers of at least 1")
-        for name in ("stem_filters", "stem_kernel", "stem_stride"):
+        for name in ("pyramid", "dense"):
+            values = getattr(self, name)
+            fine = all(value >= 1 for value in values)
+            require(
+                fine, name, values, "a list, which may be empty, of whole numbers of at least 1"
+            )
+        for name in _STEM_SIZES:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.stem_kernel % 2 == 1, "stem_kernel", self.stem_kernel, "odd")
-        require(0 <= self.dropout_rate < 1, "dropout_rate", self.dropout_rate, "in [0, 1)")
-        require(0 <= self.norm_momentum < 1, "norm_momentum", self.norm_momentum, "in [0, 1)")
+        for name in ("dropout_rate", "dense_dropout", "norm_momentum"):
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         require(self.norm_epsilon > 0, "norm_epsilon", self.norm_epsilon, "above 0")
+        stddev = self.dense_stddev
+        require(stddev is None or stddev > 0, "dense_stddev", stddev, "above 0, or None")
         require(self.activation != "", "activation", self.activation, "the name of an activation")
         for refused, rule in self._rules():
             if refused:
@@ -218,6 +254,16 @@ class ResNetConfig(Checked):
             "stem always ends with the activation.",
         )
         yield (
+            self.downsample_by == "max_pool" and self.downsample_at == "last_unit",
+            "downsample_at='last_unit' places a stride, so it needs downsample_by='stride'. "
+            "Received: downsample_by='max_pool'.",
+        )
+        yield (
+            self.block == "basic2x2" and self.downsample_by == "stride" and len(self.units) > 1,
+            "Pairs of 2x2 convolutions keep the map's size, so block='basic2x2' with several "
+            "stages needs downsample_by='max_pool'. Received: downsample_by='stride'.",
+        )
+        yield (
             self.negative_slope is not None and self.activation not in NEGATIVE_SLOPES,
             f"`negative_slope` belongs to the activations {', '.join(NEGATIVE_SLOPES)}. "
             f"Received: negative_slope={self.negative_slope}, activation={self.activation!r}.",
@@ -230,8 +276,8 @@ class ResNetConfig(Checked):
 
     @property
     def depth(self) -> int:
-        """Weight layers as the papers count them: stem, branch convolutions, classifier."""
-        return 2 + sum(self.units) * len(KERNELS[self.block])
+        """Weight layers as the papers count them: stem, branch convolutions, dense layers."""
+        return 2 + sum(self.units) * len(KERNELS[self.block]) + len(self.dense)
 
     @property
     def stage_channels(self) -> tuple[int, ...]:

@@ -93,7 +93,7 @@ def test_train_says_where_everything_is(capsys, tmp_path):
           "--set", "network.placement=bn_after_addition"], "plain net"),
         (["train", "--config", "missing.yaml"], "missing.yaml"),
         (["train", "--data", "no-such-set"], "no-such-set"),
-        (["models", "vgg*"], "pattern='vgg*'"),
+        (["models", "inception*"], "pattern='inception*'"),
         (["check-data"], "path"),
         (["models", "--epochs", "3"], "keras-preact models --help"),
         (["train", "--out", ""], "out"),

@@ -46,6 +46,7 @@ def test_every_field_can_be_changed_by_replace_and_survives():
         "block": "bottleneck", "units": (1, 2), "filters": (4, 8), "placement": "original",
         "shortcut": "dropout", "projection": "B", "projection_input": "raw",
         "projection_norm": True, "subsample_shortcut": "max_pool", "stride_on": "3x3",
+        "downsample_by": "stride", "stem_padded": False, "pyramid": (2, 1), "dense": (8,),
         "downsample_at": "last_unit", "first_unit_entry": "stem", "activation": "prelu",
         "negative_slope": 0.1, "initializer": "he_normal", "initializer_mode": "fan_in",
         "initializer_truncated": True, "initializer_slope_aware": True, "normalization": "batch",
@@ -97,6 +98,16 @@ def test_every_field_can_be_changed_by_replace_and_survives():
             ["equation 15", "he_normal"],
         ),
         ({"stem_pool": 1}, ["stem_pool", "True or False"]),
+        ({"stem_pool_size": 0}, ["stem_pool_size", "at least 1"]),
+        ({"pyramid": (2, 0)}, ["pyramid", "may be empty", "(2, 0)"]),
+        ({"dense": (-8,)}, ["dense", "may be empty", "(-8,)"]),
+        ({"dense_dropout": 1.0}, ["dense_dropout", "[0, 1)"]),
+        ({"dense_stddev": 0.0}, ["dense_stddev", "above 0"]),
+        (
+            {"downsample_by": "max_pool", "downsample_at": "last_unit"},
+            ["places a stride", "downsample_by='max_pool'"],
+        ),
+        ({"block": "basic2x2"}, ["keep the map's size", "downsample_by='stride'"]),
     ],
     ids=str,
 )
@@ -125,7 +136,17 @@ def test_unknown_fields_get_a_near_match():
     [("basic", 18, 110), ("basic", 200, 1202), ("bottleneck", 18, 164), ("single", 36, 110)],
 )
 def test_depth_counts_weight_layers_as_the_papers_do(block, units, depth):
-    assert ResNetConfig(block=block, units=(units,) * 3, projection="B").depth == depth
+    config = ResNetConfig(block=block, units=(units,) * 3, projection="B")
+    assert config.depth == depth
+    assert config.replace(dense=(64, 64)).depth == depth + 2
+
+
+def test_a_file_from_before_a_field_was_there_is_still_read():
+    new = ("downsample_by", "stem_padded", "stem_pool_size", "stem_pool_stride", "pyramid",
+           "dense", "dense_dropout", "dense_stddev")  # fmt: skip
+    values = ResNetConfig(stem_pool=True).to_dict()
+    old = {name: value for name, value in values.items() if name not in new}
+    assert ResNetConfig.from_dict(old) == ResNetConfig(stem_pool=True)
 
 
 def test_slope_follows_the_activation():

@@ -24,6 +24,7 @@ FLOORS = [
     {"export"},
     {"training"},
     {"analysis"},
+    {"papers"},
     {"tuning"},
     {"cli"},
     {"__main__"},

@@ -71,9 +71,10 @@ def _units(per_stage, network):
 
 def _depth(depth, network):
     each = len(KERNELS[network.block]) * len(network.units)
-    units = (depth - 2) // each
-    fits = f"2 + {each} n: {2 + each}, {2 + 2 * each}, {2 + 3 * each}, ..."
-    require(units >= 1 and depth == 2 + each * units, "depth", depth, fits)
+    others = 2 + len(network.dense)
+    units = (depth - others) // each
+    fits = f"{others} + {each} n: {', '.join(str(others + n * each) for n in (1, 2, 3))}, ..."
+    require(units >= 1 and depth == others + each * units, "depth", depth, fits)
     return _units(units, network)
 
 

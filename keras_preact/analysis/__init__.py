@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "dissect": ".anatomy",
         "gradient_propagation": ".gradients",
         "in_words": ".words",
+        "initializer_variance": ".variance",
         "learned_slopes": ".rectifiers",
         "measure": ".look",
         "plot_chain": ".plots",
@@ -28,5 +29,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "plot_slopes": ".plots",
         "signal_propagation": ".signals",
         "summary": ".words",
+        "variance_factors": ".variance",
     },
 )

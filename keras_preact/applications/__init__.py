@@ -44,6 +44,15 @@ from keras_preact.applications.plain import (
 from keras_preact.applications.published import (
     TrainedWeights,
 )
+from keras_preact.applications.rectifier import (
+    VGG13,
+    VGG19,
+    RectifierNet14,
+    RectifierNet30,
+    RectifierNetA,
+    RectifierNetB,
+    RectifierNetC,
+)
 from keras_preact.applications.registry import (
     Application,
     create_model,
@@ -86,6 +95,8 @@ from keras_preact.applications.resnet_v2 import (
 )
 
 __all__ = [
+    "VGG13",
+    "VGG19",
     "Application",
     "PlainNet18",
     "PlainNet20",
@@ -94,6 +105,11 @@ __all__ = [
     "PlainNet44",
     "PlainNet56",
     "PlainNet110",
+    "RectifierNet14",
+    "RectifierNet30",
+    "RectifierNetA",
+    "RectifierNetB",
+    "RectifierNetC",
     "ResNet8",
     "ResNet8V2",
     "ResNet10",

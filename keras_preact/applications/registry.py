@@ -124,8 +124,9 @@ def model_info(name: str) -> Application:
 
 def _natural(name: str):
     """Sort key with numbers as numbers, originals before V2, the papers' before their kin."""
-    family, depth, kind, version = re.fullmatch(r"([a-z_]+)(\d+)([a-z]*?)(v2)?", name).groups()
-    return family, kind, version or "", int(depth)
+    parts = re.fullmatch(r"([a-z]+?net|vgg)(\d*)([a-z]*?)(v2)?", name)
+    family, depth, kind, version = parts.groups()
+    return family, kind, version or "", int(depth or 0)
 
 
 _BUILDER_DOC = """{title}, {reference}.
@@ -134,7 +135,7 @@ _BUILDER_DOC = """{title}, {reference}.
     multiply-adds an image. Arguments mean what they mean in `keras.applications`.
 
     Args:
-        include_top: Whether the network ends with global average pooling and a classifier.
+        include_top: Whether the network ends with a pooling over the map and a classifier.
         weights: `None` for random weights, the path of a `.weights.h5`, `.keras` or
             `.safetensors` file, or the tag of trained weights, which are downloaded once ({tags}).
             With a tag the network is built as these were trained, and
@@ -247,8 +248,8 @@ def _default_shape(application, include_top, data_format):
 
 
 def _title(builder):
-    """`ResNet14ImageNetV2` as "ResNet-14 ImageNet V2"."""
-    title = re.sub(r"(?<=Net)(?=\d)", "-", builder)
+    """`ResNet14ImageNetV2` as "ResNet-14 ImageNet V2", `RectifierNetA` as "RectifierNet-A"."""
+    title = re.sub(r"(?<=Net|VGG)(?=\d|[ABC]$)", "-", builder)
     return re.sub(r"(?<=[\da-z])(?=ImageNet|Bottleneck|V2)", " ", title)
 
 

@@ -5,7 +5,16 @@ import sys
 
 import jsonargparse
 
-from keras_preact.cli import converting, drawing, inside, looking, training, tuning, using
+from keras_preact.cli import (
+    converting,
+    drawing,
+    inside,
+    looking,
+    papers,
+    training,
+    tuning,
+    using,
+)
 from keras_preact.errors import (
     ConfigError,
     DataError,
@@ -83,6 +92,7 @@ _COMMANDS = {
     **training.COMMANDS,
     **using.COMMANDS,
     **tuning.COMMANDS,
+    **papers.COMMANDS,
     **looking.COMMANDS,
     **inside.COMMANDS,
     **drawing.COMMANDS,

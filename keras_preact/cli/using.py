@@ -5,6 +5,7 @@ import json
 import pathlib
 import sys
 
+from keras_preact.checked import require
 from keras_preact.cli.arguments import import_keras_quietly, read_yaml, settings_of
 from keras_preact.console import make_console, reading_bar
 from keras_preact.errors import ConfigError, DataError
@@ -15,16 +16,20 @@ _CLASSES = 30
 
 def _evaluate(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
-    views = _views(arguments)
+    scales = _scales(arguments)
+    views = _views(arguments, scales)
     import_keras_quietly()
     from keras_preact.evaluation import ensemble, evaluate
-    from keras_preact.rewrite import any_size
+    from keras_preact.rewrite import any_size, dense
     from keras_preact.training.devices import open_on_devices
 
     options = _data_options(arguments.set)
     data, found = None, {}
     for path in arguments.network:
-        opened, predict = open_on_devices(path, arguments.devices, any_size if views else None)
+        change = (dense if arguments.dense else any_size) if views else None
+        opened, predict = open_on_devices(path, arguments.devices, change)
+        if arguments.dense:
+            _refuse_smaller_scales(scales, opened)
         if data is None:
             with reading_bar(console, "reading images") as on_progress:
                 data = opened.load_data(arguments.data, on_progress, **options)
@@ -42,7 +47,7 @@ def _evaluate(arguments) -> None:
         f"{arguments.network[0]}/evaluation" if opened.run and len(found) == 1 else None
     )
     if out:
-        how = {name: arguments[name] for name in ("size", "shorter", "crops", "scales")}
+        how = {name: arguments[name] for name in ("size", "shorter", "crops", "scales", "dense")}
         _write(pathlib.Path(out), found, data, how, console)
 
 
@@ -124,18 +129,33 @@ def _write(folder, found, data, how, console) -> None:
     console.print(f"{folder.path}: {listed}", soft_wrap=True)
 
 
-def _views(arguments):
+def _scales(arguments):
+    """The shorter sides of whole images, or `None` for crops."""
+    scales = arguments.scales
+    if not scales:
+        if arguments.dense:
+            raise ConfigError("`--scales`, such as 256,384,480, is needed with --dense.")
+        return None
+    return tuple(read_yaml(f"[{scales}]", f"--scales {scales}"))
+
+
+def _refuse_smaller_scales(scales, opened):
+    side = min(opened.image_shape[:2])
+    expected = f"at least {side}, the side of the images that it was trained with"
+    require(min(scales) >= side, "scales", scales, expected)
+
+
+def _views(arguments, scales):
     """How each image is looked at, by the options."""
     from keras_preact.evaluation import center_crop, multi_scale, ten_crop
 
-    size, shorter, scales = arguments.size, arguments.shorter, arguments.scales
+    size, shorter = arguments.size, arguments.shorter
     if scales:
         if size or shorter or arguments.crops != 1:
             raise ConfigError(
                 "`--scales` takes whole images: leave out --size, --shorter, --crops."
             )
-        found = read_yaml(f"[{scales}]", f"--scales {scales}")
-        return multi_scale(tuple(found))
+        return multi_scale(scales)
     if arguments.crops not in (1, 10):
         raise ConfigError(f"`--crops` must be 1 or 10. Received: --crops {arguments.crops}.")
     if size is None and (shorter or arguments.crops == 10):
@@ -230,6 +250,8 @@ def _evaluate_arguments(command) -> None:
     command.add_argument("--crops", type=int, default=1, help="1, or 10: corners, centre, mirrored")
     scales = "whole images at several sizes, as 224,256,384,480,640 in the 2015 paper"
     command.add_argument("--scales", type=str, default=None, help=scales)
+    words = "a window at every place of each, for networks with a spatial pyramid pooling"
+    command.add_argument("--dense", action="store_true", help=f"with --scales: {words}")
     command.add_argument("--batch-size", type=int, default=256, help="images in a step")
     devices = "auto (all GPUs, else the CPU), or names such as gpu:0,gpu:1"
     command.add_argument("--devices", type=str, default="auto", help=devices)

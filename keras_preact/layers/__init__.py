@@ -3,5 +3,15 @@
 from keras_preact.layers.batch_normalization import BatchNormalization
 from keras_preact.layers.prelu import PReLU
 from keras_preact.layers.repeat import Repeat
+from keras_preact.layers.spatial_pyramid_pooling import (
+    SlidingPyramidPooling,
+    SpatialPyramidPooling,
+)
 
-__all__ = ["BatchNormalization", "PReLU", "Repeat"]
+__all__ = [
+    "BatchNormalization",
+    "PReLU",
+    "Repeat",
+    "SlidingPyramidPooling",
+    "SpatialPyramidPooling",
+]

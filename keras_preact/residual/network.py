@@ -5,6 +5,7 @@ import keras
 from keras_preact.checked import is_whole, require
 from keras_preact.config import KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError, quoted
+from keras_preact.layers import SpatialPyramidPooling
 from keras_preact.residual.parts import Parts
 from keras_preact.residual.placements import PLACEMENTS
 from keras_preact.residual.unit import (
@@ -51,7 +52,7 @@ def build_network(
         classifier_activation: Activation of the classifier; `None` gives logits.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
         dtype: dtype policy of the layers, such as `"mixed_bfloat16"`; `None` for Keras's global
-            policy. Pooling and classifier compute in float32 under a mixed policy.
+            policy. Average pooling and classifier compute in float32 under a mixed policy.
         packaging: `"flat"` (every layer in the graph), `"nested"` (a sub-model a unit),
             `"repeated"` (the identical units of a stage as one loop over stacked weights) or
             `"auto"`: flat up to about 750 chained layers, repeated beyond. Names and values of the
@@ -80,6 +81,8 @@ def build_network(
     inputs = _inputs(input_shape, input_tensor, parts)
     x = _stem(parts, inputs)
     for stage in range(1, len(config.units) + 1):
+        if stage > 1 and config.downsample_by == "max_pool":
+            x = parts.max_pool(x, 2, 2, f"stage{stage}_pool")
         for units in _groups(config, stage, packaging):
             if len(units) > 1:
                 x = build_repeated_units(parts, x, units, f"stage{stage}_units", recompute)
@@ -152,6 +155,8 @@ def _groups(config, stage, packaging):
 
 def _stride(config, stage, unit):
     """2 in the units that halve the map: the first of a stage, or the last of the one before."""
+    if config.downsample_by == "max_pool":
+        return 1
     if config.downsample_at == "first_unit":
         return 2 if unit == 1 and stage > 1 else 1
     return 2 if unit == config.units[stage - 1] and stage < len(config.units) else 1
@@ -195,42 +200,66 @@ def _stem(parts, x):
         config.stem_kernel,
         "stem_conv",
         stride=config.stem_stride,
+        margin=None if config.stem_padded else 0,
         norm_follows="norm" in steps,
     )
     for step in steps:
         x = getattr(parts, step)(x, f"stem_{step}")
     if config.stem_pool:
-        x = parts.pad(x, 1, "stem_pool_pad", config.stem_pool_padding)
-        x = parts.spatial(keras.layers.MaxPooling2D, "stem_pool", 3, strides=2)(x)
+        x = parts.max_pool(
+            x,
+            config.stem_pool_size,
+            config.stem_pool_stride,
+            "stem_pool",
+            padded=config.stem_padded,
+            padding=config.stem_pool_padding,
+        )
     return x
 
 
 def _head(parts, x, include_top, pooling, classes, classifier_activation):
-    """Global pooling and classifier, in float32 under mixed precision."""
+    """Pooling, dense layers and classifier; the classifier in float32 under mixed precision."""
     poolings = {
         "avg": ("avg_pool", keras.layers.GlobalAveragePooling2D),
         "max": ("max_pool", keras.layers.GlobalMaxPooling2D),
     }
     allowed = f"None, {quoted(poolings)}"
     require(pooling is None or pooling in poolings, "pooling", pooling, allowed)
-    if include_top:
-        pooling = "avg"
-    if pooling is None:
-        return x
     dtype = parts.policy.variable_dtype
-    pool_name, pool = poolings[pooling]
-    x = pool(data_format=parts.data_format, dtype=dtype, name=pool_name)(x)
+    if include_top and parts.config.pyramid:
+        x = parts.spatial(SpatialPyramidPooling, "pyramid", parts.config.pyramid)(x)
+    elif include_top or pooling is not None:
+        pool_name, pool = poolings["avg" if include_top else pooling]
+        x = pool(data_format=parts.data_format, dtype=dtype, name=pool_name)(x)
     if not include_top:
         return x
     require(is_whole(classes) and classes >= 1, "classes", classes, "a whole number of at least 1")
+    x = _dense(parts, x)
+    stddev = parts.config.dense_stddev
     return keras.layers.Dense(
         int(classes),
         activation=_classifier_activation(classifier_activation),
         # The default of the reference code's classifier: uniform in ±1/sqrt(inputs).
-        kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+        kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+        if stddev is None
+        else keras.initializers.RandomNormal(stddev=stddev / 10),
         dtype=dtype,
         name="predictions",
     )(x)
+
+
+def _dense(parts, x):
+    """The hidden dense layers, each with activation and dropout."""
+    stddev = parts.config.dense_stddev
+    for number, units in enumerate(parts.config.dense, 1):
+        initializer = parts.initializer()
+        if stddev is not None:
+            initializer = keras.initializers.RandomNormal(stddev=stddev)
+        name = f"fc{number}"
+        x = parts.layer(keras.layers.Dense, name, units, kernel_initializer=initializer)(x)
+        x = parts.act(x, f"{name}_act")
+        x = parts.layer(keras.layers.Dropout, f"{name}_dropout", parts.config.dense_dropout)(x)
+    return x
 
 
 def _classifier_activation(name):

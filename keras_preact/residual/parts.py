@@ -37,15 +37,17 @@ class Parts:
         """Any layer with the network's dtype and data format."""
         return self.layer(cls, name, *args, data_format=self.data_format, **kwargs)
 
-    def conv(self, x, filters, kernel, name, *, stride=1, norm_follows=True, **kwargs):
-        """A convolution whose output is `ceil(size / stride)` on each side.
+    def conv(self, x, filters, kernel, name, *, stride=1, margin=None, norm_follows=True, **kwargs):
+        """A convolution padded by `margin` pixels; by default it gives `ceil(size / stride)`.
 
         With a stride the padding is symmetric, as in the authors' code, so that its windows are
         centred on the pixels that option A's shortcut picks; Keras's "same" would be off by one.
         """
-        if stride > 1 and kernel > 1:
-            margin = (kernel - 1) // 2
+        margin = (kernel - 1) // 2 if margin is None else margin
+        same = stride == 1 and 2 * margin == kernel - 1
+        if margin and not same:
             x = self.spatial(keras.layers.ZeroPadding2D, f"{name}_pad", margin)(x)
+        self.refuse_smaller(x, kernel - 2 * margin, name)
         use_bias = {
             "never": False,
             "without_norm": not (norm_follows and self.config.normalization == "batch"),
@@ -53,7 +55,7 @@ class Parts:
         }[self.config.conv_bias]
         arguments = {
             "strides": stride,
-            "padding": "same" if stride == 1 else "valid",
+            "padding": "same" if same else "valid",
             "use_bias": use_bias,
             "kernel_initializer": self.initializer(),
             **kwargs,
@@ -77,12 +79,13 @@ class Parts:
         kind = self.config.activation
         if kind in ("prelu", "prelu_shared"):
             # Keras's PReLU has one slope a position unless the spatial axes are shared.
-            axes = [2, 3] if self.channel_axis == 1 else [1, 2]
+            every = range(1, len(x.shape))
+            spatial = [axis for axis in every if axis != self.channel_axis % len(x.shape)]
             return self.layer(
                 PReLU,
                 name,
                 alpha_initializer=keras.initializers.Constant(self.config.slope),
-                shared_axes=axes if kind == "prelu" else [1, 2, 3],
+                shared_axes=(spatial or None) if kind == "prelu" else [*every],
             )(x)
         if kind in NEGATIVE_SLOPES:
             return self.layer(keras.layers.LeakyReLU, name, self.config.slope)(x)
@@ -91,6 +94,29 @@ class Parts:
     def subsample(self, x, stride, name):
         """Every `stride`-th pixel, as pooling of size 1."""
         return self.spatial(keras.layers.MaxPooling2D, name, 1, strides=stride)(x)
+
+    def max_pool(self, x, size, stride, name, *, padded=True, padding="zeros"):
+        """A max pooling; padded it gives `ceil(size / stride)` on each side.
+
+        An odd size is padded alike on all sides by what `padding` says; an even one where a last
+        window would be cut, by what the maximum passes over.
+        """
+        margin = (size - 1) // 2 if padded else 0
+        if margin and size % 2:
+            x = self.pad(x, margin, f"{name}_pad", padding)
+        same = "same" if padded and size % 2 == 0 else "valid"
+        if same == "valid":
+            self.refuse_smaller(x, size, name)
+        return self.spatial(keras.layers.MaxPooling2D, name, size, strides=stride, padding=same)(x)
+
+    def refuse_smaller(self, x, size, name):
+        """Says which layer an image is too small for; Keras would from deep inside."""
+        sides = x.shape[2:] if self.channel_axis == 1 else x.shape[1:-1]
+        if any(side is not None and side < size for side in sides):
+            raise ConfigError(
+                f"The image is too small for this network: layer {name!r} takes maps of at least "
+                f"{size} x {size}. Received: a map of {sides[0]} x {sides[1]}."
+            )
 
     def pad(self, x, margin, name, padding):
         """A border of `"zeros"`, or of what a maximum is to pass over (`"excluded"`)."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 
 from keras_preact.config import EXPANSION, KERNELS, ResNetConfig
+from keras_preact.errors import ConfigError
 from keras_preact.layers import Repeat
 from keras_preact.residual.parts import Parts
 from keras_preact.residual.placements import PLACEMENTS
@@ -72,8 +73,8 @@ def build_unit(parts, x, unit):
     path = _Branch(parts, name)
     activated = x if first and config.first_unit_entry == "stem" else path.apply(steps.before, x)
     y = activated
-    for kernel, width, strides in _convolutions(config, filters, stride):
-        y = path.conv(y, width, kernel, strides)
+    for kernel, width, strides, margin in _convolutions(config, filters, stride):
+        y = path.conv(y, width, kernel, strides, margin)
     y = path.apply(steps.last, y)
     if config.shortcut != "none":
         channels = filters * EXPANSION[config.block]
@@ -118,7 +119,7 @@ class _Branch:
             x = getattr(self.parts, step)(x, self.next_name(step))
         return x
 
-    def conv(self, x, filters, kernel, stride):
+    def conv(self, x, filters, kernel, stride, margin):
         """The branch's next convolution; between two of them it is always norm, act."""
         config = self.parts.config
         kernels, done = KERNELS[config.block], self.counts["conv"]
@@ -127,17 +128,25 @@ class _Branch:
         is_last = done + 1 == len(kernels)
         norm_follows = not is_last or PLACEMENTS[config.placement].last[:1] == ("norm",)
         name = self.next_name("conv")
-        return self.parts.conv(x, filters, kernel, name, stride=stride, norm_follows=norm_follows)
+        arguments = {"stride": stride, "margin": margin, "norm_follows": norm_follows}
+        return self.parts.conv(x, filters, kernel, name, **arguments)
 
 
 def _convolutions(config, filters, stride):
-    """(kernel size, filters, stride) of each convolution of the branch."""
+    """(kernel size, filters, stride, padding) of each convolution of the branch."""
     kernels = KERNELS[config.block]
+    if config.block == "basic2x2" and stride > 1:
+        raise ConfigError(
+            "Pairs of 2x2 convolutions keep the map's size: block='basic2x2' goes with stride=1. "
+            f"Received: stride={stride}."
+        )
     strided = 1 if config.block == "bottleneck" and config.stride_on == "3x3" else 0
     for k, kernel in enumerate(kernels):
         last = k == len(kernels) - 1
         width = filters * EXPANSION[config.block] if last else filters
-        yield kernel, width, stride if k == strided else 1
+        # An even kernel has no centre: of a pair the first takes a pixel and the second gives it.
+        margin = k if kernel == 2 else (kernel - 1) // 2
+        yield kernel, width, stride if k == strided else 1, margin
 
 
 def _shares_activation(parts, x, channels, stride, first):

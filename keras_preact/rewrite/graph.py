@@ -5,7 +5,7 @@ import keras
 from keras_preact.errors import ConfigError
 
 
-def rebuild(model, make_layer, call_layer=None, any_size=False):
+def rebuild(model, make_layer, call_layer=None, any_size=False, whole=None):
     """A copy of a functional model in which each layer may be another.
 
     Args:
@@ -13,6 +13,7 @@ def rebuild(model, make_layer, call_layer=None, any_size=False):
         make_layer: Function of a layer, or of another operation, to the one that takes its place.
         call_layer: Function of the new layer and its inputs to its outputs.
         any_size: Whether the new model takes images of any height and width, channels last.
+        whole: Function of a sub-model to whether it goes to `make_layer` and is not entered.
 
     Returns:
         The new model, not compiled, and the pairs (layer, the one in its place) of all graphs in
@@ -21,19 +22,26 @@ def rebuild(model, make_layer, call_layer=None, any_size=False):
     Raises:
         ConfigError: For models that are not made of a graph of layers.
     """
-    pairs = []
+    pairs, in_place_of_graphs = [], set()
 
     def make(layer):
-        if is_graph(layer):
-            inner, found = rebuild(layer, make_layer, call_layer, any_size)
+        if is_graph(layer) and not (whole and whole(layer)):
+            inner, found = rebuild(layer, make_layer, call_layer, any_size, whole)
             pairs.extend(found)
             return inner
         pairs.append((layer, make_layer(layer)))
+        if is_graph(layer):
+            in_place_of_graphs.add(id(pairs[-1][1]))
         return pairs[-1][1]
+
+    def call(layer, *args, **kwargs):
+        if id(layer) in in_place_of_graphs:
+            return layer(*args)  # without what only models are called with
+        return call_layer(layer, *args, **kwargs) if call_layer else layer(*args, **kwargs)
 
     graph = as_graph(model)
     inputs = keras.tree.map_structure(_of_any_size, graph.input) if any_size else None
-    copy = keras.models.clone_model(graph, inputs, clone_function=make, call_function=call_layer)
+    copy = keras.models.clone_model(graph, inputs, clone_function=make, call_function=call)
     copy.dtype_policy = model.dtype_policy  # so that `compile` scales the loss under float16
     return copy, pairs
 

@@ -1,11 +1,11 @@
-"""`accelerate`, `portable`, `unrolled`, `any_size`: the same network of other layers."""
+"""`accelerate`, `portable`, `unrolled`: the same network of other layers."""
 
 import keras
-import numpy as np
 
 from keras_preact.errors import ConfigError
-from keras_preact.layers import BatchNormalization, PReLU, Repeat
-from keras_preact.rewrite.graph import carry_weights, rebuild, same
+from keras_preact.layers import BatchNormalization, PReLU, Repeat, SpatialPyramidPooling
+from keras_preact.rewrite.graph import carry_weights, is_graph, rebuild, same
+from keras_preact.rewrite.pyramid import is_stock_pyramid, read_pyramid, stock_pyramid
 
 #: What takes the place of what; arguments, weights and results are equal.
 FASTER = {
@@ -44,14 +44,16 @@ def portable(model):
     """A copy of a model in Keras's own layers, which opens where this package is not installed.
 
     Args:
-        model: A functional or sequential `keras.Model`; the units of a `Repeat` become sub-models.
+        model: A functional or sequential `keras.Model`; the units of a `Repeat` become sub-models,
+            and so does a spatial pyramid pooling.
 
     Returns:
         A functional `keras.Model` with the same weights, not compiled.
 
     Raises:
-        ConfigError: For models without a graph of layers, and when a layer of this package is
-            inside another layer, such as `keras.layers.TimeDistributed`.
+        ConfigError: For models without a graph of layers, for a spatial pyramid pooling over maps
+            of any size, and when a layer of this package is inside another layer, such as
+            `keras.layers.TimeDistributed`.
 
     Example:
         >>> from keras_preact import portable
@@ -89,57 +91,6 @@ def unrolled(model):
     return _swapped(model, {})
 
 
-def any_size(model):
-    """The same network for images of any height and width, as the papers test at other sizes.
-
-    Args:
-        model: A functional `keras.Model` of images, channels last, whose maps are pooled over all
-            places before the classifier. A mean that was subtracted pixel by pixel becomes its
-            mean over all pixels, a number a channel.
-
-    Returns:
-        A functional `keras.Model` with the same weights, not compiled.
-
-    Raises:
-        ConfigError: For models that fit one size only, or have no graph of layers.
-
-    Example:
-        >>> from keras_preact.applications import ResNet8V2
-        >>> from keras_preact.rewrite import any_size
-        >>> any_size(ResNet8V2()).input_shape
-        (None, None, None, 3)
-    """
-
-    def make(layer):
-        new = same(layer)
-        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is not None:
-            return _by_channel(layer)
-        return new
-
-    try:
-        copy, pairs = rebuild(model, make, any_size=True)
-    except (ValueError, TypeError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"A model that takes images of any size is expected. Received: {model.name!r}, which "
-            f"does not: {reason}"
-        ) from None
-    for old, new in pairs:
-        carry_weights(old, new)
-    return copy
-
-
-def _by_channel(layer):
-    """A `Normalization` by given numbers, with one mean and one variance a channel."""
-    config = layer.get_config()
-    for name in ("mean", "variance"):
-        value = np.asarray(config[name], np.float32)
-        config[name] = value.reshape(-1, value.shape[-1]).mean(0) if value.ndim > 1 else value
-    return type(layer).from_config({**config, "axis": -1})
-
-
 def _swapped(model, table):
     units = {}  # of each Repeat that is unrolled
 
@@ -149,6 +100,10 @@ def _swapped(model, table):
                 return layer.with_template(_swapped(layer.template(), table))
             units[id(layer)] = [_named_like(layer, k, table) for k in range(len(layer.names))]
             return layer
+        if is_graph(layer):
+            return read_pyramid(layer)
+        if isinstance(layer, SpatialPyramidPooling) and table is STOCK:
+            return stock_pyramid(layer)
         cls = table.get(type(layer))
         return cls.from_config(layer.get_config()) if cls else same(layer)
 
@@ -160,7 +115,8 @@ def _swapped(model, table):
             x = unit(x)
         return x
 
-    swapped, pairs = rebuild(model, make, call)
+    whole = is_stock_pyramid if table is FASTER else None
+    swapped, pairs = rebuild(model, make, call, whole=whole)
     for old, new in pairs:
         carry_weights(old, new)
     return swapped

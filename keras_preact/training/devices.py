@@ -3,7 +3,7 @@
 import keras
 
 from keras_preact.errors import ConfigError
-from keras_preact.trained import Trained, load_trained
+from keras_preact.trained import load_trained
 from keras_preact.training.config import TrainConfig
 from keras_preact.training.engine import make_engine
 from keras_preact.training.optimizer import SGD
@@ -32,14 +32,15 @@ def open_on_devices(path, devices: str = "auto", change=None):
         model = change(trained.model) if change else trained.model
     if engine.replicas == 1:
         return trained, model.predict_on_batch
-    head = model.layers[-1]
+    head = trained.model.layers[-1]
     if getattr(head, "activation", None) is not keras.activations.softmax:
         raise ConfigError(
             "On several devices a model that ends with a softmax is expected: devices='cpu:0' or "
             f"'gpu:0' takes any. Received: {str(path)!r}, which ends with {head.name!r}."
         )
-    head.activation = keras.activations.linear  # the engine's scores are the softmax of logits
     with engine.scope():
-        logits = keras.Model(model.input, head(head.input))
+        # The engine's scores are the softmax of logits, and so of logarithms of probabilities.
+        probabilities = keras.ops.maximum(model.output, 1e-30)
+        logits = keras.Model(model.input, keras.ops.log(probabilities))
     engine.prepare(logits, SGD(), Recipe())
-    return Trained(logits, trained.class_names, trained.path, trained.run), engine.predict
+    return trained, engine.predict

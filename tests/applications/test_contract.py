@@ -63,7 +63,7 @@ class TestArguments:
 
 def fast_or_slow(name):
     info = applications.model_info(name)
-    fast = info.config.depth <= 20 and info.reference != "osmr/imgclsmob"
+    fast = info.config.depth <= 20 and info.reference != "osmr/imgclsmob" and not info.config.dense
     return pytest.param(name, marks=() if fast else pytest.mark.slow)
 
 

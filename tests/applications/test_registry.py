@@ -39,6 +39,17 @@ PAPER_PARAMETERS = {
     "resnet1001": 10_328_602,
     "resnet1001v2": 10_327_706,
 }
+# Delving Deep into Rectifiers: parameters of the convolutions, of the dense layers, and slopes, as
+# they follow from its Tables 1 and 3; layers, and multiply-adds in 10^9, as Table 3 prints them.
+RECTIFIER_NETS = {
+    "rectifierneta": (25_014_400, 153_002_984, 14_688, 19, 19.0),
+    "rectifiernetb": (30_324_096, 153_002_984, 15_968, 22, 23.2),
+    "rectifiernetc": (78_509_952, 252_093_416, 20_576, 22, 53.0),
+    "rectifiernet14": (1_682_688, 73_311_208, 10_304, 14, None),
+    "rectifiernet30": (1_682_688 + 16 * 262_400, 73_311_208, 0, 30, None),
+    "vgg13": (9_404_992, 123_642_856, 0, 13, None),
+    "vgg19": (20_024_384, 123_642_856, 0, 19, 19.6),
+}
 # 2015, Table 1 and section 4.1, in 10^9.
 PAPER_FLOPS = {
     "resnet18": 1.8,
@@ -61,7 +72,9 @@ def test_registered_figures_are_those_of_the_built_network(name):
     info = applications.model_info(name)
     # As loops, deep networks are built in a tenth of the time; their weights are the same.
     packaging = "repeated" if info.config.depth > 50 else "flat"
-    model = applications.create_model(name, packaging=packaging)
+    # Shapes are all that is looked at, and some networks have a gigabyte of weights.
+    with keras.StatelessScope(initialize_variables=False):
+        model = applications.create_model(name, packaging=packaging)
     assert trainable(model) == info.parameters
     assert keras_preact.count_multiply_adds(model) == info.multiply_adds
     assert model.input_shape == (None, *info.input_shape)
@@ -77,6 +90,43 @@ def test_parameters_are_the_papers(name, parameters):
 @pytest.mark.parametrize(("name", "printed"), PAPER_FLOPS.items())
 def test_multiply_adds_are_the_papers_within_2_percent(name, printed):
     assert applications.model_info(name).multiply_adds / 1e9 == pytest.approx(printed, rel=0.02)
+
+
+@pytest.mark.parametrize("name", RECTIFIER_NETS)
+def test_networks_of_the_rectifier_paper(name):
+    convolutions, dense, slopes, depth, printed = RECTIFIER_NETS[name]
+    info = applications.model_info(name)
+    assert info.parameters == convolutions + dense + slopes
+    assert info.config.depth == depth
+    if printed:
+        assert info.multiply_adds / 1e9 == pytest.approx(printed, rel=0.01)
+    with keras.StatelessScope(initialize_variables=False):
+        models = {
+            activation: applications.create_model(name, activation=activation)
+            for activation in ("relu", "prelu_shared", "prelu")
+        }
+    layers = [x for x in models["relu"].layers if isinstance(x, keras.layers.Conv2D)]
+    assert sum(map(trainable, layers)) == convolutions
+    counts = {activation: trainable(model) for activation, model in models.items()}
+    assert counts["relu"] == convolutions + dense
+    assert counts["prelu_shared"] == counts["relu"] + depth - 1  # every layer but the classifier
+    assert slopes in (0, counts["prelu"] - counts["relu"])
+
+
+@pytest.mark.parametrize(
+    ("name", "maps"),
+    {
+        "rectifiernet14": {"stem_conv": 109, "stem_pool": 36, "stage1": 36, "stage2": 18},
+        "rectifierneta": {"stem_conv": 112, "stem_pool": 56, "stage2": 28, "stage3": 14},
+        "vgg19": {"stem_conv": 224, "stage2": 112, "stage3": 56, "stage4": 28, "stage5": 14},
+    }.items(),
+)
+def test_maps_have_the_sizes_of_the_tables(name, maps):
+    with keras.StatelessScope(initialize_variables=False):
+        model = applications.create_model(name)
+    assert {layer: model.get_layer(layer).output.shape[1] for layer in maps} == maps
+    vectors = {"rectifiernet14": 12_800, "rectifierneta": 32_256, "vgg19": 25_088}
+    assert model.get_layer("fc1").kernel.shape == (vectors[name], 4096)
 
 
 def test_cifar_100_and_single_layer_skips():
@@ -95,7 +145,12 @@ def test_cifar_100_and_single_layer_skips():
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in NAMES if applications.model_info(n).config.depth <= 50 and n not in SLOW]
+    "name",
+    [
+        name
+        for name in NAMES
+        if applications.model_info(name).config.depth <= 50 and name not in (*SLOW, *RECTIFIER_NETS)
+    ],
 )
 def test_prelu_adds_one_slope_a_channel(name):
     model = applications.create_model(name, activation="prelu", input_shape=(32, 32, 3))
@@ -128,10 +183,10 @@ def test_families_are_complete():
     sizes = cifar + imagenet + bottleneck
     expected = {f"resnet{size}{v}" for size in sizes for v in ("", "v2")}
     expected |= {f"plainnet{depth}" for depth in (18, 20, 32, 34, 44, 56, 110)}
-    assert set(NAMES) == expected
+    assert set(NAMES) == expected | set(RECTIFIER_NETS)
     for name in NAMES:
         info = applications.model_info(name)
-        assert f"net{info.config.depth}" in name
+        assert f"{info.config.depth}" in name or name[-1] in "abc"
         assert info.builder in applications.__all__
         assert getattr(keras_preact, info.builder) is getattr(applications, info.builder)
 
@@ -143,7 +198,11 @@ def test_names_are_listed_in_natural_order_by_pattern():
         "resnet14bottleneckv2", "resnet14imagenetv2",
     ]  # fmt: skip
     assert applications.list_models("PlainNet1*") == ["plainnet18", "plainnet110"]
-    assert applications.list_models("vgg*") == []
+    assert applications.list_models("[rv][eg][cg]*") == [
+        "rectifiernet14", "rectifiernet30", "rectifierneta", "rectifiernetb", "rectifiernetc",
+        "vgg13", "vgg19",
+    ]  # fmt: skip
+    assert applications.list_models("inception*") == []
 
 
 def test_unknown_names_get_a_near_match():

@@ -179,6 +179,7 @@ SMALLEST = ("resnet8", "resnet8v2", "plainnet20", "resnet18", "resnet18v2", "res
     [
         pytest.param(name, marks=() if name in SMALLEST else pytest.mark.slow)
         for name in list_models()
+        if model_info(name).config.normalization == "batch"
     ],
 )
 def test_registered_networks_fold(name, randomize):

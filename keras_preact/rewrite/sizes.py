@@ -1,0 +1,140 @@
+"""`any_size` and `dense`: a network for images of other sizes than it was trained with."""
+
+import keras
+import numpy as np
+
+from keras_preact.errors import ConfigError
+from keras_preact.layers import PReLU, SlidingPyramidPooling, SpatialPyramidPooling
+from keras_preact.rewrite.graph import carry_weights, is_graph, rebuild, same
+from keras_preact.rewrite.pyramid import is_stock_pyramid, read_pyramid
+
+
+def any_size(model):
+    """The same network for images of any height and width, as the papers test at other sizes.
+
+    Args:
+        model: A functional `keras.Model` of images, channels last, whose maps are pooled over all
+            places before the classifier, or into a spatial pyramid, whose bins then grow with the
+            map (`dense` instead keeps their size). A mean that was subtracted pixel by pixel
+            becomes its mean over all pixels, a number a channel.
+
+    Returns:
+        A functional `keras.Model` with the same weights, not compiled.
+
+    Raises:
+        ConfigError: For models that fit one size only, or have no graph of layers.
+
+    Example:
+        >>> from keras_preact.applications import ResNet8V2
+        >>> from keras_preact.rewrite import any_size
+        >>> any_size(ResNet8V2()).input_shape
+        (None, None, None, 3)
+    """
+
+    copy, pairs = _rebuilt(model, lambda layer: read_pyramid(layer) if is_graph(layer) else None)
+    for old, new in pairs:
+        carry_weights(old, new)
+    return copy
+
+
+def dense(model):
+    """The network at every place of an image of any size, as the rectifier paper tests (section 3).
+
+    The convolutions run over the whole image. On the map that they give, a window of the size that
+    the network was trained with stands at every position; each is pooled into the spatial pyramid
+    and classified, and the probabilities are averaged over all windows, of the image and of its
+    mirror image.
+
+    Args:
+        model: A functional `keras.Model` of images, channels last, of a known size, with a spatial
+            pyramid pooling and dense layers behind it, ending with probabilities.
+
+    Returns:
+        A functional `keras.Model` with the same weights, not compiled, from images of any size
+        that is at least the model's to probabilities `(batch, classes)`.
+
+    Raises:
+        ConfigError: For other models.
+
+    Example:
+        >>> from keras_preact import create_model
+        >>> from keras_preact.rewrite import dense
+        >>> model = create_model("rectifiernet14", input_shape=(64, 64, 3), dense=(8,), classes=5)
+        >>> model = dense(model)
+        >>> model.input_shape, model.output_shape
+        ((None, None, None, 3), (None, 5))
+    """
+    pyramids = [layer for layer in model.layers if _pyramid(layer)]
+    if len(pyramids) != 1:
+        raise ConfigError(
+            "A network with a spatial pyramid pooling is expected, whose windows can be moved; "
+            f"any_size (without --dense) is for all. Received: {model.name!r} with "
+            f"{len(pyramids)} of them."
+        )
+    window = pyramids[0].input.shape[1:3]
+    if None in window:
+        raise ConfigError(
+            "A network that was trained with images of one size is expected, which is that of the "
+            f"windows. Received: {model.name!r} with maps of any size ahead of its pyramid."
+        )
+
+    def make(layer):
+        if _pyramid(layer):
+            bins = _pyramid(layer).bins
+            return SlidingPyramidPooling(bins, window, dtype=layer.dtype_policy, name=layer.name)
+        if isinstance(layer, keras.layers.PReLU) and len(layer.input.shape) == 2:
+            # One slope a unit, or one for all, at all places.
+            axes = [1, 2] if layer.shared_axes is None else [1, 2, 3]
+            return PReLU.from_config({**layer.get_config(), "shared_axes": axes})
+        return None
+
+    windows, pairs = _rebuilt(model, make)
+    for old, new in pairs:
+        if isinstance(old, keras.layers.Layer) and old.weights:
+            shapes = [weight.shape for weight in new.weights]
+            values = zip(old.get_weights(), shapes, strict=True)
+            new.set_weights([value.reshape(shape) for value, shape in values])
+    pool = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="windows_mean")
+    one = keras.Model(windows.input, pool(windows.output), name="windows")
+    images = keras.Input(one.input_shape[1:], dtype=one.input.dtype, name="images")
+    both = [one(images), one(keras.ops.flip(images, axis=2))]
+    return keras.Model(images, keras.layers.Average(name="views_mean")(both), name=model.name)
+
+
+def _pyramid(layer):
+    """The `SpatialPyramidPooling` that a layer of a graph is or stands for, or `None`."""
+    if isinstance(layer, SpatialPyramidPooling):
+        return layer
+    return read_pyramid(layer) if is_graph(layer) else None
+
+
+def _rebuilt(model, replaced):
+    """A copy for images of any size; `replaced` gives the layer in another's place, or `None`."""
+
+    def make(layer):
+        new = replaced(layer)
+        if new is not None:
+            return new
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is not None:
+            return _by_channel(layer)
+        return same(layer)
+
+    try:
+        return rebuild(model, make, any_size=True, whole=is_stock_pyramid)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"A model that takes images of any size is expected. Received: {model.name!r}, which "
+            f"does not: {reason}"
+        ) from None
+
+
+def _by_channel(layer):
+    """A `Normalization` by given numbers, with one mean and one variance a channel."""
+    config = layer.get_config()
+    for name in ("mean", "variance"):
+        value = np.asarray(config[name], np.float32)
+        config[name] = value.reshape(-1, value.shape[-1]).mean(0) if value.ndim > 1 else value
+    return type(layer).from_config({**config, "axis": -1})
