@@ -1,11 +1,9 @@
 """What several commands share: options of a config's fields, their values, and how times read."""
 
 import dataclasses
-import os
 import re
 import typing
 
-from keras_preact.console import silent_stderr
 from keras_preact.errors import ConfigError
 
 
@@ -91,11 +89,3 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.1f} s"
-
-
-def import_keras_quietly() -> None:
-    """Imports Keras without what TensorFlow's C++ side says about missing GPU libraries."""
-    has_gpu = os.path.exists("/dev/nvidia0")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
-    with silent_stderr():
-        import keras  # noqa: F401

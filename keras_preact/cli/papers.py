@@ -3,8 +3,7 @@
 import json
 import sys
 
-from keras_preact.cli.arguments import import_keras_quietly
-from keras_preact.console import make_console
+from keras_preact.console import import_keras_quietly, make_console
 
 
 def _init_study(arguments) -> None:

@@ -11,10 +11,9 @@ from keras_preact.cli.arguments import (
     add_fields,
     add_settings,
     duration,
-    import_keras_quietly,
     settings_of,
 )
-from keras_preact.console import make_console
+from keras_preact.console import import_keras_quietly, make_console
 from keras_preact.errors import DeviceError
 
 
