@@ -74,3 +74,11 @@ def test_what_cannot_be_an_identity_is_refused(fields, units, message):
     model = build_network(config, input_shape=(8, 8, 3))
     with pytest.raises(ConfigError, match=message):
         deepen(model, units, config)
+
+
+def test_layers_ahead_of_the_stem_are_refused():
+    images = keras.Input((8, 8, 1))
+    scaled = keras.layers.Rescaling(1 / 255, name="preprocessing")(images)
+    model = create_model("resnet8v2", input_tensor=scaled)
+    with pytest.raises(ConfigError, match="begins with 'preprocessing'"):
+        deepen(model)
