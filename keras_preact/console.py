@@ -56,3 +56,11 @@ def silent_stderr():
         os.dup2(kept, 2)
         os.close(kept)
         os.close(silent)
+
+
+def import_keras_quietly() -> None:
+    """Imports Keras without what TensorFlow's C++ side says about missing GPU libraries."""
+    has_gpu = os.path.exists("/dev/nvidia0")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
+    with silent_stderr():
+        import keras  # noqa: F401

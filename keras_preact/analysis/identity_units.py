@@ -44,6 +44,7 @@ def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -
         >>> deeper.count_params() == create_model("resnet20v2").count_params()
         True
     """
+    _refuse_layers_ahead(model)
     config = config or model_info(model.name).config
     units = tuple(n + 1 for n in config.units) if units is None else tuple(units)
     fits = len(units) == len(config.units) and all(map(is_whole, units))
@@ -68,6 +69,17 @@ def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -
         _make_identity(weights, name, config)
     load_weights_by_layer(deeper, {**weights, **kept})
     return deeper
+
+
+def _refuse_layers_ahead(model):
+    """The deeper network is built anew, so what prepares the images of a run would be lost."""
+    names = [x.name for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
+    if not names or not names[0].startswith("stem_"):
+        raise ConfigError(
+            "`deepen` takes a network of `build_network` or `create_model`, which begins with its "
+            "stem; `keras_preact.training.start_from` gives it the weights of a run. "
+            f"Received: {model.name!r}, which begins with {(names or ['nothing'])[0]!r}."
+        )
 
 
 def _refuse_others(config):

@@ -5,8 +5,8 @@ import json
 import sys
 
 from keras_preact.checked import require
-from keras_preact.cli.arguments import add_fields, add_settings, import_keras_quietly, settings_of
-from keras_preact.console import make_console
+from keras_preact.cli.arguments import add_fields, add_settings, settings_of
+from keras_preact.console import import_keras_quietly, make_console
 
 #: Columns of the summary on the terminal: title, and how a value is written.
 _COLUMNS = {

@@ -1,11 +1,9 @@
 """What several commands share: options of a config's fields, and their values."""
 
 import dataclasses
-import os
 import re
 import typing
 
-from keras_preact.console import silent_stderr
 from keras_preact.errors import ConfigError
 
 
@@ -83,11 +81,3 @@ def read_yaml(text: str, received: str):
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"Expected a YAML value. Received: {received} ({reason}).") from None
-
-
-def import_keras_quietly() -> None:
-    """Imports Keras without what TensorFlow's C++ side says about missing GPU libraries."""
-    has_gpu = os.path.exists("/dev/nvidia0")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
-    with silent_stderr():
-        import keras  # noqa: F401

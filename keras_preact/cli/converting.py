@@ -4,8 +4,7 @@ import dataclasses
 import sys
 
 from keras_preact.checked import require
-from keras_preact.cli.arguments import import_keras_quietly
-from keras_preact.console import make_console
+from keras_preact.console import import_keras_quietly, make_console
 from keras_preact.errors import near, quoted
 from keras_preact.files import save_error
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from keras_preact.cli.arguments import import_keras_quietly, settings_of
-from keras_preact.console import make_console
+from keras_preact.cli.arguments import settings_of
+from keras_preact.console import import_keras_quietly, make_console
 from keras_preact.errors import ConfigError, near, quoted
 
 #: Options that say which unit is drawn.

@@ -4,13 +4,8 @@ import dataclasses
 import json
 import sys
 
-from keras_preact.cli.arguments import (
-    add_fields,
-    add_settings,
-    import_keras_quietly,
-    settings_of,
-)
-from keras_preact.console import make_console
+from keras_preact.cli.arguments import add_fields, add_settings, settings_of
+from keras_preact.console import import_keras_quietly, make_console
 
 
 def _papers(arguments) -> None:

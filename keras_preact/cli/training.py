@@ -10,10 +10,9 @@ import jsonargparse
 from keras_preact.cli.arguments import (
     add_fields,
     add_settings,
-    import_keras_quietly,
     settings_of,
 )
-from keras_preact.console import duration, make_console
+from keras_preact.console import duration, import_keras_quietly, make_console
 from keras_preact.errors import DeviceError
 
 

@@ -6,8 +6,8 @@ import pathlib
 import sys
 
 from keras_preact.checked import require
-from keras_preact.cli.arguments import import_keras_quietly, read_yaml, settings_of
-from keras_preact.console import make_console, reading_bar
+from keras_preact.cli.arguments import read_yaml, settings_of
+from keras_preact.console import import_keras_quietly, make_console, reading_bar
 from keras_preact.errors import ConfigError, DataError
 
 #: Classes that a table on the terminal shows.
