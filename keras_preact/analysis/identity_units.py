@@ -51,12 +51,6 @@ def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -
     fits = fits and all(new >= old for new, old in zip(units, config.units, strict=True))
     require(fits, "units", units, f"as many whole numbers as stages, at least {config.units}")
     _refuse_others(config)
-    first = model.layers[1].name
-    if not first.startswith("stem_"):
-        raise ConfigError(
-            "A network that begins with its stem is expected: what prepares its images is not "
-            f"carried over. Received: {model.name!r}, which begins with {first!r}."
-        )
     halving = config.units[:-1] if config.downsample_at == "last_unit" else ()
     expected = "a config with stages of at least two units where the last one halves the map"
     require(all(old > 1 for old in halving), "config.units", config.units, expected)
