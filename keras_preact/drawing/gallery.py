@@ -32,7 +32,7 @@ def draw_gallery(name: str):
         >>> from keras_preact.drawing import draw_gallery
         >>> figure = draw_gallery("blocks")
         >>> [text.get_text() for text in figure.axes[0].texts if "(" in text.get_text()]
-        ['(a) basic', '(b) bottleneck', '(c) single']
+        ['(a) basic', '(b) bottleneck', '(c) single', '(d) basic2x2']
     """
     if name not in GALLERIES:
         raise ConfigError(

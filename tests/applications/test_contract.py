@@ -61,10 +61,12 @@ class TestArguments:
         assert np.isfinite(history.history["loss"][0])
 
 
+#: Of each family one that is small; the others run with --run-slow.
+ROUND_TRIPS = ("plainnet20", "resnet8", "resnet8v2", "resnet18v2")
+
+
 def fast_or_slow(name):
-    info = applications.model_info(name)
-    fast = info.config.depth <= 20 and info.reference != "osmr/imgclsmob" and not info.config.dense
-    return pytest.param(name, marks=() if fast else pytest.mark.slow)
+    return pytest.param(name, marks=() if name in ROUND_TRIPS else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", [fast_or_slow(name) for name in NAMES])
@@ -98,8 +100,15 @@ class TestWeights:
         with pytest.raises(ConfigError, match="None, a path or a tag"):
             applications.ResNet20(weights=5)
 
-    @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
-    @pytest.mark.parametrize("packaging", ["flat", "repeated"])
+    @pytest.mark.parametrize(
+        ("suffix", "packaging"),
+        [
+            (".keras", "flat"),
+            (".weights.h5", "repeated"),
+            pytest.param(".weights.h5", "flat", marks=pytest.mark.slow),
+            pytest.param(".keras", "repeated", marks=pytest.mark.slow),
+        ],
+    )
     def test_a_file_of_another_network_is_refused_though_its_shapes_fit(
         self, suffix, packaging, tmp_path
     ):

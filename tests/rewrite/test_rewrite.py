@@ -79,7 +79,13 @@ PEERS = {
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MobileNetV2",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in PEERS if n != "MobileNetV2"),
+    ],
+)
 def test_networks_of_keras_applications_are_accelerated(name):
     model = getattr(keras.applications, name)(weights=None, **PEERS[name])
     fast = accelerate(model)

@@ -42,7 +42,9 @@ def test_heads_of_keras_applications():
     assert replace_head(model, 3).output_shape == (None, 3)
 
 
-@pytest.mark.parametrize("packaging", ["flat", "nested", "repeated"])
+@pytest.mark.parametrize(
+    "packaging", ["flat", pytest.param("nested", marks=pytest.mark.slow), "repeated"]
+)
 def test_frozen_stages_and_their_statistics_stay(packaging):
     model = network(packaging, activation="prelu")
     frozen = freeze(model, "stage1")
@@ -62,8 +64,17 @@ def test_unknown_layers_are_refused():
         freeze(network(), "stage_2")
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".safetensors"])
-@pytest.mark.parametrize("packaging", ["flat", "repeated"])
+@pytest.mark.parametrize(
+    ("suffix", "packaging"),
+    [
+        (".keras", "repeated"),
+        (".weights.h5", "flat"),
+        (".safetensors", "repeated"),
+        pytest.param(".keras", "flat", marks=pytest.mark.slow),
+        pytest.param(".weights.h5", "repeated", marks=pytest.mark.slow),
+        pytest.param(".safetensors", "flat", marks=pytest.mark.slow),
+    ],
+)
 def test_weights_of_a_file_in_another_packaging(suffix, packaging, tmp_path):
     source, path = network("nested"), f"{tmp_path}/net{suffix}"
     save = {
