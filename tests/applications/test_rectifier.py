@@ -201,7 +201,8 @@ def test_vgg_19_is_that_of_keras():
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
-    "format", ["saved_model", "litert", pytest.param("onnx", marks=pytest.mark.slow)]
+    "format",
+    ["litert", *(pytest.param(f, marks=pytest.mark.slow) for f in ("saved_model", "onnx"))],
 )
 def test_exports(format, randomize, tmp_path):
     from keras_preact.export import export
