@@ -6,7 +6,7 @@ from keras_preact.console import duration
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
 from keras_preact.papers.plots import plot_errors, plot_training
 from keras_preact.papers.reproduction import read_config
-from keras_preact.papers.results import agreement_of, reproduced_frame, runs_by_row
+from keras_preact.papers.results import agreement_of, frame_of, runs_by_row
 from keras_preact.papers.tables import PAPERS, paper_tables
 from keras_preact.run import RunFolder
 
@@ -43,15 +43,16 @@ def write_reproduction(folder):
 
     table = RunFolder(folder)
     with filelock.FileLock(table.path / ".report.lock"):  # one process at a time
-        frame, agreement = reproduced_frame(folder), agreement_of(folder)
-        runs = runs_by_row(folder)
+        config, runs = read_config(folder), runs_by_row(folder)
+        frame, agreement = frame_of(runs), agreement_of(runs)
         figures = _figures(frame, runs)
-        lines = _lines(folder, frame, agreement, runs)
+        lines = _lines(config, frame, agreement, runs)
+        machines = _hardware(runs)
         table.write_bytes("table.csv", frame.to_csv(index=False).encode())
         for name, (_, png) in figures.items():
             table.write_bytes(f"{name}.png", png)
-        table.write_bytes("report.md", _markdown(folder, frame, lines, figures).encode())
-        table.write_bytes("report.html", _page(folder, frame, lines, figures).encode())
+        table.write_bytes("report.md", _markdown(config, frame, lines, figures, machines).encode())
+        table.write_bytes("report.html", _page(config, frame, lines, figures, machines).encode())
     return frame, agreement
 
 
@@ -119,9 +120,8 @@ def _figures(frame, runs):
     }
 
 
-def _lines(folder, frame, agreement, runs):
+def _lines(config, frame, agreement, runs):
     """What is said above the table, a sentence a line."""
-    config = read_config(folder)
     done, planned = int(frame["runs"].sum()), len(config.trainings())
     lines = [f"The paper: {paper_tables()[config.table].claim}."]
     if agreement:
@@ -164,8 +164,7 @@ def _hardware(runs):
     return [*found]
 
 
-def _page(folder, frame, lines, figures):
-    config = read_config(folder)
+def _page(config, frame, lines, figures, machines):
     sections = [f"<p>{html.escape(line)}</p>" for line in lines]
     errors, costs = _tables(frame)
     sections.append(html_table(*errors, WORDS, failed=_has_failed(errors[0])))
@@ -173,8 +172,8 @@ def _page(folder, frame, lines, figures):
     sections += [html_picture(headline, png) for headline, png in figures.values()]
     sections.append(f"<h2>Networks and cost</h2>{html_table(*costs, WORDS)}")
     sections.append(f"<h2>Again</h2><pre>{html.escape(config.command)}</pre>")
-    machines = "".join(f"<li>{html.escape(text)}</li>" for text in _hardware(runs_by_row(folder)))
-    sections.append(f"<h2>Where</h2><ul>{machines}</ul>" if machines else "")
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in machines)
+    sections.append(f"<h2>Where</h2><ul>{items}</ul>" if items else "")
     return html_page(title_of(config), sections)
 
 
@@ -185,11 +184,9 @@ def _has_failed(titles):
     return lambda row: bool(row[place])
 
 
-def _markdown(folder, frame, lines, figures):
-    config = read_config(folder)
+def _markdown(config, frame, lines, figures, machines):
     errors, costs = (_markdown_table(*table) for table in _tables(frame))
     pictures = [f"![{headline}]({name}.png)" for name, (headline, _) in figures.items()]
-    machines = "\n".join(f"- {text}" for text in _hardware(runs_by_row(folder)))
     parts = [
         f"# {title_of(config)}",
         *lines,
@@ -198,7 +195,7 @@ def _markdown(folder, frame, lines, figures):
         *pictures,
         costs,
         f"```bash\n{config.command}\n```",
-        machines,
+        "\n".join(f"- {text}" for text in machines),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -50,15 +50,24 @@ def reproduced_frame(folder):
         >>> frame = reproduced_frame("runs/he2016-table1-smoke")  # doctest: +SKIP
         >>> frame[["row", "paper", "median"]]  # doctest: +SKIP
     """
+    return frame_of(runs_by_row(folder))
+
+
+def frame_of(runs):
+    """`reproduced_frame` of the pairs of `runs_by_row`."""
     import pandas as pd
 
-    rows = [_row(row, runs) for row, runs in runs_by_row(folder)]
+    rows = [_row(row, of_row) for row, of_row in runs]
     return pd.DataFrame(rows, columns=["row", *COLUMNS]).astype({"row": "str", **COLUMNS})
 
 
-def agreement_of(folder) -> Agreement | None:
-    """How far the order of the rows agrees with the paper's, over rows that both have."""
-    found = [(errors(runs), row.error) for row, runs in runs_by_row(folder) if row.error]
+def agreement_of(runs) -> Agreement | None:
+    """How far the order of the rows agrees with the paper's, over rows that both have.
+
+    Args:
+        runs: As `runs_by_row` gives them.
+    """
+    found = [(errors(of_row), row.error) for row, of_row in runs if row.error]
     found = [(mine, theirs) for mine, theirs in found if mine]
     return rank_agreement([mine for mine, _ in found], [theirs for _, theirs in found])
 

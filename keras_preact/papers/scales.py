@@ -132,15 +132,13 @@ def _units(row, ends):
     """Units of each stage: the depth's place among those of the table, between the two ends."""
     depths = _depths(row.table)
     places = np.linspace(*ends, len(depths)).round().astype(int)
-    network = row.config().resolve().network
-    count = int(places[depths.index(_depth(network))]) * _singles(network)
-    return [count] * len(network.units)
+    count = int(places[depths.index(_depth(row.network))]) * _singles(row.network)
+    return [count] * len(row.network.units)
 
 
 @functools.cache
 def _depths(table):
-    networks = (row.config().resolve().network for row in rows_to_train(table, "full"))
-    return sorted({_depth(network) for network in networks})
+    return sorted({_depth(row.network) for row in rows_to_train(table, "full")})
 
 
 def _depth(network):

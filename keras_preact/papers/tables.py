@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from keras_preact.applications.registry import model_info
 from keras_preact.checked import require
+from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
 
 #: The papers by the beginning of their tables' ids.
@@ -101,13 +102,20 @@ class PaperRow:
         return FAILS if self.value == "fail" else self.value
 
     @property
+    def network(self) -> ResNetConfig:
+        """Its architecture, where it is a network of these papers."""
+        parts = ((name.partition("."), value) for name, value in self.settings.items())
+        changes = {field: value for (part, _, field), value in parts if part == "network"}
+        return model_info(self.model).config.replace(**changes)
+
+    @property
     def published_error(self) -> float | None:
         """Error in percent of trained weights of this network: what a modern recipe reaches.
 
         Of osmr/imgclsmob, some with option B or the stride on the 3x3 convolution; `None` where
         there are none of the same network on the same data.
         """
-        if self.kind != "row" or any(name.startswith("network.") for name in self.settings):
+        if self.kind != "row" or self.network != model_info(self.model).config:
             return None
         weights = model_info(self.model).weights.get(_TAGS[self.data])
         return weights and weights.top1_error

@@ -4,6 +4,7 @@ import io
 import json
 import re
 
+import keras
 import pandas as pd
 import pytest
 
@@ -139,6 +140,7 @@ def fake(monkeypatch):
     kept = [row for row in paper_rows("he2016-table2") if row.row in ROWS]
     monkeypatch.setattr(scales, "paper_rows", lambda *_: kept)
     monkeypatch.setattr(training, "train", fake)
+    monkeypatch.setattr(keras.backend, "clear_session", lambda: None)  # takes a second
     return fake
 
 
