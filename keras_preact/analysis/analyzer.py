@@ -31,7 +31,8 @@ class Analysis:
     Attributes:
         tables: `summary`, of the function of that name, and `signals`, `responses`,
             `activations`, `gates`, `gradients` and `variance`, as `Signals`,
-            `gradient_propagation` and `variance_factors` have them (with `response_std`, measured),
+            `gradient_propagation` and `variance_factors` have them (with `response_std`, measured
+            where no norm follows),
             with the columns `network` and `state` (`initial` or `trained`) before.
         words: A sentence or more by topic, in the order in which to read them.
         data: What the images are, in words.
@@ -169,7 +170,9 @@ def measure(model, batches) -> dict[str, pd.DataFrame]:
 
 
 def _measured(layers):
-    return layers[["layer", "std"]].rename(columns={"std": "response_std"})
+    """Of the layers whose response is their own: what a norm gives out says nothing of weights."""
+    own = layers[layers["normalized"] == 0]
+    return own[["layer", "std"]].rename(columns={"std": "response_std"})
 
 
 def _batches(split, config):

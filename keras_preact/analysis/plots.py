@@ -204,7 +204,8 @@ def plot_variance(variance):
         )
         axes.set_xlabel("layer")
         _plain(axes)
-    left.set_ylabel("standard deviation of the response\nover the first layer's (points: measured)")
+    points = " (points: measured)" if variance["response_std"].notna().any() else ""
+    left.set_ylabel(f"standard deviation of the response\nover the first layer's{points}")
     right.set_ylabel("standard deviation of the gradient\nthat the initialisation alone makes")
     return _finished(figure, variance, "Variance by the theory (rectifier paper, section 2.2)")
 
@@ -385,8 +386,9 @@ def _plain(axes):
 def _finished(figure, table, title):
     """With one legend below, and a title that names the state where all have the same."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
+    columns = 3 if figure.get_figwidth() > 10 else 2
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=3, frameon=False, labelcolor=INK
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK
     )
     states = table["state"].unique()
     figure.suptitle(f"{title}, {states[0]} weights" if len(states) == 1 else title, color=INK)

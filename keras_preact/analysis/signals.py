@@ -23,7 +23,8 @@ class Signals:
             multiplies its input with, for gates on average, no number for a convolution, and
             `scaling_product`, that from this unit to the last one (2016, equation 8) without the
             convolutions.
-        layers: A row a convolution or hidden dense layer: `mean` and `std` of its response.
+        layers: A row a convolution or hidden dense layer: `mean` and `std` of its response, and
+            `normalized`, 1 where that is taken behind a norm and 0 where it is the layer's own.
         activations: A row an activation: `dead`, share of channels that no image of any mini-batch
             makes positive; `inactive`, share of its inputs at or below 0; of PReLU `slope_mean`,
             `slope_std`, `slope_min`, `slope_max` over the channels.
@@ -79,6 +80,7 @@ def signal_propagation(anatomy: Anatomy, batches) -> Signals:
             for name in piece.weighted:
                 response = seen[f"{name}:response"]
                 row = {"mean": response.mean(), "std": response.std()}
+                row["normalized"] = int(piece.graph.response(name) is not piece.graph.output(name))
                 layers.append({"layer": name, **place, **row})
             for name in piece.activations:
                 row, positive = _activation(piece, name, seen, anatomy.channel_axis)

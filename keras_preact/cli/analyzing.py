@@ -52,7 +52,7 @@ def _show(found, console) -> None:
         table.add_column(title, justify="left" if k < 2 else "right", overflow="fold")
     for row in found.tables["summary"].to_dict("records"):
         table.add_row(*(form.format(row[name]) for name, (_, form) in _COLUMNS.items()))
-    console.print(table)
+    make_console(sys.stdout, least_width=100).print(table)
     for topic, sentences in found.words.items():
         console.print(f"[bold]{topic}[/bold]", markup=True)
         for sentence in sentences:

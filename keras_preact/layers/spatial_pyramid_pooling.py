@@ -3,6 +3,7 @@
 import keras
 
 from keras_preact.checked import is_whole, require
+from keras_preact.errors import quoted
 
 
 @keras.saving.register_keras_serializable("keras_preact")
@@ -26,7 +27,7 @@ class SpatialPyramidPooling(keras.layers.Layer):
         the channels. The order is the same in both data formats.
 
     Raises:
-        ConfigError: For bins that are no whole numbers of at least 1.
+        ConfigError: For bins that are no whole numbers of at least 1, and for other data formats.
 
     Example:
         >>> import keras
@@ -38,11 +39,11 @@ class SpatialPyramidPooling(keras.layers.Layer):
 
     def __init__(self, bins, data_format=None, **kwargs):
         super().__init__(**kwargs)
-        listed = isinstance(bins, (list, tuple)) and len(bins) > 0
-        fine = listed and all(is_whole(n) and n >= 1 for n in bins)
-        require(fine, "bins", bins, "a list of whole numbers of at least 1")
-        self.bins = tuple(int(n) for n in bins)
+        self.bins = _whole_numbers("bins", bins)
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
+        formats = ("channels_last", "channels_first")
+        expected = f"one of {quoted(formats)}, or None"
+        require(self.data_format in formats, "data_format", data_format, expected)
 
     def compute_output_shape(self, input_shape):
         channels = input_shape[1 if self.data_format == "channels_first" else -1]
@@ -85,7 +86,8 @@ class SlidingPyramidPooling(keras.layers.Layer):
         `(batch, height - h + 1, width - w + 1, sum(n * n) * channels)` for a window `(h, w)`.
 
     Raises:
-        ConfigError: For a map that is known to be smaller than the window.
+        ConfigError: For bins and windows that are no whole numbers of at least 1, and for a map
+            that is known to be smaller than the window.
 
     Example:
         >>> import keras
@@ -96,7 +98,8 @@ class SlidingPyramidPooling(keras.layers.Layer):
 
     def __init__(self, bins, window, **kwargs):
         super().__init__(**kwargs)
-        self.bins, self.window = tuple(bins), tuple(window)
+        self.bins = _whole_numbers("bins", bins)
+        self.window = _whole_numbers("window", window)
 
     def compute_output_shape(self, input_shape):
         batch, *sizes, channels = input_shape
@@ -129,6 +132,13 @@ class SlidingPyramidPooling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "bins": self.bins, "window": self.window}
+
+
+def _whole_numbers(name, values):
+    listed = isinstance(values, (list, tuple)) and len(values) > 0
+    fine = listed and all(is_whole(n) and n >= 1 for n in values)
+    require(fine, name, values, "a list of whole numbers of at least 1")
+    return tuple(int(n) for n in values)
 
 
 def bin_edges(size, n):

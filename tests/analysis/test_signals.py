@@ -5,7 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_preact.analysis import dissect, in_words, learned_slopes, signal_propagation
+from keras_preact.analysis import (
+    dissect,
+    in_words,
+    learned_slopes,
+    measure,
+    signal_propagation,
+)
 from keras_preact.analysis.rectifiers import TABLE_1
 
 
@@ -83,6 +89,11 @@ def test_responses_are_taken_after_a_norm_that_directly_follows(network, batches
     free = found(network(), batches).layers.set_index("layer")["std"]
     assert free["stage1_unit1_conv1"] == pytest.approx(1, abs=1e-3)
     assert abs(free["stage1_unit1_conv2"] - 1) > 0.01  # nothing follows
+    assert responses["normalized"].tolist() == [1] * len(responses)
+    bare = measure(network(normalization="none", shortcut="none"), batches)
+    assert bare["responses"]["normalized"].sum() == 0
+    assert bare["variance"]["response_std"][:-1].notna().all()  # but that of the scores
+    assert measure(network(placement="original"), batches)["variance"]["response_std"].isna().all()
 
 
 def test_inactive_and_dead_channels(network, batches):

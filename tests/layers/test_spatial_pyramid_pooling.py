@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_preact.errors import ConfigError
-from keras_preact.layers import SpatialPyramidPooling
+from keras_preact.layers import SlidingPyramidPooling, SpatialPyramidPooling
 
 PAPERS = (7, 3, 2, 1)
 
@@ -108,5 +108,11 @@ def test_files_hold_it(tmp_path):
 
 @pytest.mark.parametrize("bins", [(), (0,), (2.5,), 3, (True,)])
 def test_bins_are_whole_numbers(bins):
-    with pytest.raises(ConfigError, match="whole numbers of at least 1"):
-        SpatialPyramidPooling(bins)
+    for layer in (SpatialPyramidPooling, lambda bins: SlidingPyramidPooling(bins, (4, 4))):
+        with pytest.raises(ConfigError, match="whole numbers of at least 1"):
+            layer(bins)
+
+
+def test_a_data_format_is_not_guessed():
+    with pytest.raises(ConfigError, match="'channels_last', 'channels_first'"):
+        SpatialPyramidPooling((2, 1), data_format="channels")
