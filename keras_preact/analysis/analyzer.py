@@ -67,15 +67,16 @@ def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
         >>> sorted(analyze(config).tables)
         ['activations', 'gates', 'gradients', 'responses', 'signals', 'summary', 'variance']
     """
-    from keras_preact.analysis.plots import pictures
-    from keras_preact.evaluation import save_figure
-
     config = config or AnalyzeConfig()
     subjects = [_subject(config, network) for network in config.networks]
     names = [subject.name for subject in subjects]
     expected, fix = "of different names, by which tables tell them apart", "Rename a folder."
     require(len({*names}) == len(names), "networks", config.networks, expected, fix)
-    folder = RunFolder.create(config.out, f"analysis-{'-'.join(s.name for s in subjects)}"[:100])
+    if all(subject.trained for subject in subjects):
+        expected = "left out for run folders alone, whose networks are as they were trained"
+        require(not config.settings, "settings", config.settings, expected)
+        require(not config.epochs, "epochs", config.epochs, expected)
+    folder = RunFolder.create(config.out, f"analysis-{'-'.join(names)}"[:100])
     found: dict[str, list[pd.DataFrame]] = {}
     looked_at: dict[str, str] = {}
     for subject in subjects:
@@ -95,13 +96,21 @@ def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
     tables = {"summary": summary(tables), **tables}
     analysis = Analysis(tables, in_words(tables), data, folder.path)
     folder.write_json("analysis.json", config.to_dict())
-    for topic, table in tables.items():
+    _write(analysis, folder)
+    return analysis
+
+
+def _write(analysis, folder) -> None:
+    """Tables as CSV, pictures, and the words."""
+    from keras_preact.analysis.plots import pictures
+    from keras_preact.evaluation import save_figure
+
+    for topic, table in analysis.tables.items():
         folder.write_bytes(f"{topic}.csv", table.to_csv(index=False).encode())
-    for name, figure in pictures(tables).items():
+    for name, figure in pictures(analysis.tables).items():
         with folder.replacing(f"{name}.png") as path:
             save_figure(figure, path)
     folder.write_bytes("words.md", _as_markdown(analysis).encode())
-    return analysis
 
 
 class _Subject(NamedTuple):

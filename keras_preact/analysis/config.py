@@ -23,7 +23,8 @@ class AnalyzeConfig(Checked):
         batch_size: Images of a mini-batch; what is measured is the mean over mini-batches.
         seed: Decides weights and images.
         out: Folder for tables and pictures; a new one under `runs/` if not given.
-        settings: Further fields by dotted name, as in `TrainConfig`, for named networks.
+        settings: Further fields by dotted name, as in `TrainConfig`, for named networks; run
+            folders are looked at as they were trained.
 
     Raises:
         ConfigError: For a value that is not allowed.

@@ -164,7 +164,9 @@ def _slope(operation, called, weights):
     if isinstance(operation, keras.layers.ReLU):
         return float(operation.negative_slope) if operation.max_value is None else math.nan
     activation = getattr(operation, "activation", keras.activations.linear)
-    known = {keras.activations.relu: 0.0, keras.activations.linear: 1.0}
+    # A softmax stands at the end; what the layers make is its input.
+    passed = {keras.activations.linear: 1.0, keras.activations.softmax: 1.0}
+    known = {keras.activations.relu: 0.0, **passed}
     return known.get(activation, math.nan)
 
 

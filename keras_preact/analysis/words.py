@@ -143,7 +143,7 @@ def _equation_5(table):
 
 def _variance(table):
     std = table["std"]
-    if std.isna().any():
+    if std.isna().any() or table["state"].iloc[0] != "initial":  # it is that of both states
         return None
     forward = np.sqrt(table["forward_product"].iloc[-1] / table["forward_product"].iloc[0])
     backward = np.sqrt(table["backward_product"].iloc[0] / table["backward_product"].iloc[-1])

@@ -37,7 +37,7 @@ def _analyze(arguments) -> None:
     for networks in parts:
         found = analyze(dataclasses.replace(config, networks=networks), console=console)
         if arguments.json:
-            rows = found.tables["summary"].to_dict("records")
+            rows = json.loads(found.tables["summary"].to_json(orient="records"))  # NaN as null
             print(json.dumps({"folder": str(found.folder), "summary": rows, "words": found.words}))
         else:
             _show(found, console)

@@ -15,7 +15,7 @@ numpy = keras.ops.convert_to_numpy
 VARIANTS = {
     **{f"placement {name}": {"placement": name} for name in PLACEMENTS},
     **{f"original, {name}": {"placement": "original", "shortcut": name} for name in SHORTCUTS},
-    **{f"shortcut {name}": {"shortcut": name} for name in SHORTCUTS},
+    **{f"shortcut {name}": {"shortcut": name} for name in SHORTCUTS if name != "identity"},
     "projections": {"projection": "B", "block": "bottleneck"},
     "projections of original units": {"projection": "C", "placement": "original"},
     "raw projections": {"projection": "B", "projection_input": "raw"},
@@ -38,7 +38,21 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("fields", VARIANTS.values(), ids=VARIANTS)
+#: What runs every time; the rest with --run-slow.
+ALWAYS = {
+    *(name for name in VARIANTS if not name.startswith("shortcut ")),
+    "shortcut constant_scaling",
+    "shortcut shortcut_only_gating",
+}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(fields, id=name, marks=() if name in ALWAYS else pytest.mark.slow)
+        for name, fields in VARIANTS.items()
+    ],
+)
 def test_pieces_make_the_whole_and_parts_the_gradient(fields, network, batches):
     model = network(**fields)
     anatomy = dissect(model)

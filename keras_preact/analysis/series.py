@@ -1,0 +1,60 @@
+"""What the pictures of an analysis share: a line a network and state, plain axes, one legend."""
+
+import numpy as np
+
+from keras_preact.evaluation.plots import INK
+
+#: Colours that those who do not see some of them still tell apart (Okabe and Ito, 2008).
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+PAPER = "#777777"
+
+
+def groups(table):
+    """(label, rows, style of the line) of each network and state."""
+    networks = [*table["network"].unique()]
+    states = table["state"].nunique()
+    for (network, state), rows in table.groupby(["network", "state"], sort=False):
+        color = COLORS[networks.index(network) % len(COLORS)]
+        dashed = states > 1 and state == "initial"
+        label = f"{network}, {state}" if states > 1 or len(networks) == 1 else network
+        yield label, rows, {"color": color, "ls": "--" if dashed else "-", "lw": 1.8}
+
+
+def lines(axes, table, name, log=False, marker=None):
+    """A line a network and state; with a marker points, for neighbours of two kinds."""
+    for label, rows, style in groups(table):
+        if rows[name].isna().all():
+            continue
+        if marker:
+            style |= {"lw": 0, "fillstyle": "none" if style["ls"] == "--" else "full"}
+        shown = marker or ("o" if len(rows) < 4 else None)
+        axes.plot(np.arange(1, len(rows) + 1), rows[name], label=label, marker=shown, **style)
+    if log:
+        axes.set_yscale("log")
+    axes.set_xlabel("unit")
+    plain(axes)
+
+
+def plain(axes):
+    from matplotlib.ticker import LogFormatter, MaxNLocator
+
+    if axes.get_yscale() == "log":  # as plain text, since names are shown as they are
+        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    if axes.get_xlim()[1] > 1.5:  # units and layers, counted from 1
+        axes.set_xlim(left=0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def finished(figure, table, title):
+    """With one legend below, and a title that names the state where all have the same."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    columns = 3 if figure.get_figwidth() > 10 else 2
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK
+    )
+    states = table["state"].unique()
+    figure.suptitle(f"{title}, {states[0]} weights" if len(states) == 1 else title, color=INK)
+    return figure
