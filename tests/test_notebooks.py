@@ -19,6 +19,9 @@ SHORT = {
     "6_tuning": {"BIASES": [0.0], "EPOCHS": 1, "FINAL_SEEDS": 0},
 }
 
+#: Those that take minutes even so, for their many trainings.
+LONG = ("3_why_depth_needs_shortcuts", "5_rectifiers")
+
 notebooks = pytest.mark.parametrize("name", SHORT)
 
 
@@ -58,7 +61,9 @@ def test_links_lead_somewhere(name):
 
 
 @pytest.mark.tensorflow
-@notebooks
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in SHORT]
+)
 def test_runs_in_short(name, tmp_path):
     notebook = read(name)
     (cell,) = (c for c in code(notebook) if "parameters" in c.metadata.get("tags", []))
