@@ -72,7 +72,7 @@ def _reproduce(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
     import_keras_quietly()
     from keras_preact.papers import reproduce
-    from keras_preact.papers.report import WORDS, table_rows, title_of
+    from keras_preact.papers.report import WORDS, text_tables, title_of
 
     found = reproduce(config, console=console)
     if arguments.json:
@@ -81,7 +81,7 @@ def _reproduce(arguments) -> None:
         print(json.dumps({"folder": str(found.folder), "agreement": agreement, "rows": rows}))
         return
     console.print(f"\n{title_of(config)}", soft_wrap=True)
-    titles, rows = table_rows(found.frame)
+    (titles, rows), _ = text_tables(found.frame)
     _print_table(titles, rows, markdown=False, numbers=len(titles) - WORDS)
     if found.agreement:
         console.print(f"Order against the paper's: {found.agreement}", soft_wrap=True)

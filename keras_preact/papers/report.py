@@ -17,7 +17,6 @@ _ERRORS = ("row", "paper", "zoo", "median", "least to greatest", "difference", "
 _COSTS = ("training loss", "layers", "parameters", "multiply-adds", "time")
 _TITLES = (*_ERRORS, *_COSTS)
 
-
 _EXPLAINED = (
     "Errors in percent. Zoo: trained weights of the same network by others (osmr/imgclsmob), "
     "what a modern recipe reaches. Median, least and greatest over the runs; difference from the "
@@ -62,23 +61,22 @@ def title_of(config) -> str:
     return f"{PAPERS[about.paper]}, {about.place}: {about.title}"
 
 
-def table_rows(frame) -> tuple[list[str], list[list[str]]]:
-    """The table as text: titles, and rows of cells; columns that are empty are left out.
+def text_tables(frame) -> list[tuple[list[str], list[list[str]]]]:
+    """The table as text, in two that fit a page: errors, and what they cost.
 
     Args:
         frame: As `reproduced_frame` gives it.
+
+    Returns:
+        Titles and rows of cells of each; columns that are empty are left out.
     """
     rows = [_cells(row) for row in frame.to_dict("records")]
-    shown = [k for k in range(len(_TITLES)) if any(row[k] for row in rows)]
-    return [_TITLES[k] for k in shown], [[row[k] for k in shown] for row in rows]
-
-
-def _tables(frame):
-    """The table in two that fit a page: errors, and what they cost."""
-    titles, rows = table_rows(frame)
+    tables = []
     for others in (_COSTS, _ERRORS[1:]):
-        shown = [k for k, title in enumerate(titles) if title not in others]
-        yield [titles[k] for k in shown], [[row[k] for k in shown] for row in rows]
+        shown = [k for k, title in enumerate(_TITLES) if title not in others]
+        shown = [k for k in shown if any(row[k] for row in rows)]
+        tables.append(([_TITLES[k] for k in shown], [[row[k] for k in shown] for row in rows]))
+    return tables
 
 
 def _cells(row):
@@ -125,9 +123,12 @@ def _lines(config, frame, agreement, runs):
     done, planned = int(frame["runs"].sum()), len(config.trainings())
     lines = [f"The paper: {paper_tables()[config.table].claim}."]
     if agreement:
+        interval = "95 % interval from drawing the runs anew"
+        if any(len(of_row) == 1 for _, of_row in runs):
+            interval = "a single run of a row says nothing of its spread"
         lines.append(
-            f"Order of {agreement.places} rows against the paper's: {agreement} "
-            "(95 % interval from drawing the runs anew; the paper's fails share a rank)."
+            f"Order of {agreement.places} rows against the paper's: {agreement} ({interval}; the "
+            "paper's fails share a rank)."
         )
     lines.append(f"{done} of {planned} trainings have ended.")
     ended = [run for _, of_row in runs for run in of_row]
@@ -166,7 +167,7 @@ def _hardware(runs):
 
 def _page(config, frame, lines, figures, machines):
     sections = [f"<p>{html.escape(line)}</p>" for line in lines]
-    errors, costs = _tables(frame)
+    errors, costs = text_tables(frame)
     sections.append(html_table(*errors, WORDS, failed=_has_failed(errors[0])))
     sections.append(f"<p><small>{html.escape(_EXPLAINED)}</small></p>")
     sections += [html_picture(headline, png) for headline, png in figures.values()]
@@ -185,7 +186,7 @@ def _has_failed(titles):
 
 
 def _markdown(config, frame, lines, figures, machines):
-    errors, costs = (_markdown_table(*table) for table in _tables(frame))
+    errors, costs = (_markdown_table(*table) for table in text_tables(frame))
     pictures = [f"![{headline}]({name}.png)" for name, (headline, _) in figures.items()]
     parts = [
         f"# {title_of(config)}",

@@ -197,8 +197,14 @@ def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
 def _open(config) -> RunFolder:
     """The table's folder, with what was asked for."""
     path = config.folder
+    if not (path / CONFIG).is_file():
+        try:
+            RunFolder.create(path, name="")
+        except ConfigError:
+            if not (path / CONFIG).is_file():  # else another process has begun it just now
+                raise
+    folder = RunFolder(path)
     if (path / CONFIG).is_file():
-        folder = RunFolder(path)
         begun = ReproduceConfig.from_dict(folder.read_json(CONFIG))
         for name in _SAME:
             was, wanted = getattr(begun, name), getattr(config, name)
@@ -209,8 +215,6 @@ def _open(config) -> RunFolder:
                 f"that of the table in {path}, {was!r}",
                 "Name another folder with `out`.",
             )
-    else:
-        folder = RunFolder.create(path, name="")
     folder.write_json(CONFIG, config.to_dict())
     return folder
 

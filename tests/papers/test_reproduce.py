@@ -220,6 +220,23 @@ def test_a_folder_is_of_one_table(fake, tmp_path):
             reproduce(config_in(tmp_path / "table", **fields))
     with pytest.raises(ConfigError, match="that `keras-preact reproduce` wrote"):
         reproduced_frame(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "precious").write_text("kept")
+    with pytest.raises(ConfigError, match="new or empty"):
+        reproduce(config_in(tmp_path / "other"))
+
+
+def test_two_processes_may_begin_a_table_at_once(tmp_path, monkeypatch):
+    config = config_in(tmp_path / "table")
+    create = RunFolder.create
+
+    def create_second(path, name):
+        """Another process is faster between the look for a table and the making of one."""
+        create(path, name).write_json(reproduction.CONFIG, config.to_dict())
+        return create(path, name)
+
+    monkeypatch.setattr(RunFolder, "create", create_second)
+    assert reproduction._open(config).path == config.folder
 
 
 def test_what_another_process_has_is_left_to_it(fake, no_pictures, tmp_path):
