@@ -57,6 +57,7 @@ def test_a_runs_settings_can_be_read_from_a_file(capsys, tmp_path):
     assert (code, "`epochs` must be at least 1" in err) == (2, True)
 
 
+@pytest.mark.slow  # .ci/run always runs README's first command, and the next test reads a result
 def test_train_says_where_everything_is(capsys, tmp_path):
     out_folder = tmp_path / "mine"
     code, out, _ = run(

@@ -81,10 +81,12 @@ def plot_runs(paths):
 
     Example:
         >>> import tempfile
-        >>> from keras_preact import TrainConfig, train
         >>> from keras_preact.evaluation import plot_runs
-        >>> run = train(TrainConfig("resnet8v2", epochs=1, out=tempfile.mkdtemp())).run
-        >>> len(plot_runs([run, run]).axes[0].lines)
+        >>> from keras_preact.run import RunFolder
+        >>> run = RunFolder.create(tempfile.mkdtemp() + "/mine", name="")
+        >>> run.write_json("config.json", {"model": "resnet20v2"})
+        >>> run.append_log({"epoch": 1, "error": 0.5, "test_error": 0.6})
+        >>> len(plot_runs([run.path, run.path]).axes[0].lines)
         4
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter

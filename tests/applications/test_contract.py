@@ -53,12 +53,20 @@ class TestArguments:
         assert model.input_shape == (None, 32, 32, 2)
         assert model.output_shape == (None, 4)
 
-    def test_fit_and_evaluate(self, name):
-        model = shallow(name, input_shape=(16, 16, 3), classes=2)
-        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-        x = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
-        history = model.fit(x, np.arange(8) % 2, batch_size=4, epochs=1, verbose=0)
-        assert np.isfinite(history.history["loss"][0])
+
+#: Basic and bottleneck units, residual and plain nets, small and large stems.
+TRAINED = ("resnet20", "resnet164v2", "plainnet18")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in TRAINED else pytest.mark.slow) for n in FAMILIES]
+)
+def test_fit_and_evaluate(name):
+    model = shallow(name, input_shape=(16, 16, 3), classes=2)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
+    history = model.fit(x, np.arange(8) % 2, batch_size=4, epochs=1, verbose=0)
+    assert np.isfinite(history.history["loss"][0])
 
 
 #: Of each family one that is small; the others run with --run-slow.

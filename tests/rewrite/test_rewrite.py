@@ -117,7 +117,7 @@ def test_training_after_the_swap_goes_as_before(randomize):
 @pytest.mark.parametrize(
     ("activation", "packaging"),
     [
-        ("relu", "flat"),
+        pytest.param("relu", "flat", marks=pytest.mark.slow),
         pytest.param("prelu", "flat", marks=pytest.mark.slow),
         pytest.param("prelu", "repeated", marks=pytest.mark.slow),
     ],

@@ -65,7 +65,7 @@ def test_one_device_and_two_with_synchronized_statistics(settings):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("packaging", [pytest.param("flat", marks=pytest.mark.slow), "repeated"])
+@pytest.mark.parametrize("packaging", ["flat", pytest.param("repeated", marks=pytest.mark.slow)])
 def test_parts_of_a_batch_are_devices(packaging):
     """`bn_batch` does on one device what two do, moving statistics included."""
     fields = {"packaging": packaging}

@@ -103,6 +103,7 @@ def test_the_saved_model_serves_without_this_package(finished, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, atol=1e-5)
 
 
+@pytest.mark.slow  # tests/export always does this, and more, with an exported file
 def test_the_saved_model_opens_in_plain_keras(finished):
     _, result = finished
     code = (
@@ -166,8 +167,9 @@ def test_the_folder_is_named_after_network_and_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x, y = np.zeros((9, 4, 4, 1), "uint8"), np.arange(9) % 2
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    result = train(small(tmp_path, data=f"npz:{tmp_path}/mine.npz", epochs=1, out=None))
-    assert result.run == "runs/resnet20v2-mine-1"
+    config = small(tmp_path, data=f"npz:{tmp_path}/mine.npz", epochs=1, out=None)
+    config = config.replace(model="resnet8v2")
+    assert train(config).run == "runs/resnet8v2-mine-1"
 
 
 def test_training_that_diverges_stops_and_says_where(tmp_path):
