@@ -36,6 +36,7 @@ def lines(axes, table, name, log=False, marker=None):
 
 
 def plain(axes):
+    """A light grid, no frame, ticks at whole numbers, and powers of ten as plain text."""
     from matplotlib.ticker import LogFormatter, MaxNLocator
 
     if axes.get_yscale() == "log":  # as plain text, since names are shown as they are

@@ -59,9 +59,16 @@ def test_rows_are_of_registered_networks_with_legal_layouts():
             assert row.file.endswith(f"-{row.digest.removeprefix('sha1:')[:8]}.tf2.h5")
 
 
-def test_the_table_is_shipped():
+def test_the_table_is_shipped_as_all_data_are():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert settings["package-data"] == {"keras_preact.applications": ["published.csv", "trained/*"]}
+    shipped = {
+        path
+        for package, patterns in settings["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    there = {path for path in (ROOT / "keras_preact").rglob("*") if path.is_file()}
+    assert {path for path in there if path.suffix not in (".py", ".pyc")} == shipped
     with open(ROOT / "keras_preact/applications/published.csv", newline="") as file:
         assert sum(1 for _ in csv.DictReader(file)) == len(ROWS)
 
