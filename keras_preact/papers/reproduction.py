@@ -32,8 +32,8 @@ class ReproduceConfig(Checked):
         table: Id of the table, such as `he2016-table1`; `keras-preact papers` lists them.
         row: Shell-style pattern of the names of the rows to train.
         runs: Trainings of each row, with the seeds 0, 1, ...; 5, 2 or 1 by the scale if not given.
-        scale: `full`: the paper's training; `short`: 10 epochs of 20 to 56 layers; `smoke`: 220
-            steps of 14 to 44 layers on digits. Short and smoke are for tables of CIFAR.
+        scale: `full`: the paper's training; `short`: 2 epochs of 20 to 56 layers; `smoke`: 220
+            steps of 14 to 56 layers on digits. Short and smoke are for tables of CIFAR.
         data: Images in place of the paper's, as `TrainConfig` takes them.
         out: Folder of the table; `runs/TABLE-SCALE`, and the name of the data, if not given.
         dtype: As in `TrainConfig`.

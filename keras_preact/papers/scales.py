@@ -1,8 +1,9 @@
 """How much of a paper's training is done: all of it, hours of it, or minutes of it.
 
-`short` and `smoke` keep what a table compares and the paper's own recipe, whose rate falls at the
-same shares of fewer epochs. Networks are shallower, in the order in which the table has them: the
-different depths of a table are spread evenly from the least to the greatest number of units.
+`short` and `smoke` keep what a table compares and the paper's own recipe, whose rate warms up and
+falls at the same shares of fewer epochs. Networks of their depths are trained as they are, and the
+deeper ones of such a table are left out. In a table that has deeper networks only, its different
+depths are spread evenly from the least to the greatest number of units.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ import numpy as np
 
 from keras_preact.errors import ConfigError
 from keras_preact.papers.tables import PaperRow, paper_rows
+from keras_preact.training.recipes import RECIPES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Scale:
         epochs: Passes over the training images; `None`: the recipe's.
         batch_size: Images in a step; `None`: the recipe's.
         units: Units of two or three convolutions in a stage of the shallowest and of the deepest
-            network; `None`: the paper's.
+            network; `None`: any.
         data: Images that stand for the paper's; `None`: the paper's.
     """
 
@@ -36,14 +38,15 @@ class Scale:
 
 #: `full`: as the papers, five runs each (2016, section 3.1).
 #: `short`: 20 to 56 layers (29 to 83 of bottleneck units), the depths between which the 2015 paper
-#: shows what shortcuts do; 10 epochs, enough for the rate to fall twice, of two to three minutes
-#: each for ResNet-20 on 2 cores; two runs, the fewest that say how far apart they lie.
-#: `smoke`: 14 to 44 layers and 220 steps on 1,437 digits. It shows that all of it works; nets as
+#: shows what shortcuts do; 2 epochs, 782 steps, in which the rate still falls twice, of two to
+#: three minutes each for ResNet-20 on 2 cores; two runs, the fewest that say how far apart they
+#: lie.
+#: `smoke`: 14 to 56 layers and 220 steps on 1,437 digits. It shows that all of it works; nets as
 #: shallow as this train with nearly any shortcut, so the order of the rows means little.
 SCALES = {
     "full": Scale(runs=5),
-    "short": Scale(runs=2, epochs=10, units=(3, 9)),
-    "smoke": Scale(runs=1, epochs=10, batch_size=64, units=(2, 7), data="digits"),
+    "short": Scale(runs=2, epochs=2, units=(3, 9)),
+    "smoke": Scale(runs=1, epochs=10, batch_size=64, units=(2, 9), data="digits"),
 }
 
 
@@ -82,7 +85,11 @@ def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None =
             f"`scale` must be 'full' for tables of ImageNet. Received: scale={scale!r}, "
             f"table={table!r}. Shorter trainings are there for the tables of CIFAR."
         )
-    if data or SCALES[scale].data:
+    budget = SCALES[scale]
+    if budget.units:
+        low, high = budget.units
+        rows = [row for row in rows if low <= _depth(row.network) <= high] or rows
+    if data or budget.data:
         rows = [row for row in rows if row.data == rows[0].data]
     wanted = {row.row for row in paper_rows(table, pattern)}
     found = [row for row in rows if row.row in wanted]
@@ -112,13 +119,15 @@ def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **
         >>> from keras_preact.papers.scales import scaled
         >>> config = scaled(paper_rows("he2016-table1", "dropout")[0], "short")
         >>> config.resolve().network.depth, config.resolve().recipe.epochs
-        (20, 10)
+        (20, 2)
     """
     budget, own = SCALES[scale], {}
     if budget.units:
         own["network.units"] = _units(row, budget.units)
     if budget.epochs:
+        recipe = RECIPES[row.recipe]
         own["recipe.epochs"] = budget.epochs
+        own["recipe.warmup_steps"] = round(recipe.warmup_steps * budget.epochs / recipe.epochs)
     if budget.batch_size:
         own["recipe.batch_size"] = budget.batch_size
     return row.config(
@@ -129,11 +138,12 @@ def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **
 
 
 def _units(row, ends):
-    """Units of each stage: the depth's place among those of the table, between the two ends."""
-    depths = _depths(row.table)
-    places = np.linspace(*ends, len(depths)).round().astype(int)
-    count = int(places[depths.index(_depth(row.network))]) * _singles(row.network)
-    return [count] * len(row.network.units)
+    """Units of each stage: the row's, or where its depth stands between the two ends."""
+    depth, (low, high) = _depth(row.network), ends
+    if not low <= depth <= high:
+        depths = _depths(row.table)
+        depth = int(np.linspace(low, high, len(depths)).round()[depths.index(depth)])
+    return [depth * _singles(row.network)] * len(row.network.units)
 
 
 @functools.cache
