@@ -20,7 +20,8 @@ _TITLES = (*_ERRORS, *_COSTS)
 _EXPLAINED = (
     "Errors in percent. Zoo: trained weights of the same network by others (osmr/imgclsmob), "
     "what a modern recipe reaches. Median, least and greatest over the runs; difference from the "
-    "paper's. Failed: runs above 20 %, as the paper has it, or that diverged, which is 100 % here. "
+    "paper's. Failed: runs of the paper's length above 20 %, as the paper has it, and runs that "
+    "diverged, which is 100 % here. "
     "Training loss of the last epoch, and time of a run: medians."
 )
 
