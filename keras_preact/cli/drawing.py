@@ -58,8 +58,8 @@ def _what(arguments) -> str:
         others = [*given, *["--what"] * (what is not None), *["--set"] * bool(arguments.set)]
         if others:
             raise ConfigError(
-                f"A gallery is drawn as it stands in the papers, without {', '.join(others)}; one "
-                f"of its units takes them: {quoted(GALLERIES[name])}. Received: {name!r}."
+                f"A gallery is drawn as it stands in the papers, without {', '.join(others)}; a "
+                f"unit takes them: {quoted(variant_names())}. Received: {name!r}."
             )
         return "gallery"
     is_unit = name in variant_names() or bool(given)
@@ -94,8 +94,8 @@ def _fields(assignments) -> dict:
 
 def _draw_arguments(command) -> None:
     variant = (
-        "a network (resnet110v2), a gallery (shortcuts, placements, blocks, dimensions), or one "
-        "of a gallery's units (exclusive_gating, full_preactivation, bottleneck)"
+        "a network (resnet110v2), a gallery (shortcuts, placements, blocks, dimensions, "
+        "asymmetry), or a unit (exclusive_gating, full_preactivation, bottleneck)"
     )
     command.add_argument("variant", metavar="VARIANT", help=variant)
     out = "file to write, .svg or .png; VARIANT.svg if not given"

@@ -4,7 +4,7 @@ import string
 
 from keras_preact.config import ResNetConfig
 from keras_preact.drawing.grid import sheet_of
-from keras_preact.drawing.layout import layout_unit
+from keras_preact.drawing.layout import framed, layout_units
 from keras_preact.drawing.paths import read_unit
 from keras_preact.drawing.sheet import paint
 from keras_preact.drawing.variants import GALLERIES
@@ -19,8 +19,10 @@ def draw_gallery(name: str):
 
     Args:
         name: `"shortcuts"` (Identity Mappings, Figure 2), `"placements"` (Figure 4), `"blocks"`
-            (Deep Residual Learning, Figure 5) or `"dimensions"` (the options of its section 3.3
-            and of the appendix of Identity Mappings, for a unit that halves the map).
+            (Deep Residual Learning, Figure 5), `"dimensions"` (the options of its section 3.3
+            and of the appendix of Identity Mappings, for a unit that halves the map) or
+            `"asymmetry"` (Identity Mappings, Figure 5: how an activation behind the addition
+            becomes one ahead of the weights).
 
     Returns:
         A `matplotlib.figure.Figure`; `save_drawing` writes it.
@@ -39,8 +41,15 @@ def draw_gallery(name: str):
             f"The galleries are {quoted(GALLERIES)}. Received: {name!r}.{near(name, GALLERIES)}"
         )
     units = [
-        (letter, variant.caption, layout_unit(read_unit(config, **variant.unit)))
+        (letter, variant.caption, _shapes(variant))
         for letter, variant in zip(string.ascii_lowercase, GALLERIES[name].values(), strict=False)
-        for config in [ResNetConfig(**variant.fields)]
     ]
     return paint(sheet_of(units, _COLUMNS.get(name, len(units))))
+
+
+def _shapes(variant):
+    paths = read_unit(ResNetConfig(**variant.fields), **variant.unit)
+    shapes = layout_units(*[paths] * variant.count)
+    for start, end in variant.frames:
+        shapes = framed(shapes, start, end)
+    return shapes

@@ -1,4 +1,4 @@
-"""The shapes of one unit: its paths beside each other, each from the top down."""
+"""The shapes of units: the paths beside each other, each from the top down."""
 
 from keras_preact.drawing.paths import UnitPaths
 from keras_preact.drawing.sheet import (
@@ -9,13 +9,16 @@ from keras_preact.drawing.sheet import (
     Arrow,
     Box,
     Circle,
+    Frame,
     Label,
     box_width,
+    extent,
 )
 
 PITCH = BOX + GAP
 _SPACE = 0.17
 _LABEL = 0.2
+_MARGIN = 0.06
 
 
 def bottom(shapes) -> float:
@@ -23,22 +26,41 @@ def bottom(shapes) -> float:
     return max(shape.y for shape in shapes if isinstance(shape, Label)) + _LABEL / 2
 
 
-def layout_unit(paths: UnitPaths) -> list:
-    """The shapes of a unit, from its input at the top; its spine, the shortcut, is at x = 0."""
-    is_plain = paths.shortcut is None
-    x_gate, x_branch = _columns(paths)
-    start, end = paths.channels or (None, None)
-    shapes = _tensor(_LABEL / 2, "l", start)
+def layout_units(*units: UnitPaths) -> list:
+    """The shapes of a unit, or of several, each behind the one before it.
+
+    They begin with the input at the top; the spine, which is the shortcut, is at x = 0.
+    """
     y = _LABEL
-    spine = not is_plain
-    y = _run(shapes, 0, y, paths.entry, bold=spine)
+    shapes = _tensor(y / 2, "l", units[0].channels and units[0].channels[0])
+    for k, paths in enumerate(units, 1):
+        y = _unit(shapes, paths, y) + GAP
+        shapes += _tensor(y + _LABEL / 2, f"l+{k}", paths.channels and paths.channels[1])
+        y += _LABEL
+    return shapes
+
+
+def framed(shapes, start, end) -> list:
+    """Shapes, and a frame around the boxes and circles from `start` to before `end`, top down."""
+    nodes = [shape for shape in shapes if isinstance(shape, Box | Circle)]
+    low, high = extent(nodes)
+    nodes = sorted(nodes, key=lambda node: node.y)[start:end]
+    top, end = nodes[0].y - BOX / 2 - _MARGIN, nodes[-1].y + BOX / 2 + _MARGIN
+    width = high - low + 2 * _MARGIN
+    return [Frame((low + high) / 2, (top + end) / 2, width, end - top), *shapes]
+
+
+def _unit(shapes, paths, y):
+    """A unit below `y`, with the arrow to its output; returns where its last box ends."""
+    is_plain = paths.shortcut is None
+    y = _run(shapes, 0, y, paths.entry, bold=not is_plain)
     if is_plain:
         y = _run(shapes, 0, y, paths.branch, bold=False)
     else:
-        y = _two_paths(shapes, paths, y, x_gate, x_branch)
-    y = _run(shapes, 0, y, paths.exit, bold=spine)
-    shapes.append(Arrow(((0, y), (0, y + GAP)), bold=spine))
-    return shapes + _tensor(y + GAP + _LABEL / 2, "l+1", end)
+        y = _two_paths(shapes, paths, y, *_columns(paths))
+    y = _run(shapes, 0, y, paths.exit, bold=not is_plain)
+    shapes.append(Arrow(((0, y), (0, y + GAP)), bold=not is_plain))
+    return y
 
 
 def _tensor(y, index, channels):

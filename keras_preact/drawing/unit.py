@@ -2,7 +2,7 @@
 
 from keras_preact.checked import is_whole, require
 from keras_preact.drawing.grid import sheet_of
-from keras_preact.drawing.layout import layout_unit
+from keras_preact.drawing.layout import layout_units
 from keras_preact.drawing.paths import read_unit
 from keras_preact.drawing.sheet import paint
 from keras_preact.drawing.variants import config_of
@@ -59,7 +59,7 @@ def draw_unit(
         for name, value in sizes.items():
             require(False, name, value, "left out where `stage` is given, which says it")
         given = _unit_of_network(config, stage, 1 if unit is None else unit)
-    shapes = layout_unit(read_unit(config, **given))
+    shapes = layout_units(read_unit(config, **given))
     return paint(sheet_of([("", title or "", shapes)]))
 
 

@@ -7,17 +7,21 @@ from keras_preact.errors import ConfigError, near, quoted
 
 
 class Variant(NamedTuple):
-    """One unit of a gallery.
+    """One drawing of a gallery: a unit, or several equal ones in a row.
 
     Attributes:
         caption: What stands above it.
         fields: Fields of its `ResNetConfig`.
         unit: Arguments of `read_unit`.
+        count: How many units stand in a row.
+        frames: First box and end of each frame around boxes and circles, counted from the top.
     """
 
     caption: str
     fields: dict
     unit: dict
+    count: int = 1
+    frames: tuple[tuple[int, int], ...] = ()
 
 
 def _shortcut(name, caption):
@@ -38,8 +42,14 @@ def _option(caption, placement="original", **fields):
     return Variant(caption, {"placement": placement, **fields}, {"stride": 2})
 
 
+def _pair(caption, placement, *frames):
+    return Variant(caption, {"placement": placement}, {}, 2, frames)
+
+
 #: Gallery, then the name of each variant: Identity Mappings, Figures 2 and 4; Deep Residual
-#: Learning, Figure 5 and section 3.3 with the appendix of Identity Mappings.
+#: Learning, Figure 5 and section 3.3 with the appendix of Identity Mappings; and its Figure 5,
+#: where a frame stands around what is taken for a unit. An activation behind the addition which
+#: only the next branch sees is the first of that branch: the same boxes, framed otherwise.
 GALLERIES: dict[str, dict[str, Variant]] = {
     "shortcuts": {
         "identity": _shortcut("identity", "original"),
@@ -70,9 +80,21 @@ GALLERIES: dict[str, dict[str, Variant]] = {
             "option B,\nraw input", "full_preactivation", projection="B", projection_input="raw"
         ),
     },
+    "asymmetry": {
+        "symmetric": _pair("activation for\nboth paths", "bn_after_addition", (0, 7), (7, 14)),
+        "asymmetric": _pair("for the\nbranch only", "full_preactivation", (2, 9)),
+        "preactivation": _pair(
+            "the same as\npre-activation", "full_preactivation", (0, 7), (7, 14)
+        ),
+    },
 }
 
-_VARIANTS = {name: variant for gallery in GALLERIES.values() for name, variant in gallery.items()}
+_VARIANTS = {
+    name: variant
+    for gallery in GALLERIES.values()
+    for name, variant in gallery.items()
+    if variant.count == 1
+}
 
 
 def variant_names() -> list[str]:

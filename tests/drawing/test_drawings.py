@@ -5,10 +5,17 @@ import re
 
 import pytest
 
-from keras_preact import model_info
+from keras_preact import ResNetConfig, model_info
 from keras_preact.cli import main
 from keras_preact.config import Block, Placement, Shortcut
-from keras_preact.drawing import GALLERIES, draw_gallery, draw_network, draw_unit, save_drawing
+from keras_preact.drawing import (
+    GALLERIES,
+    draw_gallery,
+    draw_network,
+    draw_unit,
+    read_unit,
+    save_drawing,
+)
 from keras_preact.errors import ConfigError
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -24,6 +31,25 @@ def test_a_gallery_has_every_variant():
     assert tuple(GALLERIES["blocks"]) == Block.__args__
     with pytest.raises(ConfigError, match="Did you mean 'shortcuts'"):
         draw_gallery("shortcut")
+
+
+def test_an_activation_for_the_branch_only_is_pre_activation():
+    """2016, Figure 5: equation 6's activation moves to the next branch, and nothing else does."""
+    symmetric, asymmetric, preactivation = GALLERIES["asymmetry"].values()
+    before, after = (
+        {
+            path: [step.text for step in getattr(paths, path)]
+            for path in ("entry", "branch", "shortcut", "exit")
+        }
+        for variant in (symmetric, preactivation)
+        for paths in [read_unit(ResNetConfig(**variant.fields))]
+    )
+    assert after == {**before, "branch": before["exit"] + before["branch"], "exit": []}
+    # The frame of the asymmetric unit holds what those of the symmetric one do.
+    start, end = asymmetric.frames[0]
+    nodes = [*after["branch"], "+"] * 2
+    assert nodes[start:end] == [*before["branch"], "+", *before["exit"]]
+    assert preactivation.frames == symmetric.frames == ((0, end - start), (end - start, len(nodes)))
 
 
 DEEP = pytest.param("resnet1001v2", marks=pytest.mark.slow)
