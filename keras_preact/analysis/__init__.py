@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Signals": ".signals",
         "analyze": ".analyzer",
         "chain": ".scalar_chain",
+        "chain_in_words": ".scalar_chain",
         "deepen": ".identity_units",
         "dissect": ".anatomy",
         "gradient_propagation": ".gradients",

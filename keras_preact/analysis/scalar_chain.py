@@ -51,10 +51,11 @@ def chain(
         layer's weight) and `through_shortcut` (by the residual weight around it), and
         `weight_gradient` dL/dw with the same two parts, `weight_through_next` and
         `weight_through_shortcut`, and `residual_gradient`, the layer's share of dL/dw_r. The loss
-        is in `attrs["loss"]`.
+        is in `attrs["loss"]`. `chain_in_words` says what they show, `plot_chain` draws them.
 
     Raises:
-        ConfigError: For an unknown activation, a depth below 1, or another number of weights.
+        ConfigError: For an unknown activation, a depth below 1, weights that are no numbers, or
+            another number of weights.
 
     Example:
         >>> from keras_preact.analysis import chain
@@ -67,14 +68,7 @@ def chain(
     """
     require(is_whole(depth) and depth >= 1, "depth", depth, "a whole number of at least 1")
     require(activation in ACTIVATIONS, "activation", activation, f"one of {quoted(ACTIVATIONS)}")
-    weights = np.asarray(weights, float)
-    if weights.ndim == 0:
-        weights = np.full(depth, weights)
-    if weights.shape != (depth,):
-        raise ConfigError(
-            f"`weights` must be one number or {depth} of them, one a layer. "
-            f"Received: {weights.shape}."
-        )
+    weights = _weights(weights, depth)
     function, derivative = ACTIVATIONS[activation]
     residual = np.where(np.arange(depth) >= 2, residual_weight, 0.0)
     sums, outputs = np.zeros(depth), np.zeros(depth + 1)
@@ -106,8 +100,48 @@ def chain(
             "weight_gradient": at_sum * outputs[:-1],
             "weight_through_next": through_next * slopes * outputs[:-1],
             "weight_through_shortcut": through_shortcut * slopes * outputs[:-1],
-            "residual_gradient": at_sum * np.where(residual != 0, np.roll(outputs[:-1], 1), 0.0),
+            "residual_gradient": at_sum * np.where(residual != 0, np.roll(outputs[:-1], 1), 0.0)
+            + 0.0,
         }
     )
     frame.attrs["loss"] = float((outputs[-1] - target) ** 2)
     return frame
+
+
+def _weights(weights, depth):
+    try:
+        numbers = np.asarray(weights, float)
+    except (TypeError, ValueError):  # other types, lists of lists of different lengths
+        numbers = np.empty((0, 0))
+    if numbers.ndim == 0:
+        numbers = np.full(depth, numbers)
+    if numbers.shape != (depth,) or not np.isfinite(numbers).all():
+        raise ConfigError(
+            f"`weights` must be one number or {depth} of them, one a layer. "
+            f"Received: weights={weights!r}."
+        )
+    return numbers
+
+
+def chain_in_words(frame: pd.DataFrame) -> str:
+    """What the numbers of a chain show, in a sentence or two.
+
+    Args:
+        frame: As `chain` gives it.
+
+    Example:
+        >>> from keras_preact.analysis import chain, chain_in_words
+        >>> print(chain_in_words(chain(3, [0.2, 0.1, 0.1], residual_weight=0.1)).split(". ")[1])
+        -0.00295 of it came by the shortcut, -7.36e-05 by the next layer.
+    """
+    first, last = frame.iloc[0], frame.iloc[-1]
+    text = f"Loss {frame.attrs['loss']:.4f}; the first weight's gradient is "
+    text += f"{first.weight_gradient:.3g}"
+    if len(frame) > 1 and last.weight_gradient:
+        ratio = abs(first.weight_gradient / last.weight_gradient)
+        text += f", {ratio:.3g} times the last one's: a factor of "
+        text += f"{ratio ** (1 / (len(frame) - 1)):.2g} a layer on the way back"
+    if first.weight_through_shortcut:
+        text += f". {first.weight_through_shortcut:.3g} of it came by the shortcut, "
+        text += f"{first.weight_through_next:.3g} by the next layer"
+    return f"{text}."

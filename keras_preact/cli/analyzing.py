@@ -1,4 +1,4 @@
-"""`analyze`: a look inside networks."""
+"""`analyze`: a look inside networks; `chain`: vanishing gradients, number by number."""
 
 import dataclasses
 import json
@@ -75,10 +75,51 @@ def _analyze_arguments(command) -> None:
     command.add_argument("--json", action="store_true", help=words)
 
 
+def _chain(arguments) -> None:
+    import_keras_quietly()
+    from keras_preact.analysis import chain, chain_in_words, plot_chain
+    from keras_preact.evaluation import save_figure
+
+    names = ("depth", "x", "target", "activation")
+    fields = {name: arguments[name] for name in names}
+    weights, residual_weight = arguments.weights, arguments.residual_weight
+    fields["weights"] = weights[0] if len(weights) == 1 else weights
+    chains = {"plain": chain(**fields)}
+    if residual_weight:
+        label = f"residual weight {residual_weight:g}"
+        chains[label] = chain(residual_weight=residual_weight, **fields)
+    for label, frame in chains.items():
+        shown = frame.loc[:, (frame != 0).any()]
+        print(label, shown.to_string(index=False, float_format="{:.4g}".format), sep="\n")
+        print(chain_in_words(frame), end="\n\n")
+    if arguments.out:
+        save_figure(plot_chain(chains), arguments.out)
+        print(arguments.out)
+
+
+def _chain_arguments(command) -> None:
+    command.add_argument("--depth", type=int, default=3, help="layers of one weight each")
+    words = "of each layer, or one for all"
+    command.add_argument("--weights", type=float, nargs="+", default=[0.1], help=words)
+    words = "of the path around each layer from the third on; the plain chain is shown beside it"
+    command.add_argument("--residual-weight", type=float, default=0.0, help=words)
+    command.add_argument("--x", type=float, default=0.5, help="the input")
+    command.add_argument("--target", type=float, default=1.0, help="t of the loss (t - y)²")
+    words = "sigmoid, tanh, relu or linear"
+    command.add_argument("--activation", type=str, default="sigmoid", help=words)
+    words = "PNG file for a picture of the gradients"
+    command.add_argument("--out", type=str, default=None, metavar="FILE", help=words)
+
+
 COMMANDS = {
     "analyze": (
         _analyze,
         _analyze_arguments,
         "measure signals, gradients, gates and rectifiers inside networks",
+    ),
+    "chain": (
+        _chain,
+        _chain_arguments,
+        "every number of a chain of scalar layers, with and without a shortcut",
     ),
 }

@@ -1,7 +1,13 @@
 """Pictures of a run: curves, confusion matrix, a sheet of images with predictions."""
 
+import pathlib
+
 import matplotlib
 import numpy as np
+
+from keras_preact.checked import require
+from keras_preact.errors import quoted
+from keras_preact.files import save_error
 
 INK, RIGHT, WRONG = "#222222", "#1a7f37", "#c62828"
 
@@ -219,8 +225,19 @@ def _sheet(evaluation, split, shown, headline):
 
 
 def save_figure(figure, path) -> None:
-    """Writes a figure as a PNG file, 150 dots an inch."""
-    figure.savefig(path, dpi=150)
+    """Writes a figure, 150 dots an inch, in the format that the path's suffix names.
+
+    Raises:
+        ConfigError: For a suffix of no format.
+        SaveError: When it cannot be written.
+    """
+    kinds = sorted(figure.canvas.get_supported_filetypes())
+    suffix = pathlib.Path(path).suffix
+    require(suffix[1:].lower() in kinds, "out", str(path), f"a file of one of {quoted(kinds)}")
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise save_error(error, "The picture", path) from error
 
 
 def new_figure(width, height, rows=1, columns=1, layout="constrained"):

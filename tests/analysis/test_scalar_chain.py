@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_preact.analysis import chain
+from keras_preact.analysis import chain, chain_in_words
 from keras_preact.analysis.scalar_chain import ACTIVATIONS
+from keras_preact.cli import main
 from keras_preact.errors import ConfigError
 
 # A reconstruction of the example's weights: loss (t - y)^2, target 1, no biases. The three figures
@@ -88,9 +89,33 @@ def test_relu_hands_on_what_is_positive():
     [
         ({"depth": 0}, "`depth` must be a whole number of at least 1"),
         ({"depth": 2, "weights": [1.0]}, "must be one number or 2 of them"),
+        ({"weights": "a"}, "must be one number or 3 of them, one a layer. Received: weights='a'"),
+        ({"weights": [[1.0], [1.0, 2.0]]}, "must be one number or 3 of them"),
+        ({"weights": float("nan")}, "must be one number or 3 of them"),
         ({"activation": "selu"}, "`activation` must be one of 'sigmoid'"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
     with pytest.raises(ConfigError, match=message):
         chain(**arguments)
+
+
+def test_the_command_shows_the_worked_example(capsys, tmp_path):
+    picture = tmp_path / "chain.png"
+    argv = ["chain", "--weights", *map(str, WEIGHTS), "--residual-weight", "0.1"]
+    assert main([*argv, "--out", str(picture)]) == 0
+    shown = capsys.readouterr().out
+    for frame in (chain(3, WEIGHTS), chain(3, WEIGHTS, residual_weight=0.1)):
+        assert chain_in_words(frame) in shown
+    assert "Loss 0.2247" in shown and "-0.00295 of it came by the shortcut" in shown
+    assert picture.stat().st_size > 10_000
+    assert main(["chain", "--depth", "2", "--weights", "1", "2", "3"]) == 2
+    assert "one number or 2 of them" in capsys.readouterr().err
+    assert main(["chain", "--out", str(tmp_path / "no" / "folder.png")]) == 1
+    assert "could not be written" in capsys.readouterr().err
+
+
+def test_words_fit_chains_of_any_length():
+    assert chain_in_words(chain(1, 0.0, x=0.0)) == "Loss 0.2500; the first weight's gradient is -0."
+    assert "a layer on the way back." in chain_in_words(chain(40))
+    assert "times" not in chain_in_words(chain(2, [1.0, -1.0], activation="relu"))
