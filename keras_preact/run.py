@@ -30,7 +30,8 @@ class RunFolder:
     `command.txt` (the command that repeats it), `resolved.json` (every field), `env.json` (versions
     and machine), `data.json` (what the images were), `citations.bib`, `log.jsonl` and `steps.jsonl`
     (one JSON object an epoch and a step), `checkpoints/`, and once it is finished `result.json`,
-    `classes.json`, the trained model as `model.keras` and in `saved_model/`, and pictures.
+    `classes.json`, the trained model as `model.keras` and, unless it was not wanted, in
+    `saved_model/`, and pictures.
 
     Args:
         path: An existing run's folder.
@@ -81,6 +82,13 @@ class RunFolder:
         run = cls(folder.name)
         run._kept = folder  # removed with this object
         return run
+
+    def discard_if_empty(self) -> None:
+        """Removes a new folder to which nothing has been written."""
+        with contextlib.suppress(OSError):
+            if [path.name for path in self.path.iterdir()] == [LOCK]:
+                (self.path / LOCK).unlink()
+                self.path.rmdir()
 
     @contextlib.contextmanager
     def locked(self):

@@ -11,6 +11,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "TrainingHyperModel": ".hypermodels",
         "TuneConfig": ".config",
         "TuneResult": ".search",
+        "plot_dimension": ".plots",
+        "plot_trials": ".plots",
         "trials_frame": ".frame",
         "tune": ".search",
         "write_report": ".report",

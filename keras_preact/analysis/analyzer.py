@@ -77,12 +77,25 @@ def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
         require(not config.settings, "settings", config.settings, expected)
         require(not config.epochs, "epochs", config.epochs, expected)
     folder = RunFolder.create(config.out, f"analysis-{'-'.join(names)}"[:100])
+    try:
+        analysis = _analysis(config, subjects, folder, console)
+    except BaseException:
+        folder.discard_if_empty()
+        raise
+    folder.write_json("analysis.json", config.to_dict())
+    _write(analysis, folder)
+    return analysis
+
+
+def _analysis(config, subjects, folder, console):
+    """All subjects measured; the folder is for those that are trained first."""
     found: dict[str, list[pd.DataFrame]] = {}
     looked_at: dict[str, str] = {}
     for subject in subjects:
         if config.epochs and subject.trained is None:
             say(console, f"{subject.name}: {config.epochs} epochs")
-            run = subject.config.replace(out=str(folder.path / subject.name))
+            out = str(folder.path / subject.name)
+            run = subject.config.replace(out=out, saved_model=False)
             subject = subject._replace(trained=train(run, console=console).run)
         for state, measured, images in _states(subject, config):
             looked_at[subject.name] = images
@@ -94,10 +107,7 @@ def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
     tables = {topic: pd.concat(frames, ignore_index=True) for topic, frames in found.items()}
     data = "; ".join(dict.fromkeys(looked_at.values()))
     tables = {"summary": summary(tables), **tables}
-    analysis = Analysis(tables, in_words(tables), data, folder.path)
-    folder.write_json("analysis.json", config.to_dict())
-    _write(analysis, folder)
-    return analysis
+    return Analysis(tables, in_words(tables), data, folder.path)
 
 
 def _write(analysis, folder) -> None:

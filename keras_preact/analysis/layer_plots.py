@@ -101,7 +101,9 @@ def plot_gates(gates):
         value = 1 / (1 + np.exp(-bias))
         axes.axhline(value, color=PAPER, lw=1, ls=":", zorder=0)
         text = f"sigmoid of the initial bias {bias:g}"
-        axes.annotate(text, (1, value), (2, 3), textcoords="offset points", fontsize=8, color=INK)
+        ground = {"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 1}
+        place = {"textcoords": "offset points", "xytext": (2, 5), "bbox": ground}
+        axes.annotate(text, (1, value), **place, fontsize=8, color=INK)
     axes.set_xlabel("unit")
     axes.set_ylabel("gate g (bands: half of it, nine tenths of it)")
     plain(axes)

@@ -26,14 +26,15 @@ def learned_slopes(activations: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row a PReLU layer: `layer`, `slope_mean`, `slope_std`, `slope_min`, `slope_max` over its
-        channels, `depth` from 0 (first) to 1 (last), and `paper`, the paper's channel-wise mean at
-        that depth, where it has a layer nearest. Empty for networks without PReLU.
+        channels, `depth` from 0 (first) to 1 (last), and `paper`, the paper's slope at that depth,
+        where it has a layer nearest: shared, or the mean of the channels, as the network's are.
+        Empty for networks without PReLU.
 
     Example:
         >>> import pandas as pd
         >>> from keras_preact.analysis.rectifiers import learned_slopes
-        >>> found = pd.DataFrame({"layer": ["act1", "act2"], "slope_mean": [0.5, 0.1]})
-        >>> learned_slopes(found)["paper"].tolist()
+        >>> found = {"layer": ["act1", "act2"], "slope_mean": [0.5, 0.1], "slope_count": [16, 16]}
+        >>> learned_slopes(pd.DataFrame(found))["paper"].tolist()
         [0.596, 0.075]
     """
     if "slope_mean" not in activations:
@@ -41,5 +42,11 @@ def learned_slopes(activations: pd.DataFrame) -> pd.DataFrame:
     slopes = activations[activations["slope_mean"].notna()].reset_index(drop=True)
     slopes["depth"] = slopes.index / max(len(slopes) - 1, 1)
     places = (slopes["depth"] * (len(TABLE_1) - 1)).round().astype(int)
-    slopes["paper"] = TABLE_1["channel_wise"].to_numpy()[places]
+    slopes["paper"] = paper_slopes(slopes).to_numpy()[places]
     return slopes
+
+
+def paper_slopes(slopes: pd.DataFrame) -> pd.Series:
+    """The column of Table 1 whose slopes are shared as a network's are, from `learned_slopes`."""
+    is_shared = (slopes["slope_count"] == 1).all()
+    return TABLE_1["channel_shared" if is_shared else "channel_wise"]

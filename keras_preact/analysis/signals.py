@@ -26,8 +26,9 @@ class Signals:
         layers: A row a convolution or hidden dense layer: `mean` and `std` of its response, and
             `normalized`, 1 where that is taken behind a norm and 0 where it is the layer's own.
         activations: A row an activation: `dead`, share of channels that no image of any mini-batch
-            makes positive; `inactive`, share of its inputs at or below 0; of PReLU `slope_mean`,
-            `slope_std`, `slope_min`, `slope_max` over the channels.
+            makes positive; `inactive`, share of its inputs at or below 0; of PReLU
+            `slope_count` (1: shared by all channels), `slope_mean`, `slope_std`, `slope_min`,
+            `slope_max` over the channels.
         gates: A row a gated unit: `bias` (mean over channels), `mean`, `std` and quantiles of g.
     """
 
@@ -174,7 +175,7 @@ def _activation(piece, name, seen, channel_axis):
     alpha = getattr(piece.layer(name), "alpha", None)
     if alpha is not None:
         slope = keras.ops.convert_to_numpy(alpha)
-        spread = {"mean": slope.mean(), "std": slope.std()}
+        spread = {"count": slope.size, "mean": slope.mean(), "std": slope.std()}
         spread |= {"min": slope.min(), "max": slope.max()}
         row |= {f"slope_{key}": value for key, value in spread.items()}
     return row, channels.max(axis=0) > 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from keras_preact.analysis.rectifiers import TABLE_1, learned_slopes
+from keras_preact.analysis.rectifiers import learned_slopes, paper_slopes
 from keras_preact.analysis.variance import of_plain_nets
 
 
@@ -177,7 +177,7 @@ def _slopes(table):
     if not len(slopes):
         return None
     first, deep = [], []
-    for column in (slopes["slope_mean"], TABLE_1["channel_wise"]):
+    for column in (slopes["slope_mean"], paper_slopes(slopes)):
         first.append(f"{column.iloc[0]:.3f}")
         deep.append(f"{column.iloc[-max(1, len(column) // 3) :].mean():.3f}")
     return (

@@ -110,5 +110,7 @@ def plot_runs(paths):
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, labelcolor=INK)
+    longest = max(map(len, axes.get_legend_handles_labels()[1]))
+    columns = 2 if longest < 60 else 1
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK)
     return figure

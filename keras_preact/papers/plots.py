@@ -1,8 +1,9 @@
-"""Pictures of a table that was reproduced: errors by row, and curves as the papers draw them."""
+"""Pictures: errors and curves of a table that was reproduced, and those of `init_study`."""
 
 import numpy as np
 
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
+from keras_preact.papers.initialization import NETWORKS
 from keras_preact.papers.results import diverged, errors
 
 _OURS, _PAPER = "#0b3d91", "#c62828"
@@ -90,3 +91,47 @@ def _logs(runs):
 
 def _median(logs, name):
     return np.median([[line[name] for line in log] for log in logs], axis=0)
+
+
+def plot_study(curves, title):
+    """The training losses, a panel for each number of layers: seeds thin, their mean bold.
+
+    Args:
+        curves: As `InitStudy.curves`.
+        title: Headline of the figure.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> from keras_preact.papers import plot_study
+        >>> from keras_preact.papers.initialization import PAPER
+        >>> len(plot_study({key: [[1.0, 0.5]] for key in PAPER}, "digits").axes)
+        2
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, panels = new_figure(10, 4.2, columns=2)
+    colors = {"He": "#0b3d91", "Xavier": "#c62828"}
+    for axes, layers in zip(panels, NETWORKS, strict=True):
+        axes.axhline(1.0, color="#999999", lw=1, ls="--", label="ln K (guessing)")
+        for kind, color in colors.items():
+            seeds = curves[layers, kind]
+            length = max(map(len, seeds))
+            table = np.full((len(seeds), length), np.nan)
+            for row, losses in zip(table, seeds, strict=True):
+                row[: len(losses)] = losses
+            epochs = np.arange(1, length + 1)
+            marker = "o" if length == 1 else None
+            axes.plot(epochs, table.T, color=color, lw=0.9, alpha=0.45, marker=marker)
+            axes.plot(epochs, table.mean(axis=0), color=color, lw=2.4, label=kind, marker=marker)
+        axes.set_title(f"{layers} layers", color=INK)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(0, 1.15)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, labelcolor=INK, loc="center right", bbox_to_anchor=(1, 0.68))
+    panels[0].set_ylabel("training loss / ln K")
+    figure.suptitle(f"{title}: mean bold, each seed thin", color=INK)
+    return figure

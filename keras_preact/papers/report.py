@@ -6,7 +6,7 @@ from keras_preact.console import duration
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
 from keras_preact.papers.plots import plot_errors, plot_training
 from keras_preact.papers.reproduction import read_config
-from keras_preact.papers.results import agreement_of, frame_of, runs_by_row
+from keras_preact.papers.results import agreement_of, frame_of, orders_of, runs_by_row
 from keras_preact.papers.tables import PAPERS, paper_tables
 from keras_preact.run import RunFolder
 
@@ -23,6 +23,14 @@ _EXPLAINED = (
     "paper's. Failed: runs of the paper's length above 20 %, as the paper has it, and runs that "
     "diverged, which is 100 % here. "
     "Training loss of the last epoch, and time of a run: medians."
+)
+
+
+_ORDERS = (
+    "What the paper has in order",
+    ("at the end", "lower in the paper", "higher in the paper", "pairs of runs", "by chance"),
+    "Pairs of a run of the one row with a run of the other that are in the paper's order. By "
+    "chance: how likely so many of them are if both rows are alike (Mann and Whitney, exact).",
 )
 
 
@@ -46,13 +54,17 @@ def write_reproduction(folder):
         config, runs = read_config(folder), runs_by_row(folder)
         frame, agreement = frame_of(runs), agreement_of(runs)
         figures = _figures(frame, runs)
-        lines = _lines(config, frame, agreement, runs)
-        machines = _hardware(runs)
+        parts = {
+            "lines": _lines(config, frame, agreement, runs),
+            "orders": [_order(*found) for found in orders_of(config.table, runs)],
+            "figures": figures,
+            "machines": _hardware(runs),
+        }
         table.write_bytes("table.csv", frame.to_csv(index=False).encode())
         for name, (_, png) in figures.items():
             table.write_bytes(f"{name}.png", png)
-        table.write_bytes("report.md", _markdown(config, frame, lines, figures, machines).encode())
-        table.write_bytes("report.html", _page(config, frame, lines, figures, machines).encode())
+        table.write_bytes("report.md", _markdown(config, frame, **parts).encode())
+        table.write_bytes("report.html", _page(config, frame, **parts).encode())
     return frame, agreement
 
 
@@ -166,11 +178,20 @@ def _hardware(runs):
     return [*found]
 
 
-def _page(config, frame, lines, figures, machines):
+def _order(order, found):
+    pairs, of_all, chance = found
+    measure = order.measure.replace("_", " ")
+    return [measure, order.lesser, order.greater, f"{pairs} of {of_all}", f"{chance:.2f}"]
+
+
+def _page(config, frame, lines, orders, figures, machines):
     sections = [f"<p>{html.escape(line)}</p>" for line in lines]
     errors, costs = text_tables(frame)
     sections.append(html_table(*errors, WORDS, failed=_has_failed(errors[0])))
     sections.append(f"<p><small>{html.escape(_EXPLAINED)}</small></p>")
+    if orders:
+        sections += [f"<h2>{_ORDERS[0]}</h2>", html_table(_ORDERS[1], orders, 3)]
+        sections.append(f"<p><small>{html.escape(_ORDERS[2])}</small></p>")
     sections += [html_picture(headline, png) for headline, png in figures.values()]
     sections.append(f"<h2>Networks and cost</h2>{html_table(*costs, WORDS)}")
     sections.append(f"<h2>Again</h2><pre>{html.escape(config.command)}</pre>")
@@ -186,7 +207,7 @@ def _has_failed(titles):
     return lambda row: bool(row[place])
 
 
-def _markdown(config, frame, lines, figures, machines):
+def _markdown(config, frame, lines, orders, figures, machines):
     errors, costs = (_markdown_table(*table) for table in text_tables(frame))
     pictures = [f"![{headline}]({name}.png)" for name, (headline, _) in figures.items()]
     parts = [
@@ -194,6 +215,7 @@ def _markdown(config, frame, lines, figures, machines):
         *lines,
         errors,
         _EXPLAINED,
+        *((_markdown_table(_ORDERS[1], orders, 3), _ORDERS[2]) if orders else ()),
         *pictures,
         costs,
         f"```bash\n{config.command}\n```",
@@ -202,6 +224,6 @@ def _markdown(config, frame, lines, figures, machines):
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _markdown_table(titles, rows):
-    marks = ["---" if k < WORDS else "---:" for k in range(len(titles))]
+def _markdown_table(titles, rows, words=WORDS):
+    marks = ["---" if k < words else "---:" for k in range(len(titles))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, marks, *rows))

@@ -1,12 +1,13 @@
 """`reproduced_frame`: what was trained of a table beside the paper's figures, from files alone."""
 
+import math
 import pathlib
 import statistics
 
-from keras_preact.papers.agreement import Agreement, rank_agreement
+from keras_preact.papers.agreement import Agreement, pairs_in_order, rank_agreement
 from keras_preact.papers.reproduction import FAILURE, read_config
 from keras_preact.papers.scales import rows_to_train
-from keras_preact.papers.tables import FAILS
+from keras_preact.papers.tables import FAILS, paper_orders
 from keras_preact.run import RunFolder, folder_name
 from keras_preact.training.recipes import RECIPES
 
@@ -97,6 +98,31 @@ def diverged(run: RunFolder) -> bool:
 def errors(runs) -> list[float]:
     """Test errors of runs, in percent; 100 for one that diverged."""
     return [100.0 if diverged(run) else 100 * (1 - run.result["test_accuracy"]) for run in runs]
+
+
+def training_losses(runs) -> list[float]:
+    """Training losses of the last epoch; infinite for a run that diverged."""
+    return [math.inf if diverged(run) else run.log[-1]["loss"] for run in runs]
+
+
+def orders_of(table, runs):
+    """The paper's orders of rows that have runs, and how many pairs of runs are in each.
+
+    Args:
+        table: Id of the table.
+        runs: As `runs_by_row` gives them.
+
+    Returns:
+        Pairs of `Order` and what `pairs_in_order` gives.
+    """
+    measures = {"test_error": errors, "training_loss": training_losses}
+    ended = {row.row: of_row for row, of_row in runs if of_row}
+    found = []
+    for order in paper_orders(table):
+        if order.lesser in ended and order.greater in ended:
+            pair = (measures[order.measure](ended[name]) for name in order[1:])
+            found.append((order, pairs_in_order(*pair)))
+    return found
 
 
 def _row(row, runs):

@@ -132,6 +132,7 @@ def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **
         own["recipe.batch_size"] = budget.batch_size
     return row.config(
         data=data or budget.data or row.data,
+        saved_model=False,
         settings={**row.settings, **own, **(settings or {})},
         **fields,
     )

@@ -8,9 +8,10 @@ import csv
 import dataclasses
 import fnmatch
 import functools
+import itertools
 import json
 import pathlib
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from keras_preact.applications.registry import model_info
 from keras_preact.checked import require
@@ -41,6 +42,8 @@ class PaperTable:
         place: Where it stands in the paper.
         title: What it compares.
         claim: What it shows.
+        order: The same as what is less than what: a measure, then rows with `<` between them; the
+            last one may be a pattern, of all others that match. `paper_orders` reads it.
     """
 
     table: str
@@ -48,6 +51,20 @@ class PaperTable:
     place: str
     title: str
     claim: str
+    order: str
+
+
+class Order(NamedTuple):
+    """That one row has less of a measure than another, by the paper.
+
+    Attributes:
+        measure: `"test_error"` or `"training_loss"`, at the end of the training.
+        lesser, greater: Names of the rows.
+    """
+
+    measure: str
+    lesser: str
+    greater: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +203,29 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
             f"`row` must be the name of a row of {table} or a pattern of it: {quoted(names)}. "
             f"Received: row={pattern!r}.{near(pattern, names)}"
         )
+    return found
+
+
+def paper_orders(table: str) -> list[Order]:
+    """What a table or figure claims of pairs of its rows.
+
+    Args:
+        table: Id of the table; `keras-preact papers` lists them.
+
+    Example:
+        >>> from keras_preact.papers import paper_orders
+        >>> for order in paper_orders("he2015-figure1"):
+        ...     print(order.measure, order.lesser, "<", order.greater)
+        training_loss plain-20 < plain-56
+        test_error plain-20 < plain-56
+    """
+    found = []
+    for claim in filter(None, paper_tables()[table].order.split("; ")):
+        measure, _, chain = claim.partition(": ")
+        names = chain.split(" < ")
+        for lesser, pattern in itertools.pairwise(names):
+            greater = [row.row for row in paper_rows(table, pattern) if row.row != lesser]
+            found += [Order(measure, lesser, name) for name in greater]
     return found
 
 

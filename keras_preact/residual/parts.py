@@ -115,7 +115,8 @@ class Parts:
         if any(side is not None and side < size for side in sides):
             raise ConfigError(
                 f"The image is too small for this network: layer {name!r} takes maps of at least "
-                f"{size} x {size}. Received: a map of {sides[0]} x {sides[1]}."
+                f"{size} x {size}. Received: a map of {sides[0]} x {sides[1]}. Larger images have "
+                "larger maps: `input_shape`, or `data.image_size`, to which images are scaled."
             )
 
     def pad(self, x, margin, name, padding):

@@ -118,6 +118,13 @@ def _pyramid(layer):
 def _rebuilt(model, replaced):
     """A copy for images of any size; `replaced` gives the layer in another's place, or `None`."""
 
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    if any(layer.data_format == "channels_first" for layer in convolutions):
+        raise ConfigError(
+            "A model of images with their channels last is expected: data_format='channels_last'. "
+            f"Received: {model.name!r}, whose layers take channels first."
+        )
+
     def make(layer):
         new = replaced(layer)
         if new is not None:

@@ -20,6 +20,7 @@ _AROUND = {
     "save_every",
     "on_save_error",
     "tensorboard",
+    "saved_model",
 }
 
 
@@ -64,6 +65,8 @@ class TrainConfig(Checked):
             given.
         on_save_error: What to do when the disk is full: `stop`, or `continue` without saving.
         tensorboard: Write curves for TensorBoard too.
+        saved_model: At the end write a SavedModel too, which takes as long as some epochs of few
+            images; `keras-preact export` writes one at any time.
         settings: Further fields by dotted name: `network.*` (ResNetConfig), `recipe.*` (Recipe),
             `data.*` (DataOptions), `augmentation.*` (Augmentation).
 
@@ -101,6 +104,7 @@ class TrainConfig(Checked):
     save_every: int | None = None
     on_save_error: Literal["stop", "continue"] = "stop"
     tensorboard: bool = False
+    saved_model: bool = True
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def check(self) -> None:

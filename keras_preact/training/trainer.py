@@ -247,7 +247,7 @@ def _finish(job, loop, run):
     with run.replacing("model.keras") as path:
         portable(trained).save(path)
     run.write_json("classes.json", list(job.data.class_names))
-    if keras.backend.backend() == "tensorflow":
+    if job.config.saved_model and keras.backend.backend() == "tensorflow":
         from keras_preact.export import export_saved_model
 
         with run.replacing("saved_model") as path:

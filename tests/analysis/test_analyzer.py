@@ -60,6 +60,8 @@ def test_what_is_written(analysis):
     pictures = "signals equation_4 equation_5 responses gradients gates rectifiers slopes"
     assert written >= {f"{topic}.csv" for topic in analysis.tables}
     assert written >= {f"{picture}.png" for picture in pictures.split()} | {"words.md"}
+    run = {path.name for path in (analysis.folder / "resnet8").glob("*")}
+    assert "model.keras" in run and "saved_model" not in run  # which nothing here needs
     table = pd.read_csv(analysis.folder / "gradients.csv")
     pd.testing.assert_frame_equal(table, analysis.tables["gradients"], check_dtype=False)
     words = (analysis.folder / "words.md").read_text()
@@ -129,6 +131,20 @@ def test_the_command_puts_networks_side_by_side(tmp_path, capsys):
 def test_mistakes_are_named(arguments, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert main(["analyze", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "message", "code"),
+    [
+        ("resnet8", "folder:nowhere", "nowhere", 3),
+        ("rectifiernet14", "digits", "or `data.image_size`, to which images are scaled", 2),
+    ],
+)
+def test_what_fails_leaves_no_folder(network, data, message, code, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["analyze", network, "--data", data, "--out", "here"]) == code
     assert message in capsys.readouterr().err
     assert not [*tmp_path.iterdir()]
 

@@ -125,6 +125,9 @@ def test_slopes_beside_table_1(network, batches):
     assert slopes["slope_mean"][1:].tolist() == [0.25] * (len(slopes) - 1)
     assert slopes["depth"].iloc[[0, -1]].tolist() == [0, 1]
     assert not len(learned_slopes(found(network(), batches).activations))
+    shared = learned_slopes(found(network(activation="prelu_shared"), batches).activations)
+    assert set(shared["slope_count"]) == {1} and set(slopes["slope_count"]) == {4, 8}
+    assert shared["paper"].iloc[[0, -1]].tolist() == [0.681, TABLE_1["channel_shared"].iloc[-1]]
 
 
 def test_table_1_is_the_papers():

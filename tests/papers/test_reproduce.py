@@ -1,5 +1,6 @@
 """Reproducing a table: what is trained at each scale, and runs that end, fail, are interrupted."""
 
+import dataclasses
 import io
 import json
 import re
@@ -22,8 +23,9 @@ from keras_preact.papers import (
     reproduced_frame,
     reproduction,
     scales,
+    tables,
 )
-from keras_preact.papers.agreement import rank_agreement
+from keras_preact.papers.agreement import pairs_in_order, rank_agreement
 from keras_preact.papers.reproduction import FAILURE
 from keras_preact.papers.scales import rows_to_train, scaled
 from keras_preact.run import RunFolder, environment
@@ -151,8 +153,8 @@ def no_pictures(monkeypatch):
 
 
 def config_in(out, **fields):
-    fields = {"settings": {"recipe.epochs": 164}, **fields}  # as long as the paper's
-    return ReproduceConfig("he2016-table2", runs=2, scale="smoke", out=str(out), **fields)
+    fields = {"runs": 2, "settings": {"recipe.epochs": 164}, **fields}  # as long as the paper's
+    return ReproduceConfig("he2016-table2", scale="smoke", out=str(out), **fields)
 
 
 def test_a_table_goes_on_and_ends(fake, no_pictures, tmp_path):
@@ -211,10 +213,29 @@ def test_the_report(fake, tmp_path, capsys):
     text = (out / "report.md").read_text()
     assert "| ResNet-110, BN after addition | 8.17 |" in text
     assert "keras-preact reproduce he2016-table2 --runs 2 --scale smoke --out" in text
+    # The lowest error should be that of full pre-activation, which this table has no runs of.
+    assert report._ORDERS[0] not in text
     assert "compare the order of the rows" in text and " processors; none on CPU:0" in text
     assert pd.read_csv(out / "table.csv")["median"].round(1).tolist() == [30.5, 50.5, 10.5]
     for name in ("errors", "curves"):
         assert (out / f"{name}.png").stat().st_size > 10_000
+
+
+def test_the_papers_order_is_counted_over_pairs_of_runs(fake, no_pictures, tmp_path, monkeypatch):
+    order = "test_error: {} < {}; training_loss: {} < {}".format(*ROWS[1::-1], *ROWS[:2])
+    about = paper_tables()["he2016-table2"]
+    about = {about.table: dataclasses.replace(about, order=order)}
+    for module in (report, tables):
+        monkeypatch.setattr(module, "paper_tables", lambda: about)
+    fake.fails = {"ResNet-110_BN_after_addition-seed1": DivergedError("no number")}
+    out = reproduce(config_in(tmp_path / "table", runs=3)).folder
+    text = (out / "report.md").read_text()
+    # The other way round: of three and three, none in order in one case of twenty.
+    assert f"| test error | {ROWS[1]} | {ROWS[0]} | 0 of 9 | 1.00 |" in text
+    # Equal losses, but for the one that is infinite.
+    assert f"| training loss | {ROWS[0]} | {ROWS[1]} | 3 of 9 |" in text
+    assert "<td class=number>3 of 9</td>" in (out / "report.html").read_text()
+    assert pairs_in_order([1, 2, 3], [4, 5, 6]) == (9, 9, pytest.approx(1 / 20))
 
 
 def test_a_folder_is_of_one_table(fake, tmp_path):

@@ -13,7 +13,7 @@ from keras_preact.applications import create_model, model_info
 from keras_preact.cli import main
 from keras_preact.config import KERNELS
 from keras_preact.errors import ConfigError
-from keras_preact.papers import paper_rows, paper_table, paper_tables
+from keras_preact.papers import paper_orders, paper_rows, paper_table, paper_tables
 from keras_preact.papers.tables import PAPERS
 
 ROWS = [row for table in paper_tables() for row in paper_rows(table)]
@@ -92,6 +92,19 @@ def test_what_all_tables_agree_on():
             paper = "2015" if row.table.startswith("he2015") else "2016"
             found[paper, row.model, row.recipe, str(row.settings)].add(row.value)
     assert all(len(values) == 1 for values in found.values()), found
+
+
+def test_orders_are_those_of_the_printed_values():
+    for table in paper_tables():
+        values = {row.row: row.error for row in paper_rows(table)}
+        for measure, lesser, greater in paper_orders(table):
+            assert measure in ("test_error", "training_loss")
+            if measure == "test_error" and values[lesser] and values[greater]:
+                assert values[lesser] < values[greater], (table, lesser, greater)
+    assert len(paper_orders("he2016-table1")) == len(paper_rows("he2016-table1")) - 1
+    # Of curves, where no values are printed, it is all there is.
+    curves = [table for table in paper_tables() if "figure" in table and "figure7" not in table]
+    assert all(map(paper_orders, curves))
 
 
 def test_every_row_is_a_training():

@@ -11,7 +11,7 @@ from keras_preact.cli import main
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation import evaluate, multi_scale
 from keras_preact.layers import SlidingPyramidPooling, SpatialPyramidPooling
-from keras_preact.rewrite import dense
+from keras_preact.rewrite import any_size, dense
 from keras_preact.weights import load_weights_by_layer, weights_by_layer
 
 
@@ -94,6 +94,11 @@ def test_a_window_of_the_maps_size_is_the_layer_without_windows():
 def test_what_has_no_windows_is_refused():
     with pytest.raises(ConfigError, match=r"spatial pyramid pooling is expected.*'resnet8v2'"):
         dense(applications.ResNet8V2())
+    first = applications.create_model(
+        "resnet8v2", input_shape=(3, 32, 32), data_format="channels_first"
+    )
+    with pytest.raises(ConfigError, match="'resnet8v2', whose layers take channels first"):
+        any_size(first)
     with pytest.raises(ConfigError, match="ends with probabilities"):
         dense(build_network(config(), input_shape=(16, 16, 3), classifier_activation=None))
     with pytest.raises(ConfigError, match="trained with images of one size"):
