@@ -8,6 +8,9 @@ from keras_preact.papers.results import diverged, errors
 
 _OURS, _PAPER = "#0b3d91", "#c62828"
 
+#: Parts of a short training, each a point of the curve of its loss.
+_PARTS = 40
+
 
 @plain_text
 def plot_errors(runs):
@@ -58,14 +61,18 @@ def plot_training(runs):
     from matplotlib import colormaps
     from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
-    drawn = [(row, logs) for row, of_row in runs if (logs := _logs(of_row))]
+    ended = [(row, [run for run in of_row if not diverged(run)]) for row, of_row in runs]
+    drawn = [(row, of_row) for row, of_row in ended if of_row]
     figure, (left, right) = new_figure(10, 4.2 + 0.08 * len(drawn), columns=2)
     colors = colormaps["tab20" if len(drawn) > 10 else "tab10"].colors
-    for k, (row, logs) in enumerate(drawn):
-        style = {"color": colors[k % len(colors)], "marker": None if len(logs[0]) > 1 else "o"}
+    for k, (row, of_row) in enumerate(drawn):
+        logs, color = [run.log for run in of_row], colors[k % len(colors)]
+        losses = np.array([_losses(run) for run in of_row])
+        left.plot(*np.median(losses, axis=0), color=color, lw=1.3)
+        errors = np.median([[line["test_error"] for line in log] for log in logs], axis=0)
         epochs = [line["epoch"] for line in logs[0]]
-        left.plot(epochs, _median(logs, "loss"), ls="--", lw=1.3, **style)
-        right.plot(epochs, _median(logs, "test_error"), lw=1.8, label=row.row, **style)
+        marker = "o" if len(epochs) < 6 else None
+        right.plot(epochs, errors, color=color, lw=1.8, marker=marker, label=row.row)
     left.set_ylabel("training loss")
     left.set_yscale("log")
     left.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
@@ -84,13 +91,15 @@ def plot_training(runs):
     return figure
 
 
-def _logs(runs):
-    """Logs of equal length: those of runs that came to their end."""
-    return [log for run in runs if not diverged(run) and (log := run.log)]
-
-
-def _median(logs, name):
-    return np.median([[line[name] for line in log] for log in logs], axis=0)
+def _losses(run):
+    """Epochs and training losses; of a training of few epochs those of its parts."""
+    log = run.log
+    steps = run.steps if len(log) < _PARTS else []
+    if len(steps) < _PARTS:
+        return [line["epoch"] for line in log], [line["loss"] for line in log]
+    places = np.arange(1, len(steps) + 1) * len(log) / len(steps)
+    values = [line["loss"] for line in steps]
+    return [[part.mean() for part in np.array_split(x, _PARTS)] for x in (places, values)]
 
 
 def plot_study(curves, title):

@@ -107,7 +107,7 @@ def _cells(row):
     measured = [_number(row["training_loss"], ".4f"), _number(row["layers"], "d")]
     measured += [_number(row[name], ",") for name in ("parameters", "multiply_adds")]
     time = duration(row["seconds"]) if _is_known(row["seconds"]) else ""
-    paper = f"{paper:.2f}" if isinstance(paper, float) else paper or ""
+    paper = paper if isinstance(paper, str) else _number(paper, ".2f")
     return [row["row"], paper, _number(row["published_error"], ".2f"), *ours, *measured, time]
 
 

@@ -118,10 +118,9 @@ def orders_of(table, runs):
     measures = {"test_error": errors, "training_loss": training_losses}
     ended = {row.row: of_row for row, of_row in runs if of_row}
     found = []
-    for order in paper_orders(table):
-        if order.lesser in ended and order.greater in ended:
-            pair = (measures[order.measure](ended[name]) for name in order[1:])
-            found.append((order, pairs_in_order(*pair)))
+    for order in paper_orders(table, among=ended):
+        lesser, greater = (measures[order.measure](ended[name]) for name in order[1:])
+        found.append((order, pairs_in_order(lesser, greater)))
     return found
 
 

@@ -206,11 +206,15 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
     return found
 
 
-def paper_orders(table: str) -> list[Order]:
+def paper_orders(table: str, among=None) -> list[Order]:
     """What a table or figure claims of pairs of its rows.
 
     Args:
         table: Id of the table; `keras-preact papers` lists them.
+        among: Names of the rows that are compared; all if not given.
+
+    Returns:
+        An `Order` for each two rows that follow each other in a claim.
 
     Example:
         >>> from keras_preact.papers import paper_orders
@@ -222,11 +226,12 @@ def paper_orders(table: str) -> list[Order]:
     found = []
     for claim in filter(None, paper_tables()[table].order.split("; ")):
         measure, _, chain = claim.partition(": ")
-        names = chain.split(" < ")
-        for lesser, pattern in itertools.pairwise(names):
-            greater = [row.row for row in paper_rows(table, pattern) if row.row != lesser]
-            found += [Order(measure, lesser, name) for name in greater]
-    return found
+        *names, last = chain.split(" < ")
+        others = [row.row for row in paper_rows(table, last) if row.row not in names]
+        for name in others:
+            kept = [n for n in (*names, name) if among is None or n in among]
+            found += itertools.starmap(Order, ((measure, *two) for two in itertools.pairwise(kept)))
+    return [*dict.fromkeys(found)]
 
 
 def paper_table(table: str):

@@ -102,6 +102,10 @@ def test_orders_are_those_of_the_printed_values():
             if measure == "test_error" and values[lesser] and values[greater]:
                 assert values[lesser] < values[greater], (table, lesser, greater)
     assert len(paper_orders("he2016-table1")) == len(paper_rows("he2016-table1")) - 1
+    # Of a claim of several rows those that are left follow each other.
+    ends = paper_orders("he2015-figure6", among=("plain-20", "plain-56", "ResNet-20", "ResNet-56"))
+    pairs = [("plain-20", "plain-56"), ("ResNet-56", "ResNet-20")]
+    assert [order[1:] for order in ends] == 2 * pairs  # by training loss, and by test error
     # Of curves, where no values are printed, it is all there is.
     curves = [table for table in paper_tables() if "figure" in table and "figure7" not in table]
     assert all(map(paper_orders, curves))

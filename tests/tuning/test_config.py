@@ -43,6 +43,8 @@ def test_the_test_images_are_not_seen_by_a_search():
     data = config.replace(folds=4).training_config(values, fold=3).resolve().data
     assert (data.holdout, data.folds, data.fold) == (None, 4, 3)
     last = config.training_config(values, number=2)
+    trial = config.training_config(values, fold=0)
+    assert last.saved_model and not trial.saved_model  # which takes longer than a trial's epoch
     data = last.resolve().data
     assert (data.holdout, data.folds, data.split_seed, last.seed) == (None, None, 5, 7)
 
