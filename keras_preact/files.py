@@ -7,7 +7,8 @@ import pathlib
 import shutil
 from typing import Any
 
-from keras_preact.errors import SaveError
+from keras_preact.checked import require
+from keras_preact.errors import SaveError, quoted
 
 
 def write_file(path, data: bytes) -> None:
@@ -59,6 +60,17 @@ def sync_tree(path) -> None:
 def to_json(value: Any) -> bytes:
     """A value as readable JSON."""
     return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def suffix_of(path, suffixes, name: str) -> str:
+    """The suffix of a file, in small letters.
+
+    Raises:
+        ConfigError: Unless it is one of `suffixes`; names the argument.
+    """
+    suffix = pathlib.Path(path).suffix.lower()
+    require(suffix in suffixes, name, str(path), f"a file that ends with one of {quoted(suffixes)}")
+    return suffix
 
 
 def save_error(error: OSError, what: str, path) -> SaveError:

@@ -30,8 +30,8 @@ class RunFolder:
     `command.txt` (the command that repeats it), `resolved.json` (every field), `env.json` (versions
     and machine), `data.json` (what the images were), `citations.bib`, `log.jsonl` and `steps.jsonl`
     (one JSON object an epoch and a step), `checkpoints/`, and once it is finished `result.json`,
-    `classes.json`, the trained model as `model.keras` and, unless it was not wanted, in
-    `saved_model/`, and pictures.
+    `classes.json`, the trained model as `model.keras` and, where the config has
+    `saved_model`, in `saved_model/`, and pictures.
 
     Args:
         path: An existing run's folder.
@@ -64,16 +64,19 @@ class RunFolder:
         try:
             if path is not None:
                 folder = pathlib.Path(path)
+                is_new = not folder.is_dir()
                 folder.mkdir(parents=True, exist_ok=True)
             else:
-                folder = _next_free(pathlib.Path("runs"), name)
+                is_new, folder = True, _next_free(pathlib.Path("runs"), name)
             (folder / LOCK).touch()  # says now, not after training, that it can be written
         except OSError as error:
             where = "runs/ in this folder" if path is None else repr(str(path))
             raise ConfigError(
                 f"`out` must be a folder that can be written. Received: {where} ({error.strerror})."
             ) from None
-        return cls(folder)
+        run = cls(folder)
+        run._is_new = is_new  # for `discard_if_empty`
+        return run
 
     @classmethod
     def temporary(cls) -> "RunFolder":
@@ -84,11 +87,12 @@ class RunFolder:
         return run
 
     def discard_if_empty(self) -> None:
-        """Removes a new folder to which nothing has been written."""
+        """Undoes `create`, where nothing has been written since."""
         with contextlib.suppress(OSError):
             if [path.name for path in self.path.iterdir()] == [LOCK]:
                 (self.path / LOCK).unlink()
-                self.path.rmdir()
+                if self._is_new:
+                    self.path.rmdir()
 
     @contextlib.contextmanager
     def locked(self):

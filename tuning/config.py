@@ -184,7 +184,7 @@ class TuneConfig(Checked):
             settings["data.holdout"] = self.holdout
         fields, settings = settings_for(values, fields, settings)
         fields |= {"seed": self.seed + number, "out": out}
-        fields.setdefault("saved_model", fold is None)  # of the last trainings, and not of trials
+        fields.setdefault("saved_model", fold is None)  # trials are many and short
         return TrainConfig(**fields | ({"epochs": epochs} if epochs else {}), settings=settings)
 
     def _fixes(self, name):

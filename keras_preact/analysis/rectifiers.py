@@ -25,10 +25,10 @@ def learned_slopes(activations: pd.DataFrame) -> pd.DataFrame:
         activations: Table of `Signals` of one network.
 
     Returns:
-        A row a PReLU layer: `layer`, `slope_mean`, `slope_std`, `slope_min`, `slope_max` over its
-        channels, `depth` from 0 (first) to 1 (last), and `paper`, the paper's slope at that depth,
-        where it has a layer nearest: shared, or the mean of the channels, as the network's are.
-        Empty for networks without PReLU.
+        A row a PReLU layer: `layer`, `slope_count`, `slope_mean`, `slope_std`, `slope_min`,
+        `slope_max` over its channels, `depth` from 0 (first) to 1 (last), and `paper`, the paper's
+        slope at that depth, where it has a layer nearest: shared, or the mean of the channels, as
+        the network's are. Empty for networks without PReLU.
 
     Example:
         >>> import pandas as pd
@@ -47,6 +47,10 @@ def learned_slopes(activations: pd.DataFrame) -> pd.DataFrame:
 
 
 def paper_slopes(slopes: pd.DataFrame) -> pd.Series:
-    """The column of Table 1 whose slopes are shared as a network's are, from `learned_slopes`."""
+    """Table 1's column for a network: shared slopes where its own are, or means over channels.
+
+    Args:
+        slopes: Rows of PReLU layers, as in `learned_slopes`.
+    """
     is_shared = (slopes["slope_count"] == 1).all()
     return TABLE_1["channel_shared" if is_shared else "channel_wise"]

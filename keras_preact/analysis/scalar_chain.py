@@ -5,6 +5,8 @@ weight and one activation, h_k = f(w_k h_{k-1}); with a residual weight, from th
 h_k = f(w_k h_{k-1} + w_r h_{k-2}).
 """
 
+import numbers
+
 import numpy as np
 import pandas as pd
 
@@ -54,7 +56,7 @@ def chain(
         is in `attrs["loss"]`. `chain_in_words` says what they show, `plot_chain` draws them.
 
     Raises:
-        ConfigError: For an unknown activation, a depth below 1, weights that are no numbers, or
+        ConfigError: For an unknown activation, a depth below 1, what is no finite number, or
             another number of weights.
 
     Example:
@@ -68,6 +70,9 @@ def chain(
     """
     require(is_whole(depth) and depth >= 1, "depth", depth, "a whole number of at least 1")
     require(activation in ACTIVATIONS, "activation", activation, f"one of {quoted(ACTIVATIONS)}")
+    for name, value in {"residual_weight": residual_weight, "x": x, "target": target}.items():
+        is_finite = isinstance(value, numbers.Real) and np.isfinite(value)
+        require(is_finite, name, value, "a finite number")
     weights = _weights(weights, depth)
     function, derivative = ACTIVATIONS[activation]
     residual = np.where(np.arange(depth) >= 2, residual_weight, 0.0)
@@ -100,27 +105,27 @@ def chain(
             "weight_gradient": at_sum * outputs[:-1],
             "weight_through_next": through_next * slopes * outputs[:-1],
             "weight_through_shortcut": through_shortcut * slopes * outputs[:-1],
-            "residual_gradient": at_sum * np.where(residual != 0, np.roll(outputs[:-1], 1), 0.0)
-            + 0.0,
+            "residual_gradient": at_sum * np.where(residual != 0, np.roll(outputs[:-1], 1), 0.0),
         }
     )
+    frame += 0  # no -0
     frame.attrs["loss"] = float((outputs[-1] - target) ** 2)
     return frame
 
 
 def _weights(weights, depth):
     try:
-        numbers = np.asarray(weights, float)
+        values = np.asarray(weights, float)
     except (TypeError, ValueError):  # other types, lists of lists of different lengths
-        numbers = np.empty((0, 0))
-    if numbers.ndim == 0:
-        numbers = np.full(depth, numbers)
-    if numbers.shape != (depth,) or not np.isfinite(numbers).all():
+        values = np.empty((0, 0))
+    if values.ndim == 0:
+        values = np.full(depth, values)
+    if values.shape != (depth,) or not np.isfinite(values).all():
         raise ConfigError(
-            f"`weights` must be one number or {depth} of them, one a layer. "
+            f"`weights` must be one finite number or {depth} of them, one a layer. "
             f"Received: weights={weights!r}."
         )
-    return numbers
+    return values
 
 
 def chain_in_words(frame: pd.DataFrame) -> str:
@@ -139,7 +144,7 @@ def chain_in_words(frame: pd.DataFrame) -> str:
     text += f"{first.weight_gradient:.3g}"
     if len(frame) > 1 and last.weight_gradient:
         ratio = abs(first.weight_gradient / last.weight_gradient)
-        text += f", {ratio:.3g} times the last one's: a factor of "
+        text += f", in size {ratio:.3g} times the last one's: a factor of "
         text += f"{ratio ** (1 / (len(frame) - 1)):.2g} a layer on the way back"
     if first.weight_through_shortcut:
         text += f". {first.weight_through_shortcut:.3g} of it came by the shortcut, "

@@ -16,7 +16,7 @@ def groups(table):
     for (network, state), rows in table.groupby(["network", "state"], sort=False):
         number = networks.index(network)
         color = COLORS[number % len(COLORS)]
-        # Lines that lie beneath others are wider, so that equal ones are seen.
+        # Lines of networks that lie beneath others are wider, so that equal ones are seen.
         width = 1.8 + min(0.9 * (len(networks) - 1 - number), 2.7)
         dashed = states > 1 and state == "initial"
         label = f"{network}, {state}" if states > 1 or len(networks) == 1 else network

@@ -75,24 +75,33 @@ def _analyze_arguments(command) -> None:
     command.add_argument("--json", action="store_true", help=words)
 
 
+#: Columns that are zeros in a chain without shortcuts.
+_OF_SHORTCUTS = ["through_shortcut", "weight_through_shortcut", "residual_gradient"]
+
+
 def _chain(arguments) -> None:
-    import_keras_quietly()
-    from keras_preact.analysis import chain, chain_in_words, plot_chain
-    from keras_preact.evaluation import save_figure
+    from keras_preact.analysis import chain, chain_in_words
 
     names = ("depth", "x", "target", "activation")
     fields = {name: arguments[name] for name in names}
     weights, residual_weight = arguments.weights, arguments.residual_weight
     fields["weights"] = weights[0] if len(weights) == 1 else weights
     chains = {"plain": chain(**fields)}
+    reaches = not residual_weight or arguments.depth >= 3
+    fix = "A path around a layer begins at the third."
+    require(reaches, "depth", arguments.depth, "at least 3 with a residual weight", fix)
     if residual_weight:
         label = f"residual weight {residual_weight:g}"
         chains[label] = chain(residual_weight=residual_weight, **fields)
     for label, frame in chains.items():
-        shown = frame.loc[:, (frame != 0).any()]
+        shown = frame.drop(columns=_OF_SHORTCUTS) if label == "plain" else frame
         print(label, shown.to_string(index=False, float_format="{:.4g}".format), sep="\n")
         print(chain_in_words(frame), end="\n\n")
     if arguments.out:
+        import_keras_quietly()
+        from keras_preact.analysis import plot_chain
+        from keras_preact.evaluation import save_figure
+
         save_figure(plot_chain(chains), arguments.out)
         print(arguments.out)
 

@@ -5,18 +5,19 @@ import sys
 from keras_preact.cli.arguments import settings_of
 from keras_preact.console import import_keras_quietly, make_console
 from keras_preact.errors import ConfigError, near, quoted
+from keras_preact.files import suffix_of
 
 #: Options that say which unit is drawn.
 _OF_UNITS = ("stage", "unit", "filters", "stride", "in_channels")
 
 
 def _draw(arguments) -> None:
-    from keras_preact.drawing.sheet import suffix_of
+    from keras_preact.drawing.sheet import SUFFIXES
 
     name = arguments.variant
     fields, what = _fields(arguments.set), _what(arguments)
     out = arguments.out or f"{name}.svg"
-    suffix_of(out)
+    suffix_of(out, SUFFIXES, "out")
     import_keras_quietly()
     from keras_preact.drawing import draw_gallery, draw_network, draw_unit, save_drawing
     from keras_preact.drawing.variants import config_of

@@ -72,23 +72,35 @@ def _reproduce(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
     import_keras_quietly()
     from keras_preact.papers import reproduce
-    from keras_preact.papers.report import WORDS, text_tables, title_of
+    from keras_preact.papers.report import (
+        ORDER_TITLES,
+        WORDS,
+        order_cells,
+        text_tables,
+        title_of,
+    )
 
     found = reproduce(config, console=console)
     if arguments.json:
-        rows = json.loads(found.frame.to_json(orient="records"))
+        rows, orders = (
+            json.loads(frame.to_json(orient="records")) for frame in (found.frame, found.orders)
+        )
         agreement = found.agreement and found.agreement._asdict()
-        print(json.dumps({"folder": str(found.folder), "agreement": agreement, "rows": rows}))
+        values = {"folder": str(found.folder), "agreement": agreement}
+        print(json.dumps({**values, "orders": orders, "rows": rows}))
         return
     console.print(f"\n{title_of(config)}", soft_wrap=True)
     (titles, rows), _ = text_tables(found.frame)
     _print_table(titles, rows, markdown=False, numbers=len(titles) - WORDS)
+    if cells := order_cells(found.orders):
+        _print_table(ORDER_TITLES, cells, markdown=False, numbers=2)
     if found.agreement:
         console.print(f"Order against the paper's: {found.agreement}", soft_wrap=True)
     if found.left:
         console.print(f"{found.left} trainings are with other processes, or left for them.")
     console.print(
-        f"{found.folder}: report.html, report.md, table.csv, and the runs", soft_wrap=True
+        f"{found.folder}: report.html, report.md, table.csv, orders.csv, and the runs",
+        soft_wrap=True,
     )
 
 

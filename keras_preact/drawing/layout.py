@@ -41,13 +41,13 @@ def layout_units(*units: UnitPaths) -> list:
 
 
 def framed(shapes, start, end) -> list:
-    """Shapes, and a frame around the boxes and circles from `start` to before `end`, top down."""
+    """Shapes, and a frame around the boxes and circles `[start:end]`, counted from the top."""
     nodes = [shape for shape in shapes if isinstance(shape, Box | Circle)]
-    low, high = extent(nodes)
-    nodes = sorted(nodes, key=lambda node: node.y)[start:end]
-    top, end = nodes[0].y - BOX / 2 - _MARGIN, nodes[-1].y + BOX / 2 + _MARGIN
-    width = high - low + 2 * _MARGIN
-    return [Frame((low + high) / 2, (top + end) / 2, width, end - top), *shapes]
+    left, right = extent(nodes)
+    ys = sorted(node.y for node in nodes)[start:end]
+    top, low = ys[0] - BOX / 2 - _MARGIN, ys[-1] + BOX / 2 + _MARGIN
+    width = right - left + 2 * _MARGIN
+    return [Frame((left + right) / 2, (top + low) / 2, width, low - top), *shapes]
 
 
 def _unit(shapes, paths, y):

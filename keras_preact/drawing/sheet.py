@@ -2,13 +2,11 @@
 
 import functools
 import math
-import pathlib
 from typing import NamedTuple
 
 import matplotlib
 
-from keras_preact.errors import ConfigError, quoted
-from keras_preact.files import save_error
+from keras_preact.files import save_error, suffix_of
 
 #: Colour of each kind of box: told apart by colour-blind eyes, and by their lightness in grey.
 COLORS = {
@@ -20,6 +18,9 @@ COLORS = {
     "other": ("#ffffff", "other layer"),
 }
 INK, GREY = "#1a1a1a", "#a6a6a6"
+
+#: What a drawing can be written as.
+SUFFIXES = (".svg", ".png")
 
 #: Sizes in inches and, of text, in points.
 BOX, GAP, RADIUS, HEAD = 0.25, 0.17, 0.1, 0.075
@@ -260,7 +261,7 @@ def save_drawing(figure, path) -> None:
         >>> "dropout 0.5" in path.read_text()
         True
     """
-    suffix = suffix_of(path)
+    suffix = suffix_of(path, SUFFIXES, "path")
     settings = {
         "svg.fonttype": "none",
         "svg.hashsalt": "keras_preact",
@@ -272,16 +273,3 @@ def save_drawing(figure, path) -> None:
             figure.savefig(path, format=suffix[1:], dpi=150, metadata=nothing)
     except OSError as error:
         raise save_error(error, "The drawing", path) from error
-
-
-def suffix_of(path) -> str:
-    """The suffix of a drawing's file; `ConfigError` unless it is one that can be written."""
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ConfigError(
-            f"A drawing's file ends with one of {quoted(_SUFFIXES)}. Received: {str(path)!r}."
-        )
-    return suffix
-
-
-_SUFFIXES = (".svg", ".png")

@@ -14,7 +14,8 @@ class Variant(NamedTuple):
         fields: Fields of its `ResNetConfig`.
         unit: Arguments of `read_unit`.
         count: How many units stand in a row.
-        frames: First box and end of each frame around boxes and circles, counted from the top.
+        frames: `(start, end)` of each frame, around the boxes and circles `[start:end]` from the
+            top.
     """
 
     caption: str
@@ -47,9 +48,9 @@ def _pair(caption, placement, *frames):
 
 
 #: Gallery, then the name of each variant: Identity Mappings, Figures 2 and 4; Deep Residual
-#: Learning, Figure 5 and section 3.3 with the appendix of Identity Mappings; and its Figure 5,
-#: where a frame stands around what is taken for a unit. An activation behind the addition which
-#: only the next branch sees is the first of that branch: the same boxes, framed otherwise.
+#: Learning, Figure 5 and section 3.3 with the appendix of Identity Mappings; Identity Mappings,
+#: Figure 5, where a frame stands around what is taken for a unit. An activation behind the addition
+#: which only the next branch sees is the first of that branch: the same boxes, framed otherwise.
 GALLERIES: dict[str, dict[str, Variant]] = {
     "shortcuts": {
         "identity": _shortcut("identity", "original"),

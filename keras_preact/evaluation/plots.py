@@ -1,13 +1,9 @@
 """Pictures of a run: curves, confusion matrix, a sheet of images with predictions."""
 
-import pathlib
-
 import matplotlib
 import numpy as np
 
-from keras_preact.checked import require
-from keras_preact.errors import quoted
-from keras_preact.files import save_error
+from keras_preact.files import save_error, suffix_of
 
 INK, RIGHT, WRONG = "#222222", "#1a7f37", "#c62828"
 
@@ -225,15 +221,13 @@ def _sheet(evaluation, split, shown, headline):
 
 
 def save_figure(figure, path) -> None:
-    """Writes a figure, 150 dots an inch, in the format that the path's suffix names.
+    """Writes a figure as `.png` (150 dots an inch), `.svg` or `.pdf`, by the path's suffix.
 
     Raises:
-        ConfigError: For a suffix of no format.
+        ConfigError: For another suffix.
         SaveError: When it cannot be written.
     """
-    kinds = sorted(figure.canvas.get_supported_filetypes())
-    suffix = pathlib.Path(path).suffix
-    require(suffix[1:].lower() in kinds, "out", str(path), f"a file of one of {quoted(kinds)}")
+    suffix_of(path, (".png", ".svg", ".pdf"), "out")
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:

@@ -111,6 +111,6 @@ def plot_runs(paths):
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     longest = max(map(len, axes.get_legend_handles_labels()[1]))
-    columns = 2 if longest < 60 else 1
+    columns = 2 if longest < 60 else 1  # letters that fit side by side
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK)
     return figure

@@ -3,9 +3,9 @@
 import numpy as np
 
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
-from keras_preact.papers.initialization import NETWORKS
 from keras_preact.papers.results import diverged, errors
 
+#: This package's and the paper's; He's initialisation and Xavier's.
 _OURS, _PAPER = "#0b3d91", "#c62828"
 
 #: Parts of a short training, each a point of the curve of its loss.
@@ -68,7 +68,8 @@ def plot_training(runs):
     for k, (row, of_row) in enumerate(drawn):
         logs, color = [run.log for run in of_row], colors[k % len(colors)]
         losses = np.array([_losses(run) for run in of_row])
-        left.plot(*np.median(losses, axis=0), color=color, lw=1.3)
+        dot = "o" if losses.shape[-1] == 1 else None
+        left.plot(*np.median(losses, axis=0), color=color, lw=1.3, marker=dot)
         errors = np.median([[line["test_error"] for line in log] for log in logs], axis=0)
         epochs = [line["epoch"] for line in logs[0]]
         marker = "o" if len(epochs) < 6 else None
@@ -102,6 +103,7 @@ def _losses(run):
     return [[part.mean() for part in np.array_split(x, _PARTS)] for x in (places, values)]
 
 
+@plain_text
 def plot_study(curves, title):
     """The training losses, a panel for each number of layers: seeds thin, their mean bold.
 
@@ -121,10 +123,10 @@ def plot_study(curves, title):
     from matplotlib.ticker import MaxNLocator
 
     figure, panels = new_figure(10, 4.2, columns=2)
-    colors = {"He": "#0b3d91", "Xavier": "#c62828"}
-    for axes, layers in zip(panels, NETWORKS, strict=True):
+    depths = dict.fromkeys(layers for layers, _ in curves)
+    for axes, layers in zip(panels, depths, strict=True):
         axes.axhline(1.0, color="#999999", lw=1, ls="--", label="ln K (guessing)")
-        for kind, color in colors.items():
+        for kind, color in (("He", _OURS), ("Xavier", _PAPER)):
             seeds = curves[layers, kind]
             length = max(map(len, seeds))
             table = np.full((len(seeds), length), np.nan)

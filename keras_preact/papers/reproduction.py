@@ -33,7 +33,8 @@ class ReproduceConfig(Checked):
         row: Shell-style pattern of the names of the rows to train.
         runs: Trainings of each row, with the seeds 0, 1, ...; 5, 2 or 1 by the scale if not given.
         scale: `full`: the paper's training; `short`: 2 epochs of 20 to 56 layers; `smoke`: 220
-            steps of 14 to 56 layers on digits. Short and smoke are for tables of CIFAR.
+            steps of 14 to 56 layers on digits; of bottleneck units 29 and 20 to 83. Short and smoke
+            are for tables of CIFAR, and leave out deeper networks where a table has such ones.
         data: Images in place of the paper's, as `TrainConfig` takes them.
         out: Folder of the table; `runs/TABLE-SCALE`, and the name of the data, if not given.
         dtype: As in `TrainConfig`.
@@ -132,12 +133,14 @@ class Reproduction(NamedTuple):
     Attributes:
         frame: The table, as `reproduced_frame` gives it.
         agreement: How far the order of the rows agrees with the paper's, or `None`.
+        orders: What the paper claims of pairs of rows, as `orders_of` gives it.
         folder: Where `report.html`, `report.md`, `table.csv`, pictures and the runs are.
         left: Trainings that have not ended: another process has them.
     """
 
     frame: Any
     agreement: Any
+    orders: Any
     folder: pathlib.Path
     left: int
 
@@ -189,9 +192,9 @@ def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
         if time.perf_counter() - written > _REPORT_SECONDS:
             write_reproduction(folder.path)
             written = time.perf_counter()
-    frame, agreement = write_reproduction(folder.path)
+    frame, agreement, orders = write_reproduction(folder.path)
     left = sum(not training.has_ended for training in trainings)
-    return Reproduction(frame, agreement, folder.path, left)
+    return Reproduction(frame, agreement, orders, folder.path, left)
 
 
 def _open(config) -> RunFolder:

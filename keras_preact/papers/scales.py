@@ -11,9 +11,12 @@ import functools
 
 import numpy as np
 
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, quoted
 from keras_preact.papers.tables import PaperRow, paper_rows
 from keras_preact.training.recipes import RECIPES
+
+#: Steps of the papers' trainings on CIFAR (2015, section 4.2).
+PAPER_STEPS = 64_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Scale:
         runs: Trainings of each row.
         epochs: Passes over the training images; `None`: the recipe's.
         batch_size: Images in a step; `None`: the recipe's.
+        steps: Steps that these are of the scale's images, by which warming up is shortened.
         units: Units of two or three convolutions in a stage of the shallowest and of the deepest
             network; `None`: any.
         data: Images that stand for the paper's; `None`: the paper's.
@@ -32,29 +36,31 @@ class Scale:
     runs: int
     epochs: int | None = None
     batch_size: int | None = None
+    steps: int | None = None
     units: tuple[int, int] | None = None
     data: str | None = None
 
 
 #: `full`: as the papers, five runs each (2016, section 3.1).
 #: `short`: 20 to 56 layers (29 to 83 of bottleneck units), the depths between which the 2015 paper
-#: shows what shortcuts do; 2 epochs, 782 steps, in which the rate still falls twice, of two to
-#: three minutes each for ResNet-20 on 2 cores; two runs, the fewest that say how far apart they
+#: shows what shortcuts do; 2 epochs, 780 steps, in which the rate still falls twice (ResNet-20
+#: takes two to three minutes an epoch on 2 cores); two runs, the fewest that say how far apart they
 #: lie.
-#: `smoke`: 14 to 56 layers and 220 steps on 1,437 digits. It shows that all of it works; nets as
-#: shallow as this train with nearly any shortcut, so the order of the rows means little.
+#: `smoke`: 14 to 56 layers (20 to 83) and 220 steps on 1,437 digits. It shows that all of it works;
+#: so few steps on so few images say little of the order of the rows.
 SCALES = {
     "full": Scale(runs=5),
-    "short": Scale(runs=2, epochs=2, units=(3, 9)),
-    "smoke": Scale(runs=1, epochs=10, batch_size=64, units=(2, 9), data="digits"),
+    "short": Scale(runs=2, epochs=2, steps=780, units=(3, 9)),
+    "smoke": Scale(runs=1, epochs=10, batch_size=64, steps=220, units=(2, 9), data="digits"),
 }
 
 
 def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None = None):
     """The rows of a table that are trained.
 
-    Where one set of images stands for the papers', rows that differ in their images alone would be
-    the same: those of the table's first set stay.
+    Deeper networks than a scale has are left out where the table has others too. Where one set of
+    images stands for the papers', rows that differ in their images alone would be the same: those
+    of the table's first set stay.
 
     Args:
         table: Id of the table.
@@ -94,9 +100,10 @@ def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None =
     wanted = {row.row for row in paper_rows(table, pattern)}
     found = [row for row in rows if row.row in wanted]
     if not found:
+        fix = "" if scale == "full" else " scale='full' has the paper's depths and data sets."
         raise ConfigError(
-            f"`row` must match a network that can be trained. Received: row={pattern!r}, which "
-            f"matches none of {', '.join(row.row for row in rows)}."
+            f"`row` must match a network that is trained at scale={scale!r}: "
+            f"{quoted(row.row for row in rows)}. Received: row={pattern!r}.{fix}"
         )
     return found
 
@@ -125,9 +132,8 @@ def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **
     if budget.units:
         own["network.units"] = _units(row, budget.units)
     if budget.epochs:
-        recipe = RECIPES[row.recipe]
-        own["recipe.epochs"] = budget.epochs
-        own["recipe.warmup_steps"] = round(recipe.warmup_steps * budget.epochs / recipe.epochs)
+        warmup = RECIPES[row.recipe].warmup_steps * budget.steps / PAPER_STEPS
+        own |= {"recipe.epochs": budget.epochs, "recipe.warmup_steps": round(warmup)}
     if budget.batch_size:
         own["recipe.batch_size"] = budget.batch_size
     return row.config(
@@ -139,10 +145,9 @@ def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **
 
 
 def _units(row, ends):
-    """Units of each stage: the row's, or where its depth stands between the two ends."""
-    depth, (low, high) = _depth(row.network), ends
-    if not low <= depth <= high:
-        depths = _depths(row.table)
+    """Units of each stage: the row's own, or the table's depths spread between the two ends."""
+    depth, depths, (low, high) = _depth(row.network), _depths(row.table), ends
+    if not any(low <= each <= high for each in depths):
         depth = int(np.linspace(low, high, len(depths)).round()[depths.index(depth)])
     return [depth * _singles(row.network)] * len(row.network.units)
 

@@ -42,8 +42,9 @@ class PaperTable:
         place: Where it stands in the paper.
         title: What it compares.
         claim: What it shows.
-        order: The same as what is less than what: a measure, then rows with `<` between them; the
-            last one may be a pattern, of all others that match. `paper_orders` reads it.
+        order: The same as rows with less and with more of a measure, such as "training_loss:
+            plain-20 < plain-56; test_error: original < *"; the last of a claim may be a pattern, of
+            all other rows that match. `paper_orders` reads it.
     """
 
     table: str
@@ -216,6 +217,9 @@ def paper_orders(table: str, among=None) -> list[Order]:
     Returns:
         An `Order` for each two rows that follow each other in a claim.
 
+    Raises:
+        ConfigError: For an unknown table.
+
     Example:
         >>> from keras_preact.papers import paper_orders
         >>> for order in paper_orders("he2015-figure1"):
@@ -223,14 +227,14 @@ def paper_orders(table: str, among=None) -> list[Order]:
         training_loss plain-20 < plain-56
         test_error plain-20 < plain-56
     """
-    found = []
+    found, rows = [], [row.row for row in paper_rows(table)]
+    among = rows if among is None else among
     for claim in filter(None, paper_tables()[table].order.split("; ")):
         measure, _, chain = claim.partition(": ")
         *names, last = chain.split(" < ")
-        others = [row.row for row in paper_rows(table, last) if row.row not in names]
-        for name in others:
-            kept = [n for n in (*names, name) if among is None or n in among]
-            found += itertools.starmap(Order, ((measure, *two) for two in itertools.pairwise(kept)))
+        for name in fnmatch.filter(rows, last):
+            kept = [n for n in dict.fromkeys((*names, name)) if n in among]
+            found += [Order(measure, *pair) for pair in itertools.pairwise(kept)]
     return [*dict.fromkeys(found)]
 
 

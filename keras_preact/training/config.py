@@ -65,8 +65,8 @@ class TrainConfig(Checked):
             given.
         on_save_error: What to do when the disk is full: `stop`, or `continue` without saving.
         tensorboard: Write curves for TensorBoard too.
-        saved_model: At the end write a SavedModel too, which takes as long as some epochs of few
-            images; `keras-preact export` writes one at any time.
+        saved_model: Write a SavedModel too, at the end (on TensorFlow); `keras-preact export` makes
+            one later, of any finished run.
         settings: Further fields by dotted name: `network.*` (ResNetConfig), `recipe.*` (Recipe),
             `data.*` (DataOptions), `augmentation.*` (Augmentation).
 

@@ -88,10 +88,15 @@ def test_relu_hands_on_what_is_positive():
     ("arguments", "message"),
     [
         ({"depth": 0}, "`depth` must be a whole number of at least 1"),
-        ({"depth": 2, "weights": [1.0]}, "must be one number or 2 of them"),
-        ({"weights": "a"}, "must be one number or 3 of them, one a layer. Received: weights='a'"),
-        ({"weights": [[1.0], [1.0, 2.0]]}, "must be one number or 3 of them"),
-        ({"weights": float("nan")}, "must be one number or 3 of them"),
+        ({"depth": 2, "weights": [1.0]}, "must be one finite number or 2 of them"),
+        (
+            {"weights": "a"},
+            "must be one finite number or 3 of them, one a layer. Received: weights='a'",
+        ),
+        ({"weights": [[1.0], [1.0, 2.0]]}, "must be one finite number or 3"),
+        ({"weights": float("nan")}, "must be one finite number or 3"),
+        ({"x": "a"}, "`x` must be a finite number. Received: x='a'"),
+        ({"residual_weight": float("inf")}, "`residual_weight` must be a finite number"),
         ({"activation": "selu"}, "`activation` must be one of 'sigmoid'"),
     ],
 )
@@ -110,12 +115,16 @@ def test_the_command_shows_the_worked_example(capsys, tmp_path):
     assert "Loss 0.2247" in shown and "-0.00295 of it came by the shortcut" in shown
     assert picture.stat().st_size > 10_000
     assert main(["chain", "--depth", "2", "--weights", "1", "2", "3"]) == 2
-    assert "one number or 2 of them" in capsys.readouterr().err
+    assert "one finite number or 2 of them" in capsys.readouterr().err
+    assert main(["chain", "--depth", "2", "--residual-weight", "1"]) == 2
+    assert "`depth` must be at least 3 with a residual weight" in capsys.readouterr().err
+    assert main(["chain", "--out", str(tmp_path / "chain.doc")]) == 2
+    assert "a file that ends with one of '.png', '.svg', '.pdf'" in capsys.readouterr().err
     assert main(["chain", "--out", str(tmp_path / "no" / "folder.png")]) == 1
     assert "could not be written" in capsys.readouterr().err
 
 
 def test_words_fit_chains_of_any_length():
-    assert chain_in_words(chain(1, 0.0, x=0.0)) == "Loss 0.2500; the first weight's gradient is -0."
+    assert chain_in_words(chain(1, 0.0, x=0.0)) == "Loss 0.2500; the first weight's gradient is 0."
     assert "a layer on the way back." in chain_in_words(chain(40))
-    assert "times" not in chain_in_words(chain(2, [1.0, -1.0], activation="relu"))
+    assert " times " not in chain_in_words(chain(2, [1.0, -1.0], activation="relu"))

@@ -94,11 +94,6 @@ def test_a_window_of_the_maps_size_is_the_layer_without_windows():
 def test_what_has_no_windows_is_refused():
     with pytest.raises(ConfigError, match=r"spatial pyramid pooling is expected.*'resnet8v2'"):
         dense(applications.ResNet8V2())
-    first = applications.create_model(
-        "resnet8v2", input_shape=(3, 32, 32), data_format="channels_first"
-    )
-    with pytest.raises(ConfigError, match="'resnet8v2', whose layers take channels first"):
-        any_size(first)
     with pytest.raises(ConfigError, match="ends with probabilities"):
         dense(build_network(config(), input_shape=(16, 16, 3), classifier_activation=None))
     with pytest.raises(ConfigError, match="trained with images of one size"):
@@ -122,3 +117,11 @@ def test_the_command_on_one_device_and_two(randomize, tmp_path, capsys):
     for options, words in ((["--dense"], "--scales"), (["--scales", "6,8", "--dense"], "least 8")):
         assert main(["evaluate", path, *options]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_channels_first_are_refused():
+    first = applications.create_model(
+        "resnet8v2", input_shape=(3, 32, 32), data_format="channels_first"
+    )
+    with pytest.raises(ConfigError, match="'resnet8v2', whose layers take channels first"):
+        any_size(first)
