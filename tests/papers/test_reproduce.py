@@ -6,8 +6,10 @@ import json
 import re
 
 import keras
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import mannwhitneyu
 
 from keras_preact import training
 from keras_preact.cli import main
@@ -256,6 +258,13 @@ def test_pairs_in_order_are_those_of_mann_and_whitney():
     assert pairs_in_order([1, 2, 3], [4, 5, 6]) == (9, 9, pytest.approx(1 / 20))
     assert pairs_in_order([3, 1], [2, 4]) == (3, 4, pytest.approx(2 / 6))
     assert pairs_in_order([1, 1], [1, 1]) == (2, 4, 1)
+    assert pairs_in_order([1], [2]) == (1, 1, 0.5)
+    random = np.random.default_rng(0)
+    lesser, greater = random.normal(size=6), random.normal(0.5, size=7)
+    theirs = mannwhitneyu(greater, lesser, alternative="greater", method="exact")
+    assert pairs_in_order(lesser, greater) == (theirs.statistic, 42, pytest.approx(theirs.pvalue))
+    many = pairs_in_order(range(0, 40, 2), range(1, 41, 2))
+    assert many[:2] == (210, 400) and many.chance == pytest.approx(0.399, abs=0.001)
 
 
 def test_a_folder_is_of_one_table(fake, tmp_path):
