@@ -17,6 +17,7 @@ pytestmark = pytest.mark.tensorflow
 
 SETTINGS = {"network.units": [1, 1], "network.filters": [8, 16], "network.stem_filters": 8}
 FIELDS = {"model": "resnet8v2", "epochs": 2, "batch_size": 64, "learning_rate": 0.01}
+FIELDS["saved_model"] = False
 
 
 def free_address():

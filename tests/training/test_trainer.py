@@ -32,7 +32,7 @@ PICTURES = ("curves.png", "confusion_matrix.png", "predictions.png")
 def small(tmp_path, **fields):
     settings = {"network.units": [1, 1, 1], **fields.pop("settings", {})}
     # Not "auto", so that the numbers are the same on every processor.
-    defaults = {"model": "resnet20v2", "epochs": 2, "dtype": "float32"}
+    defaults = {"model": "resnet20v2", "epochs": 2, "dtype": "float32", "saved_model": False}
     defaults["out"] = str(tmp_path / "run")
     return TrainConfig(**{**defaults, **fields}, settings=settings)
 
@@ -40,7 +40,8 @@ def small(tmp_path, **fields):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """One run on digits, which several tests look at."""
-    config = small(tmp_path_factory.mktemp("finished"), epochs=6, batch_size=64)
+    folder = tmp_path_factory.mktemp("finished")
+    config = small(folder, epochs=6, batch_size=64, saved_model=True)
     return config, train(config)
 
 
@@ -68,6 +69,8 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     assert losses == sorted(losses, reverse=True), "a mean over an epoch falls at the start"
     assert run.log[-1]["test_error"] == pytest.approx(1 - result.test_accuracy, abs=1e-6)
     assert all(np.isfinite(value) for row in run.log for value in row.values())
+    served = keras.backend.backend() == "tensorflow"
+    assert (run.path / "saved_model" / "saved_model.pb").is_file() == served
     for name in PICTURES:
         with Image.open(run.path / name) as picture:
             assert min(picture.size) > 400
