@@ -14,7 +14,7 @@ SHORT = {
     "1_quick_start": {"EPOCHS": 1, "FINE_TUNING": 1},
     "2_the_residual_unit": {"DEEP": "resnet8v2"},
     "3_why_depth_needs_shortcuts": {"DEPTH": 20, "IMAGES": 16, "EPOCHS": 1},
-    "4_gates_and_their_bias": {"MODEL": "resnet8", "EPOCHS": 1, "IMAGES": 16},
+    "4_gates_and_their_bias": {"MODEL": "resnet8", "BIASES": (-6,), "EPOCHS": 1, "IMAGES": 16},
     "5_rectifiers": {"DEPTH": 20, "IMAGES": 16, "STUDY": 1, "EPOCHS": 1},
     "6_tuning": {"BIASES": [0.0], "EPOCHS": 1, "FINAL_SEEDS": 0},
 }
