@@ -1,0 +1,35 @@
+"""What results/ says is what the files of its runs say."""
+
+import pathlib
+import re
+
+import pandas as pd
+import pytest
+
+from keras_preact.papers import reproduced_frame
+from keras_preact.papers.reproduction import read_config
+from keras_preact.papers.results import orders_of, runs_by_row
+
+RESULTS = pathlib.Path(__file__).parents[2] / "results"
+FOLDERS = sorted(path.parent for path in RESULTS.glob("*/reproduce.json"))
+
+
+def test_each_folder_has_its_sentence():
+    text = (RESULTS / "README.md").read_text()
+    links = re.findall(r"\]\((\w+)/report\.md\)", text)
+    assert sorted(links) == [folder.name for folder in FOLDERS]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_tables_and_report_are_those_of_the_runs(folder):
+    config, frame = read_config(folder), reproduced_frame(folder)
+    kept = pd.read_csv(folder / "table.csv")
+    pd.testing.assert_frame_equal(kept, frame, check_dtype=False)
+    orders = orders_of(config.table, runs_by_row(folder))
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "orders.csv"), orders, check_dtype=False)
+    report = (folder / "report.md").read_text()
+    assert config.command in report
+    for row in frame[frame["runs"] > 0].itertuples():
+        assert re.search(rf"\| {re.escape(row.row)} \|.* {row.median:.2f} \|", report), row.row
+    for picture in re.findall(r"\((\w+\.png)\)", report):
+        assert (folder / picture).stat().st_size > 10_000
