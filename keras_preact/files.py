@@ -32,6 +32,44 @@ def replace_file(path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def replacing(path, what: str):
+    """A path to write a file or folder to, which then takes the place of `path`.
+
+    What goes wrong meanwhile leaves `path` as it was.
+
+    Args:
+        path: What is to be replaced, if it is there.
+        what: What it is, for the error's text.
+
+    Raises:
+        SaveError: When it cannot be written.
+    """
+    target = pathlib.Path(path)
+    partial = target.with_name(f".partial-{target.name}")
+    try:
+        _remove(partial)  # of a process that was killed
+        yield partial
+        sync_tree(partial)
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(partial, target)
+        sync_folder(target.parent)
+    except BaseException as error:
+        _remove(partial)
+        if isinstance(error, OSError):
+            raise save_error(error, what, target.parent) from error
+        raise
+
+
+def _remove(path):
+    """Removes a file or a folder, if it is there and can be."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
 def sync_folder(path) -> None:
     """Has the system put the names in a folder on the disk, where it can (not on Windows)."""
     if os.name == "nt":

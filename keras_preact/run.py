@@ -7,7 +7,6 @@ import os
 import pathlib
 import platform
 import re
-import shutil
 import socket
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
-from keras_preact.files import replace_file, save_error, sync_folder, sync_tree, to_json
+from keras_preact.files import replace_file, replacing, save_error, sync_tree, to_json
 
 LOCK = ".lock"
 
@@ -152,30 +151,9 @@ class RunFolder:
         """The fields of the run's `TrainConfig`."""
         return self.read_json("config.json")
 
-    @contextlib.contextmanager
     def replacing(self, name: str):
-        """A path to write a file or folder to, which then takes the place of `name`.
-
-        What goes wrong meanwhile leaves `name` as it was.
-
-        Raises:
-            SaveError: When it cannot be written.
-        """
-        partial = self.path / f".partial-{name}"
-        target = self.path / name
-        try:
-            _remove(partial)  # of a process that was killed
-            yield partial
-            sync_tree(partial)
-            if target.is_dir():
-                shutil.rmtree(target)
-            os.replace(partial, target)
-            sync_folder(self.path)
-        except BaseException as error:
-            _remove(partial)
-            if isinstance(error, OSError):
-                raise save_error(error, name, self.path) from error
-            raise
+        """`keras_preact.files.replacing` of a file or folder in this one."""
+        return replacing(self.path / name, name)
 
     @property
     def result(self) -> dict[str, Any]:
@@ -272,14 +250,6 @@ class RunFolder:
             raise ConfigError(f"{self.path} is not a run folder: it has no {name}.") from None
         except ValueError:
             raise ConfigError(f"{self.path / name} is damaged: it is no text.") from None
-
-
-def _remove(path):
-    """Removes a file or a folder, if it is there and can be."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
 
 
 def refuse_used(path) -> None:

@@ -6,7 +6,7 @@ import sys
 from keras_preact.checked import require
 from keras_preact.console import import_keras_quietly, make_console
 from keras_preact.errors import near, quoted
-from keras_preact.files import save_error
+from keras_preact.files import replacing
 
 _KINDS = (".keras", ".safetensors", ".weights.h5")
 
@@ -24,15 +24,13 @@ def _convert(arguments) -> None:
         source = dataclasses.replace(source, preprocessing=known)
     known, raw = source.preprocessing, arguments.out.endswith(".keras")
     model = convert(source, include_preprocessing=raw and known is not None)
-    try:
-        if arguments.out.endswith(".safetensors"):
-            save_named(model, arguments.out, source.config, known)
-        elif arguments.out.endswith(".keras"):
-            portable(model).save(arguments.out)
+    with replacing(arguments.out, "The weights") as path:
+        if path.suffix == ".safetensors":
+            save_named(model, path, source.config, known)
+        elif path.suffix == ".keras":
+            portable(model).save(path)
         else:
-            model.save_weights(arguments.out)
-    except OSError as error:
-        raise save_error(error, "The weights", arguments.out) from None
+            model.save_weights(path)
     made_as = source.layout.name if source.layout else "network of this package"
     head = f"{source.classes} classes" if source.classes else "no classifier"
     console = make_console(sys.stdout)

@@ -1,5 +1,6 @@
 """Weights of other libraries: the same outputs as there, and what is refused."""
 
+import errno
 import json
 import pathlib
 import shutil
@@ -277,6 +278,21 @@ def test_the_command_writes_what_the_function_builds(suffix, tmp_path, capsys):
     if suffix == ".safetensors":
         assert read_config(out) == read_source(source).config
         agree(convert(out, classifier_activation=None), outputs)
+
+
+def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path, monkeypatch, capsys):
+    source, _ = written("timm_v2_basic", tmp_path)
+    out = tmp_path / "net.keras"
+    out.write_bytes(b"kept")
+
+    def fill_the_disk(model, path):
+        pathlib.Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", fill_the_disk)
+    assert main(["convert", str(source), "--out", str(out)]) == 1
+    assert "The weights could not be written" in capsys.readouterr().err
+    assert out.read_bytes() == b"kept" and not [*tmp_path.glob(".partial*")]
 
 
 def test_mistakes_at_the_command_line(tmp_path, capsys):
