@@ -9,7 +9,7 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).parents[1] / "notebooks"
 
-#: What each notebook's cell with the tag `parameters` says instead for a run of seconds.
+#: What each notebook's cell with the tag `parameters` says instead for a short run.
 SHORT = {
     "1_quick_start": {"EPOCHS": 1, "FINE_TUNING": 1},
     "2_the_residual_unit": {"DEEP": "resnet8v2"},
@@ -18,9 +18,6 @@ SHORT = {
     "5_rectifiers": {"DEPTH": 20, "IMAGES": 16, "STUDY": 1, "EPOCHS": 1},
     "6_tuning": {"BIASES": [0.0], "EPOCHS": 1, "FINAL_SEEDS": 0},
 }
-
-#: Those that take minutes even so, for their many trainings.
-LONG = ("3_why_depth_needs_shortcuts", "5_rectifiers")
 
 notebooks = pytest.mark.parametrize("name", SHORT)
 
@@ -61,9 +58,7 @@ def test_links_lead_somewhere(name):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in SHORT]
-)
+@notebooks
 def test_runs_in_short(name, tmp_path):
     notebook = read(name)
     (cell,) = (c for c in code(notebook) if "parameters" in c.metadata.get("tags", []))
