@@ -1,7 +1,9 @@
 """What is measured: a function each from a `Spec` to a step that runs to its end when called."""
 
+import functools
 import importlib.util
 import os
+import re
 
 import numpy as np
 
@@ -100,27 +102,27 @@ def accelerated(spec):
     return _keras_step(accelerate(model), spec, x, y)
 
 
-def torch_eager(spec):
-    """PyTorch, channels last, bfloat16 by autocast."""
-    return _torch_step(spec, compiled=False)
-
-
-def torch_compiled(spec):
-    """The same through `torch.compile`."""
-    return _torch_step(spec, compiled=True)
-
-
-def _torch_step(spec, compiled):
-    import torch
-
+def _peer(spec, info):
     from benchmarks.torch_networks import preact_resnet
+
+    return preact_resnet(info.config.replace(**spec.fields), info.classes)
+
+
+def _timm(spec, info):
+    import timm
+
+    name = re.sub(r"resnet(\d+)v2", r"resnetv2_\1", spec.model)  # `resnet50` is theirs as well
+    return timm.create_model(name, num_classes=info.classes)
+
+
+def _torch_step(spec, make=_peer, compiled=False):
+    """A step in PyTorch: channels last, bfloat16 by autocast."""
+    import torch
 
     x, y, info = _data(spec)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    network = preact_resnet(info.config.replace(**spec.fields), info.classes).to(
-        device=device, memory_format=torch.channels_last
-    )
+    network = make(spec, info).to(device=device, memory_format=torch.channels_last)
     x = torch.from_numpy(x.transpose(0, 3, 1, 2)).to(device, memory_format=torch.channels_last)
     y = torch.from_numpy(y).to(device)
     half = torch.autocast(device, torch.bfloat16, enabled=spec.dtype == "mixed_bfloat16")
@@ -154,18 +156,22 @@ CONTENDERS = {
     "keras.applications": keras_applications,
     "keras.applications, oneDNN": keras_applications,
     "accelerated": accelerated,
-    "PyTorch": torch_eager,
-    "torch.compile": torch_compiled,
+    "PyTorch": _torch_step,
+    "torch.compile": functools.partial(_torch_step, compiled=True),
+    "timm": functools.partial(_torch_step, make=_timm),
+    "timm, compiled": functools.partial(_torch_step, make=_timm, compiled=True),
 }
 
 
-def fields_for(contenders, activation="relu"):
-    """Fields of this package's network, in the layout of `keras.applications` beside it."""
+def fields_for(model, contenders, activation="relu"):
+    """Fields of this package's network, in the layout of the libraries beside it."""
+    from keras_preact.weights.layouts import KERAS_V2, TORCH_V1, TORCH_V2
+
     fields = {} if activation == "relu" else {"activation": activation}
     if any(name.startswith("keras.applications") for name in contenders):
-        from keras_preact.applications.families import KERAS_V2
-
         fields.update(KERAS_V2)
+    if any(name.startswith("timm") for name in contenders):
+        fields.update(TORCH_V2 if model.endswith("v2") else TORCH_V1)
     return fields
 
 
@@ -175,10 +181,12 @@ def available(names):
     return [
         name
         for name in names
-        if importlib.util.find_spec("torch" if library(name) == "torch" else backend)
+        if importlib.util.find_spec(backend if library(name) == "keras" else library(name))
     ]
 
 
 def library(contender):
     """The library that a contender is built with; a process imports it before the clock starts."""
+    if contender.startswith("timm"):
+        return "timm"
     return "torch" if "orch" in contender else "keras"

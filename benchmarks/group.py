@@ -96,6 +96,8 @@ class _Process:
     def __init__(self, spec):
         self.measurement = Measurement(spec)
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        # Contenders live side by side, so that none may take most of a GPU's memory.
+        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         for name, value in ENVIRONMENT.get(spec.contender, {}).items():
             environment.pop(name, None)
             environment.update({name: value} if value else {})

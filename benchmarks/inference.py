@@ -42,7 +42,7 @@ def main(
         json: Print JSON instead of a table.
     """
     rows, details = [], []
-    fields = fields_for(contenders)
+    fields = fields_for(model, contenders)
     for dtype in dtypes:
         specs = [
             Spec(name, model, dtype, batch_size, image_size, train=False, fields=fields)

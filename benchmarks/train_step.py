@@ -27,8 +27,8 @@ def main(
             `keras.applications`, such as `EfficientNetB0`.
         dtypes: `float32`, `mixed_bfloat16`.
         contenders: This package and its peers, of `benchmarks.contenders.CONTENDERS`; those that
-            are not installed are left out. Beside `keras.applications` the network must be
-            `resnet50v2`, and takes its layout.
+            are not installed are left out. Beside `keras.applications` (`resnet50v2` only) or
+            `timm` (ImageNet networks that it has), the network takes the layout of theirs.
         activations: Of this package's networks; more than one compares them with the first.
         batch_size: Images in a step.
         image_size: Side of an image; the network's own by default.
@@ -46,7 +46,7 @@ def main(
                     dtype,
                     batch_size,
                     image_size,
-                    fields=fields_for(contenders, activation),
+                    fields=fields_for(model, contenders, activation),
                     label=f"{name} ({activation})" if len(activations) > 1 else None,
                 )
                 for name in available(contenders)

@@ -30,7 +30,7 @@ class ReproduceConfig(Checked):
 
     Args:
         table: Id of the table, such as `he2016-table1`; `keras-preact papers` lists them.
-        row: Shell-style pattern of the names of the rows to train.
+        row: Shell-style pattern of the names of the rows to train; several separated by `|`.
         runs: Trainings of each row, with the seeds 0, 1, ...; 5, 2 or 1 by the scale if not given.
         scale: `full`: the paper's training; `short`: 2 epochs of 20 to 56 layers; `smoke`: 220
             steps of 14 to 56 layers on digits; of bottleneck units 29 and 20 to 83. Short and smoke
@@ -218,8 +218,19 @@ def _open(config) -> RunFolder:
                 f"that of the table in {path}, {was!r}",
                 "Name another folder with `out`.",
             )
+        config = _joined(begun, config)
     folder.write_json(CONFIG, config.to_dict())
     return folder
+
+
+def _joined(begun, config):
+    """All that was asked for so far of the table in a folder."""
+    before, now = ({row.row for row in each.rows()} for each in (begun, config))
+    row = begun.row if now <= before else config.row
+    if not (now <= before or before <= now):
+        row = f"{begun.row}|{config.row}"
+    most = max(begun, config, key=lambda each: each.runs or SCALES[each.scale].runs)
+    return config.replace(row=row, runs=most.runs)
 
 
 @contextlib.contextmanager

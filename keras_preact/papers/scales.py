@@ -65,7 +65,7 @@ def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None =
     Args:
         table: Id of the table.
         scale: A key of `SCALES`.
-        pattern: Shell-style pattern of the rows' names.
+        pattern: Shell-style pattern of the rows' names; several separated by `|`.
         data: Images that stand for the paper's, if any.
 
     Returns:

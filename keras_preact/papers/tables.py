@@ -184,7 +184,7 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
 
     Args:
         table: Id of the table; `keras-preact papers` lists them.
-        pattern: Shell-style pattern of the rows' names.
+        pattern: Shell-style pattern of the rows' names; several are separated by `|`.
 
     Raises:
         ConfigError: For an unknown table, or a pattern that no row matches.
@@ -193,18 +193,22 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
         >>> from keras_preact.papers import paper_rows
         >>> [row.value for row in paper_rows("he2016-table2", "ResNet-164*")]
         [5.93, 6.5, 6.14, 5.91, 5.46]
+        >>> [row.row for row in paper_rows("he2016-table1", "original|1x1*")]
+        ['original', '1x1 convolution']
     """
     fix = near(table, _rows()).strip() or "`keras-preact papers` says what each is."
     require(table in _rows(), "table", table, f"one of {quoted(_rows())}", fix)
     rows = _rows()[table]
-    found = [row for row in rows if fnmatch.fnmatchcase(row.row.lower(), pattern.lower())]
-    if not found:
-        names = [row.row for row in rows]
-        raise ConfigError(
-            f"`row` must be the name of a row of {table} or a pattern of it: {quoted(names)}. "
-            f"Received: row={pattern!r}.{near(pattern, names)}"
-        )
-    return found
+    names, matched = [row.row for row in rows], set()
+    for each in pattern.split("|"):
+        found = {name for name in names if fnmatch.fnmatchcase(name.lower(), each.strip().lower())}
+        if not found:
+            raise ConfigError(
+                f"`row` must be the name of a row of {table} or a pattern of it: {quoted(names)}. "
+                f"Received: row={each!r}.{near(each, names)}"
+            )
+        matched |= found
+    return [row for row in rows if row.row in matched]
 
 
 def paper_orders(table: str, among=None) -> list[Order]:

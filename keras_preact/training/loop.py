@@ -115,6 +115,8 @@ class Loop:
                 self.epoch.begin()
                 self._train_epoch(self.epoch, bar)
                 self._end_epoch(self.epoch, bar)
+        if self._asked_to_stop() and self.engine.machines == 1:  # while the last epoch was saved
+            self._save_and_stop()
 
     def evaluate(self) -> Evaluation:
         """Classifies every test image once."""

@@ -280,6 +280,22 @@ def test_a_folder_is_of_one_table(fake, tmp_path):
         reproduce(config_in(tmp_path / "other"))
 
 
+def test_a_folder_is_told_all_that_was_asked_for(tmp_path):
+    def told(row, **fields):
+        reproduction._open(config_in(tmp_path / "table", row=row, **fields))
+        report.write_reproduction(tmp_path / "table")
+        config = reproduction.read_config(tmp_path / "table")
+        assert config.command in (tmp_path / "table/report.md").read_text()
+        return config.row, config.runs, len(config.trainings())
+
+    before, after = "ResNet-110, ReLU before*", "ResNet-110, BN after*"
+    assert told(before) == (before, 2, 2)
+    assert told(after, runs=1) == (f"{before}|{after}", 2, 4)
+    assert told(before, runs=1) == (f"{before}|{after}", 2, 4)
+    assert told("ResNet-110*", runs=3) == ("ResNet-110*", 3, 15)
+    assert told(before, runs=None) == ("ResNet-110*", 3, 15)
+
+
 def test_two_processes_may_begin_a_table_at_once(tmp_path, monkeypatch):
     config = config_in(tmp_path / "table")
     create = RunFolder.create

@@ -252,6 +252,21 @@ def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(after, tmp_pa
     assert train(config) == result, "what is finished is not done again"
 
 
+def test_a_signal_while_the_last_epoch_is_saved_stops_like_any_other(tmp_path, monkeypatch):
+    config, asked, save = small(tmp_path, epochs=1), Asked(10**6), Loop._save
+
+    def save_and_ask(loop):
+        asked.after = 0
+        return save(loop)
+
+    with monkeypatch.context() as patched, pytest.raises(StoppedError, match="goes on from there"):
+        patched.setattr("keras_preact.training.loop.Signals", lambda: asked)
+        patched.setattr(Loop, "_save", save_and_ask)
+        train(config)
+    assert not (tmp_path / "run/result.json").exists()
+    assert train(config).epochs == len(RunFolder(tmp_path / "run").log) == 1
+
+
 def weights(run):
     return Checkpoints(run.path / "checkpoints").latest()[0].state
 
