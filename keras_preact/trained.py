@@ -168,11 +168,13 @@ def open_keras_file(path):
 def _check(model, file):
     images = len(model.inputs) == 1 and len(model.input_shape) == 4 and model.input_shape[3]
     scores = len(model.outputs) == 1 and len(model.output_shape) == 2
+    # Of one class every image would be right.
+    scores = scores and (model.output_shape[1] or 0) >= 2
     if not images or not scores:
         shapes = f"{[i.shape for i in model.inputs]} to {[o.shape for o in model.outputs]}"
         raise ConfigError(
-            "A model from images (batch, height, width, channels) to scores (batch, classes) is "
-            f"expected. Received: {str(file)!r}, from {shapes}."
+            "A model from images (batch, height, width, channels) to scores (batch, classes), two "
+            f"classes or more, is expected. Received: {str(file)!r}, from {shapes}."
         )
 
 

@@ -1,12 +1,13 @@
 """`convert`: weights from elsewhere, in a file of this package."""
 
 import dataclasses
+import pathlib
 import sys
 
 from keras_preact.checked import require
 from keras_preact.console import import_keras_quietly, make_console
 from keras_preact.errors import near, quoted
-from keras_preact.files import replacing
+from keras_preact.files import replacing, to_json
 
 _KINDS = (".keras", ".safetensors", ".weights.h5")
 
@@ -31,13 +32,14 @@ def _convert(arguments) -> None:
             portable(model).save(path)
         else:
             model.save_weights(path)
+    named = raw and source.class_names and _write_names(source.class_names, arguments.out)
     made_as = source.layout.name if source.layout else "network of this package"
     head = f"{source.classes} classes" if source.classes else "no classifier"
     console = make_console(sys.stdout)
     for line in (
         f"{made_as}: {model.name}, {model.count_params():,} parameters, {head}",
         f"images: {_of_images(known, arguments.out)}",
-        f"written: {arguments.out}",
+        f"written: {arguments.out}{named or ''}",
     ):
         console.print(line, soft_wrap=True)
     if model.name == "resnet":
@@ -47,6 +49,18 @@ def _convert(arguments) -> None:
     console.print("Fine-tune it on your own images:", soft_wrap=True)
     line = f"keras-preact train --data folder:PATH --model {model.name} --init {arguments.out}"
     console.print(f"  {line} --recipe fine_tune {settings}".rstrip(), soft_wrap=True)
+
+
+def _write_names(names, out):
+    """Writes names of classes where `load_trained` looks for them; says what it did."""
+    from keras_preact.trained import CLASSES
+
+    path, content = pathlib.Path(out).with_name(CLASSES), to_json(list(names))
+    if path.exists() and path.read_bytes() != content:
+        return f"; its class names are not: {path} is there and has others"
+    with replacing(path, "The names of the classes") as partial:
+        partial.write_bytes(content)
+    return f" and {path}, the names of its classes"
 
 
 def _preprocessing(name):

@@ -65,6 +65,7 @@ def _figures(evaluation):
         "top1_correct": evaluation.correct,
         "top5_error": 1 - evaluation.correct_at(5) / images,
         "top5_correct": evaluation.correct_at(5),
+        "undecided_images": int((~evaluation.decided).sum()),
         "calibration_error": evaluation.calibration_error,
     }
 
@@ -83,6 +84,10 @@ def _show(found, console) -> None:
         counts = [f"{f['top1_correct']:,}", f"{f['images']:,}"]
         table.add_row(name, *shares[:2], *counts, shares[2])
     console.print(table)
+    for name, evaluation in found.items():
+        if lost := int((~evaluation.decided).sum()):
+            text = f"{name}: {lost:,} images have scores that are no finite numbers: wrong ones."
+            console.print(text, soft_wrap=True)
     _, last = [*found.items()][-1]
     classes = last.per_class().sort_values("recall", kind="stable")
     if len(classes) > _CLASSES:

@@ -182,9 +182,8 @@ def plot_calibration(evaluation, title):
     left.set_ylabel("share of them that is right")
     left.set_ylim(0, 1.02)
     left.legend(frameon=False, labelcolor=INK)
-    right.hist(
-        evaluation.scores.max(axis=1), bins=np.linspace(0, 1, 11), color="#6b9bd1", ec="white"
-    )
+    sure = evaluation.scores[evaluation.decided].max(axis=1)
+    right.hist(sure, bins=np.linspace(0, 1, 11), color="#6b9bd1", ec="white")
     right.set_ylabel("images")
     for axes in (left, right):
         axes.set_xlabel("score of the predicted class")
@@ -211,8 +210,10 @@ def _sheet(evaluation, split, shown, headline):
     for axes, image, k in zip(np.ravel(grid), images, shown, strict=False):
         axes.imshow(image[:, :, 0] if image.shape[2] == 1 else image, cmap="gray", vmin=0, vmax=255)
         predicted, true = evaluation.predictions[k], evaluation.labels[k]
-        name = evaluation.class_names[predicted]
-        text = f"{name} ({evaluation.scores[k, predicted]:.0%})"
+        text = "no score"
+        if predicted >= 0:
+            name = evaluation.class_names[predicted]
+            text = f"{name} ({evaluation.scores[k, predicted]:.0%})"
         if predicted != true:
             text += f"\nis {evaluation.class_names[true]}"
         axes.set_title(text, fontsize=9, color=RIGHT if predicted == true else WRONG)

@@ -25,9 +25,14 @@ class Evaluation:
     class_names: tuple[str, ...]
 
     @property
+    def decided(self) -> np.ndarray:
+        """Whether the scores of each image are finite numbers, bool `[n]`."""
+        return np.isfinite(self.scores).all(axis=1)
+
+    @property
     def predictions(self) -> np.ndarray:
-        """The most likely class of each image, `[n]`."""
-        return self.scores.argmax(axis=1)
+        """The most likely class of each image, `[n]`; -1, which is wrong, where there is none."""
+        return np.where(self.decided, self.scores.argmax(axis=1), -1)
 
     @property
     def correct(self) -> int:
@@ -39,11 +44,13 @@ class Evaluation:
         from sklearn.metrics import top_k_accuracy_score
 
         known = np.arange(len(self.class_names))
+        here = self.decided
         if k == 1 or k >= len(known):  # where scikit-learn has other rules for two classes
-            return self.correct if k == 1 else len(self.labels)
-        return int(
-            top_k_accuracy_score(self.labels, self.scores, k=k, normalize=False, labels=known)
-        )
+            return self.correct if k == 1 else int(here.sum())
+        if not here.any():
+            return 0
+        labels, scores = self.labels[here], self.scores[here]
+        return int(top_k_accuracy_score(labels, scores, k=k, normalize=False, labels=known))
 
     @property
     def loss(self) -> float:
@@ -93,8 +100,9 @@ class Evaluation:
         """
         import pandas as pd
 
-        confidence = self.scores.max(axis=1)
-        right = self.predictions == self.labels
+        here = self.decided
+        confidence = self.scores[here].max(axis=1)
+        right = (self.predictions == self.labels)[here]
         place = np.minimum((confidence * bins).astype(int), bins - 1)
         frame = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right})
         grouped = frame.groupby("bin")
@@ -105,6 +113,8 @@ class Evaluation:
     def calibration_error(self) -> float:
         """Expected calibration error (Guo et al. 2017): how far confidence and accuracy part."""
         frame = self.calibration(15)
+        if frame.empty:
+            return float("nan")
         gaps = (frame["confidence"] - frame["accuracy"]).abs()
         return float((gaps * frame["images"]).sum() / frame["images"].sum())
 

@@ -18,12 +18,14 @@ class About(NamedTuple):
         config: The config in it.
         fields: Fields of `ResNetConfig` that no array tells.
         preprocessing: How images are prepared; `None` where no file says so.
+        class_names: Names of the classes; `None` where no file says them.
     """
 
     kind: str
     config: dict[str, Any]
     fields: dict[str, Any]
     preprocessing: Preprocessing | None
+    class_names: tuple[str, ...] | None
 
 
 def read_about(folder) -> About:
@@ -42,9 +44,9 @@ def read_about(folder) -> About:
             f"A folder has a config.json with one of {quoted(KINDS)}, as KerasHub, Hugging Face "
             f"transformers and timm write it. Received: source={str(folder)!r}, which has not."
         )
-    fields_of, preprocessing_of = KINDS[kind]
-    fields = fields_of(about)
-    return About(kind, about.get("config", {}), fields, preprocessing_of(folder, about))
+    fields_of, preprocessing_of, names_of = KINDS[kind]
+    fields, preprocessing = fields_of(about), preprocessing_of(folder, about)
+    return About(kind, about.get("config", {}), fields, preprocessing, names_of(about))
 
 
 def file_in(folder, name):
@@ -64,13 +66,16 @@ def _read_json(path):
 
 
 def _of_keras_hub(about):
-    kind, config = about["registered_name"], about.get("config", {})
+    kind, config = about["registered_name"], about.get("config")
     require(kind == "keras_hub>ResNetBackbone", "registered_name", kind, "that of a ResNetBackbone")
+    require(isinstance(config, dict), "config", config, "a dictionary")
     blocks = ("basic_block", "bottleneck_block")
-    block, strides = config.get("block_type"), config.get("stackwise_num_strides", ())
+    block, units = config.get("block_type"), config.get("stackwise_num_blocks")
     require(block in blocks, "block_type", block, f"one of {quoted(blocks)}")
-    halves = [*strides] == [1, *[2] * (len(strides) - 1)]
-    require(halves, "stackwise_num_strides", strides, "1 and then 2 everywhere")
+    numbers = isinstance(units, list) and all(type(n) is int and n > 0 for n in units)
+    require(numbers and units, "stackwise_num_blocks", units, "a list of numbers of units")
+    strides, halved = config.get("stackwise_num_strides"), [1, *[2] * (len(units) - 1)]
+    require(strides == halved, "stackwise_num_strides", strides, f"{halved}")
     return {}
 
 
@@ -129,6 +134,14 @@ def _processor_of_transformers(folder, _):
     return _of_statistics(about.get("image_mean"), about.get("image_std"), scale)
 
 
+def _labels_of_transformers(about):
+    labels = about.get("id2label")
+    labels = labels if isinstance(labels, dict) else {}
+    names = [labels.get(str(k)) for k in range(len(labels))]
+    unnamed = [f"LABEL_{k}" for k in range(len(labels))]  # what it writes where nobody named them
+    return None if names == unnamed else _names(names)
+
+
 def _of_timm(about):
     name = about["architecture"]
     plain = re.fullmatch(r"resnet(v2_)?\d+", str(name)) is not None
@@ -142,6 +155,12 @@ def _pretrained_of_timm(_, about):
     return _of_statistics(config.get("mean"), config.get("std"), 1 / 255)
 
 
+def _names(names):
+    """Names of classes; `None` for what is no list of texts."""
+    named = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    return tuple(names) if named else None
+
+
 def _of_statistics(mean, deviation, scale) -> Preprocessing | None:
     """That of images times `scale`, less `mean`, over `deviation`; `None` where it cannot be."""
     try:
@@ -150,9 +169,12 @@ def _of_statistics(mean, deviation, scale) -> Preprocessing | None:
         return None
 
 
-#: The key of a config.json that says whose it is, and what reads its fields and preprocessing.
+#: The key of a config.json that says whose it is, and what reads its fields, its preprocessing and
+#: the names of its classes.
 KINDS = {
-    "registered_name": (_of_keras_hub, _converter_of_keras_hub),
-    "model_type": (_of_transformers, _processor_of_transformers),
-    "architecture": (_of_timm, _pretrained_of_timm),
-}
+    "registered_name": (_of_keras_hub, _converter_of_keras_hub, lambda about: None),
+    "model_type": (_of_transformers, _processor_of_transformers, _labels_of_transformers),
+    "architecture": (
+        _of_timm, _pretrained_of_timm, lambda about: _names(about.get("label_names")),
+    ),
+}  # fmt: skip

@@ -41,12 +41,14 @@ class Source:
         layout: What its makers call its layers; `None` for a file of `save_named`.
         preprocessing: How its images are prepared: what its files say of it, else what its makers
             do for their own weights; `None` where that is not known.
+        class_names: Names of the classes in their order; `None` where its files do not say them.
     """
 
     weights: Weights
     config: ResNetConfig
     layout: Layout | None = None
     preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def channels(self) -> int:
@@ -102,9 +104,14 @@ def read_source(source) -> Source:
     weights, layout = renamed(theirs)
     config = _config_of(weights, layout, about.fields if about else {})
     preprocessing = (about and about.preprocessing) or PREPROCESSINGS.get(layout.preprocessing)
-    source = Source(weights, config, layout, preprocessing)
+    source = Source(weights, config, layout, preprocessing, about and about.class_names)
     fits = preprocessing and len(preprocessing.mean) == source.channels
-    return source if fits else dataclasses.replace(source, preprocessing=None)
+    named = source.class_names and len(source.class_names) == source.classes
+    return dataclasses.replace(
+        source,
+        preprocessing=preprocessing if fits else None,
+        class_names=source.class_names if named else None,
+    )
 
 
 def renamed(theirs: Weights) -> tuple[Weights, Layout]:

@@ -71,6 +71,29 @@ def test_the_sheet_shows_mistakes_first():
     assert [("is" in title) for title in titles] == [True, True, False, False, False, False]
 
 
+def test_scores_that_are_no_numbers_are_wrong(tmp_path):
+    names, labels = tuple("abcdefg"), np.zeros(6, "int32")
+    scores = np.full((6, 7), 0.1, "float32")
+    scores[:, 0] = 0.4
+    sure = Evaluation(scores.copy(), labels, names)
+    scores[1:3] = np.nan
+    scores[3, 5] = np.inf
+    result = Evaluation(scores, labels, names)
+    assert result.decided.tolist() == [True, False, False, False, True, True]
+    assert (result.correct, result.correct_at(5), result.correct_at(7)) == (3, 3, 3)
+    assert result.confusion_matrix().sum() == 3 and result.calibration()["images"].sum() == 3
+    assert result.per_class()["recall"][0] == 0.5
+    assert result.calibration_error == pytest.approx(sure.calibration_error)
+    lost = Evaluation(np.full((6, 7), np.nan), labels, names)
+    assert (lost.correct, lost.correct_at(5)) == (0, 0) and np.isnan(lost.calibration_error)
+    split = ArraySplit(np.zeros((6, 4, 4, 1), "uint8"), labels)
+    for evaluation in (result, lost):
+        titles = [axes.get_title() for axes in plot_mistakes(evaluation, split, "t").axes]
+        assert titles.count("no score\nis a") == 6 - evaluation.correct
+        for figure in (plot_calibration(evaluation, "t"), plot_confusion_matrix(evaluation, "t")):
+            save_figure(figure, tmp_path / "figure.png")
+
+
 def some(classes=5, n=60, seed=0):
     random = np.random.default_rng(seed)
     scores = random.dirichlet(np.ones(classes), n).astype("float32")

@@ -97,3 +97,12 @@ def test_what_is_not_there(network, tmp_path):
         classify_files(trained, [tmp_path / "none.png"])
     with pytest.raises(ConfigError, match="which has none"):
         classify_files(trained, [tmp_path])
+
+
+@pytest.mark.parametrize(("shape", "outputs"), [((8, 8, 3), 1), ((8, 8), 2), ((8, 8, 3), None)])
+def test_models_that_give_no_scores_of_images_are_refused(shape, outputs, tmp_path):
+    images = keras.Input(shape)
+    x = images if outputs is None else keras.layers.Dense(outputs)(keras.layers.Flatten()(images))
+    keras.Model(images, x).save(tmp_path / "other.keras")
+    with pytest.raises(ConfigError, match="two classes or more, is expected"):
+        load_trained(tmp_path / "other.keras")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from keras_preact import convert, create_model, model_info
+from keras_preact import convert, create_model, load_trained, model_info
 from keras_preact.applications.families import KERAS_V1, KERAS_V2
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
@@ -243,7 +243,8 @@ def test_files_that_are_none_are_refused(name, content, words, tmp_path):
         ({"model_type": "regnet"}, "`model_type` must be 'resnet'"),
         ({"architecture": "resnet50d"}, "a plain ResNet.*resnet50d"),
         ({"registered_name": "keras_hub>ViTBackbone", "config": {}}, "ViTBackbone"),
-        ({"registered_name": "keras_hub>ResNetBackbone"}, "`block_type` must be one of"),
+        ({"registered_name": "keras_hub>ResNetBackbone"}, "`config` must be a dictionary"),
+        ({"registered_name": "keras_hub>ResNetBackbone", "config": {}}, "`block_type` must be one"),
         ({"a": 1}, "a config.json with one of 'registered_name', 'model_type'"),
         ([], "a config.json with one of"),
         (1, "a config.json with one of"),
@@ -256,7 +257,16 @@ def test_folders_of_other_networks_are_refused(about, words, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("block_type", "basic_block_vd"), ("stackwise_num_strides", [1, 1])]
+    ("key", "value"),
+    [
+        ("block_type", "basic_block_vd"),
+        ("block_type", ["basic_block"]),
+        ("stackwise_num_strides", [1, 1]),
+        ("stackwise_num_strides", 1),
+        ("stackwise_num_blocks", None),
+        ("stackwise_num_blocks", [1, "2"]),
+        ("stackwise_num_blocks", []),
+    ],
 )
 def test_variants_of_keras_hub_are_refused(key, value, tmp_path):
     shutil.unpack_archive(GOLDEN / "keras_hub_basic.zip", tmp_path)
@@ -278,6 +288,44 @@ def test_the_command_writes_what_the_function_builds(suffix, tmp_path, capsys):
     if suffix == ".safetensors":
         assert read_config(out) == read_source(source).config
         agree(convert(out, classifier_activation=None), outputs)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ({str(k): f"kind {k}" for k in range(5)}, [f"kind {k}" for k in range(5)]),
+        ({str(k): f"LABEL_{k}" for k in range(5)}, None),  # nobody has named them
+        ({"0": "of fewer classes"}, None),
+        ({str(k): k for k in range(5)}, None),
+        (["a", "list"], None),
+    ],
+)
+def test_class_names_come_along(labels, names, tmp_path, capsys):
+    folder, _ = written("transformers_basic", tmp_path)
+    about = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**about, "id2label": labels}))
+    out = tmp_path / "out" / "net.keras"
+    out.parent.mkdir()
+    command = ["convert", str(folder), "--out", str(out)]
+    assert main(command) == 0
+    beside = out.with_name("classes.json")
+    if names is None:
+        assert not beside.exists()
+        return
+    assert list(load_trained(out).class_names) == names
+    assert "names of its classes" in capsys.readouterr().out
+    beside.write_text('["of", "another"]')
+    assert main(command) == 0
+    assert "has others" in capsys.readouterr().out
+    assert beside.read_text() == '["of", "another"]'
+
+
+def test_class_names_of_timm_come_along(tmp_path):
+    tensors, _ = golden("timm_v2_basic")
+    save_file(tensors, tmp_path / "model.safetensors")
+    about = {"architecture": "resnetv2_18", "label_names": [*"abcde"]}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    assert read_source(tmp_path).class_names == tuple("abcde")
 
 
 def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path, monkeypatch, capsys):
