@@ -99,7 +99,7 @@ def plot_confusion_matrix(evaluation, title):
 
 @plain_text
 def plot_predictions(evaluation, split, title, count=40):
-    """A sheet of test images with their predictions: mistakes first, then images as they come.
+    """A sheet of test images with their predictions: mistakes first, then others, from everywhere.
 
     Args:
         evaluation: An `Evaluation` of the split.
@@ -116,11 +116,12 @@ def plot_predictions(evaluation, split, title, count=40):
         >>> from keras_preact.evaluation import Evaluation, plot_predictions
         >>> data = load_data("digits")
         >>> result = Evaluation(np.eye(10)[data.test.labels], data.test.labels, data.class_names)
-        >>> len(plot_predictions(result, data.test, "digits", count=8).axes)
+        >>> len(plot_predictions(result, data.test, "digits", count=8).axes[0].images)
         8
     """
-    wrong = np.flatnonzero(evaluation.predictions != evaluation.labels)[: count // 2]
-    right = np.flatnonzero(evaluation.predictions == evaluation.labels)[: count - len(wrong)]
+    hits = evaluation.predictions == evaluation.labels
+    wrong = _spread(np.flatnonzero(~hits), count // 2)
+    right = _spread(np.flatnonzero(hits), count - len(wrong))
     headline = f"{title}: {len(wrong)} mistakes first"
     return _sheet(evaluation, split, np.concatenate([wrong, right]), headline)
 
@@ -145,7 +146,7 @@ def plot_mistakes(evaluation, split, title, count=40):
         >>> data = load_data("digits")
         >>> always_3 = np.eye(10)[np.full(360, 3)]
         >>> result = Evaluation(always_3, data.test.labels, data.class_names)
-        >>> len(plot_mistakes(result, data.test, "digits", count=8).axes)
+        >>> len(plot_mistakes(result, data.test, "digits", count=8).axes[0].images)
         8
     """
     wrong = np.flatnonzero(evaluation.predictions != evaluation.labels)
@@ -198,17 +199,20 @@ def plot_calibration(evaluation, title):
 
 def _sheet(evaluation, split, shown, headline):
     """Images with their predictions, eight in a row."""
-    columns = 8
+    columns, down = 8, 1.45  # down: from one image's top to the next one's, in widths of an image
     rows = max(1, -(-len(shown) // columns))
+    # All in one pair of axes, and without a layout, which would take most of the time.
     width, height = columns * 1.35, rows * 1.6 + 0.6
-    figure, grid = new_figure(width, height, rows=rows, columns=columns, layout=None)
-    # By hand, since finding room for so many titles takes matplotlib most of the time.
-    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.95 / height, wspace=0.12, hspace=0.45)
-    for axes in np.ravel(grid):
-        axes.axis("off")
+    figure, axes = new_figure(width, height, layout=None)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.6 / height)
+    axes.axis("off")
     images = split.images(shown) if len(shown) else []
-    for axes, image, k in zip(np.ravel(grid), images, shown, strict=False):
-        axes.imshow(image[:, :, 0] if image.shape[2] == 1 else image, cmap="gray", vmin=0, vmax=255)
+    for place, (image, k) in enumerate(zip(images, shown, strict=True)):
+        left, top = place % columns * 1.2, place // columns * down
+        high, wide = np.array(image.shape[:2]) / max(image.shape[:2])
+        box = (left + 0.5 - wide / 2, left + 0.5 + wide / 2, top + high, top)
+        gray = image.shape[2] == 1
+        axes.imshow(image[:, :, 0] if gray else image, cmap="gray", vmin=0, vmax=255, extent=box)
         predicted, true = evaluation.predictions[k], evaluation.labels[k]
         text = "no score"
         if predicted >= 0:
@@ -216,9 +220,18 @@ def _sheet(evaluation, split, shown, headline):
             text = f"{name} ({evaluation.scores[k, predicted]:.0%})"
         if predicted != true:
             text += f"\nis {evaluation.class_names[true]}"
-        axes.set_title(text, fontsize=9, color=RIGHT if predicted == true else WRONG)
+        color = RIGHT if predicted == true else WRONG
+        axes.text(left + 0.5, top - 0.05, text, fontsize=9, color=color, ha="center", va="bottom")
+    axes.set_xlim(-0.1, columns * 1.2 - 0.1)
+    axes.set_ylim(rows * down - 0.4, -0.45)
     figure.suptitle(headline, color=INK)
     return figure
+
+
+def _spread(places, count):
+    """So many of some places, evenly apart: the images of a class often lie together."""
+    chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
+    return places[chosen]
 
 
 def save_figure(figure, path) -> None:

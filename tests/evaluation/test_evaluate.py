@@ -67,7 +67,7 @@ def test_the_sheet_shows_mistakes_first():
     predicted[[3, 17]] ^= 1
     result = Evaluation(np.eye(2, dtype="float32")[predicted], labels, ("no", "yes"))
     figure = plot_predictions(result, ArraySplit(np.zeros((20, 4, 4, 1), "uint8"), labels), "t", 6)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    titles = [text.get_text() for text in figure.axes[0].texts]
     assert [("is" in title) for title in titles] == [True, True, False, False, False, False]
 
 
@@ -88,7 +88,8 @@ def test_scores_that_are_no_numbers_are_wrong(tmp_path):
     assert (lost.correct, lost.correct_at(5)) == (0, 0) and np.isnan(lost.calibration_error)
     split = ArraySplit(np.zeros((6, 4, 4, 1), "uint8"), labels)
     for evaluation in (result, lost):
-        titles = [axes.get_title() for axes in plot_mistakes(evaluation, split, "t").axes]
+        (axes,) = plot_mistakes(evaluation, split, "t").axes
+        titles = [text.get_text() for text in axes.texts]
         assert titles.count("no score\nis a") == 6 - evaluation.correct
         for figure in (plot_calibration(evaluation, "t"), plot_confusion_matrix(evaluation, "t")):
             save_figure(figure, tmp_path / "figure.png")
@@ -140,7 +141,7 @@ def test_the_worst_mistakes_come_first():
     result = some()
     split = ArraySplit(np.zeros((60, 4, 4, 1), "uint8"), result.labels)
     figure = plot_mistakes(result, split, "t", 4)
-    shown = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    shown = [text.get_text() for text in figure.axes[0].texts]
     wrong = result.predictions != result.labels
     surest = int((result.scores.max(1) * wrong).argmax())
     assert shown[0].startswith(f"class {result.predictions[surest]} (")
