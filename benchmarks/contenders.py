@@ -112,6 +112,8 @@ def _timm(spec, info):
     import timm
 
     name = re.sub(r"resnet(\d+)v2", r"resnetv2_\1", spec.model)  # `resnet50` is theirs as well
+    if not info or not timm.is_model(name):
+        raise ValueError(f"timm has no {name!r}: beside it resnet50v2, resnet50 and their like.")
     return timm.create_model(name, num_classes=info.classes)
 
 
@@ -164,15 +166,18 @@ CONTENDERS = {
 
 
 def fields_for(model, contenders, activation="relu"):
-    """Fields of this package's network, in the layout of the libraries beside it."""
+    """Fields of this package's network, in the layout of the library beside it."""
     from keras_preact.weights.layouts import KERAS_V2, TORCH_V1, TORCH_V2
 
     fields = {} if activation == "relu" else {"activation": activation}
-    if any(name.startswith("keras.applications") for name in contenders):
-        fields.update(KERAS_V2)
-    if any(name.startswith("timm") for name in contenders):
-        fields.update(TORCH_V2 if model.endswith("v2") else TORCH_V1)
-    return fields
+    keras, timm = (
+        any(name.startswith(library) for name in available(contenders))
+        for library in ("keras.applications", "timm")
+    )
+    if keras and timm:
+        raise ValueError("keras.applications and timm have networks of different layouts.")
+    timms = TORCH_V2 if model.endswith("v2") else TORCH_V1
+    return {**fields, **(KERAS_V2 if keras else timms if timm else {})}
 
 
 def available(names):

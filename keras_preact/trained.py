@@ -9,7 +9,7 @@ from keras_preact.checked import require
 from keras_preact.errors import ConfigError, DataError
 from keras_preact.run import RunFolder
 
-#: Beside a model file: the names of its classes.
+#: Beside a model file: the names of its classes. A file's own come first, `NAME.classes.json`.
 CLASSES = "classes.json"
 
 
@@ -79,17 +79,18 @@ class Trained:
 
     def _refuse_other_classes(self, data):
         mine, theirs = self.class_names, tuple(data.class_names)
-        numbers = mine == tuple(map(str, range(len(mine))))  # a file without names
+        numbers = tuple(map(str, range(len(mine))))  # what is called by none has no names
         if len(mine) != len(theirs):
             received = f"{len(theirs)} classes"
-        elif numbers or mine == theirs:
+        elif numbers in (mine, theirs) or mine == theirs:
             return
         else:
             k = next(k for k in range(len(mine)) if mine[k] != theirs[k])
             received = f"{theirs[k]!r} as class {k}, which is {mine[k]!r} in the network"
         raise DataError(
             f"Images of the network's {len(mine)} classes, in their order, are expected: "
-            f"{', '.join(mine[:5])}, ... Received: {received}."
+            f"{', '.join(mine[:5])}, ... Received: {received}. The network's are those in "
+            f"{_names_file(self.path if self.run is None else self.path / 'model.keras').name}."
         )
 
 
@@ -98,7 +99,8 @@ def load_trained(path) -> Trained:
 
     Args:
         path: Folder of a finished run, or a `.keras` file of a model from images to a vector of
-            scores; names of classes are read from a `classes.json` beside it, a list of texts.
+            scores; names of classes are read from `NAME.classes.json` or else `classes.json` beside
+            it, a list of texts.
 
     Returns:
         A `Trained`.
@@ -130,7 +132,7 @@ def load_trained(path) -> Trained:
     model = open_keras_file(file)
     _check(model, file)
     classes = model.output_shape[-1]
-    return Trained(model, _class_names(file.with_name(CLASSES), classes), path, run)
+    return Trained(model, _class_names(_names_file(file), classes), path, run)
 
 
 def open_keras_file(path):
@@ -173,9 +175,15 @@ def _check(model, file):
     if not images or not scores:
         shapes = f"{[i.shape for i in model.inputs]} to {[o.shape for o in model.outputs]}"
         raise ConfigError(
-            "A model from images (batch, height, width, channels) to scores (batch, classes), two "
-            f"classes or more, is expected. Received: {str(file)!r}, from {shapes}."
+            "A model from images (batch, height, width, channels) to scores (batch, classes), of a "
+            "known number of classes, at least two, is expected. "
+            f"Received: {str(file)!r}, from {shapes}."
         )
+
+
+def _names_file(file):
+    own = file.with_name(f"{file.stem}.{CLASSES}")
+    return own if own.is_file() else file.with_name(CLASSES)
 
 
 def _class_names(file, classes):

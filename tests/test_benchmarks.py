@@ -56,6 +56,22 @@ def test_a_contender_that_fails_is_a_row_with_its_reason():
     assert "negative" in found["results"][0]["ours is"]
 
 
+def test_beside_a_library_the_network_takes_its_layout(monkeypatch):
+    sys.path.insert(0, str(ROOT))
+    from benchmarks import contenders
+    from keras_preact.weights.layouts import KERAS_V2, TORCH_V1, TORCH_V2
+
+    monkeypatch.setattr(contenders, "available", lambda names: [n for n in names if n != "gone"])
+    fields = contenders.fields_for
+    assert fields("resnet50v2", ("keras_preact", "PyTorch", "gone")) == {}
+    assert fields("resnet20v2", ("keras_preact",), "prelu") == {"activation": "prelu"}
+    assert fields("resnet50v2", ("keras.applications, oneDNN",)) == KERAS_V2
+    assert fields("resnet50v2", ("timm", "timm, compiled")) == TORCH_V2
+    assert fields("resnet50", ("timm",)) == TORCH_V1
+    with pytest.raises(ValueError, match="different layouts"):
+        fields("resnet50v2", ("timm", "keras.applications"))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs the extra `bench`")
 @pytest.mark.parametrize("entry", ["stem", "unit", "branch", "both"])

@@ -32,14 +32,14 @@ def _convert(arguments) -> None:
             portable(model).save(path)
         else:
             model.save_weights(path)
-    named = raw and source.class_names and _write_names(source.class_names, arguments.out)
+    named = _write_names(source.class_names, arguments.out) if raw else ""
     made_as = source.layout.name if source.layout else "network of this package"
     head = f"{source.classes} classes" if source.classes else "no classifier"
     console = make_console(sys.stdout)
     for line in (
         f"{made_as}: {model.name}, {model.count_params():,} parameters, {head}",
         f"images: {_of_images(known, arguments.out)}",
-        f"written: {arguments.out}{named or ''}",
+        f"written: {arguments.out}{named}",
     ):
         console.print(line, soft_wrap=True)
     if model.name == "resnet":
@@ -52,14 +52,15 @@ def _convert(arguments) -> None:
 
 
 def _write_names(names, out):
-    """Writes names of classes where `load_trained` looks for them; says what it did."""
+    """Writes names of classes where `load_trained` looks for them, in place of another file's."""
     from keras_preact.trained import CLASSES
 
-    path, content = pathlib.Path(out).with_name(CLASSES), to_json(list(names))
-    if path.exists() and path.read_bytes() != content:
-        return f"; its class names are not: {path} is there and has others"
+    path = pathlib.Path(out).with_suffix(f".{CLASSES}")
+    if not names:
+        path.unlink(missing_ok=True)
+        return ""
     with replacing(path, "The names of the classes") as partial:
-        partial.write_bytes(content)
+        partial.write_bytes(to_json(list(names)))
     return f" and {path}, the names of its classes"
 
 

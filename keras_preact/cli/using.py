@@ -65,8 +65,8 @@ def _figures(evaluation):
         "top1_correct": evaluation.correct,
         "top5_error": 1 - evaluation.correct_at(5) / images,
         "top5_correct": evaluation.correct_at(5),
-        "undecided_images": int((~evaluation.decided).sum()),
-        "calibration_error": evaluation.calibration_error,
+        "images_without_scores": int((~evaluation.finite).sum()),
+        "calibration_error": evaluation.calibration_error if evaluation.finite.any() else None,
     }
 
 
@@ -78,16 +78,18 @@ def _show(found, console) -> None:
     titles = ("network", "top-1 error", "top-5 error", "correct", "images", "calibration error")
     for title in titles:
         table.add_column(title, justify="left" if title == "network" else "right", overflow="fold")
+    notes = []
     for name, evaluation in found.items():
         f = _figures(evaluation)
-        shares = [f"{f[key]:.2%}" for key in ("top1_error", "top5_error", "calibration_error")]
+        if lost := f["images_without_scores"]:
+            notes.append(f"{name}: the scores of {lost:,} images are not finite; they are wrong.")
+        keys = ("top1_error", "top5_error", "calibration_error")
+        shares = ["" if f[key] is None else f"{f[key]:.2%}" for key in keys]
         counts = [f"{f['top1_correct']:,}", f"{f['images']:,}"]
         table.add_row(name, *shares[:2], *counts, shares[2])
     console.print(table)
-    for name, evaluation in found.items():
-        if lost := int((~evaluation.decided).sum()):
-            text = f"{name}: {lost:,} images have scores that are no finite numbers: wrong ones."
-            console.print(text, soft_wrap=True)
+    for note in notes:
+        console.print(note, soft_wrap=True)
     _, last = [*found.items()][-1]
     classes = last.per_class().sort_values("recall", kind="stable")
     if len(classes) > _CLASSES:

@@ -99,7 +99,9 @@ def plot_confusion_matrix(evaluation, title):
 
 @plain_text
 def plot_predictions(evaluation, split, title, count=40):
-    """A sheet of test images with their predictions: mistakes first, then others, from everywhere.
+    """A sheet of test images with their predictions: mistakes first, then others.
+
+    Both are spread evenly over the split, in which the images of a class often lie together.
 
     Args:
         evaluation: An `Evaluation` of the split.
@@ -150,7 +152,7 @@ def plot_mistakes(evaluation, split, title, count=40):
         8
     """
     wrong = np.flatnonzero(evaluation.predictions != evaluation.labels)
-    sure = evaluation.scores[wrong].max(axis=1)
+    sure = np.where(evaluation.finite, evaluation.scores.max(axis=1), -1)[wrong]
     worst = wrong[np.argsort(-sure, kind="stable")][:count]
     headline = f"{title}: {len(worst)} of {len(wrong)} mistakes, the surest first"
     return _sheet(evaluation, split, worst, headline)
@@ -183,7 +185,7 @@ def plot_calibration(evaluation, title):
     left.set_ylabel("share of them that is right")
     left.set_ylim(0, 1.02)
     left.legend(frameon=False, labelcolor=INK)
-    sure = evaluation.scores[evaluation.decided].max(axis=1)
+    sure = evaluation.scores[evaluation.finite].max(axis=1)
     right.hist(sure, bins=np.linspace(0, 1, 11), color="#6b9bd1", ec="white")
     right.set_ylabel("images")
     for axes in (left, right):
@@ -206,14 +208,14 @@ def _sheet(evaluation, split, shown, headline):
     figure, axes = new_figure(width, height, layout=None)
     figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.6 / height)
     axes.axis("off")
-    images = split.images(shown) if len(shown) else []
+    images, predictions = split.images(shown) if len(shown) else [], evaluation.predictions
     for place, (image, k) in enumerate(zip(images, shown, strict=True)):
         left, top = place % columns * 1.2, place // columns * down
         high, wide = np.array(image.shape[:2]) / max(image.shape[:2])
         box = (left + 0.5 - wide / 2, left + 0.5 + wide / 2, top + high, top)
         gray = image.shape[2] == 1
         axes.imshow(image[:, :, 0] if gray else image, cmap="gray", vmin=0, vmax=255, extent=box)
-        predicted, true = evaluation.predictions[k], evaluation.labels[k]
+        predicted, true = predictions[k], evaluation.labels[k]
         text = "no score"
         if predicted >= 0:
             name = evaluation.class_names[predicted]
@@ -229,7 +231,7 @@ def _sheet(evaluation, split, shown, headline):
 
 
 def _spread(places, count):
-    """So many of some places, evenly apart: the images of a class often lie together."""
+    """So many of some places, evenly apart."""
     chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
     return places[chosen]
 

@@ -25,14 +25,14 @@ class Evaluation:
     class_names: tuple[str, ...]
 
     @property
-    def decided(self) -> np.ndarray:
+    def finite(self) -> np.ndarray:
         """Whether the scores of each image are finite numbers, bool `[n]`."""
         return np.isfinite(self.scores).all(axis=1)
 
     @property
     def predictions(self) -> np.ndarray:
-        """The most likely class of each image, `[n]`; -1, which is wrong, where there is none."""
-        return np.where(self.decided, self.scores.argmax(axis=1), -1)
+        """The most likely class of each image, `[n]`; -1 where its scores are not finite."""
+        return np.where(self.finite, self.scores.argmax(axis=1), -1)
 
     @property
     def correct(self) -> int:
@@ -44,7 +44,7 @@ class Evaluation:
         from sklearn.metrics import top_k_accuracy_score
 
         known = np.arange(len(self.class_names))
-        here = self.decided
+        here = self.finite
         if k == 1 or k >= len(known):  # where scikit-learn has other rules for two classes
             return self.correct if k == 1 else int(here.sum())
         if not here.any():
@@ -54,7 +54,7 @@ class Evaluation:
 
     @property
     def loss(self) -> float:
-        """Mean cross-entropy."""
+        """Mean cross-entropy; NaN where scores are."""
         import keras
 
         losses = keras.losses.sparse_categorical_crossentropy(self.labels, self.scores)
@@ -66,7 +66,7 @@ class Evaluation:
         return self.correct / len(self.labels)
 
     def confusion_matrix(self) -> np.ndarray:
-        """Images by true class (rows) and predicted class (columns)."""
+        """Images with finite scores by true class (rows) and predicted class (columns)."""
         from sklearn.metrics import confusion_matrix
 
         known = range(len(self.class_names))
@@ -96,11 +96,11 @@ class Evaluation:
 
         Returns:
             A `pandas.DataFrame` with a row for each part that has images: mean `confidence` (score
-            of the predicted class), `accuracy` and the number of `images`.
+            of the predicted class), `accuracy` and the number of `images` with finite scores.
         """
         import pandas as pd
 
-        here = self.decided
+        here = self.finite
         confidence = self.scores[here].max(axis=1)
         right = (self.predictions == self.labels)[here]
         place = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -111,7 +111,10 @@ class Evaluation:
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error (Guo et al. 2017): how far confidence and accuracy part."""
+        """Expected calibration error (Guo et al. 2017): how far confidence and accuracy part.
+
+        Over images with finite scores; NaN without any.
+        """
         frame = self.calibration(15)
         if frame.empty:
             return float("nan")

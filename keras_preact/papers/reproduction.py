@@ -199,6 +199,8 @@ def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
 
 def _open(config) -> RunFolder:
     """The table's folder, with what was asked for."""
+    import filelock
+
     path = config.folder
     if not (path / CONFIG).is_file():
         try:
@@ -206,7 +208,13 @@ def _open(config) -> RunFolder:
         except ConfigError:
             if not (path / CONFIG).is_file():  # else another process has begun it just now
                 raise
-    folder = RunFolder(path)
+    with filelock.FileLock(path / f".{CONFIG}.lock"):  # others may begin with other rows
+        return _told(RunFolder(path), config)
+
+
+def _told(folder, config):
+    """The folder, with this in its config too."""
+    path = folder.path
     if (path / CONFIG).is_file():
         begun = ReproduceConfig.from_dict(folder.read_json(CONFIG))
         for name in _SAME:
@@ -224,11 +232,13 @@ def _open(config) -> RunFolder:
 
 
 def _joined(begun, config):
-    """All that was asked for so far of the table in a folder."""
+    """What covers all that was asked for so far of a table: its rows, and the most runs."""
     before, now = ({row.row for row in each.rows()} for each in (begun, config))
     row = begun.row if now <= before else config.row
     if not (now <= before or before <= now):
         row = f"{begun.row}|{config.row}"
+    if before | now == {each.row for each in config.replace(row="*").rows()}:
+        row = "*"
     most = max(begun, config, key=lambda each: each.runs or SCALES[each.scale].runs)
     return config.replace(row=row, runs=most.runs)
 

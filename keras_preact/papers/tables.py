@@ -200,11 +200,12 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
     require(table in _rows(), "table", table, f"one of {quoted(_rows())}", fix)
     rows = _rows()[table]
     names, matched = [row.row for row in rows], set()
-    for each in pattern.split("|"):
-        found = {name for name in names if fnmatch.fnmatchcase(name.lower(), each.strip().lower())}
+    for each in map(str.strip, pattern.split("|")):
+        found = {name for name in names if fnmatch.fnmatchcase(name.lower(), each.lower())}
         if not found:
             raise ConfigError(
-                f"`row` must be the name of a row of {table} or a pattern of it: {quoted(names)}. "
+                f"`row` must be the name of a row of {table} or a pattern of it, or several "
+                f"separated by |: {quoted(names)}. "
                 f"Received: row={each!r}.{near(each, names)}"
             )
         matched |= found

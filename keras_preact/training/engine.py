@@ -37,12 +37,13 @@ class Engine(abc.ABC):
         is_chief: Whether this process is the one that writes; the only one unless there are more
             machines.
         devices: The devices in words.
+        device_kind: What the first one is called by its maker; "" for a CPU.
         model, optimizer: Given by `prepare`.
     """
 
     replicas = machines = 1
     is_chief = True
-    devices = ""
+    devices = device_kind = ""
 
     @abc.abstractmethod
     def scope(self):

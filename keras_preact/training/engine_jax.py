@@ -43,6 +43,7 @@ class JaxEngine(Engine):
             )
         self._resident = None
         self.holds_images = not names[0].startswith("cpu")
+        self.device_kind = jax.devices()[0].device_kind if self.holds_images else ""
 
     @contextlib.contextmanager
     def scope(self):

@@ -54,6 +54,7 @@ class TensorFlowEngine(Engine):
             else:
                 self.strategy = tf.distribute.OneDeviceStrategy(names[0])
             self.devices = ", ".join(names)
+        self.device_kind = "" if self.devices.startswith("CPU") else _kind()
         self.replicas = self.strategy.num_replicas_in_sync
         if workers:  # for this training alone
             os.environ.pop("TF_CONFIG")
@@ -260,6 +261,12 @@ def _device_names(devices: str) -> list[str]:
     known = all(name in found for name in names) and len(set(names)) == len(names)
     require(known, "devices", devices, f"'auto' or some of {quoted(found)}, separated by commas")
     return names
+
+
+def _kind() -> str:
+    gpus = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+    return details.get("device_name", "")
 
 
 @contextlib.contextmanager

@@ -135,7 +135,7 @@ def prepare(
         data,
         batches,
         {"dtype": dtype.policy, "streams": data.train.streams, "batch_size": batch_size},
-        {"why": dtype.reason, "backend": keras.backend.backend(), "devices": engine.devices},
+        {"why": dtype.reason, "backend": keras.backend.backend(), "devices": _devices(engine)},
     )
 
 
@@ -163,6 +163,10 @@ def build_for(data, config, parts, dtype, start: Start | None = None):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
     return model
+
+
+def _devices(engine):
+    return f"{engine.devices} ({engine.device_kind})" if engine.device_kind else engine.devices
 
 
 def _packaging(config):

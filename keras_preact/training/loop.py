@@ -70,7 +70,7 @@ class Loop:
         self.seconds = self.seconds_before = 0.0  # of training; before this process
         self._started, self._said_first = started or time.perf_counter(), False
         self._signals, self._overflows, self._said = Signals(), 0, set()
-        self._saved_at = (0, time.monotonic())
+        self._saved_at, self._saved_step = (0, time.monotonic()), None
         self.tensorboard, self._board = tensorboard, None
 
     def resume(self) -> bool:
@@ -115,7 +115,7 @@ class Loop:
                 self.epoch.begin()
                 self._train_epoch(self.epoch, bar)
                 self._end_epoch(self.epoch, bar)
-        if self._asked_to_stop() and self.engine.machines == 1:  # while the last epoch was saved
+        if self._stops_alone():  # asked while the last epoch was saved
             self._save_and_stop()
 
     def evaluate(self) -> Evaluation:
@@ -219,10 +219,12 @@ class Loop:
         if not self.engine.is_chief:
             return True
         logs = self._write(self.run_folder.sync_logs)
-        return self._write(self.checkpoints.save, self.engine.state(), progress) and logs
+        saved = self._write(self.checkpoints.save, self.engine.state(), progress) and logs
+        self._saved_step = self.step if saved else None
+        return saved
 
     def _save_and_stop(self):
-        if not self._save():
+        if self._saved_step != self.step and not self._save():
             raise SaveError(
                 f"Stopped after step {self.step}, which could not be saved. The last good "
                 f"checkpoint: {self._last_good()}."
@@ -270,12 +272,16 @@ class Loop:
         self._board.flush()
 
     def _predict(self, images):
-        if self._asked_to_stop() and self.engine.machines == 1:  # more of them agree in a step
+        if self._stops_alone():
             raise _Asked
         return self.engine.predict(images)
 
     def _asked_to_stop(self):
         return self._signals.number is not None
+
+    def _stops_alone(self):
+        """Whether to stop outside a step, within which several machines agree to."""
+        return self._asked_to_stop() and self.engine.machines == 1
 
     def _warn(self, text, kind=None):
         """Says something to whoever is there, of a kind once in a row of its like."""

@@ -135,11 +135,9 @@ def _processor_of_transformers(folder, _):
 
 
 def _labels_of_transformers(about):
-    labels = about.get("id2label")
-    labels = labels if isinstance(labels, dict) else {}
-    names = [labels.get(str(k)) for k in range(len(labels))]
-    unnamed = [f"LABEL_{k}" for k in range(len(labels))]  # what it writes where nobody named them
-    return None if names == unnamed else _names(names)
+    names = _names(about.get("id2label")) or ()
+    unnamed = tuple(f"LABEL_{k}" for k in range(len(names)))  # where nobody has named them
+    return None if names == unnamed else names
 
 
 def _of_timm(about):
@@ -155,8 +153,18 @@ def _pretrained_of_timm(_, about):
     return _of_statistics(config.get("mean"), config.get("std"), 1 / 255)
 
 
+def _labels_of_timm(about):
+    return _names(about.get("label_names"))
+
+
+def _no_labels(about):
+    return None
+
+
 def _names(names):
-    """Names of classes; `None` for what is no list of texts."""
+    """Names of classes from a list of texts, or a dictionary by their numbers; else `None`."""
+    if isinstance(names, dict):
+        names = [names.get(str(k)) for k in range(len(names))]
     named = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
     return tuple(names) if named else None
 
@@ -172,9 +180,7 @@ def _of_statistics(mean, deviation, scale) -> Preprocessing | None:
 #: The key of a config.json that says whose it is, and what reads its fields, its preprocessing and
 #: the names of its classes.
 KINDS = {
-    "registered_name": (_of_keras_hub, _converter_of_keras_hub, lambda about: None),
+    "registered_name": (_of_keras_hub, _converter_of_keras_hub, _no_labels),
     "model_type": (_of_transformers, _processor_of_transformers, _labels_of_transformers),
-    "architecture": (
-        _of_timm, _pretrained_of_timm, lambda about: _names(about.get("label_names")),
-    ),
-}  # fmt: skip
+    "architecture": (_of_timm, _pretrained_of_timm, _labels_of_timm),
+}

@@ -89,3 +89,16 @@ def test_several_devices_need_a_softmax(runs, tmp_path):
     keras.Model(x, keras.layers.Dense(2)(keras.layers.Flatten()(x))).save(path)
     with pytest.raises(ValueError, match="ends with a softmax"):
         open_on_devices(path, "cpu:0,cpu:1")
+
+
+def test_scores_that_are_not_finite_are_said(runs, tmp_path, capsys):
+    model = keras.models.load_model(runs[0] + "/model.keras")
+    head = model.get_layer("predictions")
+    head.bias.assign(np.full(10, np.nan))
+    model.save(tmp_path / "lost.keras")
+    lost = str(tmp_path / "lost.keras")
+    (found,) = evaluated(capsys, lost, "--data", "digits")
+    assert (found["images_without_scores"], found["top1_correct"]) == (360, 0)
+    assert found["calibration_error"] is None
+    assert main(["evaluate", lost, "--data", "digits"]) == 0
+    assert "the scores of 360 images are not finite" in capsys.readouterr().out

@@ -79,7 +79,7 @@ def test_scores_that_are_no_numbers_are_wrong(tmp_path):
     scores[1:3] = np.nan
     scores[3, 5] = np.inf
     result = Evaluation(scores, labels, names)
-    assert result.decided.tolist() == [True, False, False, False, True, True]
+    assert result.finite.tolist() == [True, False, False, False, True, True]
     assert (result.correct, result.correct_at(5), result.correct_at(7)) == (3, 3, 3)
     assert result.confusion_matrix().sum() == 3 and result.calibration()["images"].sum() == 3
     assert result.per_class()["recall"][0] == 0.5
@@ -90,9 +90,23 @@ def test_scores_that_are_no_numbers_are_wrong(tmp_path):
     for evaluation in (result, lost):
         (axes,) = plot_mistakes(evaluation, split, "t").axes
         titles = [text.get_text() for text in axes.texts]
-        assert titles.count("no score\nis a") == 6 - evaluation.correct
+        wrong = 6 - evaluation.correct
+        assert titles[-wrong:] == ["no score\nis a"] * wrong  # the surest come first
         for figure in (plot_calibration(evaluation, "t"), plot_confusion_matrix(evaluation, "t")):
             save_figure(figure, tmp_path / "figure.png")
+
+
+def test_sheets_show_images_of_the_whole_split():
+    predicted = np.repeat(np.arange(10), 40)  # the images of a class together, the first half right
+    labels = np.where(np.arange(400) % 40 < 20, predicted, (predicted + 1) % 10)
+    result = Evaluation(np.eye(10, dtype="float32")[predicted], labels, tuple("abcdefghij"))
+    figure = plot_predictions(
+        result, ArraySplit(np.zeros((400, 4, 6, 1), "uint8"), labels), "t", 40
+    )
+    (axes,) = figure.axes
+    assert len(axes.images) == 40
+    for texts in (axes.texts[:20], axes.texts[20:]):  # mistakes, and the others
+        assert [text.get_text()[0] for text in texts] == sorted([*"abcdefghij"] * 2)
 
 
 def some(classes=5, n=60, seed=0):

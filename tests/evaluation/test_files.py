@@ -104,5 +104,5 @@ def test_models_that_give_no_scores_of_images_are_refused(shape, outputs, tmp_pa
     images = keras.Input(shape)
     x = images if outputs is None else keras.layers.Dense(outputs)(keras.layers.Flatten()(images))
     keras.Model(images, x).save(tmp_path / "other.keras")
-    with pytest.raises(ConfigError, match="two classes or more, is expected"):
+    with pytest.raises(ConfigError, match="at least two, is expected"):
         load_trained(tmp_path / "other.keras")

@@ -294,6 +294,7 @@ def test_a_folder_is_told_all_that_was_asked_for(tmp_path):
     assert told(before, runs=1) == (f"{before}|{after}", 2, 4)
     assert told("ResNet-110*", runs=3) == ("ResNet-110*", 3, 15)
     assert told(before, runs=None) == ("ResNet-110*", 3, 15)
+    assert told("ResNet-164*") == ("*", 3, 30)  # all that there are
 
 
 def test_two_processes_may_begin_a_table_at_once(tmp_path, monkeypatch):

@@ -308,16 +308,16 @@ def test_class_names_come_along(labels, names, tmp_path, capsys):
     out.parent.mkdir()
     command = ["convert", str(folder), "--out", str(out)]
     assert main(command) == 0
-    beside = out.with_name("classes.json")
-    if names is None:
-        assert not beside.exists()
-        return
-    assert list(load_trained(out).class_names) == names
-    assert "names of its classes" in capsys.readouterr().out
-    beside.write_text('["of", "another"]')
-    assert main(command) == 0
-    assert "has others" in capsys.readouterr().out
-    assert beside.read_text() == '["of", "another"]'
+    shown = [str(k) for k in range(5)] if names is None else names
+    assert list(load_trained(out).class_names) == shown
+    assert ("names of its classes" in capsys.readouterr().out) == (names is not None)
+    beside, others = out.with_name("classes.json"), [*"abcde"]  # of all files in the folder
+    beside.write_text(json.dumps(others))
+    assert list(load_trained(out).class_names) == (names or others)
+    beside.unlink()
+    (folder / "config.json").write_text(json.dumps(about))
+    assert main(command) == 0  # a network without names takes its place
+    assert list(load_trained(out).class_names) == [str(k) for k in range(5)]
 
 
 def test_class_names_of_timm_come_along(tmp_path):
