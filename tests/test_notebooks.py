@@ -19,6 +19,9 @@ SHORT = {
     "6_tuning": {"BIASES": [0.0], "EPOCHS": 1, "FINAL_SEEDS": 0},
 }
 
+#: Those that take longest even so.
+LONG = ("3_why_depth_needs_shortcuts", "5_rectifiers")
+
 notebooks = pytest.mark.parametrize("name", SHORT)
 
 
@@ -58,7 +61,9 @@ def test_links_lead_somewhere(name):
 
 
 @pytest.mark.tensorflow
-@notebooks
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in SHORT]
+)
 def test_runs_in_short(name, tmp_path):
     notebook = read(name)
     (cell,) = (c for c in code(notebook) if "parameters" in c.metadata.get("tags", []))
