@@ -105,12 +105,13 @@ def _recipe(run):
 def _use(trained, exports):
     height, width, channels = trained.image_shape
     size = f"{height or 'any'} x {width or 'any'} x {channels}"
-    names = trained.class_names
+    names, last = trained.class_names, getattr(trained.model.layers[-1], "activation", None)
+    sums = getattr(last, "__name__", "") == "softmax"
     shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     lines = [
         "## Use",
         f"Images go in as they are, values 0 to 255, {size}; what the network does to them first "
-        "is part of it. The scores that come out add up to 1.",
+        f"is part of it.{' The scores that come out add up to 1.' if sums else ''}",
         f"classes: {shown}",
     ]
     if "model.keras" in exports or not exports:

@@ -55,6 +55,11 @@ class StoppedError(RuntimeError):
         self.exit_code = 128 + number
 
 
+def reason(error, most: int = 200) -> str:
+    """What an error of another library says, in one line of at most so many characters."""
+    return " ".join(str(error).split())[:most]
+
+
 def quoted(names) -> str:
     """`"'a', 'b', 'c'"`: a list of allowed values, as error messages show it."""
     return ", ".join(repr(name) for name in names)

@@ -27,8 +27,12 @@ def replace_file(path, data: bytes) -> None:
     """Writes a file whole or not at all: a reader meets what was there before, or all of this."""
     path = pathlib.Path(path)
     partial = path.with_name(f".{path.name}.partial")
-    write_file(partial, data)
-    os.replace(partial, path)
+    try:
+        write_file(partial, data)
+        os.replace(partial, path)
+    except OSError:
+        _remove(partial)
+        raise
     sync_folder(path.parent)
 
 
@@ -51,7 +55,7 @@ def replacing(path, what: str):
         _remove(partial)  # of a process that was killed
         yield partial
         sync_tree(partial)
-        if target.is_dir():
+        if target.is_dir() and partial.is_dir():  # a file takes no folder's place
             shutil.rmtree(target)
         os.replace(partial, target)
         sync_folder(target.parent)

@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from keras_preact.checked import require
-from keras_preact.errors import ConfigError, DataError
+from keras_preact.errors import ConfigError, DataError, reason
 from keras_preact.run import RunFolder
 
 #: Beside a model file: the names of its classes. A file's own come first, `NAME.classes.json`.
@@ -160,24 +160,23 @@ def open_keras_file(path):
 
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except Exception as error:  # whatever a damaged config makes Keras raise
         raise ConfigError(
-            f"Expected a model that Keras can open. Received: {str(path)!r}: {reason}"
+            f"Expected a model that Keras can open. Received: {str(path)!r}: {reason(error, 300)}"
         ) from None
 
 
 def _check(model, file):
-    images = len(model.inputs) == 1 and len(model.input_shape) == 4 and model.input_shape[3]
-    scores = len(model.outputs) == 1 and len(model.output_shape) == 2
+    inputs, outputs = ([*(getattr(model, name, None) or ())] for name in ("inputs", "outputs"))
+    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (inputs, outputs)]
+    images = [len(shape) for shape in shapes[0]] == [4] and shapes[0][0][3]
     # Of one class every image would be right.
-    scores = scores and (model.output_shape[1] or 0) >= 2
+    scores = [len(shape) for shape in shapes[1]] == [2] and (shapes[1][0][1] or 0) >= 2
     if not images or not scores:
-        shapes = f"{[i.shape for i in model.inputs]} to {[o.shape for o in model.outputs]}"
         raise ConfigError(
             "A model from images (batch, height, width, channels) to scores (batch, classes), of a "
             "known number of classes, at least two, is expected. "
-            f"Received: {str(file)!r}, from {shapes}."
+            f"Received: {str(file)!r}, from {shapes[0]} to {shapes[1]}."
         )
 
 
@@ -191,7 +190,7 @@ def _class_names(file, classes):
         return tuple(map(str, range(classes)))
     try:
         names = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is damaged: {error}.") from None
     if not isinstance(names, list) or len(names) != classes:
         raise ConfigError(

@@ -94,6 +94,16 @@ def test_a_full_disk_takes_no_half_lines(tmp_path):
     assert run.log == [{"epoch": 1}]
 
 
+def test_a_file_takes_no_folders_place(tmp_path):
+    run = RunFolder.create(tmp_path / "run", "")
+    (run.path / "model.keras").mkdir()
+    (run.path / "model.keras" / "precious").write_text("kept")
+    with pytest.raises(SaveError), run.replacing("model.keras") as path:
+        path.write_text("new")
+    assert (run.path / "model.keras" / "precious").read_text() == "kept"
+    assert not [*run.path.glob(".partial-*")]
+
+
 def test_temporary_folders_are_gone_with_their_object():
     run = RunFolder.temporary()
     path = run.path

@@ -6,6 +6,7 @@ package has trained itself come with it, in `trained/`, each with how it was tra
 table needs no Keras.
 """
 
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -147,7 +148,7 @@ class TrainedWeights:
         # The digest in its name ties the converted file to what it was made of.
         number = digest.rpartition(":")[2][:8]
         converted = cache_folder() / f"{self.network}-{self.tag}-{number}.weights.h5"
-        if converted.is_file():
+        with contextlib.suppress(ConfigError):  # not there, or damaged: it is made again
             return read_weights(converted)
         lock = filelock.FileLock(converted.with_name(f".{converted.name}.lock"))
         try:
@@ -155,8 +156,9 @@ class TrainedWeights:
         except OSError as error:
             raise save_error(error, "Converted weights", converted) from None
         with held:
-            if not converted.is_file():
-                write_weights(converted, self._converted(file, digest))
+            with contextlib.suppress(ConfigError):  # another process has made it meanwhile
+                return read_weights(converted)
+            write_weights(converted, self._converted(file, digest))
         return read_weights(converted)
 
     def _shipped(self):

@@ -17,6 +17,7 @@ def _convert(arguments) -> None:
     import_keras_quietly()
     from keras_preact.applications import convert, model_info
     from keras_preact.rewrite import portable
+    from keras_preact.trained import CLASSES
     from keras_preact.weights import read_source, save_named
 
     source = read_source(arguments.source)
@@ -25,6 +26,9 @@ def _convert(arguments) -> None:
         source = dataclasses.replace(source, preprocessing=known)
     known, raw = source.preprocessing, arguments.out.endswith(".keras")
     model = convert(source, include_preprocessing=raw and known is not None)
+    names = pathlib.Path(arguments.out).with_suffix(f".{CLASSES}")
+    if raw:
+        names.unlink(missing_ok=True)  # first: those of the file that is replaced
     with replacing(arguments.out, "The weights") as path:
         if path.suffix == ".safetensors":
             save_named(model, path, source.config, known)
@@ -32,7 +36,11 @@ def _convert(arguments) -> None:
             portable(model).save(path)
         else:
             model.save_weights(path)
-    named = _write_names(source.class_names, arguments.out) if raw else ""
+    named = ""
+    if raw and source.class_names:
+        with replacing(names, "The names of the classes") as path:
+            path.write_bytes(to_json(list(source.class_names)))
+        named = f" and {names}, the names of its classes"
     made_as = source.layout.name if source.layout else "network of this package"
     head = f"{source.classes} classes" if source.classes else "no classifier"
     console = make_console(sys.stdout)
@@ -49,19 +57,6 @@ def _convert(arguments) -> None:
     console.print("Fine-tune it on your own images:", soft_wrap=True)
     line = f"keras-preact train --data folder:PATH --model {model.name} --init {arguments.out}"
     console.print(f"  {line} --recipe fine_tune {settings}".rstrip(), soft_wrap=True)
-
-
-def _write_names(names, out):
-    """Writes names of classes where `load_trained` looks for them, in place of another file's."""
-    from keras_preact.trained import CLASSES
-
-    path = pathlib.Path(out).with_suffix(f".{CLASSES}")
-    if not names:
-        path.unlink(missing_ok=True)
-        return ""
-    with replacing(path, "The names of the classes") as partial:
-        partial.write_bytes(to_json(list(names)))
-    return f" and {path}, the names of its classes"
 
 
 def _preprocessing(name):

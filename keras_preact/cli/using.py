@@ -288,7 +288,7 @@ def _export_arguments(command) -> None:
     command.add_argument("network", help=_NETWORK)
     formats = "saved_model, keras, litert, onnx, or several with commas between"
     command.add_argument("--format", type=str, default="saved_model", help=formats)
-    out = "folder to write into; export/ in the run's folder or beside the file if not given"
+    out = "folder to write into; export/ in the run's folder, or NAME-export/ beside the file"
     command.add_argument("--out", type=str, default=None, help=out)
     fold = "keep batch normalisation instead of folding it into convolutions"
     command.add_argument("--no-fold", action="store_true", help=fold)

@@ -81,7 +81,8 @@ def export(
         source: Folder of a finished run, or a `.keras` file.
         format: `saved_model` (TensorFlow Serving), `keras` (in Keras's own layers, for any
             backend), `litert` (TensorFlow Lite), or `onnx`.
-        out: Folder to write into; `export` in the run's folder or beside the file if not given.
+        out: Folder to write into; if not given, `export` in the run's folder, or `NAME-export`
+            beside the file.
         fold: Fold batch normalisation into the convolutions before it.
         quantize: `int8` for LiteRT: weights and activations of 8 bits, their ranges from training
             images.
@@ -215,8 +216,11 @@ FORMATS = {
 
 
 def _folder(trained, out):
-    beside = trained.path if trained.run else trained.path.parent
-    path = pathlib.Path(out) if out is not None else beside / "export"
+    home = trained.path if trained.run else trained.path.parent
+    own = "export" if trained.run else f"{trained.path.stem}-export"
+    path = pathlib.Path(out) if out is not None else home / own
+    expected = "another folder than the network's, whose files stay as they are"
+    require(path.resolve() != home.resolve(), "out", str(path), expected)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -245,14 +249,15 @@ def _spread(total, count):
 
 
 def _difference(model, predict, images) -> float:
-    """The largest difference of a score over all batches; infinite where one is no number."""
+    """The largest difference of a score over all batches; infinite where one is not finite."""
     largest, first = 0.0, 0
     for size in BATCHES:
         batch = images[first : first + size]
         first += size
         expected = _call(model, batch)
         found = np.asarray(predict(batch))
-        if found.shape != expected.shape or not np.isfinite(found).all():
+        numbers = np.isfinite(found).all() and np.isfinite(expected).all()
+        if found.shape != expected.shape or not numbers:
             return float("inf")
         largest = max(largest, float(np.abs(found - expected).max()))
     return largest

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_preact.console import silent_stderr
-from keras_preact.errors import ExportError
+from keras_preact.errors import ExportError, reason
 
 #: How many images fix the ranges of the integers.
 CALIBRATION_IMAGES = 200
@@ -64,8 +64,8 @@ def _converted(converter, calibration):
         with _quiet():
             return converter.convert()
     except Exception as error:  # the converter has its own, which say little but this
-        reason = " ".join(str(error).split())[:300]
-        raise ExportError(f"LiteRT has no operations for this network: {reason}") from error
+        why = reason(error, 300)
+        raise ExportError(f"LiteRT has no operations for this network: {why}") from error
 
 
 def open_litert(path):

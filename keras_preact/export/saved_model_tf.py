@@ -60,7 +60,8 @@ def export_saved_model(model, path, class_names=None) -> None:
         archive.track(names)
         files = tf.TensorSpec([None], tf.string, name="images")
         archive.add_endpoint("serving_default", answer, input_signature=[images])
-        archive.add_endpoint("serve_bytes", serve_bytes, input_signature=[files])
+        if shape[3] in (1, 3, 4):  # what image files have
+            archive.add_endpoint("serve_bytes", serve_bytes, input_signature=[files])
         features = lambda images: {"features": run(images)[1]}  # noqa: E731
         archive.add_endpoint("serve_features", features, input_signature=[images])
         _write(archive, path)

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, reason
 
 
 def rebuild(model, make_layer, call_layer=None, any_size=False, whole=None):
@@ -81,10 +81,9 @@ def same(layer):
     except (ValueError, TypeError) as error:
         if not getattr(layer, "weights", None):
             return layer
-        reason = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"Layer {layer.name!r} cannot be made again from its config: {reason}. Registering its "
-            "class with keras.saving.register_keras_serializable usually helps."
+            f"Layer {layer.name!r} cannot be made again from its config: {reason(error)}. "
+            "Registering its class with keras.saving.register_keras_serializable usually helps."
         ) from None
 
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, reason
 from keras_preact.layers import PReLU, SlidingPyramidPooling, SpatialPyramidPooling
 from keras_preact.rewrite.graph import carry_weights, is_graph, rebuild, same
 from keras_preact.rewrite.pyramid import is_stock_pyramid, read_pyramid
@@ -138,10 +138,9 @@ def _rebuilt(model, replaced):
     except (ValueError, TypeError) as error:
         if isinstance(error, ConfigError):
             raise
-        reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"A model that takes images of any size is expected. Received: {model.name!r}, which "
-            f"does not: {reason}"
+            f"does not: {reason(error)}"
         ) from None
 
 

@@ -84,6 +84,9 @@ def load_weights_by_layer(
     for name, values in expected.items():
         shapes = {index: value.shape for index, value in values.items()}
         received = {index: np.shape(value) for index, value in weights[name].items()}
+        numbers = all(np.asarray(value).dtype.kind in "fiubV" for value in weights[name].values())
+        if not numbers:
+            raise ConfigError(f"Weights are numbers. Received: others in {called(name)!r}.")
         if shapes != received:
             raise ConfigError(
                 f"The weights must be those of this very network: layer {called(name)!r} has the "

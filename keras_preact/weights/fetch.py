@@ -7,6 +7,7 @@ import io
 import os
 import pathlib
 import socket
+import threading
 import zipfile
 import zlib
 
@@ -20,6 +21,10 @@ MIRROR = "KERAS_PREACT_WEIGHTS_URL"
 
 #: Seconds without an answer, or without a further byte, after which a download has failed.
 PATIENCE = 60
+_ONE_AT_A_TIME = threading.Lock()
+
+#: How many times its size an archive may hold; weights hardly become smaller.
+_MOST = 20
 
 
 def cache_folder() -> pathlib.Path:
@@ -101,12 +106,13 @@ def fetch(base: str, place: str, file: str, digest: str) -> bytes:
 @contextlib.contextmanager
 def _limited_patience():
     """Sockets that are opened meanwhile time out, unless the program has a limit of its own."""
-    limit = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE if limit is None else limit)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(limit)
+    with _ONE_AT_A_TIME:  # or a second thread would take the first one's limit for the program's
+        limit = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(PATIENCE if limit is None else limit)
+        try:
+            yield
+        finally:
+            socket.setdefaulttimeout(limit)
 
 
 def _content(path, file, digest):
@@ -115,8 +121,10 @@ def _content(path, file, digest):
     if path.name.removesuffix(".partial").endswith(".zip"):
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if archive.getinfo(file).file_size > _MOST * len(data):
+                    return None, f"claims to hold more than {_MOST} times its size"
                 data = archive.read(file)
-        except (zipfile.BadZipFile, zlib.error, KeyError):
+        except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError, OSError):
             return None, f"is no whole archive with {file!r} in it"
     found = digest_of(data, digest)
     if found != digest:

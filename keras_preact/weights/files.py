@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from keras_preact.config import ResNetConfig
-from keras_preact.errors import ConfigError, quoted
+from keras_preact.errors import ConfigError, quoted, reason
 from keras_preact.files import replace_file, save_error
 from keras_preact.weights.by_layer import Weights, address
 from keras_preact.weights.preprocessing import Preprocessing
@@ -68,19 +68,33 @@ def read_tensors(path) -> dict[str, np.ndarray]:
         >>> read_tensors(path)["fc.bias"].dtype
         dtype('float32')
     """
-    import ml_dtypes  # has what safetensors calls "bfloat16"
-
-    small = (np.float16, ml_dtypes.bfloat16)
     try:
         with safe_open(path, "np") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             "A whole `.safetensors` file is expected, with numbers of 16 bits or more. "
-            f"Received: {str(path)!r}, which cannot be read: {reason}"
+            f"Received: {str(path)!r}, which cannot be read: {reason(error)}"
         ) from None
-    return {k: a.astype(np.float32) if a.dtype in small else a for k, a in arrays.items()}
+    return {key: _widened(array) for key, array in arrays.items()}
+
+
+def _widened(array):
+    """Numbers of 16 bits as float32."""
+    import ml_dtypes  # has what NumPy does not
+
+    small = array.dtype in (np.float16, ml_dtypes.bfloat16)
+    return array.astype(np.float32) if small else array
+
+
+def _read(value):
+    """An array of Keras's file, in which bfloat16 is said beside the bytes."""
+    import ml_dtypes
+
+    array = np.asarray(value)
+    if array.dtype == np.dtype("V2") and value.attrs.get("dtype") == "bfloat16":
+        array = array.view(ml_dtypes.bfloat16)
+    return _widened(array)
 
 
 def read_config(path) -> ResNetConfig | None:
@@ -161,7 +175,7 @@ def write_weights(path, weights: Weights) -> None:
             group = file.create_group(f"layers/{layer}/vars")
             group.attrs["name"] = layer
             for index, value in values.items():
-                group[index] = value
+                group[index] = _widened(np.asarray(value))
     try:
         replace_file(path, data.getvalue())
     except OSError as error:
@@ -177,19 +191,47 @@ def _of_keras(file) -> Weights:
             return
         # Older versions of Keras write no names, only classes and numbers: layers/conv2d_1/vars.
         layer = group.attrs.get("name", path.split("/")[-2])
+        if not isinstance(layer, str):
+            raise ConfigError(f"A layer has a text for a name. Received: {layer!r} at {path!r}.")
         for key, value in group.items():
             name, index = address(key, layer)
-            found.setdefault(name, {})[index] = np.asarray(value)
+            found.setdefault(name, {})[index] = _read(value)
 
     file.visititems(note)
     return found
 
 
+def read_names(path) -> dict[str, list[str]]:
+    """What a safetensors file calls the weights of each layer, in their order; else nothing.
+
+    Args:
+        path: A file that `read_weights` reads.
+
+    Example:
+        >>> from keras_preact.weights.files import read_names
+        >>> read_names("net.weights.h5")
+        {}
+    """
+    if pathlib.Path(path).suffix != ".safetensors":
+        return {}
+    with safe_open(path, "np") as file:
+        keys = dict.fromkeys(file.keys())
+    return {layer: [*names] for layer, names in _layers(keys).items()}
+
+
 def _by_layer(tensors) -> Weights:
+    return {
+        layer: {str(k): array for k, array in enumerate(arrays.values())}
+        for layer, arrays in _layers(tensors).items()
+    }
+
+
+def _layers(tensors) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays by layer and by what they are called, in the order that they have in their layer."""
     layers: dict[str, dict] = {}
     for key, array in tensors.items():
         layer, _, name = key.rpartition("/")
-        known = layer and (name.isdigit() or name in NAMES)
+        known = layer and (name.isdecimal() or name in NAMES)
         if not known:
             raise ConfigError(
                 f"Keys are `layer/weight`, with {quoted(NAMES)} or an index for the weight, as "
@@ -197,8 +239,11 @@ def _by_layer(tensors) -> Weights:
                 f"Received: the key {key!r}."
             )
         layers.setdefault(layer, {})[name] = array
-    found: Weights = {}
-    for layer, arrays in layers.items():
-        order = sorted(arrays, key=lambda name: int(name) if name.isdigit() else NAMES.index(name))
-        found[layer] = {str(k): arrays[name] for k, name in enumerate(order)}
-    return found
+
+    def place(name):
+        return int(name) if name.isdecimal() else NAMES.index(name)
+
+    return {
+        layer: {name: arrays[name] for name in sorted(arrays, key=place)}
+        for layer, arrays in layers.items()
+    }

@@ -61,7 +61,7 @@ def _read_json(path):
     """What a JSON file holds; `None` for one that is damaged or not there."""
     try:
         return json.loads(path.read_bytes())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -170,10 +170,14 @@ def _names(names):
 
 
 def _of_statistics(mean, deviation, scale) -> Preprocessing | None:
-    """That of images times `scale`, less `mean`, over `deviation`; `None` where it cannot be."""
+    """That of images times `scale`, less `mean`, over `deviation`; `None` where it cannot be.
+
+    One number is that of all three channels.
+    """
+    mean, deviation = ([v] * 3 if isinstance(v, (int, float)) else v for v in (mean, deviation))
     try:
         return Preprocessing([m / scale for m in mean], [d / scale for d in deviation])
-    except (TypeError, ZeroDivisionError, ConfigError):
+    except (TypeError, ZeroDivisionError, OverflowError, ConfigError):
         return None
 
 

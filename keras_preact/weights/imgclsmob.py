@@ -9,7 +9,7 @@ import re
 import h5py
 import numpy as np
 
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, reason
 from keras_preact.weights.by_layer import Weights
 
 #: Index of a weight in its layer, by the name that Keras gives it.
@@ -62,9 +62,9 @@ def read_imgclsmob(source) -> Weights:
         with h5py.File(source) as file:
             file.visititems(note)
     except OSError as error:
-        reason = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"An HDF5 file of osmr/imgclsmob is expected. Received: what cannot be read: {reason}"
+            "An HDF5 file of osmr/imgclsmob is expected. "
+            f"Received: what cannot be read: {reason(error)}"
         ) from None
     return found
 

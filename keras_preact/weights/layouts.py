@@ -82,7 +82,7 @@ def _translated(rows, name, shifts):
     for pattern, target in rows:
         texts = re.split(r"\{(\w+)\}", pattern)  # every second one is the name of a number
         numbers = [
-            rf"(?P<{text}>\d+)" if k % 2 else re.escape(text) for k, text in enumerate(texts)
+            rf"(?P<{text}>\d{{1,4}})" if k % 2 else re.escape(text) for k, text in enumerate(texts)
         ]
         if match := re.fullmatch("".join(numbers), name):
             found = {

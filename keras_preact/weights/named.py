@@ -14,15 +14,15 @@ from safetensors.numpy import save
 
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
-from keras_preact.errors import near
-from keras_preact.files import replace_file
+from keras_preact.errors import ConfigError, near, quoted
+from keras_preact.files import replace_file, save_error
 from keras_preact.layers import Repeat
 from keras_preact.weights.by_layer import (
     layers_with_weights,
     load_weights_by_layer,
     weights_by_layer,
 )
-from keras_preact.weights.files import FORMAT, NAMES, read_weights
+from keras_preact.weights.files import FORMAT, NAMES, read_names, read_weights
 from keras_preact.weights.preprocessing import Preprocessing
 
 
@@ -64,6 +64,7 @@ def save_named(
 
     Raises:
         ConfigError: For another kind of file, and as `weights_by_layer` does.
+        SaveError: When it cannot be written.
 
     Example:
         >>> import tempfile
@@ -78,7 +79,7 @@ def save_named(
     require(str(path).endswith(".safetensors"), "path", str(path), "a `.safetensors` file")
     names = _weight_names(model)
     arrays = {
-        f"{layer}/{names[layer][int(index)]}": np.ascontiguousarray(array)
+        f"{layer}/{names[layer][int(index)]}": np.asarray(array, order="C")
         for layer, values in weights_by_layer(model).items()
         for index, array in values.items()
     }
@@ -87,7 +88,10 @@ def save_named(
         about["config"] = config.to_json()
     if preprocessing is not None:
         about["preprocessing"] = preprocessing.to_json()
-    replace_file(path, save(arrays, about))
+    try:
+        replace_file(path, save(arrays, about))
+    except OSError as error:
+        raise save_error(error, "Weights", path) from None
 
 
 def load_named(
@@ -106,8 +110,8 @@ def load_named(
         A `LoadReport`.
 
     Raises:
-        ConfigError: When a layer is missing, left over or of another shape, and for a pattern that
-            matches no layer.
+        ConfigError: When a layer is missing, left over (but for `predictions`), of another shape,
+            or has weights of other names, and for a pattern that matches no layer.
 
     Example:
         >>> import tempfile
@@ -128,6 +132,7 @@ def load_named(
     skipped = {layer for pattern in patterns for layer in fnmatch.filter(known, pattern)}
     kept = {layer: values for layer, values in own.items() if layer in skipped}
     wanted = {layer: values for layer, values in found.items() if layer not in skipped}
+    _refuse_other_names(_weight_names(model), read_names(path), wanted)
     report = LoadReport(
         loaded=tuple(layer for layer in own if layer in wanted),
         skipped=tuple(kept),
@@ -138,6 +143,17 @@ def load_named(
         wanted = {layer: wanted.get(layer, own[layer]) for layer in own}
     load_weights_by_layer(model, {**wanted, **kept})
     return report
+
+
+def _refuse_other_names(own, theirs, layers):
+    """Order alone would take a shift for a scale."""
+    for layer in layers:
+        mine, received = own.get(layer), theirs.get(layer)
+        if mine and received and received != mine and not all(map(str.isdecimal, received)):
+            raise ConfigError(
+                f"The weights must be those of this very network: layer {layer!r} has "
+                f"{quoted(mine)}. Received: {quoted(received)}."
+            )
 
 
 def _weight_names(model) -> dict[str, list[str]]:

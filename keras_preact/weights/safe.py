@@ -15,7 +15,7 @@ import zlib
 
 import h5py
 
-from keras_preact.errors import ConfigError, quoted
+from keras_preact.errors import ConfigError, quoted, reason
 
 #: What a `.keras` archive is made of; vocabularies and the like lie under `assets/`.
 _MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
@@ -36,6 +36,8 @@ _HOMES = (
     "keras.src.models.sequential",
     "keras_preact",
 )
+#: What has no other home than Keras itself.
+_OF_KERAS = ("Functional", "Sequential", "Model", "DTypePolicy", "DTypePolicyMap")
 _CODE = ("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer")
 
 #: What reading a damaged archive raises, beside Python's own errors.
@@ -78,19 +80,20 @@ def refuse_unsafe(path) -> None:
     except (OSError, EOFError, KeyError, ValueError, RuntimeError, *_DAMAGED) as error:
         if isinstance(error, ConfigError):
             raise
-        reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             "A model file is a whole `.keras`, `.weights.h5` or `.h5` file, as Keras writes them. "
-            f"Received: {str(path)!r}, which cannot be read: {reason}"
+            f"Received: {str(path)!r}, which cannot be read: {reason(error)}"
         ) from None
 
 
 def _look_through_archive(path):
     with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
+        members = archive.infolist()
+        for member in members:
             _look_at_member(member, path)
-        if len({*archive.namelist()}) < len(archive.namelist()):
+        if len({*archive.namelist()}) < len(members):
             _refuse(path, "two members of one name", "each file once")
+        _look_at_sizes(sum(member.file_size for member in members), path)
         with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
             largest = _largest_in(file, path)
         config = json.loads(archive.read("config.json"))
@@ -104,34 +107,50 @@ def _look_at_member(member, path):
     link = stat.S_ISLNK(member.external_attr >> 16)
     if not known or not inside or link:
         _refuse(path, f"the member {name!r}", f"{quoted(_MEMBERS)} and files under assets/")
-    packed = max(1, member.compress_size)
-    if member.file_size > _BOMB_BYTES and member.file_size > _BOMB_RATIO * packed:
-        sizes = f"{name!r} of {member.compress_size:,} bytes that unpacks to {member.file_size:,}"
+
+
+def _look_at_sizes(unpacked, path):
+    """All that a file holds beside its own size on the disk, which no header can claim."""
+    size = path.stat().st_size
+    if unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * size:
+        sizes = f"{size:,} bytes that unpack to {unpacked:,}"
         _refuse(path, sizes, "files of the size that they are")
 
 
-def _largest_in(group, path) -> int:
-    """The largest dimension of all arrays in a group."""
-    largest = 1
-    for name in group:
-        link = group.get(name, getlink=True)
-        if isinstance(link, (h5py.ExternalLink, h5py.SoftLink)):
-            _refuse(path, f"a link at {group.name}/{name}", "arrays of its own")
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            largest = max(largest, _largest_in(item, path))
-            continue
+def _largest_in(file, path) -> int:
+    """The largest dimension of all arrays in a file."""
+    largest, unpacked = 1, 0
+    for item in _arrays_in(file, path):
         if item.is_virtual or item.external:
             _refuse(path, f"{item.name}, whose values lie in another file", "arrays of its own")
-        if item.dtype.hasobject:
+        number = item.dtype.kind in "fiub" or item.dtype == "V2"  # which is Keras's bfloat16
+        if not number or item.shape is None:
             _refuse(path, f"{item.name} of type {item.dtype}", "arrays of numbers")
         held = item.id.get_storage_size()
         packed = item.compression is not None and item.nbytes <= max(_BOMB_RATIO * held, 2**20)
         if item.nbytes > held and not packed:
             sizes = f"{item.name} of shape {item.shape}, of which {held:,} bytes are there"
             _refuse(path, sizes, "arrays that are held in full")
-        largest = max(largest, *item.shape, 1)
+        largest, unpacked = max(largest, *item.shape, 1), unpacked + item.nbytes
+    _look_at_sizes(unpacked, path)
     return largest
+
+
+def _arrays_in(group, path):
+    """The arrays in a group and in those below, each of which has one name."""
+    for name in group:
+        link = group.get(name, getlink=True)
+        if isinstance(link, (h5py.ExternalLink, h5py.SoftLink)):
+            _refuse(path, f"a link at {group.name}/{name}", "arrays of its own")
+        item = group[name]
+        if h5py.h5o.get_info(item.id).rc > 1:
+            _refuse(path, f"a second name at {group.name}/{name}", "each array once")
+        if isinstance(item, h5py.Group):
+            yield from _arrays_in(item, path)
+        elif isinstance(item, h5py.Dataset):
+            yield item
+        else:
+            _refuse(path, f"a {type(item).__name__} at {item.name}", "groups and arrays")
 
 
 def _look_through_config(config, largest, path):
@@ -151,11 +170,12 @@ def _look_through_config(config, largest, path):
 def _look_at_class(config, path):
     name, module = config["class_name"], config.get("module")
     registered = str(config.get("registered_name") or "")
-    known = (
-        module is None or module in ("keras", *_HOMES) or str(module).startswith("keras_preact.")
-    )
+    known = module is None or module in _HOMES or str(module).startswith("keras_preact.")
+    known = known or (module == "keras" and name in _OF_KERAS)
     known = known and (">" not in registered or registered.startswith("keras_preact>"))
-    if name in _CODE or not known:
+    # Keras follows dots from module to module, and so out of those that are known.
+    dotted = "." in str(name) or (name == "function" and "." in str(config.get("config")))
+    if name in _CODE or dotted or not known:
         origin = f"{module}.{name}" if module else name
         _refuse(path, origin, "layers and functions of Keras and of keras_preact, without code")
 

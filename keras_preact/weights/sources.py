@@ -2,6 +2,7 @@
 
 import collections.abc
 import dataclasses
+import os
 import pathlib
 import re
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from keras_preact.checked import require
 from keras_preact.config import EXPANSION, KERNELS, ResNetConfig
-from keras_preact.errors import ConfigError, quoted
+from keras_preact.errors import ConfigError, quoted, reason
 from keras_preact.weights.by_layer import Weights, weights_by_layer
 from keras_preact.weights.files import (
     read_config,
@@ -49,6 +50,14 @@ class Source:
     layout: Layout | None = None
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        stem = np.ndim(self.weights.get("stem_conv", {}).get("0"))
+        require(stem == 4, "weights", [*self.weights][:3], "those of a network with a stem_conv")
+        known = self.preprocessing
+        expected = f"None, or numbers for the {self.channels} channels of its images"
+        fits = known is None or len(known.mean) == self.channels
+        require(fits, "preprocessing", str(known), expected)
 
     @property
     def channels(self) -> int:
@@ -97,6 +106,8 @@ def read_source(source) -> Source:
     elif isinstance(source, collections.abc.Mapping):
         theirs = _of_state_dict(source)
     else:
+        paths = isinstance(source, (str, os.PathLike))
+        require(paths, "source", source, "a model, a dictionary of arrays, or a path")
         path = pathlib.Path(source)
         if config := read_config(path):
             return Source(read_weights(path), config, None, read_preprocessing(path))
@@ -104,13 +115,12 @@ def read_source(source) -> Source:
     weights, layout = renamed(theirs)
     config = _config_of(weights, layout, about.fields if about else {})
     preprocessing = (about and about.preprocessing) or PREPROCESSINGS.get(layout.preprocessing)
-    source = Source(weights, config, layout, preprocessing, about and about.class_names)
-    fits = preprocessing and len(preprocessing.mean) == source.channels
-    named = source.class_names and len(source.class_names) == source.classes
+    found, names = Source(weights, config, layout), about.class_names if about else None
+    fits = preprocessing and len(preprocessing.mean) == found.channels
     return dataclasses.replace(
-        source,
+        found,
         preprocessing=preprocessing if fits else None,
-        class_names=source.class_names if named else None,
+        class_names=names if names and len(names) == found.classes else None,
     )
 
 
@@ -182,7 +192,7 @@ def read_keras_2(source) -> Weights | None:
                 arrays = [np.asarray(root[layer][name]) for name in names]
                 found |= {layer: {str(k): array for k, array in enumerate(arrays)}} if names else {}
             return found
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise _damaged(source, error) from None
 
 
@@ -191,9 +201,9 @@ def _text(name):
 
 
 def _damaged(path, error):
-    reason = " ".join(str(error).split())[:200]
     return ConfigError(
-        f"`source` must be a whole file. Received: {str(path)!r}, which cannot be read: {reason}"
+        "`source` must be a whole file. "
+        f"Received: {str(path)!r}, which cannot be read: {reason(error)}"
     )
 
 
@@ -247,12 +257,15 @@ def _config_of(weights, layout, fields) -> ResNetConfig:
             )
         return values["0"].shape
 
-    stages: dict[int, int] = {}
+    stages: dict[int, set[int]] = {}
     for layer in weights:
         if match := re.match(r"stage(\d+)_unit(\d+)_conv\d+", layer):
             stage, unit = map(int, match.groups())
-            stages[stage] = max(stages.get(stage, 0), unit)
-    units = [stages.get(stage, 1) for stage in range(1, max(stages, default=1) + 1)]
+            stages.setdefault(stage, set()).add(unit)
+    for seen, what in ((stages, "stages"), *((units, "units") for units in stages.values())):
+        expected = "numbered without a gap, as those of all libraries are"
+        require(max(seen) == len(seen), what, sorted(seen)[-3:], expected)
+    units = [len(stages[stage]) for stage in sorted(stages)] or [1]
     convs = [layer for layer in weights if re.fullmatch(r"stage1_unit1_conv\d+", layer)]
     kernels = tuple(shape(f"stage1_unit1_conv{k + 1}")[0] for k in range(len(convs)))
     block = next((block for block, sizes in KERNELS.items() if sizes == kernels), None)

@@ -140,7 +140,7 @@ def test_every_kind_of_network(format, fields, tmp_path, randomize):
         found = export(tmp_path / "mine.keras", format, fold=fold)
         assert found.difference <= tolerance and found.images == "noise"
     if format == "litert":
-        assert b"Flex" not in (tmp_path / "export" / "model.tflite").read_bytes()
+        assert b"Flex" not in (tmp_path / "mine-export" / "model.tflite").read_bytes()
 
 
 @pytest.mark.slow
@@ -199,6 +199,15 @@ def test_runs_that_are_not_finished_and_files_without_data(run, tmp_path):
     assert export(tmp_path / "model.keras", "keras", data="digits").images == "test images"
 
 
+def test_a_file_is_not_taken_for_its_export(run, tmp_path):
+    file = tmp_path / "model.keras"
+    shutil.copy(run / "model.keras", file)
+    before = file.read_bytes()
+    with pytest.raises(ConfigError, match="another folder than the network's"):
+        export(file, "keras", tmp_path)
+    assert file.read_bytes() == before and [*tmp_path.iterdir()] == [file]
+
+
 def test_the_readme_of_others_is_left_alone(run, tmp_path):
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(ConfigError, match=r"a folder of its own.*README.md"):
@@ -220,6 +229,9 @@ def test_batches_of_any_size_are_compared():
 
     assert artefacts._difference(Model(), predict, np.ones((23, 2, 2, 3), "uint8")) == 0
     assert asked == [1, 5, 17]
+    for lost in (np.nan, np.inf):
+        images = np.full((23, 2, 2, 3), lost, "float32")
+        assert artefacts._difference(Model(), predict, images) == np.inf
 
 
 def test_layers_that_litert_cannot_hold_are_said(tmp_path):

@@ -1,5 +1,6 @@
 """Weights of other libraries: the same outputs as there, and what is refused."""
 
+import dataclasses
 import errno
 import json
 import pathlib
@@ -16,7 +17,7 @@ from keras_preact.applications.families import KERAS_V1, KERAS_V2
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
 from keras_preact.rewrite import portable
-from keras_preact.weights import read_config, read_source, save_named
+from keras_preact.weights import Preprocessing, read_config, read_source, save_named
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 IMAGES = np.load(GOLDEN / "images.npy").astype("float32")
@@ -196,6 +197,8 @@ def reshaped(key, shape):
         (renamed("layer2.1.conv2", "layer2.1.conv2.0"), ["torchvision", "'layer2.1.conv2.0'"]),
         (renamed("bn1.running_var", "bn1.scale"), ["layer 'bn1'", "'scale': (8,)"]),
         (renamed("layer", "block"), ["no layers of some names", "'block1.0.conv1'"]),
+        (renamed("layer2.1", "layer2.3"), ["`units` must be numbered without a gap", "4]"]),
+        (renamed("layer2.1", "layer2.300000"), ["no layers of some names", "layer2.300000"]),
         (lambda tensors: {}, ["Received: layers without any"]),
         (lambda tensors: {"a.weight": tensors["fc.weight"]}, ["KerasHub", "Received: layers 'a'"]),
         # A wide network, and one with groups.
@@ -318,6 +321,17 @@ def test_class_names_come_along(labels, names, tmp_path, capsys):
     (folder / "config.json").write_text(json.dumps(about))
     assert main(command) == 0  # a network without names takes its place
     assert list(load_trained(out).class_names) == [str(k) for k in range(5)]
+
+
+def test_what_is_no_source(tmp_path):
+    with pytest.raises(ConfigError, match="a model, a dictionary of arrays, or a path"):
+        convert(None)
+    source = read_source(golden("torchvision_basic")[0])
+    with pytest.raises(ConfigError, match="numbers for the 3 channels"):
+        dataclasses.replace(source, preprocessing=Preprocessing((1.0,), (1.0,)))
+    weights = {"a": {"0": np.ones(3)}}
+    with pytest.raises(ConfigError, match="a network with a stem_conv"):
+        dataclasses.replace(source, weights=weights)
 
 
 def test_class_names_of_timm_come_along(tmp_path):

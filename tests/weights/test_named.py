@@ -7,13 +7,14 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from keras_preact import ResNetConfig, build_network, create_model
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, SaveError
 from keras_preact.weights import (
     load_named,
     read_config,
     read_weights,
     save_named,
     weights_by_layer,
+    write_weights,
 )
 
 CONFIG = ResNetConfig(units=(1, 4), filters=(4, 8), stem_filters=4, activation="prelu")
@@ -130,6 +131,48 @@ def test_any_model_of_keras(tmp_path, randomize):
     expected = values(model)
     load_named(randomize(model, seed=1), tmp_path / "net.safetensors")
     same(values(model), expected)
+
+
+def test_weights_of_other_names_are_refused(file, tmp_path):
+    path, model = file
+    arrays = load_file(path)
+    arrays["head_norm/bias"] = arrays.pop("head_norm/beta")  # as many, and of the same shapes
+    save_file(arrays, tmp_path / "other.safetensors")
+    with pytest.raises(ConfigError, match="'head_norm' has 'gamma', 'beta'"):
+        load_named(model, tmp_path / "other.safetensors")
+
+
+def test_numbers_without_a_dimension_come_back(tmp_path):
+    images = keras.Input((4, 4, 3))
+    layer = keras.layers.Normalization()
+    layer.adapt(np.random.default_rng(0).normal(size=(8, 4, 4, 3)))
+    model = keras.Model(images, layer(images))
+    save_named(model, tmp_path / "net.safetensors")
+    assert load_named(model, tmp_path / "net.safetensors").loaded == (layer.name,)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(SaveError, match="could not be written"):
+        save_named(create_model("resnet8v2"), tmp_path / "none" / "net.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".safetensors"])
+def test_bfloat16_is_read_as_float32(suffix, tmp_path):
+    images = keras.Input((4,))
+    model = keras.Model(images, keras.layers.Dense(3, dtype="bfloat16", name="dense")(images))
+    path = tmp_path / f"net{suffix}"
+    if suffix == ".safetensors":
+        save_named(model, path)
+    else:
+        model.save_weights(path)
+    kernel = read_weights(path)["dense"]["0"]
+    assert kernel.dtype == np.float32
+    expected = keras.ops.convert_to_numpy(keras.ops.cast(model.weights[0], "float32"))
+    np.testing.assert_array_equal(kernel, expected)
+    write_weights(tmp_path / "again.weights.h5", weights_by_layer(model))
+    np.testing.assert_array_equal(
+        read_weights(tmp_path / "again.weights.h5")["dense"]["0"], expected
+    )
 
 
 def test_other_files_are_refused(tmp_path):

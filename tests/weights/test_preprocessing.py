@@ -90,6 +90,7 @@ def of_folder(kind, folder, about):
         ),
         ("transformers", {"do_normalize": False}, Preprocessing([0, 0, 0], [255, 255, 255])),
         ("transformers", {"image_mean": "a"}, PREPROCESSINGS["torch"]),
+        ("transformers", {"image_mean": 0.5, "image_std": 0.5}, PREPROCESSINGS["tf"]),
         ("timm", {"mean": MEAN, "std": DEVIATION}, THESE),
         ("timm", {"mean": MEAN, "std": [0, 1, 1]}, PREPROCESSINGS["torch"]),
         ("timm", {"mean": [0.5], "std": [0.5]}, None),  # of grey images

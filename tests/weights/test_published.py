@@ -255,6 +255,16 @@ class TestDownload:
         # The converted file is an ordinary one.
         assert "stage1_unit2_norm2" in read_weights(tmp_path / "keras/models" / converted)
 
+    def test_a_converted_file_that_is_damaged_is_made_again(self, server, monkeypatch, tmp_path):
+        build = golden("cifar_basic", server, monkeypatch)
+        x = images((2, 32, 32, 3))
+        first = outputs(build(weights="tiny"), x)
+        (converted,) = (tmp_path / "keras/models").glob("*.weights.h5")
+        whole = converted.read_bytes()
+        converted.write_bytes(whole[: len(whole) // 2])
+        np.testing.assert_allclose(outputs(build(weights="tiny"), x), first, rtol=1e-5)
+        assert len(converted.read_bytes()) == len(whole)
+
     def test_another_file_than_published_is_refused_and_not_kept(
         self, server, monkeypatch, tmp_path
     ):

@@ -85,6 +85,14 @@ def test_code_does_not_run(tmp_path):
             "kernel_initializer",
             {"module": "x", "class_name": "Y", "config": {}, "registered_name": "x>Y"},
         ),
+        # Keras itself would follow the dots.
+        ("activation", {"module": "keras", "class_name": "function", "config": "utils.get_file"}),
+        (
+            "activation",
+            {"module": "keras.activations", "class_name": "function", "config": "a.set_floatx"},
+        ),
+        ("activation", {"module": "keras", "class_name": "layers.Lambda", "config": {}}),
+        ("activation", {"module": "keras", "class_name": "Lambda", "config": {}}),
     ],
 )
 def test_unknown_modules(where, what, good, tmp_path):
@@ -110,6 +118,17 @@ def test_a_size_that_only_fills_memory(good, tmp_path):
         (
             lambda f: f.create_dataset("out", (2,), "f4", external=[("/etc/passwd", 0, 8)]),
             "another file",
+        ),
+        (lambda f: f.__setitem__("again", f["layers"]), "a second name at"),
+        (lambda f: f.__setitem__("kind", np.dtype("f4")), "a Datatype at"),
+        (lambda f: f.__setitem__("none", h5py.Empty("f4")), "of type"),
+        (lambda f: f.__setitem__("texts", np.array([b"abc"])), "of type"),
+        (
+            lambda f: [
+                f.create_dataset(str(k), data=np.zeros(2**18, "f4"), compression="gzip")
+                for k in range(80)
+            ],
+            "that unpack to",
         ),
     ],
 )
@@ -149,8 +168,23 @@ def test_links_and_bombs(good, tmp_path):
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with pytest.raises(ConfigError, match="with the member"):
         load_trained(changed(good, tmp_path, members=[(link, b"/etc/passwd")]))
-    with pytest.raises(ConfigError, match="that unpacks to"):
-        load_trained(changed(good, tmp_path, members=[("assets/bomb", bytes(70 * 2**20))]))
+    for count, size in ((1, 70), (3, 40)):  # one, and several of which none is large
+        members = [(f"assets/bomb{k}", bytes(size * 2**20)) for k in range(count)]
+        with pytest.raises(ConfigError, match="that unpack to"):
+            load_trained(changed(good, tmp_path, members=members))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: config["config"]["output_layers"].__setitem__(2, 99),
+        lambda config: layer(config, "head_norm")["config"].__setitem__("axis", 99),
+        lambda config: config.__setitem__("config", []),
+    ],
+)
+def test_configs_that_are_damaged(change, good, tmp_path):
+    with pytest.raises(ConfigError, match="Received"):
+        load_trained(changed(good, tmp_path, change))
 
 
 def test_damaged_within(good, tmp_path):
@@ -184,8 +218,10 @@ def test_other_kinds(tmp_path):
         load_trained(tmp_path / "none.keras")
     texts = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
     texts.save(tmp_path / "texts.keras")
-    with pytest.raises(ConfigError, match="A model from images"):
-        load_trained(tmp_path / "texts.keras")
+    keras.Sequential([keras.layers.Dense(2)]).save(tmp_path / "unbuilt.keras")
+    for name in ("texts", "unbuilt"):
+        with pytest.raises(ConfigError, match="A model from images"):
+            load_trained(tmp_path / f"{name}.keras")
 
 
 def test_names_of_classes(good, tmp_path):
