@@ -79,7 +79,7 @@ class Trained:
 
     def _refuse_other_classes(self, data):
         mine, theirs = self.class_names, tuple(data.class_names)
-        numbers = tuple(map(str, range(len(mine))))  # what is called by none has no names
+        numbers = tuple(map(str, range(len(mine))))  # which stand where there are no names
         if len(mine) != len(theirs):
             received = f"{len(theirs)} classes"
         elif numbers in (mine, theirs) or mine == theirs:

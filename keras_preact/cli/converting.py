@@ -27,13 +27,12 @@ def _convert(arguments) -> None:
     known, raw = source.preprocessing, arguments.out.endswith(".keras")
     model = convert(source, include_preprocessing=raw and known is not None)
     names = pathlib.Path(arguments.out).with_suffix(f".{CLASSES}")
-    if raw:
-        names.unlink(missing_ok=True)  # first: those of the file that is replaced
     with replacing(arguments.out, "The weights") as path:
         if path.suffix == ".safetensors":
             save_named(model, path, source.config, known)
         elif path.suffix == ".keras":
             portable(model).save(path)
+            names.unlink(missing_ok=True)  # those of the file whose place it takes
         else:
             model.save_weights(path)
     named = ""

@@ -14,6 +14,7 @@ from keras_preact.errors import DivergedError, SaveError, StoppedError
 from keras_preact.evaluation import Evaluation, evaluate
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.engine import LOGS
+from keras_preact.training.epoch import Epoch
 from keras_preact.training.progress import ProgressBar
 from keras_preact.training.signals import Signals
 
@@ -65,7 +66,7 @@ class Loop:
         self.stop_on_save_error, self.loss_scaled = stop_on_save_error, loss_scaled
         self.checkpoints = Checkpoints(run.path / "checkpoints")
         self.step = self.epochs_done = 0
-        self.epoch = _Epoch(1)  # the one under way
+        self.epoch = Epoch(1)  # the one under way
         self.best = None
         self.seconds = self.seconds_before = 0.0  # of training; before this process
         self._started, self._said_first = started or time.perf_counter(), False
@@ -92,7 +93,7 @@ class Loop:
             progress = json.loads(state.pop("progress").tobytes())
             self.engine.restore(state)
             self.step, self.epochs_done = progress["step"], progress["epochs_done"]
-            self.best, self.epoch = progress["best"], _Epoch(**progress["epoch"])
+            self.best, self.epoch = progress["best"], Epoch(**progress["epoch"])
             self.seconds = progress["seconds"]
             self.seconds_before = self.seconds + self.epoch.seconds
         self._saved_at = (self.step, time.monotonic())
@@ -177,7 +178,7 @@ class Loop:
         }
         self._write(self.run_folder.append_log, row)
         self.seconds += epoch.seconds
-        self.epochs_done, self.epoch = epoch.number, _Epoch(epoch.number + 1)
+        self.epochs_done, self.epoch = epoch.number, Epoch(epoch.number + 1)
         best = self.best
         if best is None or row["test_error"] < best["test_error"]:
             name = self.checkpoints.next_name(self.step)
@@ -296,56 +297,3 @@ class Loop:
 
 class _Asked(Exception):
     """A signal came while images were classified."""
-
-
-class _Epoch:
-    """Sums over the steps of one epoch; a checkpoint holds them, so that none is lost."""
-
-    def __init__(
-        self, number, images=0, waited=0.0, seconds=0.0, sums=None, counts=None, last=None
-    ):
-        self.number, self.images, self.waited = number, images, waited
-        self.last = last  # step's line of the log
-        self._sums = sums or dict.fromkeys(LOGS, 0.0)
-        self._counts = counts or dict.fromkeys(LOGS, 0)
-        self._seconds, self._start = seconds, None
-
-    def so_far(self):
-        """What makes another that goes on from here."""
-        return {
-            "number": self.number,
-            "images": self.images,
-            "waited": self.waited,
-            "seconds": self.seconds,
-            "sums": self._sums,
-            "counts": self._counts,
-            "last": self.last,
-        }
-
-    def begin(self):
-        """Starts the clock."""
-        self._start = time.perf_counter()
-
-    def end(self):
-        """Stops it."""
-        self._seconds, self._start = self.seconds, None
-
-    @property
-    def seconds(self):
-        return self._seconds + (time.perf_counter() - self._start if self._start else 0.0)
-
-    @property
-    def speed(self):
-        return self.images / max(self.seconds, 1e-9)
-
-    def add(self, line, images, waited):
-        self.last = line
-        self.images += images
-        self.waited += waited
-        for name in LOGS:
-            if line[name] is not None:
-                self._sums[name] += line[name]
-                self._counts[name] += 1
-
-    def mean(self, name):
-        return self._sums[name] / self._counts[name] if self._counts[name] else None

@@ -264,7 +264,7 @@ def _config_of(weights, layout, fields) -> ResNetConfig:
             stages.setdefault(stage, set()).add(unit)
     for seen, what in ((stages, "stages"), *((units, "units") for units in stages.values())):
         expected = "numbered without a gap, as those of all libraries are"
-        require(max(seen) == len(seen), what, sorted(seen)[-3:], expected)
+        require(max(seen, default=0) == len(seen), what, sorted(seen)[-3:], expected)
     units = [len(stages[stage]) for stage in sorted(stages)] or [1]
     convs = [layer for layer in weights if re.fullmatch(r"stage1_unit1_conv\d+", layer)]
     kernels = tuple(shape(f"stage1_unit1_conv{k + 1}")[0] for k in range(len(convs)))

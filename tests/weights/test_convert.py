@@ -193,6 +193,7 @@ def reshaped(key, shape):
         (without("layer2.0.downsample.0.weight"), ["'layer2.0.downsample.0'"]),
         (without("layer2.1.conv1.weight"), ["they have no 'layer2.1.conv1'"]),
         (without("conv1.weight"), ["'conv1'"]),
+        (lambda t: {k: t[k] for k in t if not k.startswith("layer")}, ["Received"]),
         (without("fc.weight"), ["`fc` must be a classifier with a kernel"]),
         (renamed("layer2.1.conv2", "layer2.1.conv2.0"), ["torchvision", "'layer2.1.conv2.0'"]),
         (renamed("bn1.running_var", "bn1.scale"), ["layer 'bn1'", "'scale': (8,)"]),
@@ -346,6 +347,8 @@ def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path, monkeypatch, capsys
     source, _ = written("timm_v2_basic", tmp_path)
     out = tmp_path / "net.keras"
     out.write_bytes(b"kept")
+    names = tmp_path / "net.classes.json"
+    names.write_text('["a"]')
 
     def fill_the_disk(model, path):
         pathlib.Path(path).write_bytes(b"half")
@@ -355,6 +358,7 @@ def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path, monkeypatch, capsys
     assert main(["convert", str(source), "--out", str(out)]) == 1
     assert "The weights could not be written" in capsys.readouterr().err
     assert out.read_bytes() == b"kept" and not [*tmp_path.glob(".partial*")]
+    assert names.read_text() == '["a"]'
 
 
 def test_mistakes_at_the_command_line(tmp_path, capsys):
