@@ -10,7 +10,7 @@ class Epoch:
 
     Args:
         number: Of the epoch, from 1.
-        images, waited, seconds, sums, counts, last: What `so_far` gave, where it goes on from there.
+        images, waited, seconds, sums, counts, last: Of `so_far`, where it goes on from there.
 
     Example:
         >>> from keras_preact.training.epoch import Epoch
