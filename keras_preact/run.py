@@ -286,12 +286,18 @@ def environment() -> dict[str, Any]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return {
-        "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [_program(), *sys.argv[1:]],
         "python": platform.python_version(),
         "packages": versions,
         "platform": platform.platform(),
         "processors": os.cpu_count(),
     }
+
+
+def _program():
+    """What was called, also where that was `python -m keras_preact`."""
+    path = pathlib.Path(sys.argv[0])
+    return "keras-preact" if path.parts[-2:] == ("keras_preact", "__main__.py") else path.name
 
 
 def folder_name(name: str) -> str:

@@ -113,6 +113,12 @@ def test_temporary_folders_are_gone_with_their_object():
     assert not path.exists()
 
 
+@pytest.mark.parametrize("called", ["/v/bin/keras-preact", "/p/keras_preact/__main__.py"])
+def test_environment_has_the_command_to_type(called, monkeypatch):
+    monkeypatch.setattr("sys.argv", [called, "train", "--epochs", "3"])
+    assert environment()["command"] == ["keras-preact", "train", "--epochs", "3"]
+
+
 def test_environment_names_versions():
     assert {"python", "packages", "platform"} <= set(environment())
     assert "keras" in environment()["packages"]

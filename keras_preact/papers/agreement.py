@@ -29,12 +29,14 @@ class Agreement(NamedTuple):
         return f"{self.word}; Spearman {self.spearman:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
 
-def rank_agreement(errors, theirs) -> Agreement | None:
+def rank_agreement(errors, theirs, groups=None) -> Agreement | None:
     """Compares an order of errors with a paper's.
 
     Args:
         errors: The errors of several trainings, a list for each of the paper's figures.
         theirs: The paper's figures.
+        groups: What each of them belongs to, such as a set of images; only errors of one group are
+            ranked together. All of them if not given.
 
     Returns:
         An `Agreement`, undecided where something was trained only once; `None` with fewer than two
@@ -47,12 +49,15 @@ def rank_agreement(errors, theirs) -> Agreement | None:
     """
     if len(errors) < 2:
         return None
-    rank = _spearman(np.array([[np.mean(found) for found in errors]]), theirs)[0]
+    groups = np.zeros(len(errors)) if groups is None else np.array(groups)
+    wanted = _ranks(np.array(theirs), groups)
+    rank = _correlation(_ranks(np.array([[np.mean(found) for found in errors]]), groups), wanted)[0]
     low, high = -1.0, 1.0
     if all(len(found) > 1 for found in errors):
         draw = np.random.default_rng(0)
         drawn = [draw.choice(found, (_SAMPLES, len(found))).mean(1) for found in errors]
-        low, high = np.percentile(_spearman(np.stack(drawn, 1), theirs), [2.5, 97.5])
+        ranks = _ranks(np.stack(drawn, 1), groups)
+        low, high = np.percentile(_correlation(ranks, wanted), [2.5, 97.5])
     word = "agrees" if low > 0 else "disagrees" if high < 0 else "undecided"
     return Agreement(float(rank), float(low), float(high), len(errors), word)
 
@@ -110,12 +115,18 @@ def _in_order(lesser, greater):
     return float(np.sum(small < large) + 0.5 * np.sum(small == large))
 
 
-def _spearman(mine, theirs):
-    """Rank correlation of each row with `theirs`; 0 where one of the two has no order."""
+def _ranks(values, groups):
+    """Ranks along the last axis among those of the same group, less their mean."""
     from scipy.stats import rankdata
 
-    ranks = rankdata(mine, axis=1)
-    ranks -= ranks.mean(1, keepdims=True)
-    wanted = rankdata(theirs) - (len(theirs) + 1) / 2
+    ranks = np.empty(values.shape)
+    for group in np.unique(groups):
+        same = groups == group
+        ranks[..., same] = rankdata(values[..., same], axis=-1) - (same.sum() + 1) / 2
+    return ranks
+
+
+def _correlation(ranks, wanted):
+    """Of each row with `wanted`; 0 where one of the two has no order."""
     sizes = np.sqrt((ranks**2).sum(1) * (wanted**2).sum())
     return np.where(sizes > 0, ranks @ wanted / np.where(sizes > 0, sizes, 1), 0.0)

@@ -154,9 +154,11 @@ def _lines(config, frame, agreement, runs):
         interval = "95 % interval from drawing the runs anew"
         if any(len(of_row) == 1 for _, of_row in runs):
             interval = "a single run of a row says nothing of its spread"
+        sets = {row.data for row, of_row in runs if of_row}
+        apart = "; those of other images are ranked apart" if len(sets) > 1 else ""
         lines.append(
             f"Order of {agreement.places} rows against the paper's: {agreement} ({interval}; the "
-            "paper's fails share a rank)."
+            f"paper's fails share a rank{apart})."
         )
     lines.append(f"{done} of {planned} trainings have ended.")
     ended = [run for _, of_row in runs for run in of_row]

@@ -66,12 +66,13 @@ def frame_of(runs):
 def agreement_of(runs) -> Agreement | None:
     """How far the order of the rows agrees with the paper's, over rows that both have.
 
+    Errors on different images are not ranked together.
+
     Args:
         runs: As `runs_by_row` gives them.
     """
-    found = [(errors(of_row), row.error) for row, of_row in runs if row.error]
-    found = [(mine, theirs) for mine, theirs in found if mine]
-    return rank_agreement([mine for mine, _ in found], [theirs for _, theirs in found])
+    found = [(errors(of_row), row.error, row.data) for row, of_row in runs if row.error and of_row]
+    return rank_agreement(*(zip(*found, strict=True) if found else ((), ())))
 
 
 def runs_by_row(folder):

@@ -67,6 +67,19 @@ class Checkpoints:
         numbered = [(int(m[1]), path.name) for path in found if (m := _NAME.fullmatch(path.name))]
         return [name for _, name in sorted(numbered)]
 
+    @property
+    def last_good(self) -> str:
+        """The newest one's folder, or `none`, as messages name it."""
+        names = self.names()
+        return str(self.path / names[-1]) if names else "none"
+
+    def after_diverging(self) -> str:
+        """What is left of a training that diverged, and what to try next."""
+        return (
+            f"The last good checkpoint: {self.last_good}. A lower --learning-rate or a recipe with "
+            "warm-up usually helps."
+        )
+
     def next_name(self, step: int) -> str:
         """The name that the next checkpoint will have."""
         names = self.names()
@@ -89,7 +102,9 @@ class Checkpoints:
         """
         for name, value in state.items():
             if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise DivergedError(f"{name} is not finite at step {progress['step']}.")
+                raise DivergedError(
+                    f"{name} is not finite at step {progress['step']}. {self.after_diverging()}"
+                )
         target = self.path / self.next_name(progress["step"])
         partial = self.path / f"{_PARTIAL}{target.name}"
         values = {name: np.array(value, order="C", copy=None) for name, value in state.items()}

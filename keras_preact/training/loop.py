@@ -199,8 +199,7 @@ class Loop:
                 within = self.step - self.epochs_done * len(self.batches)
                 raise DivergedError(
                     f"The {name} is no finite number at step {within} of epoch {line['epoch']}, "
-                    f"step {self.step} in all. The last good checkpoint: {self._last_good()}. A "
-                    "lower --learning-rate or a recipe with warm-up usually helps."
+                    f"step {self.step} in all. {self.checkpoints.after_diverging()}"
                 )
 
     def _save_is_due(self):
@@ -228,7 +227,7 @@ class Loop:
         if self._saved_step != self.step and not self._save():
             raise SaveError(
                 f"Stopped after step {self.step}, which could not be saved. The last good "
-                f"checkpoint: {self._last_good()}."
+                f"checkpoint: {self.checkpoints.last_good}."
             )
         number = self._signals.number or signal.SIGTERM  # or another machine was asked
         raise StoppedError(
@@ -242,7 +241,7 @@ class Loop:
         try:
             function(*arguments)
         except OSError as error:
-            text = f"{error} The last good checkpoint: {self._last_good()}."
+            text = f"{error} The last good checkpoint: {self.checkpoints.last_good}."
             if self.stop_on_save_error:
                 raise SaveError(
                     f"{text} With room to write, the same command goes on from there; "
@@ -251,10 +250,6 @@ class Loop:
             self._warn(f"{text} Training goes on.", function.__name__)
             return False
         return True
-
-    def _last_good(self):
-        names = self.checkpoints.names()
-        return self.checkpoints.path / names[-1] if names else "none"
 
     def _to_board(self, rows):
         """Curves for TensorBoard; written anew from the log by each process, so none is twice."""

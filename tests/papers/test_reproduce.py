@@ -326,3 +326,11 @@ def test_rank_agreement():
     assert (once.spearman, once.low, once.high, once.word) == (1, -1, 1, "undecided")
     against = rank_agreement([[3.0, 3.1], [2.0, 2.1], [1.0, 1.1]], [1.0, 2.0, 3.0])
     assert (against.spearman, against.word, against.places) == (-1, "disagrees", 3)
+
+
+def test_errors_on_different_images_are_ranked_apart():
+    mine = [[10.0, 10.1], [12.0, 12.1], [40.0, 40.1], [42.0, 42.1]]
+    theirs = [6.61, 6.37, 25.16, 24.33]
+    assert rank_agreement(mine, theirs).spearman == pytest.approx(0.6)
+    apart = rank_agreement(mine, theirs, ["cifar10", "cifar10", "cifar100", "cifar100"])
+    assert (apart.spearman, apart.word, apart.places) == (pytest.approx(-1), "disagrees", 4)
