@@ -15,7 +15,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 td.number, td:first-child { white-space: nowrap }
 img { max-width: 100%; height: auto } .failed { color: #c62828 }
 code { background: #f3f3f3; padding: 0.1rem 0.3rem; overflow-wrap: anywhere }
-pre { background: #f3f3f3; padding: 0.6rem; overflow-x: auto }
+pre { background: #f3f3f3; padding: 0.6rem; white-space: pre-wrap; overflow-wrap: anywhere }
 """
 
 
