@@ -68,10 +68,11 @@ class Checked:
         return cls.from_dict(values)
 
 
-def require(condition: bool, name: str, value: Any, expected: str, fix: str = "") -> None:
-    """Raises `ConfigError` unless `condition` holds."""
+def require(condition: bool, name: str, value: Any, expected: str, fix="") -> None:
+    """Raises `ConfigError` unless `condition` holds; `fix` is text, or a function that gives it."""
     if not condition:
-        end = f" {fix}" if fix else ""
+        fix = fix() if callable(fix) else fix
+        end = f" {fix.strip()}" if fix else ""
         raise ConfigError(f"`{name}` must be {expected}. Received: {name}={value!r}.{end}")
 
 
@@ -109,7 +110,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
                 return _checked(name, value, other)
         return _checked(name, value, last)
     if origin is typing.Literal:
-        fix = near(value, args).strip()
+        fix = functools.partial(near, value, args)  # looking for a near one takes time
         require(value in args, name, value, f"one of {quoted(args)}", fix)
         return value
     if origin is tuple:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from keras_preact.applications import list_models
-from keras_preact.cli import _parser, main
+from keras_preact.cli import main, parser_for
 from keras_preact.cli.training import train_config
 
 
 def _parsed(*argv):
-    return train_config(_parser().parse_args(argv)["train"])
+    return train_config(parser_for(argv).parse_args(argv)["train"])
 
 
 def run(capsys, *argv):

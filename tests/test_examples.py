@@ -79,7 +79,7 @@ def test_readme_python_runs_from_top_to_bottom(part, tmp_path, monkeypatch):
 
 
 def test_readme_commands_are_understood(tmp_path, monkeypatch):
-    from keras_preact.cli import _parser
+    from keras_preact.cli import parser_for
     from keras_preact.cli.training import train_config
     from keras_preact.cli.tuning import tune_config
 
@@ -92,7 +92,7 @@ def test_readme_commands_are_understood(tmp_path, monkeypatch):
     commands = [words[words.index("keras-preact") + 1 :] for words in commands]
     assert {command[0] for command in commands} >= {"train", "models", "check-data"}
     for command in commands:
-        arguments = _parser().parse_args(command)[command[0]]
+        arguments = parser_for(command).parse_args(command)[command[0]]
         if command[0] == "train":
             assert train_config(arguments).resolve()
         if command[0] == "tune" and command[1] != "report":

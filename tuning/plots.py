@@ -1,5 +1,7 @@
 """Pictures of a search: each dimension against the error, all of them together, and the curves."""
 
+import math
+
 import numpy as np
 
 from keras_preact.errors import ConfigError
@@ -36,8 +38,8 @@ def plot_dimension(frame, name, shortcut=None):
     axes.plot(values, means, color="#0b3d91", lw=width, marker="o", label="mean", zorder=3)
     paper = GATE_BIAS.get(shortcut, {}) if name == "network.gate_bias" else {}
     if paper:
-        fails = [bias for bias, error in paper.items() if error == FAILS]
-        points = {bias: error / 100 for bias, error in paper.items() if error != FAILS}
+        fails = [bias for bias, error in paper.items() if math.isinf(error)]
+        points = {bias: error / 100 for bias, error in paper.items() if math.isfinite(error)}
         style = {"color": "#c62828", "zorder": 3}
         axes.scatter(
             [*points],

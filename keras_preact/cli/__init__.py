@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         0
     """
     argv = sys.argv[1:] if argv is None else argv
-    parser = _parser()
+    parser = parser_for(argv)
     if not argv:
         parser.print_help()
         return 2
@@ -100,7 +100,8 @@ _COMMANDS = {
 }
 
 
-def _parser():
+def parser_for(argv) -> jsonargparse.ArgumentParser:
+    """The parser of these arguments: it knows all commands, and the options of theirs."""
     from keras_preact import __version__
 
     parser = jsonargparse.ArgumentParser(
@@ -117,7 +118,8 @@ def _parser():
             description=words, epilog=_EPILOG, exit_on_error=False
         )
         commands.add_subcommand(name, command, help=words)
-        add_arguments(command)
+        if name in argv[:1]:  # the others' take time, and packages that may not be there
+            add_arguments(command)
     return parser
 
 

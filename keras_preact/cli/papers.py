@@ -6,6 +6,7 @@ import sys
 
 from keras_preact.cli.arguments import add_fields, add_settings, settings_of
 from keras_preact.console import import_keras_quietly, make_console
+from keras_preact.errors import ConfigError
 
 
 def _papers(arguments) -> None:
@@ -13,6 +14,8 @@ def _papers(arguments) -> None:
     from keras_preact.papers.tables import PAPERS
 
     table = arguments.table
+    if not table and arguments.row != "*":
+        raise ConfigError(f"A table is needed with --row. Received: --row {arguments.row!r} alone.")
     found = paper_rows(table, arguments.row) if table else [*paper_tables().values()]
     if arguments.json:
         for one in found:
@@ -129,20 +132,15 @@ def _init_study(arguments) -> None:
 
 
 def _show(frame) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
     titles = ("layers", "initialisation", "loss / ln K", "test error", "begins", "outcome", "paper")
-    for title in titles:
-        table.add_column(title, overflow="fold")
+    rows = []
     for row in frame.itertuples():
         loss = f"{row.loss:.3f} ({row.loss_least:.3f} to {row.loss_greatest:.3f})"
         error = f"{row.error:.1%} ({row.error_least:.1%} to {row.error_greatest:.1%})"
         begins = "never" if row.begins != row.begins else f"epoch {row.begins:.1f}"
-        cells = (str(row.layers), row.initialisation, loss, error, begins, row.outcome, row.paper)
-        table.add_row(*cells)
-    make_console(sys.stdout, least_width=150).print(table)
+        layers = str(row.layers)
+        rows.append((layers, row.initialisation, loss, error, begins, row.outcome, row.paper))
+    _print_table(titles, rows, markdown=False, numbers=0)
 
 
 def _papers_arguments(command) -> None:

@@ -5,7 +5,6 @@ import json
 import pathlib
 import sys
 
-from keras_preact.checked import require
 from keras_preact.cli.arguments import read_yaml, settings_of
 from keras_preact.console import import_keras_quietly, make_console, reading_bar
 from keras_preact.errors import ConfigError, DataError
@@ -19,20 +18,17 @@ _SHOWN = 224
 
 def _evaluate(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
-    scales = _scales(arguments)
-    views = _views(arguments, scales)
+    how = views_config(arguments)
+    views = how.views()
     import_keras_quietly()
     from keras_preact.evaluation import ensemble, evaluate
-    from keras_preact.rewrite import any_size, dense
     from keras_preact.training.devices import open_on_devices
 
     options = _data_options(arguments.set)
     data, found = None, {}
     for path in arguments.network:
-        change = (dense if arguments.dense else any_size) if views else None
-        opened, predict = open_on_devices(path, arguments.devices, change)
-        if arguments.dense:
-            _refuse_smaller_scales(scales, opened)
+        opened, predict = open_on_devices(path, arguments.devices, how.rewriting())
+        how.check_fits(opened.image_shape)
         if data is None:
             # Views are of whole images; those on the sheet are of one size.
             if views and not opened.run and None in opened.image_shape:
@@ -46,28 +42,14 @@ def _evaluate(arguments) -> None:
         found[f"all {len(found)} together"] = ensemble([*found.values()])
     if arguments.json:
         for name, evaluation in found.items():
-            print(json.dumps({"network": name, **_figures(evaluation)}))
+            print(json.dumps({"network": name, **evaluation.summary()}))
     else:
         _show(found, console)
     out = arguments.out or (
         f"{arguments.network[0]}/evaluation" if opened.run and len(found) == 1 else None
     )
     if out:
-        how = {name: arguments[name] for name in ("size", "shorter", "crops", "scales", "dense")}
-        _write(pathlib.Path(out), found, data, how, console)
-
-
-def _figures(evaluation):
-    images = len(evaluation.labels)
-    return {
-        "images": images,
-        "top1_error": 1 - evaluation.accuracy,
-        "top1_correct": evaluation.correct,
-        "top5_error": 1 - evaluation.correct_at(5) / images,
-        "top5_correct": evaluation.correct_at(5),
-        "images_without_scores": int((~evaluation.finite).sum()),
-        "calibration_error": evaluation.calibration_error if evaluation.finite.any() else None,
-    }
+        _write(pathlib.Path(out), found, data, how.to_dict(), console)
 
 
 def _show(found, console) -> None:
@@ -80,7 +62,7 @@ def _show(found, console) -> None:
         table.add_column(title, justify="left" if title == "network" else "right", overflow="fold")
     notes = []
     for name, evaluation in found.items():
-        f = _figures(evaluation)
+        f = evaluation.summary()
         if lost := f["images_without_scores"]:
             notes.append(f"{name}: the scores of {lost:,} images are not finite; they are wrong.")
         keys = ("top1_error", "top5_error", "calibration_error")
@@ -127,7 +109,7 @@ def _write(folder, found, data, how, console) -> None:
     name, evaluation = [*found.items()][-1]
     title = f"{pathlib.Path(name).name} on {data.name}"
     folder = RunFolder(folder)
-    figures = {name: _figures(evaluation) for name, evaluation in found.items()}
+    figures = {name: evaluation.summary() for name, evaluation in found.items()}
     folder.write_json("evaluation.json", {"data": data.name, **how, "networks": figures})
     folder.write_bytes("per_class.csv", evaluation.per_class().to_csv(index=False).encode())
     pictures = {
@@ -142,40 +124,14 @@ def _write(folder, found, data, how, console) -> None:
     console.print(f"{folder.path}: {listed}", soft_wrap=True)
 
 
-def _scales(arguments):
-    """The shorter sides of whole images, or `None` for crops."""
+def views_config(arguments):
+    """The `ViewsConfig` of parsed arguments."""
+    from keras_preact.evaluation import ViewsConfig
+
+    fields = {name: arguments[name] for name in ViewsConfig.field_names()}
     scales = arguments.scales
-    if not scales:
-        if arguments.dense:
-            raise ConfigError("`--scales`, such as 256,384,480, is needed with --dense.")
-        return None
-    return tuple(read_yaml(f"[{scales}]", f"--scales {scales}"))
-
-
-def _refuse_smaller_scales(scales, opened):
-    side = min(opened.image_shape[:2])
-    expected = f"at least {side}, the side of the images that it was trained with"
-    require(min(scales) >= side, "scales", scales, expected)
-
-
-def _views(arguments, scales):
-    """How each image is looked at, by the options."""
-    from keras_preact.evaluation import center_crop, multi_scale, ten_crop
-
-    size, shorter = arguments.size, arguments.shorter
-    if scales:
-        if size or shorter or arguments.crops != 1:
-            raise ConfigError(
-                "`--scales` takes whole images: leave out --size, --shorter, --crops."
-            )
-        return multi_scale(scales)
-    if arguments.crops not in (1, 10):
-        raise ConfigError(f"`--crops` must be 1 or 10. Received: --crops {arguments.crops}.")
-    if size is None and (shorter or arguments.crops == 10):
-        raise ConfigError("`--size`, the side of a crop, is needed with --shorter and --crops 10.")
-    if size is None:
-        return None
-    return (ten_crop if arguments.crops == 10 else center_crop)(size, shorter)
+    listed = read_yaml(f"[{scales}]", f"--scales {scales}") if scales else ()
+    return ViewsConfig(**{**fields, "scales": listed})
 
 
 def _predict(arguments) -> None:

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "Evaluation": ".scores",
+        "ViewsConfig": ".views",
         "center_crop": ".views",
         "classify_files": ".files",
         "ensemble": ".scores",

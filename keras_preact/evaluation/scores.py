@@ -121,6 +121,19 @@ class Evaluation:
         gaps = (frame["confidence"] - frame["accuracy"]).abs()
         return float((gaps * frame["images"]).sum() / frame["images"].sum())
 
+    def summary(self) -> dict[str, float | int | None]:
+        """Errors of the most likely class and of the five most likely, and how sure it is."""
+        images = len(self.labels)
+        return {
+            "images": images,
+            "top1_error": 1 - self.accuracy,
+            "top1_correct": self.correct,
+            "top5_error": 1 - self.correct_at(5) / images,
+            "top5_correct": self.correct_at(5),
+            "images_without_scores": int((~self.finite).sum()),
+            "calibration_error": self.calibration_error if self.finite.any() else None,
+        }
+
     def __repr__(self) -> str:
         return f"<Evaluation: {self.correct} of {len(self.labels)} correct, {self.accuracy:.2%}>"
 

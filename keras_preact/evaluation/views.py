@@ -1,16 +1,93 @@
 """The ways in which the papers look at a test image: one crop, ten crops, several scales."""
 
+import dataclasses
+import json
+
 import numpy as np
 
-from keras_preact.checked import is_whole, require
+from keras_preact.checked import Checked, is_whole, require
 from keras_preact.data import resize
 from keras_preact.data.images import scaled_shape
+from keras_preact.errors import ConfigError
 
 #: Shorter sides of the images in the 2015 paper's section 3.4.
 SCALES = (224, 256, 384, 480, 640)
 
 #: Pixels of a step at most, so that large views do not fill the memory.
 _PIXELS = 64 * 224**2
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewsConfig(Checked):
+    """How each test image is looked at; the fields are options of `keras-preact evaluate`.
+
+    Args:
+        size: Side of a crop in pixels, such as 224; images are as the network takes them if not
+            given.
+        shorter: Shorter side in pixels that images are scaled to before cropping.
+        crops: 1, or 10: the corners and the centre, each mirrored too.
+        scales: Shorter sides of whole images, in place of crops.
+        dense: With `scales`: a window at every place of each, for networks with a spatial pyramid
+            pooling.
+
+    Raises:
+        ConfigError: For values that do not go together.
+
+    Example:
+        >>> from keras_preact.evaluation import ViewsConfig
+        >>> ViewsConfig.from_options("--size 224 --crops 10").crops
+        10
+    """
+
+    size: int | None = None
+    shorter: int | None = None
+    crops: int = 1
+    scales: tuple[int, ...] = ()
+    dense: bool = False
+
+    def check(self) -> None:
+        if self.dense and not self.scales:
+            raise ConfigError("`--scales`, such as 256,384,480, is needed with --dense.")
+        if self.scales and (self.size or self.shorter or self.crops != 1):
+            raise ConfigError(
+                "`--scales` takes whole images: leave out --size, --shorter, --crops."
+            )
+        require(self.crops in (1, 10), "crops", self.crops, "1 or 10")
+        if self.size is None and (self.shorter or self.crops == 10):
+            raise ConfigError(
+                "`--size`, the side of a crop, is needed with --shorter and --crops 10."
+            )
+        self.views()
+
+    def views(self):
+        """Function of an image to a list of its views, or `None` where it is taken as it is."""
+        if self.scales:
+            return multi_scale(self.scales)
+        if self.size is None:
+            return None
+        return (ten_crop if self.crops == 10 else center_crop)(self.size, self.shorter)
+
+    def rewriting(self):
+        """Function of a model to one that takes such views, or `None` where it does already."""
+        from keras_preact.rewrite import any_size, dense
+
+        return dense if self.dense else any_size if self.views() else None
+
+    def check_fits(self, image_shape) -> None:
+        """Raises `ConfigError` where a dense network's window is larger than a scaled image."""
+        side = min(image_shape[:2]) if self.dense else 0
+        expected = f"at least {side}, the side of the images that it was trained with"
+        require(min(self.scales, default=0) >= side, "scales", self.scales, expected)
+
+    @classmethod
+    def from_options(cls, text: str) -> "ViewsConfig":
+        """Reads options as one types them: "--scales 256,384 --dense"."""
+        values = {}
+        for option in f" {text}".split(" --")[1:]:
+            name, _, value = option.strip().partition(" ")
+            value = f"[{value}]" if name == "scales" else value
+            values[name] = json.loads(value) if value else True
+        return cls(**values)
 
 
 def center_crop(size: int, shorter: int | None = None):

@@ -13,20 +13,28 @@ class Agreement(NamedTuple):
     """How an order of errors compares with a paper's.
 
     Attributes:
-        spearman: Rank correlation of the mean errors with the paper's.
-        low, high: Its 95 % interval, from drawing the trainings anew.
+        spearman: Rank correlation of the median errors with the paper's.
+        low, high: Where 95 % of it lies when the trainings are drawn anew from those there are.
+        chance: How likely a correlation at least as far from 0, on its side, is in an order that
+            has nothing to do with the paper's.
         places: How many errors both have.
-        word: `"agrees"` (all of the interval is above 0), `"disagrees"` (below) or `"undecided"`.
+        word: `"agrees"`: so close an order comes about by chance in one case of twenty at most, and
+            the drawn ones are on the same side of 0; `"disagrees"`: the same of the reverse order;
+            or `"undecided"`.
     """
 
     spearman: float
     low: float
     high: float
+    chance: float
     places: int
     word: str
 
     def __str__(self):
-        return f"{self.word}; Spearman {self.spearman:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+        return (
+            f"{self.word}; Spearman {self.spearman:+.2f} [{self.low:+.2f}, {self.high:+.2f}], by "
+            f"chance {self.chance:.2g}"
+        )
 
 
 def rank_agreement(errors, theirs, groups=None) -> Agreement | None:
@@ -34,7 +42,7 @@ def rank_agreement(errors, theirs, groups=None) -> Agreement | None:
 
     Args:
         errors: The errors of several trainings, a list for each of the paper's figures.
-        theirs: The paper's figures.
+        theirs: The paper's figures; infinite for one that fails.
         groups: What each of them belongs to, such as a set of images; only errors of one group are
             ranked together. All of them if not given.
 
@@ -44,22 +52,28 @@ def rank_agreement(errors, theirs, groups=None) -> Agreement | None:
 
     Example:
         >>> from keras_preact.papers.agreement import rank_agreement
-        >>> print(rank_agreement([[0.5, 0.6], [0.3, 0.2], [0.1, 0.2]], [9.0, 7.0, 6.0]))
-        agrees; Spearman +1.00 [+0.87, +1.00]
+        >>> mine = [[0.8, 0.7], [0.5, 0.6], [0.3, 0.2], [0.1, 0.2]]
+        >>> print(rank_agreement(mine, [9.0, 7.0, 6.5, 6.0]))
+        agrees; Spearman +1.00 [+0.95, +1.00], by chance 0.042
     """
     if len(errors) < 2:
         return None
     groups = np.zeros(len(errors)) if groups is None else np.array(groups)
+    mine = _ranks(np.array([[np.median(found) for found in errors]]), groups)
     wanted = _ranks(np.array(theirs), groups)
-    rank = _correlation(_ranks(np.array([[np.mean(found) for found in errors]]), groups), wanted)[0]
+    rank = _correlation(mine, wanted)[0]
+    orders, places = _orders(groups)
+    others = np.sign(rank) * _correlation(mine[0][orders], wanted[places])
+    chance = np.mean(others >= abs(rank) - 1e-9)
     low, high = -1.0, 1.0
     if all(len(found) > 1 for found in errors):
         draw = np.random.default_rng(0)
-        drawn = [draw.choice(found, (_SAMPLES, len(found))).mean(1) for found in errors]
+        drawn = [np.median(draw.choice(found, (_SAMPLES, len(found))), 1) for found in errors]
         ranks = _ranks(np.stack(drawn, 1), groups)
         low, high = np.percentile(_correlation(ranks, wanted), [2.5, 97.5])
     word = "agrees" if low > 0 else "disagrees" if high < 0 else "undecided"
-    return Agreement(float(rank), float(low), float(high), len(errors), word)
+    word = word if chance <= 0.05 else "undecided"
+    return Agreement(float(rank), float(low), float(high), float(chance), len(errors), word)
 
 
 class Pairs(NamedTuple):
@@ -124,6 +138,20 @@ def _ranks(values, groups):
         same = groups == group
         ranks[..., same] = rankdata(values[..., same], axis=-1) - (same.sum() + 1) / 2
     return ranks
+
+
+def _orders(groups):
+    """All orders of places within their groups, or enough of them; and the places themselves."""
+    places = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    if math.prod(math.factorial(len(group)) for group in places) <= _SAMPLES:
+        ways = itertools.product(*map(itertools.permutations, places))
+        orders = np.array([np.concatenate(way) for way in ways])
+    else:
+        draw = np.random.default_rng(0)
+        drawn = [draw.permuted(np.tile(group, (_SAMPLES - 1, 1)), axis=1) for group in places]
+        own = np.concatenate(places)[None]  # which is one of them, so that none is impossible
+        orders = np.concatenate([own, np.concatenate(drawn, axis=1)])
+    return orders, np.concatenate(places)
 
 
 def _correlation(ranks, wanted):

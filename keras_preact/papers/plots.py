@@ -3,7 +3,8 @@
 import numpy as np
 
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
-from keras_preact.papers.results import diverged, errors
+from keras_preact.papers.results import diverged, errors, trained_layers
+from keras_preact.papers.tables import FAILS
 
 #: This package's and the paper's; He's initialisation and Xavier's.
 _OURS, _PAPER = "#0b3d91", "#c62828"
@@ -31,14 +32,14 @@ def plot_errors(runs):
         axes.scatter(values, [place] * len(values), label=named, zorder=3, **style)
 
     for (row, of_row), place in zip(runs, places, strict=True):
-        found = errors(of_row)
+        found = errors(row, of_row)
         if found:
             scatter(found, place, "this package", color=_OURS, s=28, alpha=0.75)
         if row.value == "fail":
-            scatter([row.error], place, "paper: fails, above 20 %", color=_PAPER, marker=">")
+            scatter([FAILS], place, "paper: fails, above 20 %", color=_PAPER, marker=">")
         elif row.value is not None:
             scatter([row.value], place, "paper", color=_PAPER, marker="D", s=28)
-    axes.set_yticks(places, [row.row for row, _ in runs])
+    axes.set_yticks(places, [_label(row, of_row) for row, of_row in runs])
     axes.set_xlabel("test error (%)")
     axes.set_xlim(left=0)
     axes.set_ylim(-0.7, len(runs) - 0.3)
@@ -67,7 +68,7 @@ def plot_training(runs):
     colors = colormaps["tab20" if len(drawn) > 10 else "tab10"].colors
     for k, (row, of_row) in enumerate(drawn):
         logs, color = [run.log for run in of_row], colors[k % len(colors)]
-        losses = np.array([_losses(run) for run in of_row])
+        losses = np.array(_losses(of_row))
         dot = "o" if losses.shape[-1] == 1 else None
         left.plot(*np.median(losses, axis=0), color=color, lw=1.3, marker=dot)
         errors = np.median([[line["test_error"] for line in log] for log in logs], axis=0)
@@ -92,13 +93,25 @@ def plot_training(runs):
     return figure
 
 
-def _losses(run):
-    """Epochs and training losses; of a training of few epochs those of its parts."""
-    log = run.log
-    steps = run.steps if len(log) < _PARTS else []
-    if len(steps) < _PARTS:
-        return [line["epoch"] for line in log], [line["loss"] for line in log]
-    places = np.arange(1, len(steps) + 1) * len(log) / len(steps)
+def _label(row, runs):
+    """A row's name, and the layers that were trained where they are not the paper's."""
+    layers = trained_layers(runs) if runs else row.network.depth
+    return row.row if layers == row.network.depth else f"{row.row} ({layers} layers)"
+
+
+def _losses(runs):
+    """Epochs and training losses of each run; of trainings of few epochs those of its parts."""
+    steps = [run.steps if len(run.log) < _PARTS else [] for run in runs]
+    if min(map(len, steps)) < _PARTS:
+        return [
+            ([line["epoch"] for line in run.log], [line["loss"] for line in run.log])
+            for run in runs
+        ]
+    return [_by_parts(lines, len(run.log)) for run, lines in zip(runs, steps, strict=True)]
+
+
+def _by_parts(steps, epochs):
+    places = np.arange(1, len(steps) + 1) * epochs / len(steps)
     values = [line["loss"] for line in steps]
     return [[part.mean() for part in np.array_split(x, _PARTS)] for x in (places, values)]
 

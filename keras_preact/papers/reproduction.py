@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import pathlib
 import shlex
 import time
@@ -10,12 +11,14 @@ from typing import Any, Literal, NamedTuple
 from keras_preact.checked import Checked, require
 from keras_preact.console import duration, say
 from keras_preact.errors import ConfigError, DivergedError
-from keras_preact.papers.scales import SCALES, rows_to_train, scaled
+from keras_preact.papers.scales import SCALES, rows_by_training, rows_to_train, scaled
 from keras_preact.papers.tables import PaperRow
-from keras_preact.run import RunFolder, folder_name
+from keras_preact.run import LOCK, RunFolder, folder_name
 
-#: What was asked for, in the folder of a table; and in that of a run that diverged, why.
-CONFIG, FAILURE = "reproduce.json", "failure.json"
+#: What was asked for, in the folder of a table.
+CONFIG = "reproduce.json"
+#: In the folder of a run: why it diverged, and the errors in tests that are not one view.
+FAILURE, TESTS = "failure.json", "tests.json"
 
 #: Fields that decide what is computed; the folder of a table goes on only under the same ones.
 _SAME = ("table", "scale", "data", "dtype", "recompute", "settings")
@@ -65,8 +68,7 @@ class ReproduceConfig(Checked):
 
     def check(self) -> None:
         require(self.runs is None or self.runs >= 1, "runs", self.runs, "at least 1, or None")
-        for row in self.rows():
-            self.training(row, 0)
+        self.trainings()
 
     @property
     def folder(self) -> pathlib.Path:
@@ -81,17 +83,22 @@ class ReproduceConfig(Checked):
         """The rows to train."""
         return rows_to_train(self.table, self.scale, self.row, self.data)
 
-    def trainings(self) -> list["Training"]:
-        """All runs, in their order: the first of each row, then the second of each."""
-        runs, rows = self.runs or SCALES[self.scale].runs, self.rows()
-        return [self.training(row, seed) for seed in range(runs) for row in rows]
+    def groups(self) -> list[list[PaperRow]]:
+        """All rows of the table, those together that are one training and differ in its test."""
+        return rows_by_training(self.table, self.scale, self.data, self.settings)
 
-    def training(self, row: PaperRow, seed: int) -> "Training":
-        """One run of a row."""
-        out = str(self.folder / f"{folder_name(row.row)}-seed{seed}")
+    def trainings(self) -> list["Training"]:
+        """All runs, in their order: the first of each training, then the second of each."""
+        runs, wanted = self.runs or SCALES[self.scale].runs, {row.row for row in self.rows()}
+        groups = [group for group in self.groups() if any(row.row in wanted for row in group)]
+        return [self.training(group, seed) for seed in range(runs) for group in groups]
+
+    def training(self, rows: list[PaperRow], seed: int) -> "Training":
+        """One run of rows that are one training."""
+        out = str(self.folder / f"{folder_name(rows[0].row)}-seed{seed}")
         fields = {name: getattr(self, name) for name in ("dtype", "devices", "recompute")}
-        config = scaled(row, self.scale, self.data, self.settings, seed=seed, out=out, **fields)
-        return Training(row, seed, config)
+        config = scaled(rows[0], self.scale, self.data, self.settings, seed=seed, out=out, **fields)
+        return Training(rows, seed, config)
 
     @property
     def command(self) -> str:
@@ -99,26 +106,43 @@ class ReproduceConfig(Checked):
         words = ["keras-preact", "reproduce", self.table]
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in ("table", "settings") or value == field.default:
-                continue
+            if field.name in ("table", "devices", "settings") or value == field.default:
+                continue  # other devices do the same
             words += [f"--{field.name}", str(value).lower() if value is True else str(value)]
         for name, value in self.settings.items():
-            words += ["--set", f"{name}={value}"]
+            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         return shlex.join(words)
 
 
 class Training(NamedTuple):
-    """A run of a row: the row, its seed, and its `TrainConfig`."""
+    """A run of rows that differ in the test only: the rows, the seed, and the `TrainConfig`."""
 
-    row: PaperRow
+    rows: list[PaperRow]
     seed: int
     config: Any
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is finished, or has diverged."""
-        folder = pathlib.Path(self.config.out)
-        return (folder / "result.json").is_file() or (folder / FAILURE).is_file()
+        """Whether it is finished and tested, or has diverged."""
+        if (self.folder / FAILURE).is_file():
+            return True
+        return self.is_trained and not self.tests_left()
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Folder of the run, which there need not be yet."""
+        return pathlib.Path(self.config.out)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether training has come to its end."""
+        return (self.folder / "result.json").is_file()
+
+    def tests_left(self) -> list[str]:
+        """Options of the tests that have not been made."""
+        done = tests_of(self.folder)
+        tests = dict.fromkeys(row.test for row in self.rows if row.test)
+        return [test for test in tests if test not in done]
 
     @property
     def cost(self) -> float:
@@ -175,19 +199,19 @@ def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
     folder = _open(config)
     trainings = config.trainings()
     begun = written = time.perf_counter()
-    cost_done = 0.0
+    cost_before = _cost_of_ended(trainings)
     for number, training in enumerate(trainings, 1):
         if training.has_ended:
             continue
         with _taken(training) as is_mine:
             if not is_mine or training.has_ended:  # another process has it, or had it
                 continue
-            name = f"{training.row.row}, seed {training.seed}"
+            name = f"{training.rows[0].row}, seed {training.seed}"
             say(console, f"[{number}/{len(trainings)}] {name}: {training.config.out}")
             _train(training, console)
-        cost_done += training.cost
-        if cost_left := sum(other.cost for other in trainings if not other.has_ended):
-            seconds_left = (time.perf_counter() - begun) / cost_done * cost_left
+        cost_done = _cost_of_ended(trainings)  # by others too
+        if cost_left := sum(other.cost for other in trainings) - cost_done:
+            seconds_left = (time.perf_counter() - begun) / (cost_done - cost_before) * cost_left
             say(console, f"about {duration(seconds_left)} left for the table")
         if time.perf_counter() - written > _REPORT_SECONDS:
             write_reproduction(folder.path)
@@ -195,6 +219,10 @@ def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
     frame, agreement, orders = write_reproduction(folder.path)
     left = sum(not training.has_ended for training in trainings)
     return Reproduction(frame, agreement, orders, folder.path, left)
+
+
+def _cost_of_ended(trainings):
+    return sum(training.cost for training in trainings if training.has_ended)
 
 
 def _open(config) -> RunFolder:
@@ -208,7 +236,7 @@ def _open(config) -> RunFolder:
         except ConfigError:
             if not (path / CONFIG).is_file():  # else another process has begun it just now
                 raise
-    with filelock.FileLock(path / f".{CONFIG}.lock"):  # others may begin with other rows
+    with filelock.FileLock(path / LOCK):  # others may begin with other rows
         return _told(RunFolder(path), config)
 
 
@@ -248,7 +276,7 @@ def _taken(training):
     """Keeps other processes from a run; says whether this one has it."""
     import filelock
 
-    folder = pathlib.Path(training.config.out)
+    folder = training.folder
     lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         lock.acquire(timeout=0)
@@ -262,17 +290,54 @@ def _taken(training):
 
 
 def _train(training, console):
-    """Trains a row; that it diverged is written down, so that it is not tried again."""
+    """Trains, and makes the tests of its rows."""
     import keras
 
+    folder = training.folder
+    if training.is_trained or train_or_tell(training.config, console):
+        for test in training.tests_left():
+            say(console, f"keras-preact evaluate {folder} {test}")
+            found = _tested(folder, test, training.config.devices)
+            RunFolder(folder).write_json(TESTS, {**tests_of(folder), test: found})
+    keras.backend.clear_session()
+
+
+def train_or_tell(config, console) -> bool:
+    """Trains; says whether it came to its end.
+
+    That it diverged is written down in its folder, and it is not tried again.
+    """
     from keras_preact.training import train
 
+    failure = pathlib.Path(config.out) / FAILURE
+    if failure.is_file():
+        return False
     try:
-        train(training.config, console=console)
+        train(config, console=console)
     except DivergedError as error:
         say(console, str(error))
-        RunFolder(training.config.out).write_json(FAILURE, {"reason": str(error)})
-    keras.backend.clear_session()
+        RunFolder(failure.parent).write_json(FAILURE, {"reason": str(error)})
+        return False
+    return True
+
+
+def _tested(folder, test, devices):
+    """What `keras-preact evaluate` says with these options."""
+    from keras_preact.evaluation import ViewsConfig, evaluate
+    from keras_preact.training.devices import open_on_devices
+
+    how = ViewsConfig.from_options(test)
+    opened, predict = open_on_devices(folder, devices, how.rewriting())
+    how.check_fits(opened.image_shape)
+    test_images = opened.load_data().test
+    found = evaluate(predict, test_images, opened.class_names, views=how.views())
+    return found.summary()
+
+
+def tests_of(folder) -> dict[str, Any]:
+    """Errors of a run in tests that are not one view, by the options of `keras-preact evaluate`."""
+    path = pathlib.Path(folder)
+    return RunFolder(path).read_json(TESTS) if (path / TESTS).is_file() else {}
 
 
 def read_config(folder) -> ReproduceConfig:

@@ -11,6 +11,7 @@ import functools
 
 import numpy as np
 
+from keras_preact.checked import is_whole
 from keras_preact.errors import ConfigError, quoted
 from keras_preact.papers.tables import PaperRow, paper_rows
 from keras_preact.training.recipes import RECIPES
@@ -108,6 +109,24 @@ def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None =
     return found
 
 
+def rows_by_training(table: str, scale: str, data: str | None = None, settings=None):
+    """The rows of a table that are trained, those together that are one training tested in ways.
+
+    Returns:
+        A list of lists of `PaperRow`, of which the first gives a training its name.
+
+    Example:
+        >>> from keras_preact.papers.scales import rows_by_training
+        >>> [len(rows) for rows in rows_by_training("he2015-rectifiers-table4", "full")]
+        [4, 4]
+    """
+    found = {}
+    for row in rows_to_train(table, scale, data=data):
+        training = scaled(row, scale, data, settings).to_json()
+        found.setdefault(training, []).append(row)
+    return [*found.values()]
+
+
 def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **fields):
     """The training of a row at a scale.
 
@@ -115,7 +134,8 @@ def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **
         row: The row.
         scale: A key of `SCALES`.
         data: Images that stand for the paper's, if any.
-        settings: Fields to change in all rows, by dotted name.
+        settings: Fields to change in all rows, by dotted name; warming up keeps its share of the
+            epochs that are given here.
         **fields: Fields of `TrainConfig`, such as `seed` and `out`.
 
     Returns:
@@ -128,18 +148,21 @@ def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **
         >>> config.resolve().network.depth, config.resolve().recipe.epochs
         (20, 2)
     """
-    budget, own = SCALES[scale], {}
+    budget, own, settings = SCALES[scale], {}, settings or {}
     if budget.units:
         own["network.units"] = _units(row, budget.units)
     if budget.epochs:
-        warmup = RECIPES[row.recipe].warmup_steps * budget.steps / PAPER_STEPS
-        own |= {"recipe.epochs": budget.epochs, "recipe.warmup_steps": round(warmup)}
+        epochs = settings.get("recipe.epochs")
+        epochs = epochs if is_whole(epochs) else budget.epochs  # what is no number is refused below
+        share = budget.steps / budget.epochs * epochs / PAPER_STEPS
+        warmup = round(RECIPES[row.recipe].warmup_steps * share)
+        own |= {"recipe.epochs": budget.epochs, "recipe.warmup_steps": warmup}
     if budget.batch_size:
         own["recipe.batch_size"] = budget.batch_size
     return row.config(
         data=data or budget.data or row.data,
         saved_model=False,
-        settings={**row.settings, **own, **(settings or {})},
+        settings={**row.settings, **own, **settings},
         **fields,
     )
 

@@ -10,6 +10,7 @@ import fnmatch
 import functools
 import itertools
 import json
+import math
 import pathlib
 from typing import Any, Literal, NamedTuple
 
@@ -116,8 +117,8 @@ class PaperRow:
 
     @property
     def error(self) -> float | None:
-        """The value as a number in percent, 20 where the paper has "fail"; `None` for none."""
-        return FAILS if self.value == "fail" else self.value
+        """The value in percent, infinite where the paper has "fail"; `None` for none."""
+        return math.inf if self.value == "fail" else self.value
 
     @property
     def network(self) -> ResNetConfig:
@@ -196,7 +197,10 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
         >>> [row.row for row in paper_rows("he2016-table1", "original|1x1*")]
         ['original', '1x1 convolution']
     """
-    fix = near(table, _rows()).strip() or "`keras-preact papers` says what each is."
+
+    def fix():
+        return near(table, _rows()) or "`keras-preact papers` says what each is."
+
     require(table in _rows(), "table", table, f"one of {quoted(_rows())}", fix)
     rows = _rows()[table]
     names, matched = [row.row for row in rows], set()

@@ -1,6 +1,7 @@
 """`TrainConfig`: what `train` and `keras-preact train` are told."""
 
 import dataclasses
+import functools
 from typing import Any, Literal
 
 from keras_preact.applications.registry import model_info
@@ -154,7 +155,7 @@ class TrainConfig(Checked):
         """The configs of all parts, with this run's settings in them."""
         from keras_preact.data import Augmentation, DataOptions
 
-        fix = near(self.recipe, RECIPES).strip()
+        fix = functools.partial(near, self.recipe, RECIPES)
         require(self.recipe in RECIPES, "recipe", self.recipe, f"one of {quoted(RECIPES)}", fix)
         changes = _by_part({**self.settings, **self._given()}, Resolved.__annotations__)
         recipe = RECIPES[self.recipe].replace(**changes["recipe"])

@@ -66,7 +66,7 @@ def test_crops_scales_and_pictures(runs, capsys):
         (["--crops", "5"], "1 or 10"),
         (["--crops", "10"], "--size"),
         (["--scales", "8", "--size", "8"], "whole images"),
-        (["--scales", "big"], "whole numbers"),
+        (["--scales", "big"], "whole number"),
         (["--data", "cifar100000"], "Received: 'cifar100000'"),
         (["--set", "recipe.epochs=3"], "data.FIELD=VALUE"),
     ],

@@ -7,12 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from keras_preact import training
 from keras_preact.analysis import variance_factors
 from keras_preact.applications import create_model
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError, DivergedError
 from keras_preact.papers import init_study, initialization
-from keras_preact.papers.initialization import PAPER, begins, in_words, outcome, study_frame
+from keras_preact.papers.initialization import (
+    PAPER,
+    begins,
+    in_words,
+    outcome,
+    study_config,
+    study_frame,
+)
+from keras_preact.papers.reproduction import train_or_tell
 
 #: Losses as shares of ln K of two seeds, as the paper's figures have them.
 AS_IN_THE_PAPER = {
@@ -102,8 +111,12 @@ def fake_train(config, console=None):
     run.write_json("result.json", {})
 
 
+def _refuse(*_, **__):
+    raise AssertionError("trained again")
+
+
 def test_study_and_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(initialization, "train", fake_train)
+    monkeypatch.setattr(training, "train", fake_train)
     out = tmp_path / "study"
     assert main(["init-study", "--seeds", "1", "--epochs", "2", "--out", str(out), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -113,6 +126,11 @@ def test_study_and_command(tmp_path, monkeypatch, capsys):
     assert (out / "curves.png").stat().st_size > 10_000
     study = init_study(seeds=2, out=tmp_path / "other")
     assert study.frame.outcome[0] == "converges (1), diverges (1)"
+    monkeypatch.setattr(training, "train", _refuse)  # what diverged is not tried again
+    runs = [f"{layers}-layers-{name.lower()}-seed1" for layers, name in PAPER]
+    for run in runs:
+        config = study_config(22, "He", "digits", 1, 2, str(tmp_path / "other" / run))
+        assert not train_or_tell(config, None)
     with pytest.raises(ConfigError, match="seeds=0"):
         init_study(seeds=0)
 

@@ -1,15 +1,19 @@
 """Reproducing a table: what is trained at each scale, and runs that end, fail, are interrupted."""
 
+import concurrent.futures
 import dataclasses
 import io
+import itertools
 import json
+import math
 import re
 
 import keras
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, spearmanr
 
 from keras_preact import training
 from keras_preact.cli import main
@@ -69,12 +73,12 @@ def test_the_smoke_table_is_what_the_readme_says():
         parts = one.config.resolve()
         assert (parts.network.depth, one.config.data) == (14, "digits")
         assert parts.recipe.epochs * (1437 // parts.recipe.batch_size) >= 200
-        assert one.row.settings.items() <= one.config.settings.items()
+        assert one.rows[0].settings.items() <= one.config.settings.items()
 
 
 def test_what_is_trained():
     config = ReproduceConfig("he2015-figure1", runs=2, out="mine", settings={"recipe.epochs": 3})
-    found = [(one.row.row, one.seed, one.config.out) for one in config.trainings()]
+    found = [(one.rows[0].row, one.seed, one.config.out) for one in config.trainings()]
     assert found == [
         ("plain-20", 0, "mine/plain-20-seed0"),
         ("plain-56", 0, "mine/plain-56-seed0"),
@@ -127,6 +131,8 @@ class Fake:
 
     def __init__(self):
         self.trained, self.fails = [], {}
+        sizes = {"training_images": 50_000, "test_images": 10_000}
+        self.data = {**sizes, "classes": [*"abcdefghij"]}  # as CIFAR-10 has them
 
     def __call__(self, config, console=None):
         name = config.out.rpartition("/")[2]
@@ -135,7 +141,7 @@ class Fake:
         env = {**environment(), "backend": "none", "devices": "CPU:0"}
         run.write_json("env.json", {**env, "decided": {"dtype": "float32"}})
         run.write_json("resolved.json", parts.to_dict())
-        run.write_json("data.json", {"training_images": 1437, "test_images": 360})
+        run.write_json("data.json", self.data)
         run.write_json("config.json", config.to_dict())
         if error := self.fails.get(name):
             raise error
@@ -225,7 +231,7 @@ def test_the_report(fake, tmp_path, capsys):
     assert "<td class=number>30.50</td>" in page
     assert "failed>" not in page  # of ten epochs, none is too many errors
     text = (out / "report.md").read_text()
-    assert "| ResNet-110, BN after addition | 8.17 |" in text
+    assert "| ResNet-110, BN after addition | 14 | 8.17 |" in text
     assert "keras-preact reproduce he2016-table2 --runs 2 --scale smoke --out" in text
     # The lowest error should be that of full pre-activation, which this table has no runs of.
     assert report._ORDERS not in text
@@ -267,6 +273,77 @@ def test_pairs_in_order_are_those_of_mann_and_whitney():
     assert many[:2] == (210, 400) and many.chance == pytest.approx(0.399, abs=0.001)
 
 
+def test_what_differs_between_runs_is_said(fake, tmp_path):
+    config = config_in(tmp_path / "table")
+    out = reproduce(config).folder
+    text = (out / "report.md").read_text()
+    assert "| row | layers | paper | median |" in text  # the zoo's have 110 layers
+    assert "several backends" not in text and "fails share" not in text
+    run = RunFolder(out / "ResNet-110_original-seed1")
+    run.write_json("env.json", {**run.read_json("env.json"), "backend": "jax"})
+    run.write_json("data.json", {**fake.data, "training_images": 1437})
+    (run.path / "steps.jsonl").unlink()  # as in results/, which has no steps
+    (out / "ResNet-110_original-seed0-copy").mkdir()
+    report.write_reproduction(out)
+    text = (out / "report.md").read_text()
+    assert "several backends or dtypes" in text
+    assert "164 epochs of 50,000 images (digits)" in text and "of 1,437 images" in text
+
+
+def test_20_percent_is_the_limit_on_cifar_10_only(fake, no_pictures, tmp_path):
+    fake.data = {"training_images": 1437, "test_images": 360, "classes": [*"abcdefghij"]}
+    frame = reproduce(config_in(tmp_path / "table")).frame
+    assert frame["median"].max() > 50 and frame["failed"].tolist() == [0, 0, 0]
+
+
+def test_one_training_is_tested_in_all_ways_of_its_rows(tmp_path, monkeypatch, capsys):
+    config = ReproduceConfig(
+        "he2016-table5",
+        row="ResNet-152, original*",
+        runs=1,
+        data=f"folder:{image_folders(tmp_path / 'images')}",
+        out=str(tmp_path / "table"),
+        settings={
+            "network.units": [1, 1], "network.filters": [4, 8], "network.stem_filters": 4,
+            "recipe.epochs": 1, "recipe.batch_size": 4,
+        },
+    )  # fmt: skip
+    (one,) = config.trainings()
+    assert [row.test for row in one.rows] == ["--size 224", "--size 320"]
+    monkeypatch.setattr(reproduction, "_tested", stop)
+    with pytest.raises(StoppedError):
+        reproduce(config)
+    assert one.is_trained and not one.has_ended
+    monkeypatch.undo()
+    monkeypatch.setattr(training, "train", stop)  # the training is not repeated
+    found = reproduce(config)
+    tests = RunFolder(one.folder).read_json("tests.json")
+    assert found.left == 0 and [*tests] == ["--size 224", "--size 320"]
+    expected = [100 * tests[row.test]["top1_error"] for row in one.rows]
+    assert found.frame["median"].tolist() == pytest.approx(expected)
+    assert found.frame["runs"].tolist() == [1, 1]
+    assert "1 of 1 trainings have ended" in (found.folder / "report.md").read_text()
+    capsys.readouterr()
+    assert main(["evaluate", str(one.folder), "--size", "320", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).items() >= tests["--size 320"].items()
+
+
+def stop(*_, **__):
+    raise StoppedError("stopped", 15)
+
+
+def image_folders(path):
+    """Two classes of images, 12 to train with and 8 to test with."""
+    random = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 4)):
+        for name in ("cat", "dog"):
+            (path / part / name).mkdir(parents=True)
+            for k in range(count):
+                image = random.integers(0, 256, (40, 50, 3), np.uint8)
+                PIL.Image.fromarray(image).save(path / part / name / f"{k}.png")
+    return path
+
+
 def test_a_folder_is_of_one_table(fake, tmp_path):
     reproduction._open(config_in(tmp_path / "table"))
     for fields in ({"data": "cifar10"}, {"settings": {"recipe.epochs": 2}}, {"dtype": "float32"}):
@@ -297,17 +374,13 @@ def test_a_folder_is_told_all_that_was_asked_for(tmp_path):
     assert told("ResNet-164*") == ("*", 3, 30)  # all that there are
 
 
-def test_two_processes_may_begin_a_table_at_once(tmp_path, monkeypatch):
-    config = config_in(tmp_path / "table")
-    create = RunFolder.create
-
-    def create_second(path, name):
-        """Another process is faster between the look for a table and the making of one."""
-        create(path, name).write_json(reproduction.CONFIG, config.to_dict())
-        return create(path, name)
-
-    monkeypatch.setattr(RunFolder, "create", create_second)
-    assert reproduction._open(config).path == config.folder
+def test_many_processes_may_begin_a_table_at_once(tmp_path):
+    for k in range(4):
+        config = config_in(tmp_path / str(k))
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:  # file locks part threads as well
+            folders = [*pool.map(reproduction._open, [config] * 8)]
+        assert {folder.path for folder in folders} == {config.folder}
+        assert reproduction.read_config(config.folder) == config
 
 
 def test_what_another_process_has_is_left_to_it(fake, no_pictures, tmp_path):
@@ -324,8 +397,44 @@ def test_rank_agreement():
     assert rank_agreement([[1.0]], [2.0]) is None
     once = rank_agreement([[1.0], [2.0]], [5.0, 6.0])
     assert (once.spearman, once.low, once.high, once.word) == (1, -1, 1, "undecided")
-    against = rank_agreement([[3.0, 3.1], [2.0, 2.1], [1.0, 1.1]], [1.0, 2.0, 3.0])
-    assert (against.spearman, against.word, against.places) == (-1, "disagrees", 3)
+    rows = [[4.0, 4.1], [3.0, 3.1], [2.0, 2.1], [1.0, 1.1]]
+    against = rank_agreement(rows, [1.0, 2.0, 3.0, 4.0])
+    assert (against.spearman, against.word, against.places) == (-1, "disagrees", 4)
+    assert against.chance == pytest.approx(1 / 24)
+    # The same of three rows comes about too often to say anything.
+    three = rank_agreement(rows[1:], [1.0, 2.0, 3.0])
+    assert (three.word, three.chance) == ("undecided", pytest.approx(1 / 6))
+    # Medians, as in the table: the means are in the other order.
+    odd = rank_agreement([[1.0, 1.1, 9.0], [2.0, 2.1, 2.2]], [1.0, 2.0])
+    assert odd.spearman == 1
+
+
+@pytest.mark.parametrize("places", [3, 5, 7])
+def test_the_chance_of_an_order_is_that_of_all_permutations(places):
+    random = np.random.default_rng(places)
+    mine, theirs = random.normal(size=(2, places))
+    found = rank_agreement([[error] for error in mine], theirs)
+    ways = [spearmanr(way, theirs)[0] for way in itertools.permutations(mine)]
+    assert found.spearman == pytest.approx(spearmanr(mine, theirs)[0])
+    beyond = np.array(ways) * np.sign(found.spearman) >= abs(found.spearman) - 1e-9
+    assert found.chance == pytest.approx(beyond.mean())
+
+
+def test_of_many_rows_the_chance_is_drawn():
+    rows = [[k, k + 0.1] for k in range(12)]
+    assert rank_agreement(rows, range(12)).chance == pytest.approx(1e-4)
+    random = np.random.default_rng(0)
+    found = rank_agreement([[error] for error in random.normal(size=20)], range(20))
+    theirs = spearmanr(random.normal(size=20), range(20))
+    assert 0 < found.chance < 1 and theirs.pvalue > 0
+
+
+def test_where_the_paper_fails_is_the_last_place():
+    values = [row.error for row in paper_rows("he2015-rectifiers-initialization")]
+    assert values == [33.82, 33.90, None, None, 38.56, math.inf]
+    known = [value for value in values if value]
+    mine = [[10.0 * k, 10.0 * k + 1] for k in range(4)]
+    assert rank_agreement(mine, known).word == "agrees"
 
 
 def test_errors_on_different_images_are_ranked_apart():
@@ -333,4 +442,8 @@ def test_errors_on_different_images_are_ranked_apart():
     theirs = [6.61, 6.37, 25.16, 24.33]
     assert rank_agreement(mine, theirs).spearman == pytest.approx(0.6)
     apart = rank_agreement(mine, theirs, ["cifar10", "cifar10", "cifar100", "cifar100"])
-    assert (apart.spearman, apart.word, apart.places) == (pytest.approx(-1), "disagrees", 4)
+    assert (apart.spearman, apart.places) == (pytest.approx(-1), 4)
+    assert (apart.word, apart.chance) == ("undecided", pytest.approx(1 / 4))
+    drawn = rank_agreement(mine * 3, theirs * 3, ["a", "a", "b", "b"] * 3)
+    # Each group has its six in this order of halves in one of twenty.
+    assert (drawn.word, drawn.chance) == ("disagrees", pytest.approx(1 / 400, abs=1.5e-3))

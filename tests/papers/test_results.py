@@ -23,6 +23,22 @@ def test_each_folder_has_its_sentence():
     assert sorted(links) == [folder.name for folder in FOLDERS]
 
 
+def test_errors_in_the_text_are_those_of_the_tables():
+    """Each percentage, and each of a list of them, is a median, least or greatest of a row."""
+    known = set()
+    for folder in FOLDERS:
+        frame = pd.read_csv(folder / "table.csv")
+        for column in ("median", "least", "greatest"):
+            known |= {f"{value:.1f}" for value in frame[column].dropna() + 1e-9}
+        # The paper's of the two rows that the text names.
+        known |= {f"{float(value):.2f}" for value in frame["paper"].dropna() if value != "fail"}
+    text, _, _ = (RESULTS / "README.md").read_text().partition("## Beside published")
+    text = " ".join(text.split())
+    said = re.findall(r"(?<![\d,.+])(\d\d\.\d|\d\.\d\d)(?![\d.]| points)", text)
+    losses = {"2.05", "1.31", "0.25", "0.95"}  # training losses, a gate, a correlation
+    assert len(said) > 40 and {*said} - losses <= known
+
+
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
 def test_single_runs_are_what_the_table_says(folder):
     run = RunFolder(folder)
