@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+import keras_preact  # noqa: F401  before TensorFlow, as users have it: it turns oneDNN's kernels on
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 

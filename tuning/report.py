@@ -119,8 +119,8 @@ def comparison(frame, config) -> Agreement | None:
 def agreement_line(found: Agreement) -> str:
     """An `Agreement` in words."""
     return (
-        f"Order of the gate biases against the paper's (2016, Table 1): {found} over "
-        f"{found.places} biases"
+        f"Order of the gate biases, by their medians, against the paper's (2016, Table 1): {found} "
+        f"or its reverse over {found.places} biases"
     )
 
 

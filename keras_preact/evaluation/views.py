@@ -75,7 +75,8 @@ class ViewsConfig(Checked):
 
     def check_fits(self, image_shape) -> None:
         """Raises `ConfigError` where a dense network's window is larger than a scaled image."""
-        side = min(image_shape[:2]) if self.dense else 0
+        sides = [side for side in image_shape[:2] if side]
+        side = min(sides, default=0) if self.dense else 0
         expected = f"at least {side}, the side of the images that it was trained with"
         require(min(self.scales, default=0) >= side, "scales", self.scales, expected)
 
@@ -86,8 +87,13 @@ class ViewsConfig(Checked):
         for option in f" {text}".split(" --")[1:]:
             name, _, value = option.strip().partition(" ")
             value = f"[{value}]" if name == "scales" else value
-            values[name] = json.loads(value) if value else True
-        return cls(**values)
+            try:
+                values[name] = json.loads(value) if value else True
+            except ValueError:
+                raise ConfigError(
+                    f"Options such as '--size 224 --crops 10' are expected. Received: {text!r}."
+                ) from None
+        return cls.from_dict(values)
 
 
 def center_crop(size: int, shorter: int | None = None):

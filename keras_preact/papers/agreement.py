@@ -15,8 +15,8 @@ class Agreement(NamedTuple):
     Attributes:
         spearman: Rank correlation of the median errors with the paper's.
         low, high: Where 95 % of it lies when the trainings are drawn anew from those there are.
-        chance: How likely a correlation at least as far from 0, on its side, is in an order that
-            has nothing to do with the paper's.
+        chance: How likely a correlation at least as far from 0, on either side, is in an order
+            that has nothing to do with the paper's.
         places: How many errors both have.
         word: `"agrees"`: so close an order comes about by chance in one case of twenty at most, and
             the drawn ones are on the same side of 0; `"disagrees"`: the same of the reverse order;
@@ -47,24 +47,24 @@ def rank_agreement(errors, theirs, groups=None) -> Agreement | None:
             ranked together. All of them if not given.
 
     Returns:
-        An `Agreement`, undecided where something was trained only once; `None` with fewer than two
-        figures.
+        An `Agreement`, undecided where something was trained only once; `None` where no group has
+        two figures.
 
     Example:
         >>> from keras_preact.papers.agreement import rank_agreement
-        >>> mine = [[0.8, 0.7], [0.5, 0.6], [0.3, 0.2], [0.1, 0.2]]
-        >>> print(rank_agreement(mine, [9.0, 7.0, 6.5, 6.0]))
-        agrees; Spearman +1.00 [+0.95, +1.00], by chance 0.042
+        >>> mine = [[0.8, 0.9], [0.6, 0.7], [0.5, 0.4], [0.3, 0.2], [0.1, 0.2]]
+        >>> print(rank_agreement(mine, [9.0, 7.0, 6.5, 6.0, 5.0]))
+        agrees; Spearman +1.00 [+0.97, +1.00], by chance 0.017
     """
-    if len(errors) < 2:
-        return None
     groups = np.zeros(len(errors)) if groups is None else np.array(groups)
+    if len(np.unique(groups)) == len(errors):
+        return None
     mine = _ranks(np.array([[np.median(found) for found in errors]]), groups)
     wanted = _ranks(np.array(theirs), groups)
     rank = _correlation(mine, wanted)[0]
     orders, places = _orders(groups)
-    others = np.sign(rank) * _correlation(mine[0][orders], wanted[places])
-    chance = np.mean(others >= abs(rank) - 1e-9)
+    others = _correlation(mine[0][orders], wanted[places])
+    chance = np.mean(abs(others) >= abs(rank) - 1e-9)
     low, high = -1.0, 1.0
     if all(len(found) > 1 for found in errors):
         draw = np.random.default_rng(0)

@@ -167,14 +167,18 @@ def _lines(config, frame, agreement, runs):
 
 def _about_order(runs):
     interval = "in brackets 95 % of what comes out when the runs are drawn anew"
-    if any(len(of_row) == 1 for _, of_row in runs):
+    compared = [(row, of_row) for row, of_row in runs if of_row and row.error]
+    if any(len(of_row) == 1 for _, of_row in compared):
         interval = "a single run of a row says nothing of its spread"
-    compared = [row for row, of_row in runs if of_row]
-    parts = [interval, "by chance: how likely in an order that has nothing to do with the paper's"]
-    if any(row.value == "fail" for row in compared):
-        parts.append("the paper's fails share the last place")
-    if len({row.data for row in compared}) > 1:
-        parts.append("errors on different images are ranked apart")
+    parts = [
+        interval,
+        "by chance: how likely as much of it, or of its reverse, is in an order that has nothing "
+        "to do with the paper's",
+    ]
+    if any(row.value == "fail" for row, _ in compared):
+        parts.append("what fails in the paper has the last place")
+    if len({(row.data, row.test) for row, _ in compared}) > 1:
+        parts.append("errors on other images or in other tests are ranked apart")
     return "; ".join(parts)
 
 

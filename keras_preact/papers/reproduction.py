@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from keras_preact.checked import Checked, require
 from keras_preact.console import duration, say
-from keras_preact.errors import ConfigError, DivergedError
+from keras_preact.errors import ConfigError, DataError, DivergedError
 from keras_preact.papers.scales import SCALES, rows_by_training, rows_to_train, scaled
 from keras_preact.papers.tables import PaperRow
 from keras_preact.run import LOCK, RunFolder, folder_name
@@ -90,15 +90,18 @@ class ReproduceConfig(Checked):
     def trainings(self) -> list["Training"]:
         """All runs, in their order: the first of each training, then the second of each."""
         runs, wanted = self.runs or SCALES[self.scale].runs, {row.row for row in self.rows()}
-        groups = [group for group in self.groups() if any(row.row in wanted for row in group)]
-        return [self.training(group, seed) for seed in range(runs) for group in groups]
-
-    def training(self, rows: list[PaperRow], seed: int) -> "Training":
-        """One run of rows that are one training."""
-        out = str(self.folder / f"{folder_name(rows[0].row)}-seed{seed}")
         fields = {name: getattr(self, name) for name in ("dtype", "devices", "recompute")}
-        config = scaled(rows[0], self.scale, self.data, self.settings, seed=seed, out=out, **fields)
-        return Training(rows, seed, config)
+        found = []
+        for group in self.groups():
+            if rows := [row for row in group if row.row in wanted]:
+                name = self.folder / folder_name(group[0].row)  # whichever of them are wanted
+                config = scaled(rows[0], self.scale, self.data, self.settings, **fields)
+                found.append((rows, name, config))
+        return [
+            Training(rows, seed, config.replace(seed=seed, out=f"{name}-seed{seed}"))
+            for seed in range(runs)
+            for rows, name, config in found
+        ]
 
     @property
     def command(self) -> str:
@@ -140,7 +143,7 @@ class Training(NamedTuple):
 
     def tests_left(self) -> list[str]:
         """Options of the tests that have not been made."""
-        done = tests_of(self.folder)
+        done = figures_of_tests(self.folder)
         tests = dict.fromkeys(row.test for row in self.rows if row.test)
         return [test for test in tests if test not in done]
 
@@ -210,7 +213,8 @@ def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
             say(console, f"[{number}/{len(trainings)}] {name}: {training.config.out}")
             _train(training, console)
         cost_done = _cost_of_ended(trainings)  # by others too
-        if cost_left := sum(other.cost for other in trainings) - cost_done:
+        cost_left = sum(other.cost for other in trainings) - cost_done
+        if cost_left and cost_done > cost_before:
             seconds_left = (time.perf_counter() - begun) / (cost_done - cost_before) * cost_left
             say(console, f"about {duration(seconds_left)} left for the table")
         if time.perf_counter() - written > _REPORT_SECONDS:
@@ -297,8 +301,12 @@ def _train(training, console):
     if training.is_trained or train_or_tell(training.config, console):
         for test in training.tests_left():
             say(console, f"keras-preact evaluate {folder} {test}")
-            found = _tested(folder, test, training.config.devices)
-            RunFolder(folder).write_json(TESTS, {**tests_of(folder), test: found})
+            try:
+                found = _tested(folder, test, training.config.devices)
+            except (ConfigError, DataError) as error:  # such as a run without its weights
+                say(console, f"Not tested: {error}")
+            else:
+                RunFolder(folder).write_json(TESTS, {**figures_of_tests(folder), test: found})
     keras.backend.clear_session()
 
 
@@ -306,11 +314,15 @@ def train_or_tell(config, console) -> bool:
     """Trains; says whether it came to its end.
 
     That it diverged is written down in its folder, and it is not tried again.
+
+    Raises:
+        ConfigError: When the folder has the run of another config.
     """
     from keras_preact.training import train
+    from keras_preact.training.trainer import begun_run
 
     failure = pathlib.Path(config.out) / FAILURE
-    if failure.is_file():
+    if begun_run(config) and failure.is_file():
         return False
     try:
         train(config, console=console)
@@ -334,7 +346,7 @@ def _tested(folder, test, devices):
     return found.summary()
 
 
-def tests_of(folder) -> dict[str, Any]:
+def figures_of_tests(folder) -> dict[str, Any]:
     """Errors of a run in tests that are not one view, by the options of `keras-preact evaluate`."""
     path = pathlib.Path(folder)
     return RunFolder(path).read_json(TESTS) if (path / TESTS).is_file() else {}

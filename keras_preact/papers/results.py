@@ -6,7 +6,7 @@ import re
 import statistics
 
 from keras_preact.papers.agreement import Agreement, Pairs, pairs_in_order, rank_agreement
-from keras_preact.papers.reproduction import FAILURE, read_config, tests_of
+from keras_preact.papers.reproduction import FAILURE, figures_of_tests, read_config
 from keras_preact.papers.tables import FAILS, Order, paper_orders
 from keras_preact.run import RunFolder, folder_name
 
@@ -42,8 +42,8 @@ def reproduced_frame(folder):
         diverged) and the median's `difference` from the paper's; how many `failed` (diverged
         or, on CIFAR-10 and of no fewer epochs than the paper's, above 20 %) and `diverged`; medians
         of the last epoch's `training_loss` and of the `seconds` of a run; `layers`, `parameters`,
-        `multiply_adds` and `epochs`. Zoo and paper have no more than the paper's layers: at smaller
-        scales `published_error` is left out.
+        `multiply_adds` and `epochs`. The zoo's weights have the paper's depth: `published_error` is
+        there where runs have it too.
 
     Raises:
         ConfigError: When there is no table in the folder.
@@ -67,14 +67,19 @@ def frame_of(runs):
 def agreement_of(runs) -> Agreement | None:
     """How far the order of the rows agrees with the paper's, over rows that both have.
 
-    Errors on different images are not ranked together.
+    Errors on different images, or in different tests, are not ranked together. Of rows that share
+    a training the last counts: they are no more independent than one.
 
     Args:
         runs: As `runs_by_row` gives them.
     """
-    found = [(errors(row, of_row), row.error, row.data) for row, of_row in runs]
-    found = [one for one in found if one[0] and one[1]]
-    return rank_agreement(*(zip(*found, strict=True) if found else ((), ())))
+    known = {of_row[0].path: (row, of_row) for row, of_row in runs if row.error and of_row}
+    found = [(errors(*pair), pair[0].error, _conditions(pair[0])) for pair in known.values()]
+    return rank_agreement(*zip(*found, strict=True)) if found else None
+
+
+def _conditions(row):
+    return f"{row.data} {row.test}"
 
 
 def runs_by_row(folder):
@@ -100,7 +105,7 @@ def _runs(folder, name):
 
 
 def _is_tested(row, run):
-    return run.is_finished and (not row.test or row.test in tests_of(run.path))
+    return run.is_finished and (not row.test or row.test in figures_of_tests(run.path))
 
 
 def diverged(run: RunFolder) -> bool:
@@ -115,7 +120,7 @@ def errors(row, runs) -> list[float]:
 
 def _error(row, run):
     if row.test:
-        return tests_of(run.path)[row.test]["top1_error"]
+        return figures_of_tests(run.path)[row.test]["top1_error"]
     return 1 - run.result["test_accuracy"]
 
 
@@ -151,7 +156,7 @@ def _row(row, runs):
     found = errors(row, runs)
     values = {"row": row.row, "paper": row.value, "runs": len(runs)}
     if not runs:
-        return {**values, "published_error": row.published_error}
+        return values
     median = statistics.median(found)
     results = [run.result for run in runs if run.is_finished]
     losses = [run.log[-1]["loss"] for run in runs if run.is_finished]
@@ -179,7 +184,8 @@ def _is_the_papers(row, run):
     """Whether 20 % is the limit: fewer epochs, and other images, leave more errors or fewer."""
     epochs = row.config().resolve().recipe.epochs
     data = run.read_json("data.json")
-    is_cifar10 = (data["training_images"], len(data["classes"])) == (50_000, 10)
+    found = (data["image_shape"], len(data["classes"]), data["test_images"])
+    is_cifar10 = row.data == "cifar10" and found == ([32, 32, 3], 10, 10_000)
     return is_cifar10 and run.read_json("resolved.json")["recipe"]["epochs"] >= epochs
 
 

@@ -134,8 +134,8 @@ def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **
         row: The row.
         scale: A key of `SCALES`.
         data: Images that stand for the paper's, if any.
-        settings: Fields to change in all rows, by dotted name; warming up keeps its share of the
-            epochs that are given here.
+        settings: Fields to change in all rows, by dotted name. At `short` and `smoke` warming up
+            keeps its share of the epochs that are given here; at `full` it keeps its steps.
         **fields: Fields of `TrainConfig`, such as `seed` and `out`.
 
     Returns:

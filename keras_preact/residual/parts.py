@@ -9,6 +9,10 @@ from keras_preact.initializers import he_normal, xavier_normal
 from keras_preact.layers import BatchNormalization, PReLU
 from keras_preact.precision import dtype_policy
 
+#: Channels below which oneDNN's AVX2 kernel (TensorFlow 2.21) computes wrong filter gradients of a
+#: 1x1 convolution with a stride: it is told to pick the pixels first, which is the same function.
+_ONEDNN_CHANNELS = 8
+
 
 class Parts:
     """Applies convolutions, normalisations, activations and padding as one config wants them.
@@ -43,6 +47,8 @@ class Parts:
         With a stride the padding is symmetric, as in the authors' code, so that its windows are
         centred on the pixels that option A's shortcut picks; Keras's "same" would be off by one.
         """
+        if kernel == 1 and stride > 1 and self.channels(x) < _ONEDNN_CHANNELS:
+            x, stride = self.subsample(x, stride, f"{name}_pick"), 1
         margin = (kernel - 1) // 2 if margin is None else margin
         same = stride == 1 and 2 * margin == kernel - 1
         if margin and not same:

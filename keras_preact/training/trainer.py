@@ -95,12 +95,12 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     config = config or TrainConfig()
     batch_size = None
     if config.batch_size == "auto":  # tried before this process takes the devices
-        begun = _interrupted(config)
+        begun = begun_run(config)
         batch_size = None if begun else largest_batch(config, console)
     engine = make_engine(config)
     if not engine.is_chief:
         console = None
-    run = _interrupted(config) if engine.is_chief else None
+    run = begun_run(config) if engine.is_chief else None
     result = engine.broadcast_json(run.result if run and run.is_finished else None)
     if result:
         say(console, f"This run is finished already: {result['run']}.")
@@ -138,8 +138,12 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     return result
 
 
-def _interrupted(config):
-    """The run that this config is to go on with or that it has finished, or `None`."""
+def begun_run(config: TrainConfig) -> RunFolder | None:
+    """The run that this config is to go on with or that it has finished, or `None`.
+
+    Raises:
+        ConfigError: When there is another run in its folder, or something else.
+    """
     if config.resume == "never":
         refuse_used(config.out)
         return None

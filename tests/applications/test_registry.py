@@ -149,7 +149,7 @@ def test_cifar_100_and_single_layer_skips():
     [
         name
         for name in NAMES
-        if applications.model_info(name).config.depth <= 34 and name not in (*SLOW, *RECTIFIER_NETS)
+        if applications.model_info(name).config.depth <= 50 and name not in (*SLOW, *RECTIFIER_NETS)
     ],
 )
 def test_prelu_adds_one_slope_a_channel(name):

@@ -103,6 +103,8 @@ def fake_train(config, console=None):
     stalls = (layers, config.settings["network.initializer"]) == (30, "xavier_normal")
     run = RunFolder.create(config.out, name="")
     run.write_json("data.json", {"classes": ["a", "b"]})
+    run.write_json("resolved.json", config.resolve().to_dict())
+    run.write_json("config.json", config.to_dict())
     losses = [math.log(2)] * 2 if stalls else [math.log(2), 0.1]
     log = [{"epoch": k, "loss": loss, "test_error": 0.5} for k, loss in enumerate(losses, 1)]
     run.write_bytes("log.jsonl", "".join(json.dumps(row) + "\n" for row in log).encode())
@@ -127,10 +129,11 @@ def test_study_and_command(tmp_path, monkeypatch, capsys):
     study = init_study(seeds=2, out=tmp_path / "other")
     assert study.frame.outcome[0] == "converges (1), diverges (1)"
     monkeypatch.setattr(training, "train", _refuse)  # what diverged is not tried again
-    runs = [f"{layers}-layers-{name.lower()}-seed1" for layers, name in PAPER]
-    for run in runs:
-        config = study_config(22, "He", "digits", 1, 2, str(tmp_path / "other" / run))
-        assert not train_or_tell(config, None)
+    for layers, name in PAPER:
+        folder = str(tmp_path / "other" / f"{layers}-layers-{name.lower()}-seed1")
+        assert not train_or_tell(study_config(layers, name, "digits", 1, 24, folder), None)
+        with pytest.raises(ConfigError, match="goes on only with the config"):
+            train_or_tell(study_config(layers, name, "digits", 1, 48, folder), None)
     with pytest.raises(ConfigError, match="seeds=0"):
         init_study(seeds=0)
 

@@ -148,3 +148,26 @@ def test_activations_have_their_slopes_at_any_size(randomize):
     model = unit_model(4, 1, activation="leaky_relu")
     normed, activated = outputs(model, x, "u_norm1", "u_act1")
     np.testing.assert_allclose(activated, np.where(normed > 0, normed, 0.01 * normed), rtol=1e-6)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("channels", [1, 4, 7, 8])
+@pytest.mark.parametrize("side", [8, 14])
+def test_the_gradient_of_a_projection_is_the_formulas(channels, side):
+    """oneDNN's of fewer than 8 channels is not (TensorFlow 2.21 on AVX2)."""
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, side, side, channels)).astype("float32")
+    upstream = random.normal(size=(2, side // 2, side // 2, 8)).astype("float32")
+    inputs = keras.Input(x.shape[1:])
+    model = keras.Model(inputs, Parts(ResNetConfig()).conv(inputs, 8, 1, "conv", stride=2))
+    with tf.GradientTape() as tape:
+        outputs = model(x)
+        loss = tf.reduce_sum(outputs * upstream)
+    kernel = model.get_layer("conv").kernel.value
+    picked = x[:, ::2, ::2]
+    np.testing.assert_allclose(outputs, picked @ kernel.numpy()[0, 0], rtol=1e-4, atol=1e-5)
+    expected = np.einsum("nhwc,nhwd->cd", picked, upstream)
+    received = tape.gradient(loss, kernel)[0, 0]
+    np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-3)
