@@ -67,7 +67,7 @@ def read_unit(
     require(is_whole(stride) and stride >= 1, "stride", stride, "a whole number of at least 1")
     counted = filters is not None
     require(counted or in_channels is None, "in_channels", in_channels, "given with `filters`")
-    filters = filters or 4
+    filters = filters or 16
     channels = filters * EXPANSION[config.block]
     in_channels = in_channels or (channels if stride == 1 else max(1, channels // 2))
     inputs = keras.Input((None, None, in_channels), dtype="float32")
