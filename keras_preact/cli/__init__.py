@@ -101,7 +101,7 @@ _COMMANDS = {
 
 
 def parser_for(argv) -> jsonargparse.ArgumentParser:
-    """The parser of these arguments: it knows all commands, and the options of theirs."""
+    """The parser of these arguments: of all commands, and of the options of the one asked for."""
     from keras_preact import __version__
 
     parser = jsonargparse.ArgumentParser(

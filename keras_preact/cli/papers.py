@@ -100,7 +100,7 @@ def _reproduce(arguments) -> None:
     if found.agreement:
         console.print(f"Order against the paper's: {found.agreement}", soft_wrap=True)
     if found.left:
-        console.print(f"{found.left} trainings are with other processes, or left for them.")
+        console.print(f"{found.left} trainings are with other processes, or could not be tested.")
     console.print(
         f"{found.folder}: report.html, report.md, table.csv, orders.csv, and the runs",
         soft_wrap=True,

@@ -122,7 +122,12 @@ class Evaluation:
         return float((gaps * frame["images"]).sum() / frame["images"].sum())
 
     def summary(self) -> dict[str, float | int | None]:
-        """Errors of the most likely class and of the five most likely, and how sure it is."""
+        """What `keras-preact evaluate` says: shares and counts by the name of each.
+
+        Returns:
+            `images`, `top1_error`, `top1_correct`, `top5_error`, `top5_correct`,
+            `images_without_scores` (not finite) and `calibration_error` (`None` without scores).
+        """
         images = len(self.labels)
         return {
             "images": images,

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Order": ".tables",
         "PaperRow": ".tables",
         "PaperTable": ".tables",
-        "ReproduceConfig": ".reproduction",
+        "ReproduceConfig": ".plan",
         "Reproduction": ".reproduction",
         "init_study": ".initialization",
         "paper_orders": ".tables",

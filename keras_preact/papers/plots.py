@@ -62,13 +62,13 @@ def plot_training(runs):
     from matplotlib import colormaps
     from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
-    ended = [(row, [run for run in of_row if not diverged(run)]) for row, of_row in runs]
-    # Rows that differ in the test only have the same runs, which are drawn once.
-    drawn = {of_row[0].path: (row, of_row) for row, of_row in reversed(ended) if of_row}
-    drawn = [*drawn.values()][::-1]
+    drawn = {}  # rows that differ in the test only have the same runs, which are drawn once
+    for row, of_row in runs:
+        if kept := [run for run in of_row if not diverged(run)]:
+            drawn.setdefault(kept[0].path, (row, kept))
     figure, (left, right) = new_figure(10, 4.2 + 0.08 * len(drawn), columns=2)
     colors = colormaps["tab20" if len(drawn) > 10 else "tab10"].colors
-    for k, (row, of_row) in enumerate(drawn):
+    for k, (row, of_row) in enumerate(drawn.values()):
         logs, color = [run.log for run in of_row], colors[k % len(colors)]
         losses = np.array(_losses(of_row))
         dot = "o" if losses.shape[-1] == 1 else None

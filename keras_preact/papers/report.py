@@ -4,8 +4,8 @@ import html
 
 from keras_preact.console import duration
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
+from keras_preact.papers.plan import read_config
 from keras_preact.papers.plots import plot_errors, plot_training
-from keras_preact.papers.reproduction import read_config
 from keras_preact.papers.results import agreement_of, frame_of, orders_of, runs_by_row
 from keras_preact.papers.tables import PAPERS, paper_tables
 from keras_preact.run import RunFolder

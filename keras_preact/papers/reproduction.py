@@ -1,157 +1,23 @@
 """`reproduce`: the rows of a paper's table trained anew, each run in a folder of its own."""
 
 import contextlib
-import dataclasses
-import json
 import pathlib
-import shlex
 import time
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from keras_preact.checked import Checked, require
+from keras_preact.checked import require
 from keras_preact.console import duration, say
 from keras_preact.errors import ConfigError, DataError, DivergedError
-from keras_preact.papers.scales import SCALES, rows_by_training, rows_to_train, scaled
-from keras_preact.papers.tables import PaperRow
-from keras_preact.run import LOCK, RunFolder, folder_name
-
-#: What was asked for, in the folder of a table.
-CONFIG = "reproduce.json"
-#: In the folder of a run: why it diverged, and the errors in tests that are not one view.
-FAILURE, TESTS = "failure.json", "tests.json"
+from keras_preact.papers.plan import CONFIG, FAILURE, TESTS, ReproduceConfig, figures_of_tests
+from keras_preact.papers.report import write_reproduction
+from keras_preact.papers.scales import SCALES
+from keras_preact.run import LOCK, RunFolder
 
 #: Fields that decide what is computed; the folder of a table goes on only under the same ones.
 _SAME = ("table", "scale", "data", "dtype", "recompute", "settings")
 
 #: How old a report may be when a run ends.
 _REPORT_SECONDS = 60
-
-
-@dataclasses.dataclass(frozen=True)
-class ReproduceConfig(Checked):
-    """A table to reproduce; every field is also an option of `keras-preact reproduce`.
-
-    Args:
-        table: Id of the table, such as `he2016-table1`; `keras-preact papers` lists them.
-        row: Shell-style pattern of the names of the rows to train; several separated by `|`.
-        runs: Trainings of each row, with the seeds 0, 1, ...; 5, 2 or 1 by the scale if not given.
-        scale: `full`: the paper's training; `short`: 2 epochs of 20 to 56 layers; `smoke`: 220
-            steps of 14 to 56 layers on digits; of bottleneck units 29 and 20 to 83. Short and smoke
-            are for tables of CIFAR, and leave out deeper networks where a table has such ones.
-        data: Images in place of the paper's, as `TrainConfig` takes them.
-        out: Folder of the table; `runs/TABLE-SCALE`, and the name of the data, if not given.
-        dtype: As in `TrainConfig`.
-        devices: As in `TrainConfig`.
-        recompute: As in `TrainConfig`.
-        settings: Fields to change in all rows, by dotted name, such as `recipe.epochs`.
-
-    Raises:
-        ConfigError: For a value that is not allowed.
-
-    Example:
-        >>> from keras_preact.papers import ReproduceConfig
-        >>> config = ReproduceConfig("he2016-table2", row="ResNet-110*", runs=2, scale="short")
-        >>> len(config.trainings()), config.trainings()[0].config.out
-        (10, 'runs/he2016-table2-short/ResNet-110_original-seed0')
-    """
-
-    table: str = "he2016-table1"
-    row: str = "*"
-    runs: int | None = None
-    scale: Literal["full", "short", "smoke"] = "full"
-    data: str | None = None
-    out: str | None = None
-    dtype: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
-    devices: str = "auto"
-    recompute: bool = False
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def check(self) -> None:
-        require(self.runs is None or self.runs >= 1, "runs", self.runs, "at least 1, or None")
-        self.trainings()
-
-    @property
-    def folder(self) -> pathlib.Path:
-        """Folder of the table."""
-        if self.out:
-            return pathlib.Path(self.out)
-        kind, _, path = (self.data or "").partition(":")
-        name = pathlib.Path(path).stem or kind
-        return pathlib.Path("runs") / "-".join(filter(None, (self.table, self.scale, name)))
-
-    def rows(self) -> list[PaperRow]:
-        """The rows to train."""
-        return rows_to_train(self.table, self.scale, self.row, self.data)
-
-    def groups(self) -> list[list[PaperRow]]:
-        """All rows of the table, those together that are one training and differ in its test."""
-        return rows_by_training(self.table, self.scale, self.data, self.settings)
-
-    def trainings(self) -> list["Training"]:
-        """All runs, in their order: the first of each training, then the second of each."""
-        runs, wanted = self.runs or SCALES[self.scale].runs, {row.row for row in self.rows()}
-        fields = {name: getattr(self, name) for name in ("dtype", "devices", "recompute")}
-        found = []
-        for group in self.groups():
-            if rows := [row for row in group if row.row in wanted]:
-                name = self.folder / folder_name(group[0].row)  # whichever of them are wanted
-                config = scaled(rows[0], self.scale, self.data, self.settings, **fields)
-                found.append((rows, name, config))
-        return [
-            Training(rows, seed, config.replace(seed=seed, out=f"{name}-seed{seed}"))
-            for seed in range(runs)
-            for rows, name, config in found
-        ]
-
-    @property
-    def command(self) -> str:
-        """The command that does this."""
-        words = ["keras-preact", "reproduce", self.table]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("table", "devices", "settings") or value == field.default:
-                continue  # other devices do the same
-            words += [f"--{field.name}", str(value).lower() if value is True else str(value)]
-        for name, value in self.settings.items():
-            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
-        return shlex.join(words)
-
-
-class Training(NamedTuple):
-    """A run of rows that differ in the test only: the rows, the seed, and the `TrainConfig`."""
-
-    rows: list[PaperRow]
-    seed: int
-    config: Any
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it is finished and tested, or has diverged."""
-        if (self.folder / FAILURE).is_file():
-            return True
-        return self.is_trained and not self.tests_left()
-
-    @property
-    def folder(self) -> pathlib.Path:
-        """Folder of the run, which there need not be yet."""
-        return pathlib.Path(self.config.out)
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether training has come to its end."""
-        return (self.folder / "result.json").is_file()
-
-    def tests_left(self) -> list[str]:
-        """Options of the tests that have not been made."""
-        done = figures_of_tests(self.folder)
-        tests = dict.fromkeys(row.test for row in self.rows if row.test)
-        return [test for test in tests if test not in done]
-
-    @property
-    def cost(self) -> float:
-        """Roughly, in comparison with others of the table: layers times epochs."""
-        parts = self.config.resolve()
-        return parts.network.depth * parts.recipe.epochs
 
 
 class Reproduction(NamedTuple):
@@ -162,7 +28,7 @@ class Reproduction(NamedTuple):
         agreement: How far the order of the rows agrees with the paper's, or `None`.
         orders: What the paper claims of pairs of rows, as `orders_of` gives it.
         folder: Where `report.html`, `report.md`, `table.csv`, pictures and the runs are.
-        left: Trainings that have not ended: another process has them.
+        left: Trainings that have not ended: another process has them, or they could not be tested.
     """
 
     frame: Any
@@ -197,8 +63,6 @@ def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
         >>> reproduce(config).agreement.spearman  # doctest: +SKIP
         0.3
     """
-    from keras_preact.papers.report import write_reproduction
-
     folder = _open(config)
     trainings = config.trainings()
     begun = written = time.perf_counter()
@@ -344,23 +208,3 @@ def _tested(folder, test, devices):
     test_images = opened.load_data().test
     found = evaluate(predict, test_images, opened.class_names, views=how.views())
     return found.summary()
-
-
-def figures_of_tests(folder) -> dict[str, Any]:
-    """Errors of a run in tests that are not one view, by the options of `keras-preact evaluate`."""
-    path = pathlib.Path(folder)
-    return RunFolder(path).read_json(TESTS) if (path / TESTS).is_file() else {}
-
-
-def read_config(folder) -> ReproduceConfig:
-    """What a table's folder was made with.
-
-    Raises:
-        ConfigError: When there is no table in it.
-    """
-    path = pathlib.Path(folder)
-    if not (path / CONFIG).is_file():
-        raise ConfigError(
-            f"`folder` must be one that `keras-preact reproduce` wrote. Received: {str(folder)!r}."
-        )
-    return ReproduceConfig.from_dict(RunFolder(path).read_json(CONFIG))

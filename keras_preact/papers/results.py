@@ -6,7 +6,7 @@ import re
 import statistics
 
 from keras_preact.papers.agreement import Agreement, Pairs, pairs_in_order, rank_agreement
-from keras_preact.papers.reproduction import FAILURE, figures_of_tests, read_config
+from keras_preact.papers.plan import FAILURE, figures_of_tests, read_config
 from keras_preact.papers.tables import FAILS, Order, paper_orders
 from keras_preact.run import RunFolder, folder_name
 

@@ -110,7 +110,13 @@ def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None =
 
 
 def rows_by_training(table: str, scale: str, data: str | None = None, settings=None):
-    """The rows of a table that are trained, those together that are one training tested in ways.
+    """The rows of a table that are trained; in one list those that differ in the test only.
+
+    Args:
+        table: Id of the table.
+        scale: A key of `SCALES`.
+        data: Images that stand for the paper's, if any.
+        settings: Fields to change in all rows, by dotted name.
 
     Returns:
         A list of lists of `PaperRow`, of which the first gives a training its name.

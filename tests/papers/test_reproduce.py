@@ -32,7 +32,7 @@ from keras_preact.papers import (
     tables,
 )
 from keras_preact.papers.agreement import pairs_in_order, rank_agreement
-from keras_preact.papers.reproduction import FAILURE, figures_of_tests
+from keras_preact.papers.plan import FAILURE, figures_of_tests, read_config
 from keras_preact.papers.results import agreement_of
 from keras_preact.papers.scales import rows_to_train, scaled
 from keras_preact.run import RunFolder, environment
@@ -373,7 +373,7 @@ def test_a_folder_is_told_all_that_was_asked_for(tmp_path):
     def told(row, **fields):
         reproduction._open(config_in(tmp_path / "table", row=row, **fields))
         report.write_reproduction(tmp_path / "table")
-        config = reproduction.read_config(tmp_path / "table")
+        config = read_config(tmp_path / "table")
         assert config.command in (tmp_path / "table/report.md").read_text()
         return config.row, config.runs, len(config.trainings())
 
@@ -392,7 +392,7 @@ def test_many_processes_may_begin_a_table_at_once(tmp_path):
         with concurrent.futures.ThreadPoolExecutor(8) as pool:  # file locks part threads as well
             folders = [*pool.map(reproduction._open, [config] * 8)]
         assert {folder.path for folder in folders} == {config.folder}
-        assert reproduction.read_config(config.folder) == config
+        assert read_config(config.folder) == config
 
 
 def test_what_another_process_has_is_left_to_it(fake, no_pictures, tmp_path):

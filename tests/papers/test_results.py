@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from keras_preact.papers import reproduced_frame
-from keras_preact.papers.reproduction import read_config
+from keras_preact.papers.plan import read_config
 from keras_preact.papers.results import orders_of, runs_by_row
 from keras_preact.run import RunFolder
 

@@ -1,0 +1,165 @@
+"""What `reproduce` is to do of a paper's table, and what of it the table's folder has."""
+
+import dataclasses
+import json
+import pathlib
+import shlex
+from typing import Any, Literal, NamedTuple
+
+from keras_preact.checked import Checked, require
+from keras_preact.errors import ConfigError
+from keras_preact.papers.scales import SCALES, rows_by_training, rows_to_train, scaled
+from keras_preact.papers.tables import PaperRow
+from keras_preact.run import RunFolder, folder_name
+
+#: What was asked for, in the folder of a table.
+CONFIG = "reproduce.json"
+#: In the folder of a run: why it diverged, and the errors in tests that are not one view.
+FAILURE, TESTS = "failure.json", "tests.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ReproduceConfig(Checked):
+    """A table to reproduce; every field is also an option of `keras-preact reproduce`.
+
+    Args:
+        table: Id of the table, such as `he2016-table1`; `keras-preact papers` lists them.
+        row: Shell-style pattern of the names of the rows to train; several separated by `|`.
+        runs: Trainings of each row, with the seeds 0, 1, ...; 5, 2 or 1 by the scale if not given.
+        scale: `full`: the paper's training; `short`: 2 epochs of 20 to 56 layers; `smoke`: 220
+            steps of 14 to 56 layers on digits; of bottleneck units 29 and 20 to 83. Short and smoke
+            are for tables of CIFAR, and leave out deeper networks where a table has such ones.
+        data: Images in place of the paper's, as `TrainConfig` takes them.
+        out: Folder of the table; `runs/TABLE-SCALE`, and the name of the data, if not given.
+        dtype: As in `TrainConfig`.
+        devices: As in `TrainConfig`.
+        recompute: As in `TrainConfig`.
+        settings: Fields to change in all rows, by dotted name, such as `recipe.epochs`.
+
+    Raises:
+        ConfigError: For a value that is not allowed.
+
+    Example:
+        >>> from keras_preact.papers import ReproduceConfig
+        >>> config = ReproduceConfig("he2016-table2", row="ResNet-110*", runs=2, scale="short")
+        >>> len(config.trainings()), config.trainings()[0].config.out
+        (10, 'runs/he2016-table2-short/ResNet-110_original-seed0')
+    """
+
+    table: str = "he2016-table1"
+    row: str = "*"
+    runs: int | None = None
+    scale: Literal["full", "short", "smoke"] = "full"
+    data: str | None = None
+    out: str | None = None
+    dtype: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    devices: str = "auto"
+    recompute: bool = False
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def check(self) -> None:
+        require(self.runs is None or self.runs >= 1, "runs", self.runs, "at least 1, or None")
+        self.trainings()
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Folder of the table."""
+        if self.out:
+            return pathlib.Path(self.out)
+        kind, _, path = (self.data or "").partition(":")
+        name = pathlib.Path(path).stem or kind
+        return pathlib.Path("runs") / "-".join(filter(None, (self.table, self.scale, name)))
+
+    def rows(self) -> list[PaperRow]:
+        """The rows to train."""
+        return rows_to_train(self.table, self.scale, self.row, self.data)
+
+    def groups(self) -> list[list[PaperRow]]:
+        """All rows of the table, those together that are one training and differ in its test."""
+        return rows_by_training(self.table, self.scale, self.data, self.settings)
+
+    def trainings(self) -> list["Training"]:
+        """All runs, in their order: the first of each training, then the second of each."""
+        runs, wanted = self.runs or SCALES[self.scale].runs, {row.row for row in self.rows()}
+        fields = {name: getattr(self, name) for name in ("dtype", "devices", "recompute")}
+        found = []
+        for group in self.groups():
+            if rows := [row for row in group if row.row in wanted]:
+                name = self.folder / folder_name(group[0].row)  # whichever of them are wanted
+                config = scaled(rows[0], self.scale, self.data, self.settings, **fields)
+                found.append((rows, name, config))
+        return [
+            Training(rows, seed, config.replace(seed=seed, out=f"{name}-seed{seed}"))
+            for seed in range(runs)
+            for rows, name, config in found
+        ]
+
+    @property
+    def command(self) -> str:
+        """The command that does this."""
+        words = ["keras-preact", "reproduce", self.table]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("table", "devices", "settings") or value == field.default:
+                continue  # other devices do the same
+            words += [f"--{field.name}", str(value).lower() if value is True else str(value)]
+        for name, value in self.settings.items():
+            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+        return shlex.join(words)
+
+
+class Training(NamedTuple):
+    """A run of rows that differ in the test only: the rows, the seed, and the `TrainConfig`."""
+
+    rows: list[PaperRow]
+    seed: int
+    config: Any
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is finished and tested, or has diverged."""
+        if (self.folder / FAILURE).is_file():
+            return True
+        return self.is_trained and not self.tests_left()
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Folder of the run, which there need not be yet."""
+        return pathlib.Path(self.config.out)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether training has come to its end."""
+        return (self.folder / "result.json").is_file()
+
+    def tests_left(self) -> list[str]:
+        """Options of the tests that have not been made."""
+        done = figures_of_tests(self.folder)
+        tests = dict.fromkeys(row.test for row in self.rows if row.test)
+        return [test for test in tests if test not in done]
+
+    @property
+    def cost(self) -> float:
+        """Roughly, in comparison with others of the table: layers times epochs."""
+        parts = self.config.resolve()
+        return parts.network.depth * parts.recipe.epochs
+
+
+def figures_of_tests(folder) -> dict[str, Any]:
+    """Errors of a run in tests that are not one view, by the options of `keras-preact evaluate`."""
+    path = pathlib.Path(folder)
+    return RunFolder(path).read_json(TESTS) if (path / TESTS).is_file() else {}
+
+
+def read_config(folder) -> ReproduceConfig:
+    """What a table's folder was made with.
+
+    Raises:
+        ConfigError: When there is no table in it.
+    """
+    path = pathlib.Path(folder)
+    if not (path / CONFIG).is_file():
+        raise ConfigError(
+            f"`folder` must be one that `keras-preact reproduce` wrote. Received: {str(folder)!r}."
+        )
+    return ReproduceConfig.from_dict(RunFolder(path).read_json(CONFIG))
