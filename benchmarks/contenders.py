@@ -64,7 +64,7 @@ def ours(spec):
     if not spec.train:
         from keras_preact import fold_batch_norm
 
-        model = fold_batch_norm(model)
+        model = fold_batch_norm(model, dtype=None)
     return _keras_step(model, spec, x, y)
 
 

@@ -80,7 +80,17 @@ def _results(run, result):
         f"**{result['test_accuracy']:.2%}** of {result['test_images']:,} test images are "
         f"classified correctly ({result['test_correct']:,}), after {result['epochs']} epochs on "
         f"{images['training_images']:,} training images{skipped}. The last epoch counts; no test "
-        "image chose it."
+        f"image chose it.{_in_float32(result)}"
+    )
+
+
+def _in_float32(result):
+    if result.get("float32_accuracy") is None:
+        return ""
+    return (
+        f" That is in {result['dtype']}, as it was trained. The network here computes in float32: "
+        f"{result['float32_accuracy']:.2%}, with scores that differ by at most "
+        f"{result['float32_difference']:.1g}."
     )
 
 
@@ -124,18 +134,18 @@ def _use(trained, exports):
     if exports:
         rows = {
             name: f"{found['megabytes']} MB, largest difference of a score "
-            f"{found['difference']:.1g}{_quantized(found)}"
+            f"{found['difference']:.1g}{_rounded(found)}"
             for name, found in exports.items()
         }
         lines.append(_table("file", rows))
     return "\n\n".join(lines)
 
 
-def _quantized(found):
-    if not found["quantized"]:
-        return ""
+def _rounded(found):
     before, after = found["accuracy_before"], found["accuracy_after"]
-    return f"; {found['quantized']}: accuracy {after:.2%}, before {before:.2%}"
+    if after is None:
+        return ""
+    return f"; {found['quantized'] or found['dtype']}: accuracy {after:.2%}, before {before:.2%}"
 
 
 def _limits(result):

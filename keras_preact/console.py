@@ -1,6 +1,7 @@
 """What is shown in a terminal, with rich; where there is none, plain lines and no bars."""
 
 import contextlib
+import logging
 import os
 import sys
 
@@ -59,8 +60,9 @@ def silent_stderr():
 
 
 def import_keras_quietly() -> None:
-    """Imports Keras without what TensorFlow's C++ side says about missing GPU libraries."""
+    """Imports Keras without what TensorFlow says of missing GPU libraries and of retracing."""
     has_gpu = os.path.exists("/dev/nvidia0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with silent_stderr():
         import keras  # noqa: F401

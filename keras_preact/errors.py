@@ -4,7 +4,11 @@ A message says what was expected with all allowed values, what came (`Received: 
 to mend it, in one line. Anything else that is raised is a fault of this package (exit code 1).
 """
 
+import contextlib
 import difflib
+import re
+import tempfile
+import traceback
 
 
 class ConfigError(ValueError):
@@ -53,6 +57,74 @@ class StoppedError(RuntimeError):
     def __init__(self, message: str, number: int):
         super().__init__(message)
         self.exit_code = 128 + number
+
+
+#: The mistakes above, whose text is a line for the user already.
+OWN = (ConfigError, DataError, DivergedError, SaveError, DeviceError, ExportError, StoppedError)
+
+#: Libraries whose errors are long and speak of their own insides, by the package they come from.
+_LIBRARIES = {
+    "tensorflow": "TensorFlow",
+    "jax": "JAX",
+    "jaxlib": "JAX",
+    "onnxruntime": "ONNX Runtime",
+    "tf2onnx": "tf2onnx",
+}
+
+#: Lines that say where in a library something was, and not what.
+_INSIDES = re.compile(
+    r"Graph execution error|Detected at node|<stack traces|\s*File |\d+ root error|\s*$"
+)
+_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|ResourceExhausted|OOM|[Oo]ut of memory")
+
+
+def library_of(error: BaseException) -> str | None:
+    """The library that an error comes from, where it is one whose errors are long; or `None`."""
+    return _LIBRARIES.get(type(error).__module__.split(".")[0])
+
+
+def line_of(error: BaseException, layers=(), fix: str = "") -> str:
+    """What went wrong in another library, in one line that says where the whole text is.
+
+    Args:
+        error: What was raised.
+        layers: Names of the network's layers; those that the text speaks of are named.
+        fix: What to do; if not given, what helps with errors of this kind.
+
+    Returns:
+        The line. The whole text, with its traceback, is in the new file that it names.
+    """
+    text = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="keras-preact-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(text)
+    lines = [line for line in str(error).splitlines() if not _INSIDES.match(line)]
+    said = re.sub(r"\{\{\w+ (\S+?)\}\}", r"\1", reason((lines or [type(error).__name__])[0]))
+    named = [name for name in layers if re.search(rf"\b{re.escape(name)}(_\d+)?\b", text)]
+    where = f" (layer {', '.join(map(repr, named[:3]))})" if named else ""
+    if not fix and (isinstance(error, MemoryError) or _MEMORY.search(text)):
+        fix = "The memory is too small: a smaller batch_size, or recompute=True, takes less."
+    fix = fix or "`keras-preact doctor` tries each part of this machine."
+    who = library_of(error) or type(error).__name__
+    return f"{who}: {said.rstrip('.:')}{where}. {fix} All of it: {file.name}"
+
+
+@contextlib.contextmanager
+def in_one_line(kind, what: str, layers=(), fix: str = ""):
+    """Raises `kind` with one line for whatever another library raises meanwhile.
+
+    Args:
+        kind: Class of the error.
+        what: What was tried, as the line begins.
+        layers, fix: As in `line_of`.
+    """
+    try:
+        yield
+    except OWN:
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {line_of(error, layers, fix)}") from None
 
 
 def reason(error, most: int = 200) -> str:

@@ -1,5 +1,6 @@
 """`choose_dtype`: float32, or mixed bfloat16 where the processor or the GPU computes in it."""
 
+import os
 import pathlib
 import re
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from keras_preact.errors import ConfigError
 #: convolutions are up to ten times slower than those of float32.
 MATRIX_UNITS = "amx_bf16"
 CPU_INFO = pathlib.Path("/proc/cpuinfo")
+
+#: Environment variable that says what `"auto"` means, for this process and those that it starts.
+DTYPE = "KERAS_PREACT_DTYPE"
 
 
 class Choice(NamedTuple):
@@ -33,7 +37,8 @@ def choose_dtype(wanted: str = "auto") -> Choice:
         wanted: `"auto"`, or the name of a policy, which is then the choice.
 
     Returns:
-        A `Choice`: for `"auto"`, `"mixed_bfloat16"` on GPUs from compute capability 8.0 on
+        A `Choice`: for `"auto"`, the policy that the environment variable `KERAS_PREACT_DTYPE`
+        names, if it is set; else `"mixed_bfloat16"` on GPUs from compute capability 8.0 on
         (Ampere), on TPUs, and under TensorFlow on x86 processors with AMX; else `"float32"`.
 
     Raises:
@@ -48,9 +53,10 @@ def choose_dtype(wanted: str = "auto") -> Choice:
     """
     if wanted != "auto":
         return Choice(dtype_policy(wanted).name, "as asked for")
+    if named := os.environ.get(DTYPE):
+        return Choice(dtype_policy(named, DTYPE).name, f"{DTYPE} says so")
+    device, capability = _device()
     backend = keras.backend.backend()
-    find = {"tensorflow": _tensorflow_device, "jax": _jax_device, "torch": _torch_device}
-    device, capability = find.get(backend, lambda: ("cpu", None))()
     if device == "tpu":
         return Choice("mixed_bfloat16", "a TPU computes in it")
     if device == "gpu":
@@ -67,13 +73,49 @@ def choose_dtype(wanted: str = "auto") -> Choice:
     return Choice("float32", f"the CPU has no matrix units for bfloat16 ({MATRIX_UNITS})")
 
 
-def dtype_policy(dtype):
-    """The Keras policy that `dtype` means: its name, a policy, or `None` for the global one."""
+def serving_dtype(trained_in: str) -> Choice:
+    """The dtype policy to classify images with on this machine.
+
+    Args:
+        trained_in: The policy that the network was trained in.
+
+    Returns:
+        A `Choice`: that policy; but float32 in place of 16 bits that a CPU has no units for, and of
+        16 bits that `KERAS_PREACT_DTYPE` does not name.
+
+    Example:
+        >>> from keras_preact.precision import serving_dtype
+        >>> serving_dtype("float32")
+        Choice(policy='float32', reason='as it was trained')
+    """
+    if trained_in == "float32" or (not os.environ.get(DTYPE) and _device()[0] != "cpu"):
+        return Choice(trained_in, "as it was trained")
+    here = choose_dtype()
+    if dtype_policy(here.policy).compute_dtype == dtype_policy(trained_in).compute_dtype:
+        return Choice(trained_in, "as it was trained")
+    return Choice("float32", f"trained in {trained_in}; {here.reason}")
+
+
+def dtype_policy(dtype, name: str = "dtype"):
+    """The Keras policy that `dtype` means: its name, a policy, or `None` for the global one.
+
+    Raises:
+        ConfigError: For what is none; `name` says what it was the value of.
+    """
     try:
-        return keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     except (ValueError, TypeError):
+        policy = None
+    if policy is None or not keras.backend.is_float_dtype(policy.compute_dtype):
         expected = "None or a dtype policy, such as 'float32' or 'mixed_bfloat16'"
-        raise ConfigError(f"`dtype` must be {expected}. Received: dtype={dtype!r}.") from None
+        raise ConfigError(f"`{name}` must be {expected}. Received: {name}={dtype!r}.")
+    return policy
+
+
+def _device():
+    """`"cpu"`, `"gpu"` or `"tpu"`, and a GPU's compute capability or `None`."""
+    find = {"tensorflow": _tensorflow_device, "jax": _jax_device, "torch": _torch_device}
+    return find.get(keras.backend.backend(), lambda: ("cpu", None))()
 
 
 def _tensorflow_device():

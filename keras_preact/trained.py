@@ -23,12 +23,15 @@ class Trained:
         class_names: Names of the classes in the order of the model's outputs.
         path: The run folder or file it comes from.
         run: The `RunFolder`; `None` for a file.
+        dtype: What the model computes in, and why: a `keras_preact.precision.Choice`; `None` where
+            it is as the file has it.
     """
 
     model: Any
     class_names: tuple[str, ...]
     path: pathlib.Path
     run: RunFolder | None = None
+    dtype: Any = None
 
     @property
     def name(self) -> str:
@@ -94,13 +97,16 @@ class Trained:
         )
 
 
-def load_trained(path) -> Trained:
+def load_trained(path, dtype=None) -> Trained:
     """A trained network, ready to classify raw images.
 
     Args:
         path: Folder of a finished run, or a `.keras` file of a model from images to a vector of
             scores; names of classes are read from `NAME.classes.json` or else `classes.json` beside
             it, a list of texts.
+        dtype: Dtype policy to compute in, as in `keras_preact.rewrite.with_policy`; `"auto"`: what
+            it was trained in, or float32 where this machine has no units for that; `None`: as the
+            file has it, which is float32 in what training leaves.
 
     Returns:
         A `Trained`.
@@ -131,8 +137,17 @@ def load_trained(path) -> Trained:
         )
     model = open_keras_file(file)
     _check(model, file)
+    choice = None
+    if dtype is not None:
+        from keras_preact.precision import choose_dtype, serving_dtype
+        from keras_preact.rewrite import policy_of, with_policy
+
+        trained_in = run.read_json("env.json")["decided"]["dtype"] if run else policy_of(model)
+        choice = serving_dtype(trained_in) if dtype == "auto" else choose_dtype(dtype)
+        if choice.policy != policy_of(model):
+            model = with_policy(model, choice.policy)
     classes = model.output_shape[-1]
-    return Trained(model, _class_names(_names_file(file), classes), path, run)
+    return Trained(model, _class_names(_names_file(file), classes), path, run, choice)
 
 
 def open_keras_file(path):

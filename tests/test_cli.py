@@ -168,12 +168,19 @@ def test_a_dry_run_says_how_long_it_would_take(capsys, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_doctor(capsys):
+def test_doctor(capsys, monkeypatch):
+    """What it finds; that it finds nothing wrong here is its own example."""
+    rows = [("export litert", "read back", True), ("export onnx", "not installed", None)]
+    monkeypatch.setattr("keras_preact.training.check.main_path", lambda: rows)
     code, out, _ = run(capsys, "doctor")
     assert code == 0
-    assert "keras" in out and "training" in out and " ok" in out
+    assert "dtype auto" in out and "training" in out and " ok" in out and "not installed" in out
+    rows.append(("predict", "[red] another class", False))
+    code, out, err = run(capsys, "doctor")
+    assert code == 1 and "[red] another class" in out and "wrong" in out and "see above" in err
     code, out, _ = run(capsys, "doctor", "--json")
-    assert all(row["ok"] is not False for row in json.loads(out))
+    assert code == 1
+    assert {row["what"]: row["ok"] for row in json.loads(out)}["predict"] is False
 
 
 def test_runs_and_their_curves(capsys, tmp_path):

@@ -15,16 +15,7 @@ from keras_preact.cli import (
     tuning,
     using,
 )
-from keras_preact.errors import (
-    ConfigError,
-    DataError,
-    DeviceError,
-    DivergedError,
-    ExportError,
-    SaveError,
-    StoppedError,
-    near,
-)
+from keras_preact.errors import OWN, library_of, line_of, near
 
 _EPILOG = (
     "exit codes: 0 done, 1 a fault of this program, the disk or a device, 2 usage, 3 data, 4 "
@@ -69,21 +60,18 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-_SAID = (
-    ConfigError, DataError, DeviceError, DivergedError, ExportError, SaveError, StoppedError
-)  # fmt: skip
-
-
 def exit_code(error: BaseException) -> tuple[int, str | None]:
     """What the command line ends with after an error, and the line it says.
 
     Returns:
         An exit code and a message; `None` for a fault of this program, which wants its traceback.
     """
-    if isinstance(error, _SAID):
+    if isinstance(error, OWN):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
         return 130, "Interrupted."
+    if library_of(error) or isinstance(error, MemoryError):
+        return 1, line_of(error)
     return 1, None
 
 

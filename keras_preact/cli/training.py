@@ -100,7 +100,7 @@ def _doctor(arguments) -> None:
             table.add_row(row["what"], row["found"].replace("[", r"\["), mark)
         make_console(sys.stdout, least_width=100).print(table, markup=True)
     if any(row["ok"] is False for row in rows):
-        raise DeviceError("Training on these devices is not right: see above.")
+        raise DeviceError("Not all is right on this machine: see above.")
 
 
 def _runs(arguments) -> None:
@@ -183,6 +183,6 @@ COMMANDS = {
     "doctor": (
         _doctor,
         _doctor_arguments,
-        "say what this machine offers and check training on all of its devices",
+        "say what this machine offers, and try the main path on it in small",
     ),
 }

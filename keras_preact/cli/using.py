@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 from keras_preact.cli.arguments import read_yaml, settings_of
-from keras_preact.console import import_keras_quietly, make_console, reading_bar
+from keras_preact.console import import_keras_quietly, make_console, reading_bar, say
 from keras_preact.errors import ConfigError, DataError
 
 #: Classes that a table on the terminal shows.
@@ -25,9 +25,11 @@ def _evaluate(arguments) -> None:
     from keras_preact.training.devices import open_on_devices
 
     options = _data_options(arguments.set)
-    data, found = None, {}
+    data, found, dtypes = None, {}, {}
     for path in arguments.network:
-        opened, predict = open_on_devices(path, arguments.devices, how.rewriting())
+        opened, predict = open_on_devices(path, arguments.devices, how.rewriting(), arguments.dtype)
+        dtypes[str(path)] = opened.dtype.policy
+        say(console, f"{path}: {_computed(opened)}")
         how.check_fits(opened.image_shape)
         if data is None:
             # Views are of whole images; those on the sheet are of one size.
@@ -49,7 +51,11 @@ def _evaluate(arguments) -> None:
         f"{arguments.network[0]}/evaluation" if opened.run and len(found) == 1 else None
     )
     if out:
-        _write(pathlib.Path(out), found, data, how.to_dict(), console)
+        _write(pathlib.Path(out), found, data, {**how.to_dict(), "dtypes": dtypes}, console)
+
+
+def _computed(trained):
+    return f"computed in {trained.dtype.policy} ({trained.dtype.reason})"
 
 
 def _show(found, console) -> None:
@@ -139,7 +145,7 @@ def _predict(arguments) -> None:
     from keras_preact.evaluation import classify_files
     from keras_preact.trained import load_trained
 
-    trained = load_trained(arguments.network)
+    trained = load_trained(arguments.network, arguments.dtype)
     found, unreadable = classify_files(
         trained, arguments.images, arguments.top, arguments.batch_size
     )
@@ -151,6 +157,7 @@ def _predict(arguments) -> None:
         print(found.to_csv(index=False), end="")
     else:
         _print_predictions(found)
+    say(make_console(sys.stderr), f"{arguments.network}: {_computed(trained)}")
     if unreadable:
         for file, reason in unreadable.items():
             print(f"{file}: {reason}", file=sys.stderr)
@@ -185,6 +192,7 @@ def _export(arguments) -> None:
             arguments.out,
             fold=not arguments.no_fold,
             quantize=arguments.quantize if quantized else None,
+            dtype=arguments.dtype,
             data=arguments.data,
             console=console,
         )
@@ -205,6 +213,7 @@ def _data_options(assignments):
     return options
 
 
+_DTYPE = "auto (what it was trained in, or float32 without units for that), or a dtype policy"
 _NETWORK = "folder of a finished run, or a .keras file"
 _DATA = "digits, a set of tensorflow-datasets, folder:PATH or npz:PATH; the run's if not given"
 
@@ -222,6 +231,7 @@ def _evaluate_arguments(command) -> None:
     words = "a window at every place of each, for networks with a spatial pyramid pooling"
     command.add_argument("--dense", action="store_true", help=f"with --scales: {words}")
     command.add_argument("--batch-size", type=int, default=256, help="images in a step")
+    command.add_argument("--dtype", type=str, default="auto", help=_DTYPE)
     devices = "auto (all GPUs, else the CPU), or names such as gpu:0,gpu:1"
     command.add_argument("--devices", type=str, default="auto", help=devices)
     out = "folder for figures and pictures; evaluation/ in a single run's folder if not given"
@@ -236,6 +246,7 @@ def _predict_arguments(command) -> None:
     command.add_argument("images", nargs="+", help="JPEG and PNG files, or folders of them")
     command.add_argument("--top", type=int, default=3, help="classes an image")
     command.add_argument("--batch-size", type=int, default=64, help="images in a step")
+    command.add_argument("--dtype", type=str, default="auto", help=_DTYPE)
     command.add_argument("--json", action="store_true", help="one JSON object an image")
     command.add_argument("--csv", action="store_true", help="a line an image and class")
 
@@ -249,6 +260,9 @@ def _export_arguments(command) -> None:
     fold = "keep batch normalisation instead of folding it into convolutions"
     command.add_argument("--no-fold", action="store_true", help=fold)
     command.add_argument("--quantize", type=str, default=None, help="int8, for litert")
+    wide = "float32 (the default, which runs anywhere); for saved_model and keras also"
+    words = f"{wide} mixed_bfloat16 or mixed_float16"
+    command.add_argument("--dtype", type=str, default="float32", help=words)
     images = "to compare and calibrate with"
     command.add_argument("--data", type=str, default=None, help=f"images {images}: {_DATA}")
     command.add_argument("--json", action="store_true", help="one JSON object a format")

@@ -11,14 +11,17 @@ import numpy as np
 from keras_preact.card import model_card
 from keras_preact.checked import require
 from keras_preact.console import say
-from keras_preact.errors import ConfigError, ExportError, quoted
+from keras_preact.errors import ConfigError, ExportError, in_one_line, quoted
 from keras_preact.evaluation import evaluate
-from keras_preact.rewrite import fold_batch_norm, portable
+from keras_preact.rewrite import fold_batch_norm, portable, with_policy
 from keras_preact.run import RunFolder
 from keras_preact.trained import CLASSES, load_trained
 
 #: Largest difference of a score that is allowed, as the network is and with its norms folded away.
 TOLERANCE, TOLERANCE_FOLDED = 1e-5, 1e-4
+
+#: What an export may compute in.
+_DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 #: In the folder of exports: what each of them is.
 _EXPORTS = "exports.json"
@@ -53,10 +56,12 @@ class Exported:
         folded: Whether norms are folded into convolutions.
         quantized: `"int8"` or `None`.
         megabytes: Size.
-        difference: Largest difference of a score from the network's, over all compared batches.
+        difference: Largest difference of a score from the network's in float32, over all compared
+            batches.
         images: With what it was compared: `"test images"`, or `"noise"` where there were none.
-        accuracy_before, accuracy_after: Share of the test images that the network and the file
-            classify correctly, where it is quantized.
+        accuracy_before, accuracy_after: Share of the test images that the network in float32 and
+            the file classify correctly, where that rounds more: quantized, or of 16 bits.
+        dtype: The dtype policy that it computes in.
     """
 
     path: str
@@ -68,14 +73,25 @@ class Exported:
     images: str
     accuracy_before: float | None = None
     accuracy_after: float | None = None
+    dtype: str = "float32"
 
 
 def export(
-    source, format="saved_model", out=None, *, fold=True, quantize=None, data=None, console=None
+    source,
+    format="saved_model",
+    out=None,
+    *,
+    fold=True,
+    quantize=None,
+    dtype="float32",
+    data=None,
+    console=None,
 ) -> Exported:
     """Writes a trained network in another format, reads it back, and compares the two.
 
-    Beside it stand the names of the classes (`classes.json`) and a model card (`README.md`).
+    What is written computes in float32, whatever the network was trained in, so that it runs where
+    nothing of 16 bits does. Beside it stand the names of the classes (`classes.json`) and a model
+    card (`README.md`).
 
     Args:
         source: Folder of a finished run, or a `.keras` file.
@@ -86,6 +102,9 @@ def export(
         fold: Fold batch normalisation into the convolutions before it.
         quantize: `int8` for LiteRT: weights and activations of 8 bits, their ranges from training
             images.
+        dtype: Dtype policy, for machines that compute fast in 16 bits: `mixed_bfloat16` or
+            `mixed_float16`, for `saved_model` and `keras`. How many test images are classified
+            correctly is said beside the network's own.
         data: An `ImageData` or the name of one to compare and calibrate with; the run's if not
             given. Without any, noise is compared.
         console: A `rich.console.Console` for progress; `None` prints nothing.
@@ -95,8 +114,8 @@ def export(
 
     Raises:
         ConfigError: For arguments that are not allowed.
-        ExportError: When scores differ by more than 1e-5 (folded: 1e-4), or the format has no
-            operation for a layer; nothing is left behind.
+        ExportError: When scores differ by more than 1e-5 (folded: 1e-4) where nothing is rounded,
+            or the format has no operation for a layer; nothing is left behind.
         SaveError: When it cannot be written.
 
     Example:
@@ -108,38 +127,36 @@ def export(
         >>> export(path, "keras").difference < 1e-5
         True
     """
-    require(format in FORMATS, "format", format, f"one of {quoted(FORMATS)}")
-    require(quantize in (None, "int8"), "quantize", quantize, "'int8' or None")
-    require(not quantize or format == "litert", "quantize", quantize, "None but for 'litert'")
-    chosen = FORMATS[format]
-    if chosen.needs_tensorflow and keras.backend.backend() != "tensorflow":
-        raise ConfigError(
-            f"The format {format!r} is written by TensorFlow: set KERAS_BACKEND=tensorflow, which "
-            f"opens runs of any backend. Received: KERAS_BACKEND={keras.backend.backend()}."
-        )
-    trained = load_trained(source)
+    chosen = _checked_format(format, quantize, dtype)
+    trained = load_trained(source, "float32")
     if isinstance(data, str) or (data is None and trained.run):
         data = trained.load_data(data)
-    require(data is not None or not quantize, "data", data, "images to calibrate with")
+    rounds = quantize or dtype != "float32"
+    require(data or not rounds, "data", data, "images to calibrate with and to compare on")
     calibration = data.train.images(_spread(len(data.train), 200)) if quantize else None
     model = portable(trained.model)
     if fold:
         model = fold_batch_norm(model)
+    model = with_policy(model, dtype)
     folder = _folder(trained, out)
-    file = chosen.file.replace(".", f"-{quantize}.") if quantize else chosen.file
+    kind = f"-{quantize or dtype}" if rounds else ""
+    file = f"{pathlib.Path(chosen.file).stem}{kind}{pathlib.Path(chosen.file).suffix}"
     with folder.replacing(file) as path:
         chosen.write(model, path, trained.class_names, calibration)
-        predict = chosen.read(path)
+        with in_one_line(ExportError, f"What was written as {format} cannot be read back"):
+            predict = chosen.read(path)
+            difference = _difference(trained.model, predict, _images(trained, data))
         found = Exported(
             path=str(folder.path / file),
             format=format,
             folded=fold,
             quantized=quantize,
             megabytes=round(_size(path) / 2**20, 3),
-            difference=_difference(trained.model, predict, _images(trained, data)),
+            difference=difference,
             images="test images" if data else "noise",
+            dtype=dtype,
         )
-        if quantize:
+        if rounds:
             before, after = (
                 evaluate(p, data.test, data.class_names) for p in (trained.model, predict)
             )
@@ -155,6 +172,22 @@ def export(
     folder.write_bytes("README.md", model_card(trained, exports).encode())
     say(console, f"{found.path}: {found.megabytes:.1f} MB, {_in_words(found)}")
     return found
+
+
+def _checked_format(format, quantize, dtype):
+    require(format in FORMATS, "format", format, f"one of {quoted(FORMATS)}")
+    require(quantize in (None, "int8"), "quantize", quantize, "'int8' or None")
+    require(not quantize or format == "litert", "quantize", quantize, "None but for 'litert'")
+    require(dtype in _DTYPES, "dtype", dtype, f"one of {quoted(_DTYPES)}")
+    holds = dtype == "float32" or format in ("saved_model", "keras")
+    require(holds, "dtype", dtype, "'float32' but for 'saved_model' and 'keras'")
+    chosen = FORMATS[format]
+    if chosen.needs_tensorflow and keras.backend.backend() != "tensorflow":
+        raise ConfigError(
+            f"The format {format!r} is written by TensorFlow: set KERAS_BACKEND=tensorflow, which "
+            f"opens runs of any backend. Received: KERAS_BACKEND={keras.backend.backend()}."
+        )
+    return chosen
 
 
 def _write_saved_model(model, path, class_names, _):
@@ -180,7 +213,7 @@ def _read_keras(path):
 
 def _call(model, images):
     scores = model(keras.ops.convert_to_tensor(images, "float32"), training=False)
-    return keras.ops.convert_to_numpy(scores)
+    return keras.ops.convert_to_numpy(scores).astype("float32")
 
 
 def _write_litert(model, path, _, calibration):
@@ -273,11 +306,12 @@ def _refuse_difference(found, tolerance):
 
 
 def _in_words(found):
-    words = f"scores differ by at most {found.difference:.1g} from the network's ({found.images})"
-    if found.quantized:
+    difference = f"{found.difference:.1g} from the network's in float32"
+    words = f"scores differ by at most {difference} ({found.images})"
+    if found.accuracy_after is not None:
         words += (
             f"; accuracy {found.accuracy_before:.2%} before, {found.accuracy_after:.2%} with "
-            f"{found.quantized}"
+            f"{found.quantized or found.dtype}"
         )
     return words
 

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_preact.console import silent_stderr
-from keras_preact.errors import ExportError, reason
+from keras_preact.errors import ExportError, in_one_line
+from keras_preact.rewrite import with_policy
 
 #: How many images fix the ranges of the integers.
 CALIBRATION_IMAGES = 200
@@ -20,7 +21,8 @@ def export_litert(model, path, calibration=None) -> None:
     """Writes a LiteRT file with the input `images`, uint8 `(batch, h, w, c)`, and `scores`.
 
     Args:
-        model: A `keras.Model` that takes raw images, values 0 to 255, in Keras's own layers.
+        model: A `keras.Model` that takes raw images, values 0 to 255, in Keras's own layers; one of
+            16 bits is written in float32.
         path: File to write.
         calibration: uint8 images `(n, h, w, c)` such as the network was trained on: weights and
             activations become int8, their ranges those of these images (Jacob et al. 2018).
@@ -36,6 +38,7 @@ def export_litert(model, path, calibration=None) -> None:
         >>> model = create_model("resnet8v2", input_shape=(8, 8, 1))
         >>> export_litert(model, tempfile.mkdtemp() + "/model.tflite")
     """
+    model = with_policy(model)  # there are no kernels of 16 bits
 
     def serve(images):
         return {"scores": model(tf.cast(images, tf.float32), training=False)}
@@ -48,7 +51,11 @@ def export_litert(model, path, calibration=None) -> None:
         with _quiet():
             archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        content = _converted(converter, calibration)
+        what = "LiteRT has no operations for this network"
+        fix = "--format saved_model holds any network."
+        names = [layer.name for layer in model._flatten_layers()]
+        with in_one_line(ExportError, what, names, fix), _quiet():
+            content = _converted(converter, calibration)
     with open(path, "wb") as file:
         file.write(content)
 
@@ -60,12 +67,7 @@ def _converted(converter, calibration):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         images = calibration[:CALIBRATION_IMAGES]
         converter.representative_dataset = lambda: ({"images": image[None]} for image in images)
-    try:
-        with _quiet():
-            return converter.convert()
-    except Exception as error:  # the converter has its own, which say little but this
-        why = reason(error, 300)
-        raise ExportError(f"LiteRT has no operations for this network: {why}") from error
+    return converter.convert()
 
 
 def open_litert(path):

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_preact.console import silent_stderr
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, ExportError, in_one_line
+from keras_preact.rewrite import with_policy
 from keras_preact.rewrite.graph import carry_weights, rebuild, same
 
 #: Version of ONNX's operations: the lowest that has all that are needed, so that most can run it.
@@ -19,21 +20,25 @@ def export_onnx(model, path) -> None:
     """Writes an ONNX file with the input `images`, uint8 `(batch, h, w, c)`, and `scores`.
 
     Args:
-        model: A `keras.Model` that takes raw images, values 0 to 255, in Keras's own layers.
+        model: A `keras.Model` that takes raw images, values 0 to 255, in Keras's own layers; one of
+            16 bits is written in float32.
         path: File to write.
 
     Raises:
         ConfigError: Where tf2onnx or onnxruntime is not installed.
+        ExportError: For layers that ONNX has no operations for.
     """
     tf2onnx, _ = _libraries()
-    model = _with_constants(model)
+    model = _with_constants(with_policy(model))  # ONNX Runtime has no Conv of bfloat16
     images = tf.TensorSpec(model.input_shape, tf.uint8, name="images")
 
     @tf.function(input_signature=[images])
     def serve(images):
         return {"scores": model(tf.cast(images, tf.float32), training=False)}
 
-    with _quiet():
+    names = [layer.name for layer in model._flatten_layers()]
+    fix = "--format saved_model holds any network."
+    with in_one_line(ExportError, "ONNX cannot hold this network", names, fix), _quiet():
         tf2onnx.convert.from_function(serve, [images], opset=OPSET, output_path=str(path))
 
 

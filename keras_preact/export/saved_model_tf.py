@@ -41,7 +41,8 @@ def export_saved_model(model, path, class_names=None) -> None:
 
     @tf.function(input_signature=[images])  # traced once, for all signatures
     def run(images):
-        return network(tf.cast(images, tf.float32), training=False)
+        scores, features = network(tf.cast(images, tf.float32), training=False)
+        return tf.cast(scores, tf.float32), tf.cast(features, tf.float32)
 
     with tempfile.TemporaryDirectory() as folder:
         names = _table(folder, class_names or map(str, range(model.output_shape[-1])))

@@ -160,14 +160,14 @@ class Repeat(keras.layers.Layer):
                 raise ValueError(f"Layer {self.name!r} finds no weights for {missing[:3]}.")
             stack.assign(np.stack([store[key] for key in keys]))
 
-    def with_template(self, template):
-        """A new `Repeat` of another unit, alike in the rest."""
+    def with_template(self, template, dtype=None):
+        """A new `Repeat` of another unit, alike in the rest but for the dtype policy if given."""
         return type(self)(
             template,
             self.names,
             self.recompute,
             name=self.name,
-            dtype=self.dtype_policy,
+            dtype=dtype or self.dtype_policy,
             trainable=self.trainable,
         )
 

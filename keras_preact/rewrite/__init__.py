@@ -1,7 +1,17 @@
-"""The same function as another graph: faster or stock layers, no loops, no norms, any size."""
+"""The same function as another graph: of other layers or dtypes, no loops, no norms, any size."""
 
 from keras_preact.rewrite.fold import fold_batch_norm
+from keras_preact.rewrite.policy import policy_of, with_policy
 from keras_preact.rewrite.sizes import any_size, dense
 from keras_preact.rewrite.swap import accelerate, portable, unrolled
 
-__all__ = ["accelerate", "any_size", "dense", "fold_batch_norm", "portable", "unrolled"]
+__all__ = [
+    "accelerate",
+    "any_size",
+    "dense",
+    "fold_batch_norm",
+    "policy_of",
+    "portable",
+    "unrolled",
+    "with_policy",
+]

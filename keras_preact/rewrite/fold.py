@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_preact.layers import BatchNormalization, Repeat
 from keras_preact.rewrite.graph import as_graph, carry_weights, is_graph, rebuild, same
+from keras_preact.rewrite.policy import with_policy
 
 CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -16,7 +17,7 @@ CONVOLUTIONS = (
 NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 
 
-def fold_batch_norm(model):
+def fold_batch_norm(model, dtype="float32"):
     """The same function for inference, without the norms that directly follow a convolution.
 
     With its moving statistics a batch normalisation is a scale and an offset a channel, which the
@@ -25,13 +26,15 @@ def fold_batch_norm(model):
 
     Args:
         model: A functional or sequential `keras.Model`, in any packaging.
+        dtype: Dtype policy of the copy, as in `with_policy`; `None` keeps each layer's own. In 16
+            bits the folded kernels are rounded anew, so that scores differ in the third digit.
 
     Returns:
         A functional `keras.Model` whose predictions are the model's; its convolutions have biases.
         Not for training: it has no batch statistics any more.
 
     Raises:
-        ConfigError: For models without a graph of layers.
+        ConfigError: For models without a graph of layers, and for unknown policies.
 
     Example:
         >>> from keras_preact import fold_batch_norm
@@ -40,13 +43,14 @@ def fold_batch_norm(model):
         >>> any("norm" in layer.name for layer in folded.layers)
         False
     """
+    model = with_policy(model, dtype) if dtype else model
     folds = _folds(as_graph(model))
     norms = {id(norm) for norm in folds.values()}
     dropped = set()
 
     def make(layer):
         if isinstance(layer, Repeat) and not any(map(is_graph, layer.template().layers)):
-            return layer.with_template(fold_batch_norm(layer.template()))
+            return layer.with_template(fold_batch_norm(layer.template(), None))
         if id(layer) in folds:
             return type(layer).from_config({**layer.get_config(), "use_bias": True})
         new = same(layer)

@@ -4,15 +4,18 @@ import keras
 
 from keras_preact.errors import ConfigError, reason
 
+#: Dtypes that networks compute in.
+FLOATS = ("float32", "bfloat16", "float16")
 
-def rebuild(model, make_layer, call_layer=None, any_size=False, whole=None):
+
+def rebuild(model, make_layer, call_layer=None, make_input=None, whole=None):
     """A copy of a functional model in which each layer may be another.
 
     Args:
         model: A functional or sequential model; sub-models of either kind are entered.
         make_layer: Function of a layer, or of another operation, to the one that takes its place.
         call_layer: Function of the new layer and its inputs to its outputs.
-        any_size: Whether the new model takes images of any height and width, channels last.
+        make_input: Function of a tensor that a graph takes to the `keras.Input` in its place.
         whole: Function of a sub-model to whether it goes to `make_layer` and is not entered.
 
     Returns:
@@ -26,7 +29,7 @@ def rebuild(model, make_layer, call_layer=None, any_size=False, whole=None):
 
     def make(layer):
         if is_graph(layer) and not (whole and whole(layer)):
-            inner, found = rebuild(layer, make_layer, call_layer, any_size, whole)
+            inner, found = rebuild(layer, make_layer, call_layer, make_input, whole)
             pairs.extend(found)
             return inner
         pairs.append((layer, make_layer(layer)))
@@ -40,16 +43,10 @@ def rebuild(model, make_layer, call_layer=None, any_size=False, whole=None):
         return call_layer(layer, *args, **kwargs) if call_layer else layer(*args, **kwargs)
 
     graph = as_graph(model)
-    inputs = keras.tree.map_structure(_of_any_size, graph.input) if any_size else None
+    inputs = keras.tree.map_structure(make_input, graph.input) if make_input else None
     copy = keras.models.clone_model(graph, inputs, clone_function=make, call_function=call)
     copy.dtype_policy = model.dtype_policy  # so that `compile` scales the loss under float16
     return copy, pairs
-
-
-def _of_any_size(tensor):
-    batch, *sizes, channels = tensor.shape
-    shape = (batch, *(None for _ in sizes), channels)
-    return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name)
 
 
 def is_graph(layer):
@@ -69,15 +66,17 @@ def as_graph(model):
     )
 
 
-def same(layer):
+def same(layer, policy=None):
     """A new layer like this one, or the layer itself where nothing in it could change.
 
-    Functions of one's own and tables of words cannot be made again from a config.
+    Functions of one's own and tables of words cannot be made again from a config. With a `policy`,
+    a `keras.DTypePolicy`, the new layer and those inside it compute in that.
     """
     if hasattr(layer, "save_assets"):
         return layer
     try:
-        return type(layer).from_config(layer.get_config())
+        config = layer.get_config()
+        return type(layer).from_config(_computed_in(policy, config) if policy else config)
     except (ValueError, TypeError) as error:
         if not getattr(layer, "weights", None):
             return layer
@@ -85,6 +84,21 @@ def same(layer):
             f"Layer {layer.name!r} cannot be made again from its config: {reason(error)}. "
             "Registering its class with keras.saving.register_keras_serializable usually helps."
         ) from None
+
+
+def _computed_in(policy, value):
+    """A config in which each dtype of floating numbers, or policy of one, is another."""
+    if isinstance(value, list):
+        return [_computed_in(policy, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    changed = {name: _computed_in(policy, item) for name, item in value.items()}
+    dtype = value.get("dtype")
+    if isinstance(dtype, dict) and dtype.get("class_name") == "DTypePolicy":
+        changed["dtype"] = policy.name
+    elif dtype in FLOATS:  # of an input, or of a cast in the graph
+        changed["dtype"] = policy.compute_dtype
+    return changed
 
 
 def carry_weights(old, new):

@@ -134,7 +134,7 @@ def _rebuilt(model, replaced):
         return same(layer)
 
     try:
-        return rebuild(model, make, any_size=True, whole=is_stock_pyramid)
+        return rebuild(model, make, make_input=_of_any_size, whole=is_stock_pyramid)
     except (ValueError, TypeError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -142,6 +142,12 @@ def _rebuilt(model, replaced):
             f"A model that takes images of any size is expected. Received: {model.name!r}, which "
             f"does not: {reason(error)}"
         ) from None
+
+
+def _of_any_size(tensor):
+    batch, *sizes, channels = tensor.shape
+    shape = (batch, *(None for _ in sizes), channels)
+    return keras.Input(batch_shape=shape, dtype=tensor.dtype, name=tensor.name)
 
 
 def _by_channel(layer):

@@ -5,6 +5,7 @@ import keras
 from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization, PReLU, Repeat, SpatialPyramidPooling
 from keras_preact.rewrite.graph import carry_weights, is_graph, rebuild, same
+from keras_preact.rewrite.policy import with_policy
 from keras_preact.rewrite.pyramid import is_stock_pyramid, read_pyramid, stock_pyramid
 
 #: What takes the place of what; arguments, weights and results are equal.
@@ -40,20 +41,21 @@ def accelerate(model):
     return _swapped(model, FASTER)
 
 
-def portable(model):
+def portable(model, dtype="float32"):
     """A copy of a model in Keras's own layers, which opens where this package is not installed.
 
     Args:
         model: A functional or sequential `keras.Model`; the units of a `Repeat` become sub-models,
             and so does a spatial pyramid pooling.
+        dtype: Dtype policy of the copy, as in `with_policy`; `None` keeps each layer's own.
 
     Returns:
         A functional `keras.Model` with the same weights, not compiled.
 
     Raises:
-        ConfigError: For models without a graph of layers, for a spatial pyramid pooling over maps
-            of any size, and when a layer of this package is inside another layer, such as
-            `keras.layers.TimeDistributed`.
+        ConfigError: For models without a graph of layers, for unknown policies, for a spatial
+            pyramid pooling over maps of any size, and when a layer of this package is inside
+            another layer, such as `keras.layers.TimeDistributed`.
 
     Example:
         >>> from keras_preact import portable
@@ -61,7 +63,7 @@ def portable(model):
         >>> {type(layer).__module__.split(".")[0] for layer in portable(ResNet8V2()).layers}
         {'keras'}
     """
-    copy = _swapped(model, STOCK)
+    copy = _swapped(with_policy(model, dtype) if dtype else model, STOCK)
     if "keras_preact>" in copy.to_json():
         raise ConfigError(
             "A layer of this package is inside another layer, where no layer of Keras can take its "

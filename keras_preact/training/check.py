@@ -17,6 +17,7 @@ from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.config import TrainConfig
 from keras_preact.training.engine import make_engine
 from keras_preact.training.job import prepare
+from keras_preact.training.walk import main_path
 
 #: Steps that a dry run times, after the first, which is compiled.
 STEPS = 3
@@ -119,7 +120,11 @@ def dry_run(config: TrainConfig, *, console=None) -> DryRun:
 
 
 def doctor() -> list[dict[str, Any]]:
-    """What this machine offers, and whether training on all of its devices is right.
+    """What this machine offers, and whether the main path works on it.
+
+    It compares training on all devices with training on one, and goes from training in float32, and
+    in what `dtype="auto"` is here, to evaluation, prediction and an export in each format that is
+    installed, with a small network on digits.
 
     Returns:
         Dictionaries with `what`, `found` and `ok`: `True`, `False` (to be mended) or `None`
@@ -150,7 +155,7 @@ def doctor() -> list[dict[str, Any]]:
             found = f'missing, for {purpose}: pip install "keras-preact[{extra}]"'
         rows.append((package, found, None))
     unique = {what: (what, found, ok) for what, found, ok in rows}
-    rows = [*unique.values(), *_self_check()]
+    rows = [*unique.values(), *_self_check(), *main_path()]
     return [{"what": what, "found": found, "ok": ok} for what, found, ok in rows]
 
 

@@ -10,13 +10,14 @@ from keras_preact.training.optimizer import SGD
 from keras_preact.training.recipes import Recipe
 
 
-def open_on_devices(path, devices: str = "auto", change=None):
+def open_on_devices(path, devices: str = "auto", change=None, dtype="auto"):
     """A trained network, and a function that classifies images on all devices at once.
 
     Args:
         path: As in `load_trained`.
         devices: As in `TrainConfig`.
         change: Function of the model to the one that is used, such as `any_size`.
+        dtype: As in `load_trained`.
 
     Returns:
         The `Trained`, and a function of raw images `(n, h, w, c)` to probabilities `(n, classes)`,
@@ -28,7 +29,7 @@ def open_on_devices(path, devices: str = "auto", change=None):
     """
     engine = make_engine(TrainConfig(devices=devices))
     with engine.scope():
-        trained = load_trained(path)
+        trained = load_trained(path, dtype)
         model = change(trained.model) if change else trained.model
     if engine.replicas == 1:
         return trained, model.predict_on_batch

@@ -14,13 +14,14 @@ from keras_preact.citations import citations
 from keras_preact.console import say
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation import (
+    evaluate,
     plot_confusion_matrix,
     plot_curves,
     plot_predictions,
     save_figure,
 )
 from keras_preact.residual import count_multiply_adds
-from keras_preact.rewrite import portable
+from keras_preact.rewrite import portable, with_policy
 from keras_preact.run import RunFolder, environment, refuse_used, runs_in
 from keras_preact.trained import Trained
 from keras_preact.training.config import TrainConfig
@@ -48,6 +49,9 @@ class Result:
         images_per_second: Training images a second, without the first epoch (if there are others).
         skipped_images: Damaged files that were left out.
         multiply_adds: Of one image's forward pass.
+        dtype: The dtype policy that it was trained and tested in.
+        float32_accuracy, float32_difference: Where that is of 16 bits, the same share for the
+            network that is kept, which computes in float32, and the largest difference of a score.
     """
 
     run: str
@@ -62,6 +66,9 @@ class Result:
     images_per_second: float
     skipped_images: int
     multiply_adds: int = 0
+    dtype: str = "float32"
+    float32_accuracy: float | None = None
+    float32_difference: float | None = None
 
 
 def train(config: TrainConfig | None = None, *, console=None) -> Result:
@@ -115,7 +122,7 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
             say(console, f"going on in {run.path} after step {loop.step}")
         loop.run()
         with engine.averaged():
-            evaluation = _finish(job, loop, run)
+            evaluation, in_float32 = _finish(job, loop, run)
         result = Result(
             run=str(run.path) if engine.is_chief else "",
             model=config.model,
@@ -129,6 +136,8 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
             images_per_second=round(_images_per_second(run.log), 1),
             skipped_images=len(job.data.skipped),
             multiply_adds=count_multiply_adds(engine.model),
+            dtype=job.decided["dtype"],
+            **in_float32,
         )
         if engine.is_chief:
             trained = Trained(engine.model, job.data.class_names, run.path, run)
@@ -236,18 +245,22 @@ def _images_per_second(log):
 
 
 def _finish(job, loop, run):
-    """Last statistics and evaluation, the network in the forms that are used, and pictures."""
+    """Last statistics and evaluation, the network in the forms that are used, and pictures.
+
+    Returns:
+        The evaluation, and the fields of `Result` that compare it with the network in float32.
+    """
     engine, recipe = job.engine, job.parts.recipe
     if recipe.precise_bn:
         momentum = job.parts.network.norm_momentum
         average_statistics(engine, job.data.train, recipe.precise_bn, recipe.batch_size, momentum)
     evaluation = loop.evaluate()
     if not engine.is_chief:
-        return evaluation
+        return evaluation, {}
     model = engine.model
     model.get_layer("predictions").activation = keras.activations.softmax
-    # Without the optimiser and in Keras's own layers, so that it opens where this package is not.
-    trained = keras.Model(model.input, model.output, name=model.name)
+    # Without the optimiser, in float32 and in Keras's own layers, so that it opens anywhere.
+    trained = with_policy(keras.Model(model.input, model.output, name=model.name))
     with run.replacing("model.keras") as path:
         portable(trained).save(path)
     run.write_json("classes.json", list(job.data.class_names))
@@ -264,4 +277,13 @@ def _finish(job, loop, run):
     for name, figure in pictures.items():
         with run.replacing(f"{name}.png") as path:
             save_figure(figure, path)
-    return evaluation
+    return evaluation, _in_float32(job, trained, evaluation)
+
+
+def _in_float32(job, trained, evaluation):
+    """How far the scores of 16 bits are from those of the network that is kept."""
+    if job.decided["dtype"] == "float32":
+        return {}
+    kept = evaluate(trained, job.data.test, job.data.class_names)
+    difference = float(np.abs(kept.scores - evaluation.scores).max())
+    return {"float32_accuracy": kept.accuracy, "float32_difference": difference}

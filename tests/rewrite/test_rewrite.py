@@ -267,8 +267,7 @@ def test_models_of_all_kinds(name, change):
 
 def test_the_loss_is_scaled_under_float16_as_before():
     model = build_network(SMALL, input_shape=(8, 8, 3), dtype="mixed_float16")
-    for change in (accelerate, portable):
-        changed = change(model)
+    for changed in (accelerate(model), portable(model, dtype=None)):
         changed.compile("sgd", "mse")
         assert isinstance(changed.optimizer, keras.optimizers.LossScaleOptimizer)
 
