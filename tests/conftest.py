@@ -2,12 +2,52 @@
 
 import importlib.machinery
 import os
+import pathlib
+import re
 
 import pytest
 
 import keras_preact  # noqa: F401  before TensorFlow, as users have it: it turns oneDNN's kernels on
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# The same on every machine; the main path is walked under the other answer too.
+os.environ.setdefault("KERAS_PREACT_DTYPE", "float32")
+
+
+ROOT = pathlib.Path(__file__).parents[1]
+ANATOMY = "tests/analysis/test_anatomy.py::test_pieces_make_the_whole_and_parts_the_gradient"
+
+#: Parts of the suite: what they hold, by the beginnings of tests' names, and what of that is left
+#: out. `portable` is the core that runs without TensorFlow, less what takes XLA long to compile and
+#: is the same in another test; `numeric` is what another processor might compute otherwise.
+PARTS = {
+    "portable": (
+        (
+            "tests/layers/", "tests/rewrite/", "tests/test_initializers.py",
+            "tests/test_precision.py", "tests/residual/test_placements.py",
+            "tests/residual/test_shortcuts.py", "tests/training/test_engine.py",
+            "tests/training/test_optimizer.py",
+            "tests/training/test_trainer.py::test_training_that_diverges_stops_and_says_where",
+            "tests/applications/test_contract.py::test_keras_round_trip",
+            f"{ANATOMY}[original, exclusive_gating]", f"{ANATOMY}[repeated]",
+        ),
+        r"registered_networks|all_kinds|packagings|twenty_steps|portable_copy|every_copy"
+        r"|one_device_and_two.*everything|definition_at_every_size|loop_over_windows"
+        r"|round_trip.*resnet18v2",
+    ),
+    "numeric": (
+        (
+            "tests/layers/", "tests/rewrite/", "tests/analysis/", "tests/export/",
+            "tests/test_policies.py", "tests/residual/test_placements.py",
+            "tests/residual/test_shortcuts.py", "tests/training/test_engine.py",
+            "tests/training/test_optimizer.py", "tests/training/test_fine_tune.py",
+            "tests/evaluation/", "tests/weights/test_convert.py", "tests/weights/test_named.py",
+            "tests/applications/test_keras_parity.py", "tests/faults/test_survival.py",
+            "tests/faults/test_workers.py",
+        ),
+        r"$^",
+    ),
+}  # fmt: skip
 
 
 def _hide_tensorflow():
@@ -23,6 +63,9 @@ def _hide_tensorflow():
 
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow as well")
+    parser.addoption("--machines", action="store_true", help="run as other processors would")
+    parser.addoption("--part", choices=[*PARTS], help="run a part of the suite only")
+    parser.addoption("--devices", type=int, default=2, help="devices that the CPU is made into")
     parser.addoption("--kills", type=int, default=5, help="how often a training is killed")
     parser.addoption(
         "--block-tensorflow", action="store_true", help="make importing TensorFlow fail"
@@ -38,21 +81,38 @@ def pytest_sessionstart(session):
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
         import tensorflow as tf
 
-        # Two devices, so that tf.distribute is tested without GPUs.
+        # Several devices, so that tf.distribute is tested without GPUs.
         (cpu,) = tf.config.list_physical_devices("CPU")
-        two = [tf.config.LogicalDeviceConfiguration()] * 2
-        tf.config.set_logical_device_configuration(cpu, two)
+        several = [tf.config.LogicalDeviceConfiguration()] * session.config.getoption("--devices")
+        tf.config.set_logical_device_configuration(cpu, several)
     elif os.environ["KERAS_BACKEND"] == "jax":
         import jax
 
-        jax.config.update("jax_num_cpu_devices", 2)
+        jax.config.update("jax_num_cpu_devices", session.config.getoption("--devices"))
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leaves out files that have nothing of the part that is asked for, without importing them."""
+    if config.getoption("--part") and collection_path.suffix == ".py":
+        names, _ = PARTS[config.getoption("--part")]
+        name = collection_path.relative_to(ROOT).as_posix()
+        return None if any((name.startswith(n) or n.startswith(name)) for n in names) else True
+    return None
 
 
 def pytest_collection_modifyitems(config, items):
+    if config.getoption("--part"):
+        names, left_out = PARTS[config.getoption("--part")]
+        whole = re.compile(left_out)
+        kept = [i for i in items if i.nodeid.startswith(names) and not whole.search(i.nodeid)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     for item in items:
         if "slow" in item.keywords and not config.getoption("--run-slow"):
             item.add_marker(pytest.mark.skip(reason="slow: runs with --run-slow"))
+        if "machines" in item.keywords and not config.getoption("--machines"):
+            item.add_marker(pytest.mark.skip(reason="runs with --machines"))
         if "tensorflow" in item.keywords and backend != "tensorflow":
             item.add_marker(pytest.mark.skip(reason=f"needs TensorFlow; the backend is {backend}"))
 

@@ -5,6 +5,14 @@ import pytest
 
 from keras_preact import choose_dtype, precision
 from keras_preact.errors import ConfigError
+from keras_preact.precision import serving_dtype
+
+
+@pytest.fixture(autouse=True)
+def _no_variable(monkeypatch):
+    """The suite sets what `auto` is; here the machine is asked."""
+    monkeypatch.delenv(precision.DTYPE, raising=False)
+
 
 AMX = "processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_tile amx_bf16\n"
 
@@ -49,3 +57,45 @@ def test_what_is_asked_for_is_taken():
     assert choose_dtype("mixed_float16") == ("mixed_float16", "as asked for")
     with pytest.raises(ConfigError, match="Received: dtype='bfloat61'"):
         choose_dtype("bfloat61")
+
+
+@pytest.mark.tensorflow
+def test_an_environment_variable_says_what_auto_is(monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text(AMX)
+    monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
+    for policy in ("float32", "mixed_bfloat16", "mixed_float16"):
+        monkeypatch.setenv("KERAS_PREACT_DTYPE", policy)
+        assert choose_dtype() == (policy, "KERAS_PREACT_DTYPE says so")
+        assert choose_dtype("float32") == ("float32", "as asked for")
+    for wrong in ("bf16", "int8", "auto"):
+        monkeypatch.setenv("KERAS_PREACT_DTYPE", wrong)
+        with pytest.raises(ConfigError, match=f"Received: KERAS_PREACT_DTYPE='{wrong}'"):
+            choose_dtype()
+
+
+@pytest.mark.parametrize(
+    ("device", "units", "trained_in", "policy"),
+    [
+        ("cpu", True, "mixed_bfloat16", "mixed_bfloat16"),
+        ("cpu", True, "bfloat16", "bfloat16"),
+        ("cpu", True, "mixed_float16", "float32"),
+        ("cpu", True, "float32", "float32"),
+        ("cpu", False, "mixed_bfloat16", "float32"),
+        ("cpu", False, "mixed_float16", "float32"),
+        ("gpu", False, "mixed_float16", "mixed_float16"),
+        ("gpu", False, "mixed_bfloat16", "mixed_bfloat16"),
+        ("tpu", False, "mixed_bfloat16", "mixed_bfloat16"),
+    ],
+)
+@pytest.mark.tensorflow
+def test_images_are_classified_in_what_is_fast_here(
+    device, units, trained_in, policy, monkeypatch, tmp_path
+):
+    (tmp_path / "cpuinfo").write_text(AMX if units else "")
+    monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(precision, "_tensorflow_device", lambda: (device, None))
+    choice = serving_dtype(trained_in)
+    assert choice.policy == policy
+    assert (trained_in in choice.reason) is (policy != trained_in)
+    monkeypatch.setenv("KERAS_PREACT_DTYPE", "float32")
+    assert serving_dtype(trained_in).policy == "float32"

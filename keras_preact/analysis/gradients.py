@@ -93,6 +93,7 @@ def _of_loss(anatomy, scores, labels):
     targets = ops.one_hot(labels, scores.shape[-1])
 
     def loss(scores):
+        scores = ops.cast(scores, "float32")
         logs = ops.log_softmax(scores) if anatomy.gives_logits else ops.log(scores)
         return [-ops.sum(targets * logs) / len(scores)]
 

@@ -39,6 +39,12 @@ def _train(arguments) -> None:
         markup=True,
         soft_wrap=True,
     )
+    if result.float32_accuracy is not None:
+        console.print(
+            f"That is in {result.dtype}; what is kept computes in float32: "
+            f"{result.float32_accuracy:.2%}, scores {result.float32_difference:.1g} apart at most.",
+            soft_wrap=True,
+        )
     served = ", saved_model/" if os.path.isdir(f"{result.run}/saved_model") else ""
     for line in (
         f"Run folder: {result.run}",

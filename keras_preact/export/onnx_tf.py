@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import pathlib
 
 import keras
 import numpy as np
@@ -38,8 +39,14 @@ def export_onnx(model, path) -> None:
 
     names = [layer.name for layer in model._flatten_layers()]
     fix = "--format saved_model holds any network."
-    with in_one_line(ExportError, "ONNX cannot hold this network", names, fix), _quiet():
-        tf2onnx.convert.from_function(serve, [images], opset=OPSET, output_path=str(path))
+    try:
+        with in_one_line(ExportError, "ONNX cannot hold this network", names, fix):
+            with _quiet():
+                tf2onnx.convert.from_function(serve, [images], opset=OPSET, output_path=str(path))
+            open_onnx(path)  # what has no operation in ONNX is written all the same
+    except ExportError:
+        pathlib.Path(path).unlink(missing_ok=True)
+        raise
 
 
 def open_onnx(path):
@@ -82,7 +89,7 @@ def _libraries():
 def _quiet():
     logger = logging.getLogger("tf2onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)  # what goes wrong is raised
     try:
         with silent_stderr():
             yield

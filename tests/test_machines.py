@@ -1,0 +1,44 @@
+"""The numeric tests as other processors compute: with `--machines`, half an hour on two cores."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+#: What is set for each, and the options of the suite.
+MACHINES = {
+    **{f"oneDNN up to {isa}": ({"ONEDNN_MAX_CPU_ISA": isa}, ()) for isa in ("SSE41", "AVX2")},
+    "oneDNN up to AVX-512": ({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, ()),
+    "without oneDNN": ({"TF_ENABLE_ONEDNN_OPTS": "0"}, ()),
+    "one thread": (
+        dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
+        (),
+    ),
+    "eight devices": ({}, ("--devices", "8")),
+    "bfloat16 where it is free": ({"KERAS_PREACT_DTYPE": "mixed_bfloat16"}, ()),
+    **{
+        f"JAX up to {isa}": (
+            {"KERAS_BACKEND": "jax", "XLA_FLAGS": f"--xla_cpu_max_isa={isa}"},
+            ("--block-tensorflow",),
+        )
+        for isa in ("SSE4_2", "AVX2")
+    },
+}
+
+
+@pytest.mark.machines
+@pytest.mark.parametrize("machine", [*MACHINES])
+def test_numbers_on(machine, tmp_path):
+    variables, options = MACHINES[machine]
+    part = "portable" if "KERAS_BACKEND" in variables else "numeric"
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--part", part, *options]
+    command += ["--basetemp", str(tmp_path / "tests"), "-p", "no:cacheprovider"]
+    outer = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
+    done = subprocess.run(
+        command, cwd=ROOT, env={**outer, **variables}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-6000:]

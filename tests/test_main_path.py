@@ -1,0 +1,121 @@
+"""The main path as commands, under both answers that `--dtype auto` can give."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_preact import load_data
+from keras_preact.cli import main
+from keras_preact.export.artefacts import FORMATS
+from keras_preact.precision import DTYPE
+from keras_preact.run import RunFolder
+
+pytestmark = pytest.mark.tensorflow
+
+SMALL = [
+    "--set", "network.units=[1,1]", "--set", "network.filters=[4,8]",
+    "--set", "network.stem_filters=4",
+]  # fmt: skip
+
+
+def installed():
+    for format in FORMATS:
+        try:
+            if format == "onnx":
+                import onnxruntime  # noqa: F401
+                import tf2onnx  # noqa: F401
+        except ImportError:
+            continue
+        yield format
+
+
+def run(capsys, *argv):
+    """What a command that succeeds says on its two outputs."""
+    code = main([*map(str, argv)])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    return said
+
+
+@pytest.mark.parametrize("answer", ["float32", "mixed_bfloat16"])
+def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(DTYPE, answer)
+    train = ["train", "--model", "resnet8v2", "--epochs", "2", *SMALL]
+    said = run(capsys, *train, "--out", "run", "--learning-rate", "0.05", "--batch-size", "32")
+    assert f"dtype {answer}: {DTYPE} says so" in said.out
+    assert ("what is kept computes in float32" in said.out) is (answer != "float32")
+    result = RunFolder("run").result
+    assert result["dtype"] == answer and result["test_accuracy"] > 0.2
+
+    said = run(capsys, "evaluate", "run", "--json")
+    assert json.loads(said.out)["top1_correct"] == pytest.approx(result["test_correct"], abs=1)
+    assert f"run: computed in {answer} (as it was trained)" in said.err
+    evaluation = json.loads(pathlib.Path("run/evaluation/evaluation.json").read_text())
+    assert evaluation["dtypes"] == {"run": answer}
+
+    digit = load_data("digits").test.images([0])[0, :, :, 0]
+    Image.fromarray(digit).save("digit.png")
+    said = run(capsys, "predict", "run", "digit.png", "--json")
+    assert sum(json.loads(said.out)["scores"].values()) <= 1 + 1e-6
+    assert f"computed in {answer}" in said.err
+
+    formats = [*installed()]
+    run(capsys, "export", "run", "--format", ",".join(formats), "--quantize", "int8")
+    found = json.loads(pathlib.Path("run/export/exports.json").read_text())
+    for format in formats:
+        if format != "litert":
+            assert found[FORMATS[format].file]["difference"] <= 1e-4
+    assert abs(found["model-int8.tflite"]["accuracy_after"] - result["test_accuracy"]) < 0.1
+
+    run(capsys, "analyze", "run", "--images", "16", "--batch-size", "8", "--out", "inside")
+    assert (pathlib.Path("inside") / "signals.csv").is_file()
+    said = run(capsys, *train, "--epochs", "1", "--init", "run", "--out", "tuned")
+    assert "weights of run" in said.out
+
+
+@pytest.mark.parametrize("answer", ["float32", "mixed_bfloat16"])
+def test_searches_and_tables(answer, capsys, tmp_path, monkeypatch):
+    """Trainings in processes of their own heed the same variable."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(DTYPE, answer)
+    pathlib.Path("space.yaml").write_text("network.activation: [relu]\n")
+    tune = ["tune", "fields", "--space", "space.yaml", "--model", "resnet8v2", "--epochs", "1"]
+    run(capsys, *tune, *SMALL, "--final-seeds", "0", "--out", "search")
+    reproduce = ["reproduce", "he2016-table1", "--scale", "smoke", "--row", "original"]
+    run(capsys, *reproduce, "--set", "recipe.epochs=1", "--out", "table")
+    for folder in ("search", "table"):
+        runs = [config.parent for config in pathlib.Path(folder).rglob("resolved.json")]
+        assert {RunFolder(run).read_json("env.json")["decided"]["dtype"] for run in runs} == {answer}
+
+
+def test_16_bits_are_kept_where_they_are_asked_for(trained_run, capsys, tmp_path):
+    """For serving on machines with units for them; what that costs is said in the card."""
+    out = tmp_path / "export"
+    wish = ["--format", "saved_model,keras", "--dtype", "mixed_bfloat16", "--json"]
+    rows = map(json.loads, run(capsys, "export", trained_run, "--out", out, *wish).out.splitlines())
+    for found, name in zip(rows, ("saved_model", "model"), strict=True):
+        assert pathlib.Path(found["path"]).stem == f"{name}-mixed_bfloat16"
+        assert 0 < found["difference"] < 0.1
+        assert abs(found["accuracy_before"] - found["accuracy_after"]) < 0.05
+    assert (out / "README.md").read_text().count("mixed_bfloat16: accuracy") == 2
+    model = json.loads((out / "exports.json").read_text())["model-mixed_bfloat16.keras"]
+    assert model["dtype"] == "mixed_bfloat16"
+    for format in ("litert", "onnx"):
+        argv = ["export", trained_run, "--format", format, "--dtype", "mixed_bfloat16"]
+        assert main([*map(str, argv)]) == 2
+        assert "'float32' but for 'saved_model' and 'keras'" in capsys.readouterr().err
+
+
+def test_evaluation_in_another_dtype(trained_run, capsys, tmp_path):
+    argv = ["evaluate", trained_run, "--out", tmp_path, "--json", "--dtype"]
+    errors = {}
+    for dtype in ("float32", "mixed_bfloat16"):
+        said = run(capsys, *argv, dtype)
+        assert f"computed in {dtype} (as asked for)" in said.err
+        errors[dtype] = json.loads(said.out)["calibration_error"]
+    assert errors["float32"] != errors["mixed_bfloat16"]
+    assert np.isclose(*errors.values(), atol=0.02)
