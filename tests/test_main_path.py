@@ -88,8 +88,8 @@ def test_searches_and_tables(answer, capsys, tmp_path, monkeypatch):
     reproduce = ["reproduce", "he2016-table1", "--scale", "smoke", "--row", "original"]
     run(capsys, *reproduce, "--set", "recipe.epochs=1", "--out", "table")
     for folder in ("search", "table"):
-        runs = [config.parent for config in pathlib.Path(folder).rglob("resolved.json")]
-        assert {RunFolder(run).read_json("env.json")["decided"]["dtype"] for run in runs} == {answer}
+        runs = [RunFolder(path.parent) for path in pathlib.Path(folder).rglob("resolved.json")]
+        assert {run.read_json("env.json")["decided"]["dtype"] for run in runs} == {answer}
 
 
 def test_16_bits_are_kept_where_they_are_asked_for(trained_run, capsys, tmp_path):
