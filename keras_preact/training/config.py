@@ -42,7 +42,7 @@ class TrainConfig(Checked):
         on_bad_image: What to do about damaged files: `error` names them and stops, `skip` leaves
             them out.
         dtype: `float32`, `mixed_bfloat16`, `mixed_float16`, or `auto`: bfloat16 where the processor
-            or the GPU computes in it.
+            or the GPU computes in it, or what the variable `KERAS_PREACT_DTYPE` says.
         packaging: How the units stand in the graph: `flat`, `nested`, `repeated` or, by depth,
             `auto`.
         recompute: Compute activations again in the backward pass instead of keeping them: less

@@ -460,6 +460,18 @@ def test_a_run_keeps_what_was_settled_when_it_began(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_preact.training.job.choose_dtype", lambda wanted: other)
     before = RunFolder(tmp_path / "run").read_json("env.json")["decided"]
     result = train(small(tmp_path, dtype="auto"))
-    assert before["dtype"] == choose_dtype("auto").policy
-    model = keras.models.load_model(f"{result.run}/model.keras")
-    assert model.get_layer("stem_conv").dtype_policy.name == before["dtype"]
+    assert before["dtype"] == choose_dtype("auto").policy == result.dtype
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_16_bits_go_on_to_the_last_bit(dtype, tmp_path, monkeypatch):
+    """The scale of the loss under float16 is a part of the state."""
+    fields = {"dtype": dtype, "epochs": 1}
+    interrupted(tmp_path, monkeypatch, **fields)
+    train(small(tmp_path, **fields))
+    train(small(tmp_path, **fields, out=str(tmp_path / "whole")))
+    some, others = (RunFolder(tmp_path / name) for name in ("run", "whole"))
+    assert [row["loss"] for row in some.steps] == [row["loss"] for row in others.steps]
+    assert weights(some).keys() == weights(others).keys()
+    for name, value in weights(some).items():
+        np.testing.assert_array_equal(value, weights(others)[name], err_msg=name)
