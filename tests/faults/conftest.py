@@ -61,21 +61,26 @@ class Zygote:
     def config(self, out, **fields):
         return {**CONFIG, "out": str(out), **fields}
 
-    def start(self, out, **job):
-        """Begins a training; the child's process id."""
-        config = self.config(out, **job.pop("config", {}))
-        self.process.stdin.write(json.dumps({"config": config, **job}) + "\n")
+    def start(self, out, *jobs):
+        """Begins trainings; the process ids of the children."""
+        jobs = [{**job, "config": self.config(out, **job.get("config", {}))} for job in jobs]
+        self.process.stdin.write(json.dumps(jobs) + "\n")
         self.process.stdin.flush()
-        return int(self.process.stdout.readline())
+        return json.loads(self.process.stdout.readline())
 
     def wait(self):
-        """The child's exit code, or minus the number of the signal that ended it."""
+        """The next child's exit code, or minus the number of the signal that ended it."""
         status, self.message = json.loads(self.process.stdout.readline())
         return os.waitstatus_to_exitcode(status)
 
     def run(self, out, **job):
-        self.start(out, **job)
+        self.start(out, job)
         return self.wait()
+
+    def run_together(self, out, *jobs):
+        """The exit codes of trainings at the same time, and what each said."""
+        self.start(out, *jobs)
+        return [*zip(*[(self.wait(), self.message) for _ in jobs], strict=True)]
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,12 @@
 """Kills, signals and full disks, in real processes: what comes out is the same to the last bit."""
 
-import os
 import pathlib
 import random
 import shutil
 import signal
 import time
 
+import psutil
 import pytest
 
 from keras_preact import TrainConfig, train
@@ -19,17 +19,6 @@ pytestmark = pytest.mark.tensorflow
 
 def checkpoints(out):
     return Checkpoints(pathlib.Path(out) / "checkpoints")
-
-
-def wait_for_step(out, step):
-    """Until a training has logged a step."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        log = pathlib.Path(out) / "steps.jsonl"
-        if log.is_file() and log.read_bytes().count(b"\n") >= step:
-            return
-        time.sleep(0.005)
-    raise TimeoutError(f"no step {step} in {out}")
 
 
 def test_the_reference_is_whole(reference):
@@ -49,7 +38,7 @@ def test_killed_at_random_moments(zygote, reference, outcome, tmp_path, request)
     while done < kills:
         out = tmp_path / f"run{compared}"
         while True:
-            child = zygote.start(out)
+            (child,) = zygote.start(out, {})
             if done < kills:
                 time.sleep(chance.uniform(0.05, seconds))
                 done += zygote.kill(child)
@@ -84,14 +73,11 @@ def test_killed_while_writing(zygote, reference, outcome, tmp_path, faults):
 def test_signals_save_and_exit(zygote, reference, outcome, tmp_path, number, code):
     """R3: the step that was under way is finished and saved, and nothing is done twice."""
     out = tmp_path / "run"
-    child = zygote.start(out, config={"save_every": None})
-    wait_for_step(out, 6)
-    os.kill(child, number)
-    assert zygote.wait() == code
+    faults = {"append_log": [6, signal.Signals(number).name]}
+    assert zygote.run(out, faults=faults, config={"save_every": None}) == code
     last = RunFolder(out).steps[-1]["step"]
-    if not RunFolder(out).is_finished:
-        assert checkpoints(out).latest()[0].progress["step"] == last
-        assert f"after step {last}" in zygote.message
+    assert checkpoints(out).latest()[0].progress["step"] == last
+    assert f"after step {last}" in zygote.message
     assert zygote.run(out, config={"save_every": None}) == 0, zygote.message
     assert outcome(out) == reference[0]
 
@@ -99,10 +85,7 @@ def test_signals_save_and_exit(zygote, reference, outcome, tmp_path, number, cod
 def test_a_damaged_checkpoint_is_passed_over(zygote, reference, outcome, tmp_path):
     """R4: the one before is used, and the outcome is the same."""
     out = tmp_path / "run"
-    child = zygote.start(out)
-    wait_for_step(out, 14)
-    zygote.kill(child)
-    zygote.wait()
+    assert zygote.run(out, faults={"append_log": [15, "after"]}) == -signal.SIGKILL
     newest = checkpoints(out).path / checkpoints(out).names()[-1] / "state.safetensors"
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
@@ -113,10 +96,7 @@ def test_a_damaged_checkpoint_is_passed_over(zygote, reference, outcome, tmp_pat
 
 def test_without_a_whole_checkpoint_nothing_is_overwritten(zygote, tmp_path):
     out = tmp_path / "run"
-    child = zygote.start(out)
-    wait_for_step(out, 6)
-    zygote.kill(child)
-    zygote.wait()
+    assert zygote.run(out, faults={"append_log": [6, "after"]}) == -signal.SIGKILL
     for name in checkpoints(out).names():
         (checkpoints(out).path / name / "MANIFEST.json").write_text("")
     before = RunFolder(out).steps
@@ -163,9 +143,9 @@ def test_a_folder_that_cannot_be_written(zygote):
 def test_two_runs_in_one_folder(zygote, tmp_path):
     """R24: the second is refused and told of the first."""
     out = tmp_path / "run"
-    child = zygote.start(out)
-    wait_for_step(out, 1)
-    os.kill(child, signal.SIGSTOP)  # so that it holds the folder for as long as this looks
+    (child,) = zygote.start(out, {"faults": {"append_log": [1, "SIGSTOP"]}})
+    while psutil.Process(child).status() != psutil.STATUS_STOPPED:  # and holds the folder
+        time.sleep(0.005)
     config = TrainConfig.from_dict(zygote.config(out))
     with pytest.raises(ConfigError, match=f"process {child} on"):
         train(config)

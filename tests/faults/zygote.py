@@ -1,8 +1,9 @@
 """A process that has imported everything and forks a child for each training it is told of.
 
 Faults are real: the children are killed with SIGKILL. What saves time is that none of them has to
-import TensorFlow. A line of JSON on standard input is one job: `config`, and the faults that are to
-come. The answers are the child's process id and, when it is gone, its status and what it said.
+import TensorFlow. A line of JSON on standard input is a list of jobs, which are trained at the same
+time: `config`, and the faults that are to come. The answers are a line with the children's process
+ids and, when they are gone, one for each with its status and what it said.
 """
 
 import json
@@ -17,6 +18,7 @@ import scipy.stats  # noqa: F401
 
 from keras_preact import TrainConfig, export, load_data
 from keras_preact.cli import exit_code
+from keras_preact.run import RunFolder
 from keras_preact.training import trainer
 
 load_data("digits")
@@ -28,8 +30,16 @@ trainer.save_figure = lambda figure, path: path.touch()
 export.export_saved_model = lambda model, path, class_names: os.mkdir(path)
 
 
+#: Where the functions are that can go wrong; `append_log` counts the lines of the logs.
+OWNERS = {"append_log": RunFolder}
+
+
 def patch(faults):
-    """Kills or fails at the n-th call of an operating system's function, before or after it."""
+    """Kills, fails or is sent a signal at the n-th call of a function, before or after it.
+
+    That it counts, and does not wait for a time, lets it happen in the same step on a machine that
+    is slow or busy.
+    """
     calls = dict.fromkeys(faults, 0)
 
     def faulty(name, function):
@@ -45,16 +55,20 @@ def patch(faults):
             result = function(*arguments, **options)
             if hit and moment == "after":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if hit and moment.startswith("SIG"):
+                os.kill(os.getpid(), signal.Signals[moment])
             return result
 
         return call
 
     for name in faults:
-        setattr(os, name, faulty(name, getattr(os, name)))
+        owner = OWNERS.get(name, os)
+        setattr(owner, name, faulty(name, getattr(owner, name)))
 
 
 def child(job):
     """Trains; the exit code, and the line that the command would say."""
+    signal.alarm(300)  # the end of one that hangs; without faults they take seconds
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if limit := job.get("largest_file"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -68,17 +82,24 @@ def child(job):
     return 0, ""
 
 
-print("ready", flush=True)
-for line in sys.stdin:
+def begin(job):
+    """Starts a child; its process id, and where it is to be heard from."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        code, message = child(json.loads(line))
+        code, message = child(job)
         with open(write, "w") as pipe:
             pipe.write(message)
         os._exit(code)
-    print(pid, flush=True)
     os.close(write)
-    with open(read) as pipe:
-        message = pipe.read()
-    print(json.dumps([os.waitpid(pid, 0)[1], message]), flush=True)
+    return pid, read
+
+
+print("ready", flush=True)
+for line in sys.stdin:
+    children = [begin(job) for job in json.loads(line)]
+    print(json.dumps([pid for pid, _ in children]), flush=True)
+    for pid, read in children:
+        with open(read) as pipe:
+            message = pipe.read()
+        print(json.dumps([os.waitpid(pid, 0)[1], message]), flush=True)
