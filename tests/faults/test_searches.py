@@ -56,18 +56,18 @@ def family(process, module=None):
 
 
 def wait_for(condition, process, seconds=200):
+    """What it was that was waited for."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline, "nothing happens"
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.05)
+    return found
 
 
 def kill(process, module):
     """Kills a process of the search that runs a module, once there is one."""
-    wait_for(lambda: family(process, module), process)
-    chosen = random.choice(family(process, module))
-    chosen.kill()
+    random.choice(wait_for(lambda: family(process, module), process)).kill()
 
 
 def test_workers_that_are_killed_are_replaced(tmp_path, request):
@@ -95,10 +95,10 @@ def test_a_training_that_is_killed_says_by_what(tmp_path):
     config = TrainConfig("resnet8v2", out=str(tmp_path / "run"))
     with concurrent.futures.ThreadPoolExecutor() as pool:
         future = pool.submit(train_in_process, config)
-        while not (children := psutil.Process().children()):
+        while not (found := family(psutil.Process(), "training_process")):
+            assert not future.done()
             time.sleep(0.01)
-        time.sleep(0.3)  # it has begun Python
-        children[0].kill()
+        found[0].kill()
         found = future.result(60)
     assert found.result is None and "SIGKILL" in found.failure and found.memory_gb > 0
 
