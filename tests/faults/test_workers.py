@@ -23,13 +23,13 @@ SETTINGS = {
     # Machines add in another order than one process does, so the last bits differ. Where that lifts
     # a value over zero ReLU makes much of it: the norm of a gradient changes by 8e-4, as it does in
     # one process, in one of four trainings, when the last bits of its first weights are changed. A
-    # smooth activation leaves it at 3e-7, after 44 steps as after one.
+    # smooth activation leaves it at 5e-7, after 44 steps as after one.
     "network.activation": "silu",
     "recipe.mixup": 0.2,
     "recipe.ema": 0.9,
 }
 CURVES = ("loss", "gradient_norm", "accuracy", "learning_rate")
-FIELDS = {"epochs": 2, "batch_size": 64, "learning_rate": 0.01, "settings": SETTINGS}
+FIELDS = {"epochs": 2, "batch_size": 64, "learning_rate": 0.1, "settings": SETTINGS}
 TOGETHER = {**FIELDS, "save_every": None, "saved_model": False, "sync_batch_norm": True}
 
 
@@ -112,7 +112,7 @@ def test_two_machines_stop_together_go_on_and_train_as_one_does(zygote, tmp_path
     np.testing.assert_allclose(together[0][:2, :3], alone[0][:2, :3], rtol=1e-6)
     np.testing.assert_array_equal(together[0][2:], alone[0][2:])
     rounding = np.max([deviation(other, alone) for other in changed], 0)
-    assert (rounding < 1e-5).all()  # else the next line would say nothing
+    assert (rounding < 3e-5).all()  # else the next line would say nothing
     assert (deviation(together, alone) <= 10 * rounding).all()
 
     job.engine.restore(together[1])
