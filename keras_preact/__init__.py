@@ -8,6 +8,7 @@ import os
 import platform
 
 from keras_preact.lazy import lazy_names
+from keras_preact.with_keras import register
 
 __version__ = "0.1.0"
 
@@ -16,6 +17,8 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     # and training is twice as fast with them where there is AVX2 only. It reads this when it is
     # imported; TF_ENABLE_ONEDNN_OPTS=0 in the environment refuses.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+register()
 
 _HOMES = {
     "ResNetConfig": ".config",

@@ -171,8 +171,6 @@ def open_keras_file(path):
     refuse_unsafe(path)
     import keras
 
-    import keras_preact.layers  # noqa: F401  # registers what the file may name
-
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a damaged config makes Keras raise
