@@ -4,11 +4,18 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
 from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.errors import SaveError, quoted
+
+#: How the names begin of what is being written, or was left by a process that was killed.
+PARTIAL = ".partial-"
+
+#: How the name ends of the lock beside it.
+_LOCK = ".lock"
 
 
 def write_file(path, data: bytes) -> None:
@@ -25,22 +32,16 @@ def write_file(path, data: bytes) -> None:
 
 def replace_file(path, data: bytes) -> None:
     """Writes a file whole or not at all: a reader meets what was there before, or all of this."""
-    path = pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with _in_place_of(pathlib.Path(path)) as partial:
         write_file(partial, data)
-        os.replace(partial, path)
-    except OSError:
-        _remove(partial)
-        raise
-    sync_folder(path.parent)
 
 
 @contextlib.contextmanager
 def replacing(path, what: str):
     """A path to write a file or folder to, which then takes the place of `path`.
 
-    What goes wrong meanwhile leaves `path` as it was.
+    What goes wrong meanwhile leaves `path` as it was. Several processes may do so at once: the last
+    one's is what stays.
 
     Args:
         path: What is to be replaced, if it is there.
@@ -50,20 +51,86 @@ def replacing(path, what: str):
         SaveError: When it cannot be written.
     """
     target = pathlib.Path(path)
-    partial = target.with_name(f".partial-{target.name}")
     try:
-        _remove(partial)  # of a process that was killed
-        yield partial
-        sync_tree(partial)
-        if target.is_dir() and partial.is_dir():  # a file takes no folder's place
-            shutil.rmtree(target)
-        os.replace(partial, target)
-        sync_folder(target.parent)
-    except BaseException as error:
-        _remove(partial)
-        if isinstance(error, OSError):
-            raise save_error(error, what, target.parent) from error
-        raise
+        with _in_place_of(target) as partial:
+            yield partial
+            sync_tree(partial)
+    except OSError as error:
+        raise save_error(error, what, target.parent) from error
+
+
+@contextlib.contextmanager
+def _in_place_of(target):
+    """A path of this process's own beside `target`; what is written to it takes its place.
+
+    While it is in use it is locked: what has no lock is of a process that was killed, and goes.
+    """
+    for name in os.listdir(target.parent):
+        if name.startswith(PARTIAL) and name.endswith(f"-{target.name}{_LOCK}"):
+            with _locked(target.with_name(name), patience=0) as is_left:
+                if is_left:
+                    _clear(target.with_name(name.removesuffix(_LOCK)), target)
+    partial = target.with_name(f"{PARTIAL}{secrets.token_hex(4)}-{target.name}")
+    # Another may hold it for the moment that it takes to see that nothing is left here.
+    with _locked(partial.with_name(f"{partial.name}{_LOCK}"), patience=-1):
+        try:
+            yield partial
+            _put(partial, target)
+            sync_folder(target.parent)
+        finally:
+            _clear(partial, target)
+
+
+@contextlib.contextmanager
+def _locked(path, patience):
+    """Has a lock, for which it waits so many seconds (-1: for ever), and which is gone at the end.
+
+    Says whether it could be had.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=patience)
+    except (OSError, NotImplementedError):  # another has it, or this file system knows no locks
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        lock.release()
+
+
+def _put(partial, target):
+    """Has a file or folder take the place of another, which no call of the system does at once."""
+    while True:
+        if partial.is_dir() and target.is_dir():  # a file takes no folder's place
+            with contextlib.suppress(FileNotFoundError):  # another process has taken it away
+                os.rename(target, _before(partial))
+        try:
+            os.replace(partial, target)
+            return
+        except OSError:
+            if not (partial.is_dir() and target.is_dir()):  # else another process was faster
+                raise
+            _remove(_before(partial))
+
+
+def _clear(partial, target):
+    """Removes what is left of `_in_place_of`; a folder that nothing took the place of goes back."""
+    before = _before(partial)
+    if before.exists():
+        with contextlib.suppress(OSError):  # another's stands there by now
+            os.rename(before, target)
+    _remove(before)
+    _remove(partial)
+
+
+def _before(partial):
+    """Where a folder lies for the moment in which another takes its place."""
+    return partial.with_name(f"{partial.name}.before")
 
 
 def _remove(path):

@@ -14,7 +14,7 @@ from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
-from keras_preact.files import replace_file, replacing, save_error, sync_tree, to_json
+from keras_preact.files import PARTIAL, replace_file, replacing, save_error, sync_tree, to_json
 
 LOCK = ".lock"
 
@@ -260,8 +260,8 @@ def refuse_used(path) -> None:
     # What a run may have left that was killed before it had its config, which is written last.
     harmless = {LOCK, f"{LOCK}.json", *BEFORE_CONFIG}
     found = [] if not os.path.isdir(path) else os.listdir(path)
-    left = [n for n in found if not (n.startswith(".") and n.endswith(".partial"))]
-    used = not os.path.isdir(path) or bool({*left} - harmless)
+    left = {name for name in found if not name.startswith(PARTIAL)}
+    used = not os.path.isdir(path) or bool(left - harmless)
     require(
         not used,
         "out",

@@ -79,7 +79,7 @@ def test_a_folder_is_locked_for_others_only_while_it_is_used(tmp_path):
 
 def test_what_a_run_left_that_was_killed_at_once_is_no_obstacle(tmp_path):
     run = RunFolder.create(tmp_path / "run", "")
-    (run.path / ".config.json.partial").write_text("{")
+    (run.path / ".partial-00000000-config.json").write_text("{")
     RunFolder.create(tmp_path / "run", "")
 
 

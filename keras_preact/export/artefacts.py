@@ -165,11 +165,7 @@ def export(
             )
         else:
             _refuse_difference(found, TOLERANCE_FOLDED if fold else TOLERANCE)
-    folder.write_json(CLASSES, list(trained.class_names))
-    exports = folder.read_json(_EXPORTS) if (folder.path / _EXPORTS).is_file() else {}
-    exports[file] = dataclasses.asdict(found)
-    folder.write_json(_EXPORTS, exports)
-    folder.write_bytes("README.md", model_card(trained, exports).encode())
+    _list(folder, trained, file, found)
     say(console, f"{found.path}: {found.megabytes:.1f} MB, {_in_words(found)}")
     return found
 
@@ -188,6 +184,18 @@ def _checked_format(format, quantize, dtype):
             f"opens runs of any backend. Received: KERAS_BACKEND={keras.backend.backend()}."
         )
     return chosen
+
+
+def _list(folder, trained, file, found):
+    """Adds a file to those that the folder names: other formats may be exported meanwhile."""
+    import filelock
+
+    with filelock.FileLock(folder.path / ".exports.lock"):
+        folder.write_json(CLASSES, list(trained.class_names))
+        exports = folder.read_json(_EXPORTS) if (folder.path / _EXPORTS).is_file() else {}
+        exports[file] = dataclasses.asdict(found)
+        folder.write_json(_EXPORTS, exports)
+        folder.write_bytes("README.md", model_card(trained, exports).encode())
 
 
 def _write_saved_model(model, path, class_names, _):

@@ -14,11 +14,10 @@ import safetensors
 import safetensors.numpy
 
 from keras_preact.errors import DataError, DivergedError
-from keras_preact.files import replace_file, save_error, sync_folder, to_json, write_file
+from keras_preact.files import PARTIAL, save_error, sync_folder, to_json, write_file
 
 FORMAT = 1
 _NAME = re.compile(r"(\d{6,})-step-(\d+)")
-_PARTIAL = ".partial-"
 
 
 class Checkpoint(NamedTuple):
@@ -106,7 +105,7 @@ class Checkpoints:
                     f"{name} is not finite at step {progress['step']}. {self.after_diverging()}"
                 )
         target = self.path / self.next_name(progress["step"])
-        partial = self.path / f"{_PARTIAL}{target.name}"
+        partial = self.path / f"{PARTIAL}{target.name}"
         values = {name: np.array(value, order="C", copy=None) for name, value in state.items()}
         contents = {
             "state.safetensors": safetensors.numpy.save(values),
@@ -122,7 +121,8 @@ class Checkpoints:
             os.mkdir(partial)
             for name, data in contents.items():
                 write_file(partial / name, data)
-            replace_file(partial / "MANIFEST.json", to_json(manifest))
+            write_file(partial / "MANIFEST.json", to_json(manifest))
+            sync_folder(partial)
             os.rename(partial, target)
             sync_folder(self.path)
         except OSError as error:
@@ -181,7 +181,7 @@ class Checkpoints:
                 shutil.rmtree(self.path / name, ignore_errors=True)
 
     def _clear_partial(self):
-        for path in self.path.glob(f"{_PARTIAL}*"):
+        for path in self.path.glob(f"{PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -1,10 +1,12 @@
 """Exports: read back by processes that never import this package, and equal to the network."""
 
+import concurrent.futures
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -14,6 +16,7 @@ from keras_preact import create_model, load_trained
 from keras_preact.errors import ConfigError, ExportError
 from keras_preact.export import artefacts, export, export_litert
 from keras_preact.export.artefacts import FORMATS
+from keras_preact.run import RunFolder
 
 pytestmark = pytest.mark.tensorflow
 INSTALLED = [*FORMATS]
@@ -87,6 +90,33 @@ images, names = np.load("x.npy"), {list(trained.class_names)}
         assert f"| {FORMATS[format].file} |" in (folder / "README.md").read_text()
     assert json.loads((folder / "classes.json").read_text()) == list("0123456789")
     assert not [*folder.glob(".partial*")]
+
+
+def test_formats_that_are_exported_at_once_are_all_listed(run, tmp_path):
+    trained, folder, barrier = load_trained(run), RunFolder(tmp_path), threading.Barrier(8)
+
+    def add(number):
+        found = artefacts.Exported("path", "keras", True, None, 1.0, 0.0, "noise")
+        barrier.wait()
+        artefacts._list(folder, trained, f"model{number}.keras", found)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        [*pool.map(add, range(8))]
+    card = (tmp_path / "README.md").read_text()
+    for number in range(8):
+        assert f"| model{number}.keras |" in card
+    assert len(folder.read_json("exports.json")) == 8
+
+
+@pytest.mark.slow
+def test_processes_that_export_the_same_run_at_once(run, tmp_path):
+    export = [sys.executable, "-m", "keras_preact", "export", str(run), "--out", str(tmp_path)]
+    formats = ("saved_model", "saved_model", "keras", "keras")
+    processes = [subprocess.Popen([*export, "--format", name]) for name in formats]
+    assert [process.wait() for process in processes] == [0] * 4
+    assert RunFolder(tmp_path).read_json("exports.json").keys() == {"saved_model", "model.keras"}
+    assert not [*tmp_path.glob(".partial*")]
+    assert load_trained(tmp_path / "model.keras").class_names == load_trained(run).class_names
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from keras_preact.training.checkpoint import Checkpoints
 
 FILES = ("state.safetensors", "progress.json", "MANIFEST.json")
 OUT_OF_CALLS = 77
-CALLS = ("write", "fsync", "replace", "rename", "mkdir", "open")
+CALLS = ("write", "fsync", "rename", "mkdir", "open")
 
 
 def state(step):
