@@ -1,7 +1,5 @@
 """Whole runs, small: what they learn, what they leave behind, and how they fail."""
 
-import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -369,17 +367,6 @@ def test_tensorboard_has_each_epoch_once(tmp_path):
     tag = next(tag for tags in board.Tags().values() if tags is not True for tag in tags or ())
     assert tag
     assert "test_error" in str(board.Tags())
-
-
-def test_a_run_of_an_earlier_version_goes_on(tmp_path):
-    """R25: a run folder as version 0.1.0 wrote it, killed in its second epoch."""
-    shutil.copytree(pathlib.Path(__file__).parent / "interrupted" / "0.1.0", tmp_path / "run")
-    run = RunFolder(tmp_path / "run")
-    config = TrainConfig.from_dict({**run.config, "out": str(run.path)})
-    result = train(config)
-    assert [row["epoch"] for row in run.log] == [1, 2]
-    assert [row["step"] for row in run.steps] == list(range(1, 23))
-    assert result.epochs == 2
 
 
 def test_a_dry_run_leaves_nothing(tmp_path, monkeypatch):
