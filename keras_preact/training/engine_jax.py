@@ -35,7 +35,7 @@ class JaxEngine(Engine):
 
     def __init__(self, devices="auto"):
         names = _device_names(devices)
-        self.devices, self.replicas = ", ".join(names), len(names)
+        self.devices, self.replicas = ", ".join(names).upper(), len(names)  # as TensorFlow has them
         self._distribution = None
         if len(names) > 1 or devices != "auto":
             self._distribution = keras.distribution.DataParallel(

@@ -228,9 +228,11 @@ def _describe(run, job, console):
             f"The images are not those that the run in {run.path} was begun with (their number, "
             "shape, classes or labels differ; see its data.json). Name another folder."
         )
-    begun = run.read_json("env.json")
+    begun, now = run.read_json("env.json"), facts["env.json"]
+    for each in (begun, now):
+        each["devices"] = str(each.get("devices")).upper()  # JAX's were in small letters once
     for name in ("packages", "backend", "devices", "processors"):
-        if begun.get(name) != facts["env.json"][name]:
+        if begun.get(name) != now[name]:
             say(console, f"The run was begun with other {name}: the last bits may differ.")
 
 

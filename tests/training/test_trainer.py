@@ -1,5 +1,6 @@
 """Whole runs, small: what they learn, what they leave behind, and how they fail."""
 
+import io
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_preact import TrainConfig, load_data, train
+from keras_preact.console import make_console
 from keras_preact.data import Batches
 from keras_preact.errors import (
     ConfigError,
@@ -311,6 +313,18 @@ def test_a_run_goes_on_only_with_its_own_images(tmp_path, monkeypatch):
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y[::-1], x_test=x[:9], y_test=y[:9])
     with pytest.raises(ConfigError, match="The images are not those"):
         train(small(tmp_path, data=data))
+
+
+def test_a_run_that_goes_on_says_what_is_different(tmp_path, monkeypatch):
+    interrupted(tmp_path, monkeypatch)
+    run = RunFolder(tmp_path / "run")
+    assert run.read_json("env.json")["devices"] == "CPU:0"  # under every backend
+    environment = {**run.read_json("env.json"), "devices": "cpu:0", "processors": 1000}
+    run.write_json("env.json", environment)
+    said = io.StringIO()
+    train(small(tmp_path), console=make_console(said))
+    assert "begun with other processors" in said.getvalue()
+    assert "begun with other devices" not in said.getvalue()
 
 
 def test_epochs_are_steps_and_logs_agree(finished):
