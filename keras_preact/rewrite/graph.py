@@ -57,7 +57,7 @@ def is_graph(layer):
 def as_graph(model):
     """The model as a functional one that is not compiled; `ConfigError` for what has no graph."""
     if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.inputs, model.outputs, name=model.name)
+        return keras.Model(*model.inputs, *model.outputs, name=model.name)  # it has one each
     if is_graph(model):
         return keras.Model(model.input, model.output, name=model.name)
     raise ConfigError(

@@ -9,6 +9,7 @@ from keras_preact.applications.published import trained_weights
 from keras_preact.checked import is_whole, require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
+from keras_preact.rewrite.graph import as_graph
 from keras_preact.run import RunFolder
 from keras_preact.trained import open_keras_file
 from keras_preact.weights import (
@@ -29,7 +30,7 @@ def replace_head(model: keras.Model, classes: int, activation="softmax") -> kera
 
     Args:
         model: A model whose last layer is a `Dense` classifier, as this package's networks and
-            those of `keras.applications` have it.
+            those of `keras.applications` have it, or a sub-model that ends with one.
         classes: Number of classes.
         activation: Of the classifier; `None` gives logits.
 
@@ -46,15 +47,20 @@ def replace_head(model: keras.Model, classes: int, activation="softmax") -> kera
         (None, 3)
     """
     require(is_whole(classes) and classes >= 1, "classes", classes, "a whole number of at least 1")
-    head = model.layers[-1]
-    if not isinstance(head, keras.layers.Dense):
+    graph = as_graph(model)
+    head = graph.layers[-1]
+    if isinstance(head, keras.Model):
+        new = replace_head(head, classes, activation)
+    elif isinstance(head, keras.layers.Dense):
+        fields = {**head.get_config(), "units": int(classes), "activation": activation}
+        new = type(head).from_config(fields)
+    else:
         raise ConfigError(
             "`model` must end with a Dense classifier (include_top=True). "
             f"Received: {model.name!r}, which ends with {type(head).__name__} {head.name!r}."
         )
-    fields = {**head.get_config(), "units": int(classes), "activation": activation}
-    outputs = type(head).from_config(fields)(head.input)
-    return keras.Model(model.input, outputs, name=model.name)
+    outputs = new(*_node(graph, head.name).input_tensors)
+    return keras.Model(graph.input, outputs, name=model.name)
 
 
 def freeze(model: keras.Model, up_to: str) -> list[str]:
@@ -64,14 +70,15 @@ def freeze(model: keras.Model, up_to: str) -> list[str]:
     no longer move. Compile afterwards.
 
     Args:
-        model: A functional model.
-        up_to: Name of the last layer to freeze, such as `"stage3"`.
+        model: A functional or sequential model.
+        up_to: Name of the last layer to freeze, such as `"stage3"`; of a sub-model, which is frozen
+            as a whole; or of a layer inside one.
 
     Returns:
-        Names of the frozen layers that have weights.
+        Names of the frozen layers that have weights, sub-models entered.
 
     Raises:
-        ConfigError: For a layer that the model does not have.
+        ConfigError: For a layer that the model does not have, or that several sub-models have.
 
     Example:
         >>> from keras_preact import create_model
@@ -80,15 +87,57 @@ def freeze(model: keras.Model, up_to: str) -> list[str]:
         >>> freeze(model, "stage1")[0]
         'stem_conv'
     """
-    names = [layer.name for layer in model.layers]
-    fix = near(up_to, names).strip() or "model.summary() shows all names."
-    stages = [name for name in names if name.startswith("stage") and name[5:].isdigit()]
-    expected = f"a layer of the model, such as {quoted(stages or names[-2:-1])}"
-    require(up_to in names, "up_to", up_to, expected, fix)
-    frozen = keras.Model(model.inputs, model.get_layer(up_to).output).layers
+    frozen = [*_layers_up_to(model, _path(model, up_to))]
     for layer in frozen:
         layer.trainable = False
-    return [layer.name for layer in frozen if layer.weights]
+    leaves = (leaf for layer in frozen for leaf in _leaves(layer))
+    return [leaf.name for leaf in leaves if leaf.weights]
+
+
+def _path(model, up_to):
+    """The names that lead to a layer: those of the sub-models that it is in, then its own."""
+    paths = [*_paths(model)]
+    names = [path[-1] for path in paths]
+    stages = [name for name in names if name.startswith("stage") and name[5:].isdigit()]
+    expected = f"a layer of the model, such as {quoted(stages or names[-2:-1])}"
+    fix = near(up_to, names).strip() or "model.summary(expand_nested=True) shows all names."
+    require(up_to in names, "up_to", up_to, expected, fix)
+    found = [path for path in paths if path[-1] == up_to]
+    own = [path for path in found if len(path) == 1] or found
+    inside = quoted("/".join(path[:-1]) for path in own)
+    expected = f"a name that one layer has; {inside} each have one"
+    require(len(own) == 1, "up_to", up_to, expected, "Give the sub-model's name.")
+    return own[0]
+
+
+def _paths(model):
+    for layer in model.layers:
+        yield [layer.name]
+        if isinstance(layer, keras.Model):
+            yield from ([layer.name, *inner] for inner in _paths(layer))
+
+
+def _layers_up_to(model, path):
+    """The layers of a graph from its input to the one that a path leads to, that included."""
+    graph, (name, *inside) = as_graph(model), path
+    for layer in keras.Model(graph.inputs, _node(graph, name).outputs).layers:
+        if layer.name == name and inside:
+            yield from _layers_up_to(layer, inside)
+        else:
+            yield layer
+
+
+def _leaves(layer):
+    """The layers inside a sub-model, or the layer itself."""
+    if not isinstance(layer, keras.Model):
+        return [layer]
+    return [leaf for inner in layer.layers for leaf in _leaves(inner)]
+
+
+def _node(graph, name):
+    """Where a layer is called in a graph; what a sub-model says of itself is of its own graph."""
+    nodes = (node for depth in graph._nodes_by_depth.values() for node in depth)
+    return next(node for node in nodes if node.operation.name == name)
 
 
 class Start(NamedTuple):

@@ -64,6 +64,62 @@ def test_unknown_layers_are_refused():
         freeze(network(), "stage_2")
 
 
+def nested(kind, include_top=False):
+    """A network with a backbone, or a whole network, as a sub-model of its own name."""
+    fields = {"packaging": "nested", "name": "backbone", "include_top": include_top}
+    backbone = create_model("resnet8v2", input_shape=(8, 8, 3), **UNITS, **fields)
+    inputs = keras.Input((8, 8, 3))
+    pool, head = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(5, name="mine")
+    after = [] if include_top else [pool, head]
+    if kind == "sequential":
+        return keras.Sequential([inputs, backbone, *after])
+    if kind == "within":  # one more around it
+        backbone = keras.Sequential([keras.Input((8, 8, 3)), backbone], name="around")
+    x = backbone(keras.layers.Rescaling(1 / 255)(inputs))
+    for layer in after:
+        x = layer(x)
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional", "within"])
+@pytest.mark.parametrize("up_to", ["backbone", "stage1", "stage1_unit1", "stage1_unit1_conv1"])
+def test_layers_in_sub_models_freeze(kind, up_to):
+    model = nested(kind)
+    frozen = freeze(model, up_to)
+    late = [name for name in frozen if "stage2" in name or "head" in name]
+    assert frozen[0] == "stem_conv" and bool(late) == (up_to == "backbone")
+    assert ("stage1_unit1_conv2" in frozen) == (up_to != "stage1_unit1_conv1")
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    images = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype("float32")
+    model.fit(images, np.arange(16) % 5, epochs=1, verbose=0)
+    for old, weight in zip(before, model.weights, strict=True):
+        changed = not np.array_equal(old, keras.ops.convert_to_numpy(weight))
+        assert changed == (weight.path.split("/")[-2] not in frozen), weight.path
+
+
+def test_a_name_that_two_sub_models_have_is_refused():
+    inputs = keras.Input((8, 8, 3))
+    two = [create_model("resnet8v2", input_shape=(8, 8, 3), **UNITS, name=name) for name in "ab"]
+    model = keras.Model(inputs, keras.layers.Average()([each(inputs) for each in two]))
+    with pytest.raises(ConfigError, match=r"'a', 'b' each have one\. Received: up_to='stage1'"):
+        freeze(model, "stage1")
+    assert "predictions" in freeze(model, "a") and all(w.trainable for w in two[1].weights[:3])
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional", "within"])
+@pytest.mark.parametrize("include_top", [False, True])
+def test_heads_of_networks_with_sub_models(kind, include_top):
+    model = nested(kind, include_top)
+    new = replace_head(model, 3)
+    assert new.output_shape == (None, 3)
+    shared = {id(weight) for weight in model.weights} & {id(weight) for weight in new.weights}
+    assert len(shared) == len(model.weights) - 2  # all but the head's
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    np.testing.assert_allclose(keras.ops.sum(new(images), -1), [1, 1], rtol=1e-5)
+    assert freeze(new, "stage2")[0] == "stem_conv"
+
+
 @pytest.mark.parametrize(
     ("suffix", "packaging"),
     [
