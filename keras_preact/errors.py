@@ -99,20 +99,32 @@ def line_of(error: BaseException, layers=(), fix: str = "") -> str:
         "w", prefix="keras-preact-", suffix=".txt", delete=False, encoding="utf-8"
     ) as file:
         file.write(text)
-    lines = [line for line in str(error).splitlines() if not _INSIDES.match(line)]
-    said = re.sub(r"\{\{\w+ (\S+?)\}\}", r"\1", reason((lines or [type(error).__name__])[0]))
     named = [name for name in layers if re.search(rf"\b{re.escape(name)}(_\d+)?\b", text)]
     where = f" (layer {', '.join(map(repr, named[:3]))})" if named else ""
     if not fix and (isinstance(error, MemoryError) or _MEMORY.search(text)):
         fix = "The memory is too small: a smaller batch_size, or recompute=True, takes less."
     fix = fix or "`keras-preact doctor` tries each part of this machine."
     who = library_of(error) or type(error).__name__
-    return f"{who}: {said.rstrip('.:')}{where}. {fix} All of it: {file.name}"
+    return f"{who}: {first_line(error)}{where}. {fix} All of it: {file.name}"
+
+
+def first_line(error) -> str:
+    """The first line of an error of another library that says what went wrong, not where.
+
+    Example:
+        >>> from keras_preact.errors import first_line
+        >>> text = "Graph execution error:\\n\\n{{function_node f}} No space left on device: x"
+        >>> first_line(OSError(text))
+        'No space left on device: x'
+    """
+    lines = [line for line in str(error).splitlines() if not _INSIDES.match(line)]
+    line = re.sub(r"\{\{function_node \S+?\}\}\s*", "", (lines or [type(error).__name__])[0])
+    return reason(re.sub(r"\{\{\w+ (\S+?)\}\}", r"\1", line)).rstrip(".:")
 
 
 @contextlib.contextmanager
 def in_one_line(kind, what: str, layers=(), fix: str = ""):
-    """Raises `kind` with one line for whatever another library raises meanwhile.
+    """Raises `kind` with one line for whatever another library raises meanwhile, but for `OSError`.
 
     Args:
         kind: Class of the error.
@@ -121,7 +133,7 @@ def in_one_line(kind, what: str, layers=(), fix: str = ""):
     """
     try:
         yield
-    except OWN:
+    except (*OWN, OSError):  # a full disk is for those to say who know what was written
         raise
     except Exception as error:
         raise kind(f"{what}: {line_of(error, layers, fix)}") from None

@@ -82,6 +82,8 @@ def test_a_fault_of_this_program_keeps_its_traceback(monkeypatch):
 def test_what_is_ours_is_said_already():
     with pytest.raises(ConfigError, match=r"^mine$"), in_one_line(ExportError, "Not this"):
         raise ConfigError("mine")
+    with pytest.raises(FileNotFoundError), in_one_line(ExportError, "Not this"):
+        open("nowhere/at/all").close()
     broke = r"^It broke: ZeroDivisionError: division by zero\. Do"
     with pytest.raises(ExportError, match=broke), in_one_line(ExportError, "It broke", fix="Do."):
         _ = 1 / 0

@@ -8,6 +8,8 @@ import tempfile
 import keras
 import tensorflow as tf
 
+from keras_preact.errors import first_line
+
 
 def export_saved_model(model, path, class_names=None) -> None:
     """Writes a SavedModel that takes images as they are, in batches of any size.
@@ -110,7 +112,7 @@ def _write(archive, path):
     try:
         archive.write_out(str(pathlib.Path(path)), verbose=False)
     except tf.errors.OpError as error:  # a full disk is none of Python's errors here
-        raise OSError(errno.EIO, error.message.splitlines()[0], str(path)) from error
+        raise OSError(errno.EIO, first_line(error), str(path)) from error
     finally:
         logger.setLevel(level)
 
