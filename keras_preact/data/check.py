@@ -22,7 +22,7 @@ class Report:
         sizes: `(width, height)`: number of good images.
         modes: `"RGB"`, `"L"` (grey), `"CMYK"`, ...: number of good images.
         bad: `(path, reason)` of each damaged file.
-        ignored: how many files are no images by their names.
+        notes: what was left out, and parts that are not used, a line each.
         problems: what keeps the data from being used as they are, one sentence each.
     """
 
@@ -32,7 +32,7 @@ class Report:
     sizes: Counter = field(default_factory=Counter)
     modes: Counter = field(default_factory=Counter)
     bad: list[tuple[str, str]] = field(default_factory=list)
-    ignored: int = 0
+    notes: tuple[str, ...] = ()
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -58,8 +58,7 @@ class Report:
             ]
             more = f" and {len(counter) - 5} more" if len(counter) > 5 else ""
             lines.append(f"{title}: {', '.join(common)}{more}")
-        if self.ignored:
-            lines.append(f"ignored, not images by their names: {self.ignored:,} files")
+        lines += self.notes
         lines += [f"damaged: {path}: {reason}" for path, reason in self.bad[:most]]
         if len(self.bad) > most:
             lines.append(f"and {len(self.bad) - most:,} more damaged files")
@@ -97,7 +96,7 @@ def _check_folder(path: str, on_progress) -> Report:
         sizes=folder.sizes(),
         modes=Counter(header.mode for header in folder.headers()),
         bad=folder.bad,
-        ignored=folder.ignored,
+        notes=folder.notes(),
     )
     if folder.bad:
         report.problems.append(folders.bad_files(folder.bad))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_preact.data.images import SUFFIXES, BadImage, Header, read
+from keras_preact.data.images import BadImage, Header, read
+from keras_preact.data.listing import in_words, leaves_out, list_images, shown, some, suffix
 from keras_preact.data.options import DataOptions
 from keras_preact.data.splits import (
     ArraySplit,
@@ -21,7 +22,12 @@ from keras_preact.data.splits import (
 )
 from keras_preact.errors import DataError, quoted
 
-TEST_NAMES = ("test", "val", "validation", "valid")
+#: What parts of a data set are called, in small letters, by what they are for.
+PARTS = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "validation": ("val", "valid", "validation", "dev"),
+}
 
 
 @dataclass
@@ -41,12 +47,26 @@ class Part:
 
 @dataclass
 class Folder:
-    """A listed folder: `parts` has the keys `"train"` and `"test"`, or only `"all"`."""
+    """A listed folder.
+
+    Attributes:
+        path: Where it is.
+        class_names: Names of the classes.
+        parts: `"train"` and `"test"`, or only `"all"`.
+        left_out: How many entries are no images, by reason (see `Listing`).
+        unused: Names of folders of a part that is not used.
+    """
 
     path: str
     class_names: tuple[str, ...]
     parts: dict[str, Part]
-    ignored: int
+    left_out: Counter = field(default_factory=Counter)
+    unused: tuple[str, ...] = ()
+
+    def notes(self) -> tuple[str, ...]:
+        """What every command says of it, a line each."""
+        unused = [f"not used: the folder {some(self.unused)}"] if self.unused else []
+        return (*in_words(self.left_out), *unused)
 
     @property
     def bad(self) -> list[tuple[str, str]]:
@@ -89,8 +109,8 @@ class Folder:
             if empty:
                 problems.append(
                     f"Each class needs at least one JPEG or PNG file. Received: none in "
-                    f"{len(empty)} of {len(counts)} classes (part {name!r}): {_some(empty)}. "
-                    f"Other files that were ignored: {self.ignored}."
+                    f"{len(empty)} of {len(counts)} classes (part {name!r}): {some(empty)}. "
+                    f"{'; '.join(in_words(self.left_out)).capitalize()}".rstrip()
                 )
         return problems
 
@@ -122,39 +142,42 @@ def load_folder(path: str, options: DataOptions, seed: int = 0, on_progress=None
         class_names=folder.class_names,
         image_shape=shape,
         skipped=tuple(folder.bad),
-        ignored=folder.ignored,
+        notes=folder.notes(),
     )
 
 
 def list_folder(path: str) -> Folder:
     """The image files of a folder by part and class, without opening any.
 
-    `path` holds one folder per class, or `train` and one of `test`, `val`, `validation`, `valid`
-    with one folder per class each (the first of these that is there is the test part). Hidden
-    files are left out; links to folders are followed at the level of the classes only.
+    `path` holds one folder per class, or a folder for training and one for testing, each with one
+    folder per class, called as `PARTS` says in any case. A folder for validation takes the place of
+    one for testing where there is none, and is not used otherwise. What is no image is left out as
+    `list_images` says; links are followed.
 
     Raises:
-        DataError: no such folder, no class folders, an empty class, or different classes in parts.
+        DataError: no such folder, no class folders, an empty class, different classes in parts, and
+            folders that look like parts of a data set and are not called so.
     """
     root = Path(path)
     if not root.is_dir():
         raise DataError(f"Expected a folder with one sub-folder per class. Received: {path!r}.")
     try:
-        roots = _roots(root)
+        roots, unused = _roots(root)
         found = {name: _list_classes(folder) for name, folder in roots.items()}
     except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}.") from None
+        raise DataError(f"{shown(error.filename)}: {error.strerror}.") from None
     listed = {name: classes for name, (classes, _) in found.items()}
-    ignored = sum(others for _, others in found.values())
+    left_out = sum((counter for _, counter in found.values()), Counter())
     class_names = tuple(next(iter(listed.values())))
     if any(tuple(classes) != class_names for classes in listed.values()):
         raise DataError(_different_classes(roots, listed))
+    _refuse(_unreadable_names(class_names))
     parts = {}
     for name, classes in listed.items():
         counts = [len(paths) for paths in classes.values()]
         paths = [path for paths in classes.values() for path in paths]
         parts[name] = Part(paths, np.repeat(np.arange(len(counts), dtype=np.int32), counts))
-    folder = Folder(str(path), class_names, parts, ignored)
+    folder = Folder(str(path), class_names, parts, left_out, unused)
     _refuse(folder.empty_classes())
     return folder
 
@@ -206,63 +229,96 @@ def _split(part: Part, images: np.ndarray | None, shape: tuple[int, int, int]) -
     )
 
 
-def _roots(root: Path) -> dict[str, Path]:
-    """The folders that hold the class folders: of `"train"` and `"test"`, or of `"all"`."""
-    folders = {child.name.lower(): child for child in _class_folders(root)}
-    test = next((folders[name] for name in TEST_NAMES if name in folders), None)
-    if "train" in folders and test is not None:
-        return {"train": folders["train"], "test": test}
-    return {"all": root}
+def _roots(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The folders that hold the class folders, by part, and the names of parts that are not used.
+
+    A folder that holds no folders is a class, whatever it is called.
+    """
+    folders = [child for child in _folders(root) if _folders(child)]
+    parts = {
+        part: [child for child in folders if child.name.lower() in names]
+        for part, names in PARTS.items()
+    }
+    for part, found in parts.items():
+        if len(found) > 1:
+            raise DataError(
+                f"Expected one folder for each part of {str(root)!r}. Received: "
+                f"{some(child.name for child in found)}, all for the part {part!r}."
+            )
+    used = {part: found[0] for part, found in parts.items() if found}
+    tested = used.get("test", used.get("validation"))
+    if "train" in used and tested:
+        unused = [child.name for child in used.values() if child not in (used["train"], tested)]
+        return {"train": used["train"], "test": tested}, tuple(unused)
+    _refuse_parts(root, used, folders)
+    return {"all": root}, ()
 
 
-def _class_folders(root: Path) -> list[Path]:
-    """The visible sub-folders, sorted; without links that lead back to `root` or above."""
+def _refuse_parts(root, used, folders):
+    """Says what is missing, where folders are parts of a data set or look like them."""
+    expected = (
+        f"Expected one folder per class in {shown(root)!r}, or one for training ("
+        f"{', '.join(PARTS['train'])}) and one for testing ({', '.join(PARTS['test'])}; else "
+        f"{', '.join(PARTS['validation'])}), each with one folder per class."
+    )
+    inner = [{child.name for child in _folders(folder)} for folder in folders]
+    alike = len(inner) > 1 and len(folders) == len(_folders(root)) and len(inner[0]) > 1
+    alike = alike and all(names == inner[0] for names in inner)
+    holds_images = any(_files(folder) for folder in folders)
+    if alike and not holds_images:
+        names = some(folder.name for folder in folders)
+        fix = "There is none for training." if used and "train" not in used else "Rename them."
+        raise DataError(
+            f"{expected} Received: {names}, which all hold {some(sorted(inner[0]))}. {fix}"
+        )
+
+
+def _folders(root: Path) -> list[Path]:
+    """The sub-folders that are data, sorted; without links that lead back to `root` or above."""
     inside = os.path.join(os.path.realpath(root), "")
     return sorted(
         child
         for child in root.iterdir()
-        if child.is_dir()
-        and not child.name.startswith(".")
+        if not leaves_out(child.name)
+        and child.is_dir()
         and not inside.startswith(os.path.join(os.path.realpath(child), ""))
     )
 
 
-def _list_classes(root: Path) -> tuple[dict[str, list[str]], int]:
-    """The image files of each class folder, sorted, and the number of all other files."""
-    folders = _class_folders(root)
+def _files(root: Path) -> list[str]:
+    return [
+        child.name for child in root.iterdir() if not leaves_out(child.name) and child.is_file()
+    ]
+
+
+def _list_classes(root: Path) -> tuple[dict[str, list[str]], Counter]:
+    """The image files of each class folder, sorted, and how many other entries there are."""
+    folders = _folders(root)
     if len(folders) < 2:
-        names = ", ".join(repr(folder.name) for folder in folders) or "none"
         raise DataError(
-            f"Expected one sub-folder per class, at least 2, in {str(root)!r}; or a folder 'train' "
-            f"and one of {quoted(TEST_NAMES)} with such sub-folders. Received: {names}."
+            f"Expected one sub-folder per class, at least 2, in {shown(root)!r}; or a folder "
+            f"'train' and one of {quoted((*PARTS['test'], *PARTS['validation']))} with such "
+            f"sub-folders. Received: {some(folder.name for folder in folders) or 'none'}."
         )
-    classes = {}
-    ignored = sum(child.is_file() and not child.name.startswith(".") for child in root.iterdir())
+    classes, left_out = {}, Counter(suffix(name) for name in _files(root))
+    for child in root.iterdir():
+        reason = leaves_out(child.name)
+        if not reason and child.is_dir() and child not in folders:
+            reason = "a link in a circle"
+        left_out.update([reason] if reason else [])
     for folder in folders:
-        classes[folder.name], others = _list_files(folder)
-        ignored += others
-    return classes, ignored
+        found = list_images(folder)
+        classes[folder.name] = found.paths
+        left_out += found.left_out
+    return classes, left_out
 
 
-def _list_files(folder: str | os.PathLike) -> tuple[list[str], int]:
-    """The image files in and below a folder, sorted, and the number of all other visible files."""
-    paths, ignored = [], 0
-    with os.scandir(folder) as entries:
-        entries = sorted(entries, key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            below, others = _list_files(entry.path)
-            paths.extend(below)
-            ignored += others
-        elif entry.is_dir():
-            continue  # a link to a folder: it may be a loop
-        elif entry.name.lower().endswith(SUFFIXES) and (entry.is_file() or entry.is_symlink()):
-            paths.append(entry.path)  # a link to nothing is a damaged image, not an ignored file
-        else:
-            ignored += 1
-    return paths, ignored
+def _unreadable_names(names) -> list[str]:
+    wrong = [name for name in names if shown(name) != name]
+    return wrong and [
+        f"The names of classes must be UTF-8. Received: {some(wrong)}. Rename the "
+        f"folder{'s' if len(wrong) > 1 else ''}."
+    ]
 
 
 def _expected_shape(folder: Folder, options: DataOptions) -> tuple[int, int, int]:
@@ -297,7 +353,7 @@ def _refuse(problems: list[str]) -> None:
 def _different_classes(roots: dict, listed: dict) -> str:
     train, test = set(listed["train"]), set(listed["test"])
     only = [
-        f"only in {roots[name].name} ({len(classes)}): {_some(sorted(classes))}"
+        f"only in {roots[name].name} ({len(classes)}): {some(sorted(classes))}"
         for name, classes in (("train", train - test), ("test", test - train))
         if classes
     ]
@@ -305,8 +361,3 @@ def _different_classes(roots: dict, listed: dict) -> str:
         f"The training and the test folder must have the same classes. Received: {len(train)} and "
         f"{len(test)} classes; {'; '.join(only)}."
     )
-
-
-def _some(names: list[str], count: int = 5) -> str:
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(repr(name) for name in names[:count]) + more

@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 from keras_preact.data.arrays import load_npz
+from keras_preact.data.classes import distinct
 from keras_preact.data.folders import load_folder
 from keras_preact.data.named import kind_of, load_digits, load_tfds
 from keras_preact.data.options import DataOptions
@@ -14,7 +15,7 @@ _DEFAULTS = DataOptions()
 
 
 def load_data(
-    name_or_path: str, *, options: DataOptions = _DEFAULTS, seed: int = 0, on_progress=None
+    name_or_path: str, *, options: DataOptions = _DEFAULTS, seed: int | None = 0, on_progress=None
 ) -> ImageData:
     """Images and labels of a named data set, a folder, or a file of arrays.
 
@@ -22,11 +23,13 @@ def load_data(
         name_or_path: `"digits"`, `"cifar10"`, `"cifar100"`, `"imagenet2012"` or any other image
             classification set of tensorflow-datasets by its name; `"folder:PATH"`, a folder with
             one sub-folder of JPEG and PNG files per class, or with such folders in `train` and in
-            one of `test`, `val`, `validation`, `valid`; `"npz:PATH"`, a file with the arrays
-            `x_train`, `y_train` and perhaps `x_test`, `y_test`.
+            `test` (or `training`, `testing`; `val`, `valid`, `validation` and `dev` take the place
+            of `test` where there is none); `"npz:PATH"`, a file with the arrays `x_train`,
+            `y_train` and perhaps `x_test`, `y_test`.
         options: size, channels, share of the test part, images held out, damaged files, memory.
         seed: decides which images become the test part where the source has none, and which are
-            held out, unless the options say otherwise.
+            held out, unless the options say otherwise. `None`: a source without a test part is not
+            split, and all of it is in both parts.
         on_progress: called with `(done, total)` while files are read and decoded.
 
     Returns:
@@ -44,6 +47,7 @@ def load_data(
     """
     seed = seed if options.split_seed is None else options.split_seed
     data = _load(name_or_path, options, seed, on_progress)
+    data = dataclasses.replace(data, class_names=distinct(data.class_names))
     parts = validation_parts(data.train, options, seed)
     if parts is None:
         return data

@@ -1,5 +1,6 @@
 """What every source becomes: a training and a test part with the same few methods."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from keras_preact.data.classes import places
 from keras_preact.data.images import decode, resize_and_crop
 from keras_preact.data.random import epoch_order
 from keras_preact.errors import DataError
@@ -51,6 +53,10 @@ class Split(Protocol):
         """The images at `indices` as a split of their own."""
         ...
 
+    def relabelled(self, places: np.ndarray) -> "Split":
+        """The same images with the label `places[label]` for each label."""
+        ...
+
 
 class ArraySplit:
     """Images in memory.
@@ -84,6 +90,9 @@ class ArraySplit:
 
     def subset(self, indices: np.ndarray) -> "ArraySplit":
         return ArraySplit(self._images[indices], self.labels[indices])
+
+    def relabelled(self, places: np.ndarray) -> "ArraySplit":
+        return ArraySplit(self._images, places[self.labels])
 
 
 class EncodedSplit:
@@ -145,6 +154,14 @@ class EncodedSplit:
         chosen = self._indices[indices]
         return EncodedSplit(self._read, self._name, chosen, self.image_shape, labels)
 
+    def relabelled(self, places: np.ndarray) -> "EncodedSplit":
+        def read(index: int) -> tuple[str | bytes, int]:
+            encoded, label = self._read(index)
+            return encoded, places[label]
+
+        labels = places[self.labels]
+        return EncodedSplit(read, self._name, self._indices, self.image_shape, labels)
+
     def _example(self, index: int) -> tuple[np.ndarray, int]:
         encoded, label = self._read(index)
         return decode(encoded, self.image_shape[2], name=self._name(index)), label
@@ -162,7 +179,8 @@ class ImageData:
         flip: whether mirroring an image left to right keeps its label: not for named sets of
             digits and letters; folders and arrays are taken to allow it.
         skipped: `(path, reason)` of each damaged file that was left out.
-        ignored: how many files of the folder are no images by their names.
+        notes: what else there is to say of its source, a line each: what was left out, and parts
+            that are not used.
     """
 
     name: str
@@ -172,11 +190,28 @@ class ImageData:
     image_shape: tuple[int, int, int]
     flip: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
-    ignored: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    def for_classes(self, class_names, fix: str = "") -> "ImageData":
+        """The same images with the labels of a network's classes, matched by name.
+
+        Args:
+            class_names: Names of the network's classes, in their order.
+            fix: What an error says can be done.
+
+        Raises:
+            DataError: for classes that the network does not have.
+        """
+        found = places(class_names, self.class_names, fix)
+        names = tuple(class_names)
+        if np.array_equal(found, np.arange(len(names))):
+            return dataclasses.replace(self, class_names=names)
+        parts = {part: getattr(self, part).relabelled(found) for part in ("train", "test")}
+        return dataclasses.replace(self, class_names=names, **parts)
 
     def __repr__(self) -> str:
         height, width, channels = self.image_shape
@@ -190,11 +225,18 @@ def fitted(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return image if image.shape[:2] == shape[:2] else resize_and_crop(image, shape[0])
 
 
-def train_and_test(splits: dict[str, Split], fraction: float, seed: int) -> tuple[Split, Split]:
-    """The parts `"train"` and `"test"`; where there is no `"test"`, the only part is split."""
+def train_and_test(
+    splits: dict[str, Split], fraction: float, seed: int | None
+) -> tuple[Split, Split]:
+    """The parts `"train"` and `"test"`; where there is no `"test"`, the only part is split.
+
+    Without a `seed` it is not split, and is both of them.
+    """
     if "test" in splits:
         return splits["train"], splits["test"]
     (whole,) = splits.values()
+    if seed is None:
+        return whole, whole
     train, test = stratified(whole.labels, fraction, seed)
     return whole.subset(train), whole.subset(test)
 

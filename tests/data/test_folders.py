@@ -95,7 +95,9 @@ def test_hidden_and_other_files(tmp_path):
     data = load_data(f"folder:{root}")
     assert data.class_names == ("cat", "dog")
     assert len(data.train) + len(data.test) == 11
-    assert data.ignored == 2
+    (note,) = data.notes
+    assert note.startswith("left out: 4 (hidden 2, ")
+    assert ".txt 1" in note and ".csv 1" in note
 
 
 def test_links(tmp_path):
@@ -105,8 +107,11 @@ def test_links(tmp_path):
     os.symlink(classes(tmp_path / "elsewhere", names=("owl",)) / "owl", root / "owl")
     os.symlink(root / "cat" / "0.png", root / "dog" / "link.png")
     data = load_data(f"folder:{root}")
+    os.symlink(classes(tmp_path / "more", names=("cats",)) / "cats", root / "cat" / "more")
+    data = load_data(f"folder:{root}")
     assert data.class_names == ("cat", "dog", "owl")
-    assert len(data.train) + len(data.test) == 16
+    assert len(data.train) + len(data.test) == 21
+    assert data.notes == ("left out: 2 (a link in a circle 2)",)
 
 
 def damaged(root):
@@ -183,7 +188,7 @@ def test_structure_that_is_no_data_set(tmp_path):
         load_data(f"folder:{tmp_path}")
     (tmp_path / "train" / "empty").mkdir()
     (tmp_path / "train" / "empty" / "a.bmp").touch()
-    with pytest.raises(DataError, match=r"1 of 3 classes .*'empty'.*ignored: 1"):
+    with pytest.raises(DataError, match=r"1 of 3 classes .*'empty'.*Left out: 1 \(\.bmp 1\)"):
         load_data(f"folder:{tmp_path / 'train'}")
 
 

@@ -1,0 +1,78 @@
+"""The names of classes: how they are told apart, and matched between a data set and a network."""
+
+import unicodedata
+from collections import Counter
+
+import numpy as np
+
+from keras_preact.data.listing import some
+from keras_preact.errors import DataError, near
+
+
+def distinct(names) -> tuple[str, ...]:
+    """Names of classes of which none is another's; those that repeat have their number behind them.
+
+    ImageNet has two cranes, a bird and a machine.
+
+    Example:
+        >>> from keras_preact.data.classes import distinct
+        >>> distinct(["crane", "dog", "crane"])
+        ('crane #0', 'dog', 'crane #2')
+    """
+    names = [str(name) for name in names]
+    while repeated := {key for key, count in Counter(map(key_of, names)).items() if count > 1}:
+        names = [
+            f"{name} #{k}" if key_of(name) in repeated else name for k, name in enumerate(names)
+        ]
+    return tuple(names)
+
+
+def key_of(name: str) -> str:
+    """What a name is compared by: composed Unicode (a Mac's names are not), numbers by value.
+
+    Example:
+        >>> from keras_preact.data.classes import key_of
+        >>> key_of("007"), key_of("cafe\\u0301") == key_of("caf\\u00e9")
+        ('7', True)
+    """
+    name = unicodedata.normalize("NFC", str(name)).strip()
+    return str(int(name)) if name.isascii() and name.isdecimal() else name
+
+
+def places(mine, theirs, fix: str = "") -> np.ndarray:
+    """Where the classes of a data set stand among a network's, by their names.
+
+    Args:
+        mine: Names of the network's classes.
+        theirs: Names of the data set's, all of which are to be among them.
+        fix: What can be done where they are not.
+
+    Returns:
+        Integers `[len(theirs)]`: the network's class for each of the data set's.
+
+    Raises:
+        DataError: For names that the network does not have, and for names that repeat in one of the
+            two and stand in another order.
+
+    Example:
+        >>> from keras_preact.data.classes import places
+        >>> places(["0", "1", "10", "2"], ["0", "1", "2"]).tolist()
+        [0, 1, 3]
+    """
+    keys, others = [key_of(name) for name in mine], [key_of(name) for name in theirs]
+    if keys == others:
+        return np.arange(len(keys))
+    numbers = {key: k for k, key in enumerate(keys)}
+    unknown = [name for name, key in zip(theirs, others, strict=True) if key not in numbers]
+    repeated = len({*others}) < len(others) or len(numbers) < len(keys)
+    if unknown or repeated:
+        received = f"{len(theirs)} classes, {some(theirs)}"
+        if unknown:
+            received = f"{some(unknown)}{near(unknown[0], mine)}"
+        elif repeated:
+            received += ", in another order, and some have the same name"
+        raise DataError(
+            f"Classes are matched by their names; the network's {len(mine)} are {some(mine)}. "
+            f"Received: {received}. {fix}".rstrip()
+        )
+    return np.array([numbers[key] for key in others])

@@ -1,0 +1,128 @@
+"""Which files of a folder are images: one answer for all that read folders."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from keras_preact.data.images import SUFFIXES
+
+#: What systems and programs leave in folders of images, in small letters: thumbnails of a NAS, the
+#: other half of a Mac's files in an archive, waste baskets.
+SYSTEM = {
+    "@eadir", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "desktop.ini", "icon\r",
+    "lost+found", "system volume information", "thumbs.db",
+}  # fmt: skip
+
+
+@dataclass
+class Listing:
+    """The image files of one folder or of several.
+
+    Attributes:
+        paths: The image files, sorted within each folder.
+        left_out: How many entries were left out, by reason: `"hidden"`, `"of the system"`,
+            `"a link in a circle"`, or the suffix of what is no JPEG or PNG by its name.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    left_out: Counter = field(default_factory=Counter)
+
+
+def list_images(folder: str | os.PathLike) -> Listing:
+    """The image files in a folder and below.
+
+    Hidden entries are left out, and what systems leave behind. Links are followed, to a folder once
+    on each way down, so that none leads in a circle.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        A `Listing`.
+
+    Raises:
+        OSError: For a folder that cannot be read.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from keras_preact.data.listing import list_images
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("a.jpg", "b.PNG", "c.webp", ".hidden.jpg"):
+        ...     (folder / name).touch()
+        >>> found = list_images(folder)
+        >>> [path[-5:] for path in found.paths], dict(found.left_out)
+        (['a.jpg', 'b.PNG'], {'hidden': 1, '.webp': 1})
+    """
+    found = Listing()
+    _add(found, os.fspath(folder), (os.path.realpath(folder),))
+    return found
+
+
+def _add(found, folder, above):
+    with os.scandir(folder) as entries:
+        entries = sorted(entries, key=lambda entry: entry.name)
+    for entry in entries:
+        if reason := leaves_out(entry.name):
+            found.left_out[reason] += 1
+        elif entry.is_dir():
+            place = os.path.realpath(entry.path)
+            if any(f"{other}{os.sep}".startswith(f"{place}{os.sep}") for other in above):
+                found.left_out["a link in a circle"] += 1
+            else:
+                _add(found, entry.path, (*above, place))
+        elif not entry.name.lower().endswith(SUFFIXES):
+            found.left_out[suffix(entry.name)] += 1
+        elif entry.is_file() or entry.is_symlink():
+            found.paths.append(entry.path)  # a link to nothing is a damaged image
+        else:
+            found.left_out["no file"] += 1
+
+
+def leaves_out(name: str) -> str | None:
+    """Why a file or folder of this name is no data, whatever it holds; `None` for data."""
+    if name.lower() in SYSTEM:
+        return "of the system"
+    return "hidden" if name.startswith(".") else None
+
+
+def suffix(name: str) -> str:
+    """The suffix of a file, in small letters, as what it was left out for."""
+    return os.path.splitext(name)[1].lower() or "no suffix"
+
+
+def in_words(left_out: Counter) -> list[str]:
+    """What was left out, as no line or one.
+
+    Example:
+        >>> from collections import Counter
+        >>> from keras_preact.data.listing import in_words
+        >>> in_words(Counter({".webp": 3, "hidden": 1}))
+        ['left out: 4 (.webp 3, hidden 1); images are files called .jpg, .jpeg, .jpe, .jfif, .png']
+    """
+    if not left_out:
+        return []
+    named = ", ".join(f"{shown(reason)} {count:,}" for reason, count in left_out.most_common(6))
+    more = ", ..." if len(left_out) > 6 else ""
+    suffixes = f"; images are files called {', '.join(SUFFIXES)}"
+    formats = any(reason.startswith(".") or reason == "no suffix" for reason in left_out)
+    return [f"left out: {left_out.total():,} ({named}{more}){suffixes if formats else ''}"]
+
+
+def shown(path: str | os.PathLike) -> str:
+    """A path as it can be printed and written: bytes that are no UTF-8 are escaped.
+
+    Example:
+        >>> from keras_preact.data.listing import shown
+        >>> shown("caf\\udce9.jpg")
+        'caf\\\\xe9.jpg'
+    """
+    text = os.fspath(path)
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """`"'a', 'b' and 3 more"`: names for a message, the first few."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(repr(shown(name)) for name in names[:most]) + more
