@@ -18,6 +18,9 @@ from keras_preact.files import PARTIAL, replace_file, replacing, save_error, syn
 
 LOCK = ".lock"
 
+#: Beside a model file: the names of its classes. A file's own come first, `NAME.classes.json`.
+CLASSES = "classes.json"
+
 #: What a new run writes before `config.json`, which makes the folder one of a run.
 BEFORE_CONFIG = ("resolved.json", "data.json", "env.json", "command.txt", "citations.bib")
 
@@ -269,6 +272,12 @@ def refuse_used(path) -> None:
         "a folder that is new or empty, so that no run is lost",
         "Name another one, or leave it out.",
     )
+
+
+def names_file(model: pathlib.Path) -> pathlib.Path:
+    """The file that has the names of a model file's classes, where there is one."""
+    own = model.with_name(f"{model.stem}.{CLASSES}")
+    return own if own.is_file() else model.with_name(CLASSES)
 
 
 def runs_in(parent) -> list[RunFolder]:

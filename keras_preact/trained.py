@@ -7,10 +7,7 @@ from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError, DataError, reason
-from keras_preact.run import RunFolder
-
-#: Beside a model file: the names of its classes. A file's own come first, `NAME.classes.json`.
-CLASSES = "classes.json"
+from keras_preact.run import RunFolder, names_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +90,7 @@ class Trained:
         raise DataError(
             f"Images of the network's {len(mine)} classes, in their order, are expected: "
             f"{', '.join(mine[:5])}, ... Received: {received}. The network's are those in "
-            f"{_names_file(self.path if self.run is None else self.path / 'model.keras').name}."
+            f"{names_file(self.path if self.run is None else self.path / 'model.keras').name}."
         )
 
 
@@ -147,7 +144,7 @@ def load_trained(path, dtype=None) -> Trained:
         if choice.policy != policy_of(model):
             model = with_policy(model, choice.policy)
     classes = model.output_shape[-1]
-    return Trained(model, _class_names(_names_file(file), classes), path, run, choice)
+    return Trained(model, _class_names(names_file(file), classes), path, run, choice)
 
 
 def open_keras_file(path):
@@ -191,11 +188,6 @@ def _check(model, file):
             "known number of classes, at least two, is expected. "
             f"Received: {str(file)!r}, from {shapes[0]} to {shapes[1]}."
         )
-
-
-def _names_file(file):
-    own = file.with_name(f"{file.stem}.{CLASSES}")
-    return own if own.is_file() else file.with_name(CLASSES)
 
 
 def _class_names(file, classes):

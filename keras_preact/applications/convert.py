@@ -1,4 +1,4 @@
-"""`convert`: a network with weights that others have made."""
+"""`convert`: a network with weights that others, or trainings of one's own, have made."""
 
 from keras_preact.applications.registry import list_models, model_info
 from keras_preact.checked import require
@@ -27,7 +27,8 @@ def convert(
             preset; the state dict of a ResNet of torchvision or timm (its pre-activation ones with
             batch normalisation too), as a `.safetensors` file or a dictionary of arrays; the
             folder of a `ResNetForImageClassification` of Hugging Face transformers, or of a model
-            of timm; a file of `keras_preact.weights.save_named` that has the config; or what
+            of timm; a network of this package, its `.keras` file, the folder of a finished run, or
+            a file of `keras_preact.weights.save_named` that has the config; or what
             `keras_preact.weights.read_source` made of one of these.
         input_shape: Shape of an image; by default any height and width.
         include_top: Whether the network ends with the classifier; `None`: where the source does.
@@ -71,9 +72,9 @@ def convert(
     data_format = standardize_data_format(data_format)
     weights, images = source.weights, arguments.pop("input_tensor", None)
     if input_shape is None and images is None:
-        channels = source.channels
-        last = data_format == "channels_last"
-        input_shape = (None, None, channels) if last else (channels, None, None)
+        known = source.preprocessing if include_preprocessing else None
+        *size, channels = (known and known.shape) or (None, None, source.channels)
+        input_shape = (*size, channels) if data_format == "channels_last" else (channels, *size)
     if include_preprocessing:
         expected, fix = (
             "False where the source does not say how",

@@ -17,7 +17,7 @@ def _convert(arguments) -> None:
     import_keras_quietly()
     from keras_preact.applications import convert, model_info
     from keras_preact.rewrite import portable
-    from keras_preact.trained import CLASSES
+    from keras_preact.run import CLASSES
     from keras_preact.weights import read_source, save_named
 
     source = read_source(arguments.source)
@@ -81,8 +81,8 @@ def _of_images(known, out):
 def _convert_arguments(command) -> None:
     command.add_argument(
         "source",
-        help="file or folder of weights: keras.applications, KerasHub, torchvision, timm or "
-        "Hugging Face transformers",
+        help="file or folder of weights: keras.applications, KerasHub, torchvision, timm, "
+        "Hugging Face transformers; or a finished run, or a .keras file of this package",
     )
     command.add_argument(
         "--out", required=True, metavar="FILE", help="file to write: .keras, .safetensors or "

@@ -14,8 +14,8 @@ from keras_preact.console import say
 from keras_preact.errors import ConfigError, ExportError, in_one_line, quoted
 from keras_preact.evaluation import evaluate
 from keras_preact.rewrite import fold_batch_norm, portable, with_policy
-from keras_preact.run import RunFolder
-from keras_preact.trained import CLASSES, load_trained
+from keras_preact.run import CLASSES, RunFolder
+from keras_preact.trained import load_trained
 
 #: Largest difference of a score that is allowed, as the network is and with its norms folded away.
 TOLERANCE, TOLERANCE_FOLDED = 1e-5, 1e-4

@@ -11,7 +11,6 @@ from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
 from keras_preact.rewrite.graph import as_graph
 from keras_preact.run import RunFolder
-from keras_preact.trained import open_keras_file
 from keras_preact.weights import (
     PREPROCESSINGS,
     load_weights_by_layer,
@@ -21,6 +20,7 @@ from keras_preact.weights import (
     weights_by_layer,
 )
 from keras_preact.weights.by_layer import Weights
+from keras_preact.weights.own import preprocessing_of, read_graph
 
 HEAD = "predictions"
 
@@ -227,18 +227,8 @@ def read_start(path: str, model: str) -> Start:
         return Start(path, weights, config)
     if pathlib.Path(path).is_dir():
         config = ResNetConfig.from_dict(RunFolder(path).read_json("resolved.json")["network"])
-    layers = open_keras_file(file).layers
-    found = [layer for layer in layers if isinstance(layer, keras.layers.Normalization)]
-    return Start(path, weights, config, _with_numbers(found[0]) if found else None)
-
-
-def _with_numbers(layer):
-    """Config of a `Normalization`, with the mean and variance that it was given or adapted to."""
-    config = layer.get_config()
-    if config["mean"] is None:
-        numbers = {"mean": layer.adapt_mean, "variance": layer.adapt_variance}
-        config |= {name: keras.ops.convert_to_numpy(x).tolist() for name, x in numbers.items()}
-    return config
+    known = preprocessing_of(read_graph(file), weights)
+    return Start(path, weights, config, known and known.layer().get_config())
 
 
 def _weights_file(path: str, tags) -> pathlib.Path:

@@ -208,3 +208,6 @@ LAYOUTS = (
         {"stage": 0, "unit": 0, "norm": 0},
     ),
 )
+
+#: This package's own, whose names are as they are.
+OWN = Layout("network of this package", {}, {})

@@ -8,12 +8,15 @@ from keras_preact.checked import Checked, require
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing(Checked):
-    """What is done to raw images, values 0 to 255: `(image - mean) / deviation`, by channel.
+    """What is done to raw images, values 0 to 255: `(image - mean) / deviation`.
 
     Args:
-        mean: A number a channel, on the scale 0 to 255, red first.
+        mean: A number a channel, on the scale 0 to 255, red first; or one a pixel, as in the 2015
+            paper.
         deviation: A number a channel, likewise.
         bgr: Whether the network then takes the channels as blue, green, red.
+        shape: Height, width and channels where there is a number a pixel and channel, row by row;
+            empty where there is one a channel.
 
     Raises:
         ConfigError: For lists of different lengths, and deviations that are not positive.
@@ -27,23 +30,36 @@ class Preprocessing(Checked):
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     bgr: bool = False
+    shape: tuple[int, ...] = ()
 
     def check(self) -> None:
+        whole = not self.shape or math.prod(self.shape) == len(self.mean)
+        require(whole, "shape", self.shape, f"empty, or that of {len(self.mean)} numbers")
         fits = len(self.deviation) == len(self.mean) > 0 and min(self.deviation) > 0
         expected = f"{len(self.mean)} positive numbers, one for each of `mean`"
         require(fits, "deviation", self.deviation, expected)
-        require(not self.bgr or len(self.mean) == 3, "bgr", self.bgr, "False but for 3 channels")
+        require(not self.bgr or self.channels == 3, "bgr", self.bgr, "False but for 3 channels")
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return self.shape[-1] if self.shape else len(self.mean)
 
     def layer(self, data_format: str = "channels_last"):
         """The layer of Keras that does it, but for the order of the channels; see `rgb`."""
         import keras
+        import numpy as np
 
+        first = data_format == "channels_first"
+        mean, deviation = (np.array(numbers) for numbers in (self.mean, self.deviation))
+        axis = 1 if first else -1
+        if self.shape:
+            order, axis = (2, 0, 1) if first else (0, 1, 2), (1, 2, 3)
+            mean, deviation = (
+                values.reshape(self.shape).transpose(order) for values in (mean, deviation)
+            )
         return keras.layers.Normalization(
-            axis=1 if data_format == "channels_first" else -1,
-            mean=self.mean,
-            variance=[value**2 for value in self.deviation],
-            dtype="float32",
-            name="preprocessing",
+            axis=axis, mean=mean, variance=deviation**2, dtype="float32", name="preprocessing"
         )
 
     def rgb(self, weights: dict) -> dict:
@@ -57,6 +73,8 @@ class Preprocessing(Checked):
         return {**weights, "stem_conv": {**stem, "0": stem["0"][:, :, ::-1]}}
 
     def __str__(self) -> str:
+        if self.shape:
+            return f"image - mean, pixel by pixel of {self.shape[0]} x {self.shape[1]}"
         mean, deviation = (
             f"({', '.join(f'{value:.7g}' for value in values)})"
             for values in (self.mean, self.deviation)

@@ -33,6 +33,7 @@ _HOMES = (
     "keras.optimizers",
     "keras.regularizers",
     "keras.src.models.functional",
+    "keras.src.ops.numpy",  # such as the padding that a maximum passes over
     "keras.src.models.sequential",
     "keras_preact",
 )

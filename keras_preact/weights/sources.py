@@ -2,17 +2,18 @@
 
 import collections.abc
 import dataclasses
+import json
 import os
 import pathlib
-import re
 
 import h5py
 import keras
 import numpy as np
 
 from keras_preact.checked import require
-from keras_preact.config import EXPANSION, KERNELS, ResNetConfig
+from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, quoted, reason
+from keras_preact.run import RunFolder, names_file
 from keras_preact.weights.by_layer import Weights, weights_by_layer
 from keras_preact.weights.files import (
     read_config,
@@ -21,9 +22,11 @@ from keras_preact.weights.files import (
     read_weights,
 )
 from keras_preact.weights.folders import by_name, file_in, read_about
-from keras_preact.weights.layouts import LAYOUTS, Layout
+from keras_preact.weights.layouts import LAYOUTS, OWN, Layout
+from keras_preact.weights.own import layers_of, preprocessing_of, read_graph
 from keras_preact.weights.preprocessing import PREPROCESSINGS, Preprocessing
 from keras_preact.weights.safe import refuse_unsafe
+from keras_preact.weights.shapes import config_of
 
 #: Index in its layer of what PyTorch's layers call a tensor.
 _TORCH = {"weight": "0", "bias": "1", "running_mean": "2", "running_var": "3"}
@@ -56,7 +59,7 @@ class Source:
         require(stem == 4, "weights", [*self.weights][:3], "those of a network with a stem_conv")
         known = self.preprocessing
         expected = f"None, or numbers for the {self.channels} channels of its images"
-        fits = known is None or len(known.mean) == self.channels
+        fits = known is None or known.channels == self.channels
         require(fits, "preprocessing", str(known), expected)
 
     @property
@@ -85,7 +88,8 @@ def read_source(source) -> Source:
             `.h5` or `.keras` file, with the classifier or without; the folder of a KerasHub
             preset; the state dict of a ResNet of torchvision or timm, as a `.safetensors` file or
             a dictionary of arrays; the folder of a `ResNetForImageClassification` of Hugging Face
-            transformers, or of a model of timm; or a file of `save_named` that has the config.
+            transformers, or of a model of timm; a network of this package or its `.keras` file, the
+            folder of a finished run, or a file of `save_named` that has the config.
 
     Returns:
         A `Source`.
@@ -100,7 +104,7 @@ def read_source(source) -> Source:
         >>> found.config.units, found.config.block, found.classes
         ((3, 4, 6, 3), 'bottleneck', 1000)
     """
-    about = None
+    about, path = None, source
     if isinstance(source, keras.Model):
         theirs = weights_by_layer(source)
     elif isinstance(source, collections.abc.Mapping):
@@ -109,19 +113,49 @@ def read_source(source) -> Source:
         paths = isinstance(source, (str, os.PathLike))
         require(paths, "source", source, "a model, a dictionary of arrays, or a path")
         path = pathlib.Path(source)
+        if (path / "resolved.json").is_file():
+            path = path / "model.keras"
+            fix = "Let the run finish first: the same command goes on with it."
+            require(path.is_file(), "source", str(source), "a finished run", fix)
         if config := read_config(path):
             return Source(read_weights(path), config, None, read_preprocessing(path))
         theirs, about = _read_folder(path) if path.is_dir() else (_read_file(path), None)
+    if "stem_conv" in theirs:
+        return _own(path, theirs)
     weights, layout = renamed(theirs)
-    config = _config_of(weights, layout, about.fields if about else {})
+    config = config_of(weights, layout, fields=about.fields if about else {})
     preprocessing = (about and about.preprocessing) or PREPROCESSINGS.get(layout.preprocessing)
     found, names = Source(weights, config, layout), about.class_names if about else None
-    fits = preprocessing and len(preprocessing.mean) == found.channels
+    fits = preprocessing and preprocessing.channels == found.channels
     return dataclasses.replace(
         found,
         preprocessing=preprocessing if fits else None,
         class_names=names if names and len(names) == found.classes else None,
     )
+
+
+def _own(source, weights) -> Source:
+    """A network of this package: its config is that of its run, or what its graph says."""
+    config, layers, names = None, {}, None
+    if isinstance(source, keras.Model):
+        layers = layers_of(json.loads(source.to_json()))
+    elif source.suffix == ".keras":
+        layers, folder = read_graph(source), RunFolder(source.parent)
+        if source.name == "model.keras" and (folder.path / "resolved.json").is_file():
+            config = ResNetConfig.from_dict(folder.read_json("resolved.json")["network"])
+        file = names_file(source)
+        names = folder.read_json(file.name) if file.is_file() else None
+    if not layers:
+        raise ConfigError(
+            "Weights alone do not say how a network of this package strides and pads. Received: "
+            f"source={str(source)!r}. Name the folder of its run, its `.keras` file, or a file of "
+            "`save_named` with the config."
+        )
+    preprocessing = preprocessing_of(layers, weights)
+    config = config or config_of(weights, OWN, layers)
+    found = Source(weights, config, None, preprocessing)
+    named = isinstance(names, list) and len(names) == found.classes
+    return dataclasses.replace(found, class_names=tuple(map(str, names)) if named else None)
 
 
 def renamed(theirs: Weights) -> tuple[Weights, Layout]:
@@ -243,47 +277,3 @@ def _layout_of(theirs) -> Layout:
             "other stems, pooled shortcuts or attention are not those of the papers."
         )
     return layout
-
-
-def _config_of(weights, layout, fields) -> ResNetConfig:
-    """What the shapes of the kernels say of the network."""
-
-    def shape(layer):
-        values = weights.get(layer, {})
-        if np.ndim(values.get("0")) != 4:
-            raise ConfigError(
-                f"The weights of a {layout.name} have a kernel {layout.theirs(layer)!r}. "
-                f"Received: {len(weights)} layers without it."
-            )
-        return values["0"].shape
-
-    stages: dict[int, set[int]] = {}
-    for layer in weights:
-        if match := re.match(r"stage(\d+)_unit(\d+)_conv\d+", layer):
-            stage, unit = map(int, match.groups())
-            stages.setdefault(stage, set()).add(unit)
-    for seen, what in ((stages, "stages"), *((units, "units") for units in stages.values())):
-        expected = "numbered without a gap, as those of all libraries are"
-        require(max(seen, default=0) == len(seen), what, sorted(seen)[-3:], expected)
-    units = [len(stages[stage]) for stage in sorted(stages)] or [1]
-    convs = [layer for layer in weights if re.fullmatch(r"stage1_unit1_conv\d+", layer)]
-    kernels = tuple(shape(f"stage1_unit1_conv{k + 1}")[0] for k in range(len(convs)))
-    block = next((block for block, sizes in KERNELS.items() if sizes == kernels), None)
-    sizes = f"one of {', '.join(map(str, KERNELS.values()))}"
-    require(block is not None, "sizes of the kernels of a unit", kernels, sizes)
-    filters = [shape(f"stage{stage}_unit1_conv1")[3] for stage in range(1, len(units) + 1)]
-    for stage, width in enumerate(filters, 1):
-        *_, taken, given = shape(f"stage{stage}_unit1_conv{len(kernels)}")
-        expected = (width, width * EXPANSION[block])
-        words = f"{expected} channels in and out, as a {block} unit of {width} filters has"
-        require((taken, given) == expected, layout.theirs(f"stage{stage}_unit1_conv{len(kernels)}"),
-                (taken, given), words)  # fmt: skip
-    stem = shape("stem_conv")
-    return ResNetConfig(
-        block=block,
-        units=units,
-        filters=filters,
-        stem_filters=stem[3],
-        stem_kernel=stem[0],
-        **{**layout.fields, **fields},
-    )

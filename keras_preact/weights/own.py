@@ -1,0 +1,258 @@
+"""Networks of this package as a source: what the layers of their graph say of them."""
+
+import json
+import re
+import zipfile
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_preact.config import PREACTIVATED
+from keras_preact.weights.preprocessing import Preprocessing
+from keras_preact.weights.safe import refuse_unsafe
+
+
+class Layer(NamedTuple):
+    """A layer of a graph.
+
+    Attributes:
+        kind: Its class.
+        config: What the class makes it of.
+        inputs: The names of the layers that it takes.
+    """
+
+    kind: str
+    config: dict[str, Any]
+    inputs: list[str]
+
+
+def read_graph(path) -> dict[str, Layer]:
+    """The layers of the model in a `.keras` file, as `layers_of` gives them.
+
+    Raises:
+        ConfigError: For a file that is damaged or not safe to open.
+    """
+    refuse_unsafe(path)
+    with zipfile.ZipFile(path) as archive:
+        return layers_of(json.loads(archive.read("config.json")))
+
+
+def layers_of(model: dict[str, Any]) -> dict[str, Layer]:
+    """The layers of a model by name, sub-models entered, and each unit of a `Repeat`.
+
+    Args:
+        model: The model as Keras has it in JSON.
+
+    Example:
+        >>> import json
+        >>> from keras_preact import create_model
+        >>> from keras_preact.weights.own import layers_of
+        >>> layers = layers_of(json.loads(create_model("resnet8v2").to_json()))
+        >>> layers["stem_conv"].kind, layers["stem_conv"].inputs
+        ('Conv2D', ['images'])
+    """
+    found = {}
+    for layer in model["config"].get("layers", ()):
+        kind, config = layer["class_name"], layer["config"]
+        if "layers" in config:
+            found |= layers_of(layer)
+        elif kind == "Repeat":
+            prefix = config["template"]["config"]["name"]
+            inner = layers_of(config["template"])
+            for unit in config["names"]:
+                named = {name: unit + name.removeprefix(prefix) for name in inner}
+                for name, (kind, config_, inputs) in inner.items():
+                    found[named[name]] = Layer(kind, config_, [named[taken] for taken in inputs])
+        else:
+            found[config["name"]] = Layer(kind, config, _taken(layer.get("inbound_nodes", ())))
+    return found
+
+
+def _taken(value) -> list[str]:
+    """The names in what a layer is called with, however that is nested."""
+    if isinstance(value, dict):
+        if "keras_history" in value:
+            return [value["keras_history"][0]]
+        value = [*value.values()]
+    return [name for item in value for name in _taken(item)] if isinstance(value, list) else []
+
+
+def preprocessing_of(layers: dict[str, Layer], weights) -> Preprocessing | None:
+    """What the `Normalization` of a graph does to raw images; `None` where there is none.
+
+    Args:
+        layers: As `layers_of` gives them.
+        weights: By layer; those of a normalisation that was adapted are taken out.
+    """
+    for name, layer in layers.items():
+        if layer.kind == "Normalization":
+            given = [layer.config[key] for key in ("mean", "variance")]
+            adapted = weights.pop(name, {})
+            mean, variance = (
+                np.asarray(adapted[str(k)] if value is None else value, np.float64)
+                for k, value in enumerate(given)
+            )
+            shape = mean.shape[-3:] if mean.size > mean.shape[-1] else ()
+            deviation = np.sqrt(np.broadcast_to(variance, mean.shape))
+            return Preprocessing(mean.ravel().tolist(), deviation.ravel().tolist(), shape=shape)
+    return None
+
+
+def fields_of(layers: dict[str, Layer], units: list[int]) -> dict[str, Any]:
+    """Fields of `ResNetConfig` that a graph says and its arrays do not.
+
+    Args:
+        layers: As `layers_of` gives them.
+        units: Units of each stage.
+    """
+    names = [f"stage{s}_unit{u}" for s, n in enumerate(units, 1) for u in range(1, n + 1)]
+    graph = _Graph(layers, names)
+    fields = {**graph.norms(), **graph.activation(), **graph.stem(), **graph.strides(units)}
+    fields |= {"placement": graph.placement(), **graph.head()}
+    return fields | graph.shortcuts(fields["placement"], fields["normalization"])
+
+
+class _Graph:
+    """A network's layers and the names of its units, with what can be read off them."""
+
+    def __init__(self, layers, units):
+        self.layers, self.units = layers, units
+
+    def ending(self, end):
+        """Layers whose names end so."""
+        return [layer for name, layer in self.layers.items() if name.endswith(end)]
+
+    def of_kind(self, kind):
+        return [layer for layer in self.layers.values() if layer.kind == kind]
+
+    def placement(self):
+        if "head_act" in self.layers:
+            return PREACTIVATED["head_norm" in self.layers]
+        if self.ending("_norm_out"):
+            return "bn_after_addition"
+        return "original" if self.ending("_act_out") else "relu_before_addition"
+
+    def norms(self):
+        biased = {
+            layer.config["use_bias"]
+            for name, layer in self.layers.items()
+            if layer.kind == "Conv2D" and not name.endswith("_gate")
+        }
+        bias = "without_norm" if len(biased) == 2 else "always" if True in biased else "never"
+        norms = self.of_kind("BatchNormalization")
+        found = {"conv_bias": bias, "normalization": "batch" if norms else "none"}
+        if norms:
+            found |= {f"norm_{key}": norms[0].config[key] for key in ("momentum", "epsilon")}
+        return found
+
+    def activation(self):
+        act = next(
+            layer for name, layer in self.layers.items() if re.search(r"_act(\d+|_out)?$", name)
+        )
+        if act.kind == "PReLU":
+            kind = "prelu_shared" if len(act.config["shared_axes"] or ()) == 3 else "prelu"
+            return {"activation": kind}
+        if act.kind == "LeakyReLU":
+            return {"activation": "leaky_relu", "negative_slope": act.config["negative_slope"]}
+        return {"activation": act.config["activation"]}
+
+    def stem(self):
+        padded = self.layers["stem_conv"].config["padding"] == "same"
+        padded = padded or "stem_conv_pad" in self.layers
+        found = {"stem_stride": self.stride("stem_conv"), "stem_padded": padded}
+        if pool := self.layers.get("stem_pool"):
+            size = pool.config["pool_size"][0]
+            zeros = "stem_pool_pad" in self.layers or not padded or size % 2 == 0 or size == 1
+            found |= {"stem_pool": True, "stem_pool_size": size}
+            found |= {"stem_pool_stride": pool.config["strides"][0]}
+            found |= {"stem_pool_padding": "zeros" if zeros else "excluded"}
+        return found
+
+    def stride(self, conv):
+        """That of a convolution, or of what picks its pixels ahead of it."""
+        pick = self.layers.get(f"{conv}_pick", self.layers.get(conv))
+        return pick.config["strides"][0] if pick else 1
+
+    def strides(self, units):
+        if "stage2_pool" in self.layers:
+            return {"downsample_by": "max_pool"}
+        strided = [unit for unit in self.units if any(self.branch_strides(unit))]
+        if not strided:
+            return {}
+        first = strided[0].endswith("_unit1") and strided[0] != "stage1_unit1"
+        three = self.stride(f"{strided[0]}_conv2") > 1
+        at = "first_unit" if first else "last_unit"
+        return {"downsample_at": at, "stride_on": "3x3" if three else "1x1"}
+
+    def branch_strides(self, unit):
+        return [self.stride(f"{unit}_conv{k}") > 1 for k in (1, 2, 3)]
+
+    def shortcuts(self, placement, normalization):
+        if not self.ending("_add"):
+            return {"shortcut": "none", **self.entry(placement)}
+        projecting = [unit for unit in self.units if f"{unit}_shortcut_conv" in self.layers]
+        every = len(projecting) == len(self.units)
+        found = {"projection": "C" if every else "B" if projecting else "A", **self.kind()}
+        if projecting and self.ending("_shortcut_pool"):
+            found["subsample_shortcut"] = "max_pool"
+        if projecting and normalization == "batch":
+            found["projection_norm"] = bool(self.ending("_shortcut_norm"))
+        found |= self.entry(placement)
+        shared = found.get("first_unit_entry") in ("stem", "unit")
+        for unit in self.units[shared:]:
+            changes = unit in projecting or f"{unit}_shortcut_pad" in self.layers
+            if changes and placement in PREACTIVATED:
+                inside = self.shares_activation(unit)
+                return {**found, "projection_input": "preactivated" if inside else "raw"}
+        return found
+
+    def kind(self):
+        """What is done to the shortcut, with its numbers."""
+        if self.ending("_gate"):
+            exclusive = self.ending("_branch_scale")
+            return {"shortcut": "exclusive_gating" if exclusive else "shortcut_only_gating"}
+        if dropped := self.ending("_shortcut_dropout"):
+            return {"shortcut": "dropout", "dropout_rate": dropped[0].config["rate"]}
+        if self.ending("_shortcut_scale"):
+            scales = {
+                f"{path}_scale": self.ending(f"_{path}_scale")[0].config["scale"]
+                for path in ("shortcut", "branch")
+            }
+            return {"shortcut": "constant_scaling", **scales}
+        return {"shortcut": "identity"}
+
+    def entry(self, placement):
+        """Where the activation between the stem and the first unit stands."""
+        if placement not in PREACTIVATED:
+            return {}
+        unit = self.units[0]
+        conv = next(
+            layer
+            for end in ("_pick", "_pad", "")
+            if (layer := self.layers.get(f"{unit}_conv1{end}"))
+        )
+        in_unit = conv.inputs[0].startswith(f"{unit}_act")
+        if "stem_act" in self.layers:
+            return {"first_unit_entry": "both" if in_unit else "stem"}
+        return {"first_unit_entry": "unit" if self.shares_activation(unit) else "branch"}
+
+    def shares_activation(self, unit):
+        """Whether a shortcut starts behind the activation of its unit."""
+        first = ("shortcut_pool", "shortcut_conv_pick", "shortcut_conv", "shortcut_pad",
+                 "gate_pick", "gate", "shortcut_scale", "shortcut_dropout", "add")  # fmt: skip
+        found = (self.layers.get(f"{unit}_{name}") for name in first)
+        source = next((layer.inputs[0] for layer in found if layer), "")
+        return source.startswith((f"{unit}_act", f"{unit}_norm"))
+
+    def head(self):
+        found = {}
+        if bins := [
+            int(match[1])
+            for name in self.layers
+            if (match := re.fullmatch(r"pyramid_bins(\d+)", name))
+        ]:
+            found["pyramid"] = bins
+        if pyramid := self.layers.get("pyramid"):
+            found["pyramid"] = pyramid.config["bins"]
+        hidden = [layer for name, layer in self.layers.items() if re.fullmatch(r"fc\d+", name)]
+        return {**found, "dense": [layer.config["units"] for layer in hidden]}
