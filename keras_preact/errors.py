@@ -6,6 +6,7 @@ to mend it, in one line. Anything else that is raised is a fault of this package
 
 import contextlib
 import difflib
+import os
 import re
 import tempfile
 import traceback
@@ -153,3 +154,22 @@ def near(name: str, names) -> str:
     """` Did you mean 'x'?` when one of `names` is close to `name`, else an empty string."""
     matches = difflib.get_close_matches(str(name), map(str, names), n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def shown(path) -> str:
+    """A path as it can be printed and written: bytes that are no UTF-8 are escaped.
+
+    Example:
+        >>> from keras_preact.errors import shown
+        >>> shown("caf\\udce9.jpg")
+        'caf\\\\xe9.jpg'
+    """
+    text = os.fspath(path)
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def some(names, most: int = 5) -> str:
+    """`"'a', 'b' and 3 more"`: names for a message, the first few."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(repr(shown(name)) for name in names[:most]) + more

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from typing import Any
 
 from keras_preact.checked import require
+from keras_preact.data.classes import distinct
 from keras_preact.errors import ConfigError, DataError, reason
-from keras_preact.run import RunFolder, names_file
+from keras_preact.run import CLASSES, RunFolder, names_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Trained:
         run: The `RunFolder`; `None` for a file.
         dtype: What the model computes in, and why: a `keras_preact.precision.Choice`; `None` where
             it is as the file has it.
+        notes: What a user is to know of how it was opened, a line each.
     """
 
     model: Any
@@ -29,6 +32,7 @@ class Trained:
     path: pathlib.Path
     run: RunFolder | None = None
     dtype: Any = None
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -41,56 +45,65 @@ class Trained:
         return tuple(self.model.input_shape[1:])
 
     def load_data(self, name_or_path=None, on_progress=None, **options):
-        """Images for it, in the size and the channels that it takes.
+        """Images for it, in the size and the channels that it takes, with its classes' numbers.
 
         Args:
-            name_or_path: As in `load_data`; the run's own images if not given.
+            name_or_path: As in `load_data`; the run's own images if not given. Of others that have
+                no test part all are tested.
             on_progress: As in `load_data`.
             **options: Fields of `DataOptions` to change.
 
         Returns:
-            An `ImageData`.
+            An `ImageData`, its classes those of the network, matched by name.
 
         Raises:
             ConfigError: When there is neither a run nor a name.
-            DataError: For images that are missing or damaged, or of other classes.
+            DataError: For images that are missing or damaged, or of classes that the network does
+                not have.
         """
         from keras_preact.data import DataOptions, load_data
 
-        seed = 0
-        own = {}
+        fields, seed = {}, None
         if self.run:
-            own, seed = self.run.read_json("resolved.json")["data"], self.run.config["seed"]
-        if name_or_path is None:
+            fields = self.run.read_json("resolved.json")["data"]
+        own = name_or_path is None or (self.run and name_or_path == self.run.config["data"])
+        if own:
             known = "a data set, such as digits or folder:PATH"
             require(self.run is not None, "data", None, f"{known}, for a file without its run")
-            name_or_path = self.run.config["data"]
-        elif self.run and name_or_path != self.run.config["data"]:  # held-out parts are the run's
-            own = {**own, "holdout": None, "folds": None, "fold": 0, "split_seed": None}
+            name_or_path, seed = self._own_data(), self.run.config["seed"]
+        else:  # held-out parts are the run's
+            fields = {**fields, "holdout": None, "folds": None, "fold": 0, "split_seed": None}
         height, width, channels = self.image_shape
         if height is not None and height == width:
-            own = {**own, "image_size": height}
-        fields = {**own, "channels": channels, **options}
-        data = load_data(
-            name_or_path, options=DataOptions(**fields), seed=seed, on_progress=on_progress
-        )
-        self._refuse_other_classes(data)
-        return data
+            fields = {**fields, "image_size": height}
+        wanted = DataOptions(**{**fields, "channels": channels, **options})
+        if wanted.holdout or wanted.folds:
+            seed = seed or 0
+        data = load_data(name_or_path, options=wanted, seed=seed, on_progress=on_progress)
+        return data.for_classes(self.class_names, self._where_names_are())
 
-    def _refuse_other_classes(self, data):
-        mine, theirs = self.class_names, tuple(data.class_names)
-        numbers = tuple(map(str, range(len(mine))))  # which stand where there are no names
-        if len(mine) != len(theirs):
-            received = f"{len(theirs)} classes"
-        elif numbers in (mine, theirs) or mine == theirs:
-            return
-        else:
-            k = next(k for k in range(len(mine)) if mine[k] != theirs[k])
-            received = f"{theirs[k]!r} as class {k}, which is {mine[k]!r} in the network"
+    def _own_data(self):
+        """The run's images where they are now, wherever this process was started."""
+        name = self.run.config["data"]
+        kind, _, path = name.partition(":")
+        if kind not in ("folder", "npz"):
+            return name
+        known = self.run.read_json("env.json").get("data_path")
+        for place in filter(None, (known, os.path.expanduser(path))):
+            if os.path.exists(place):
+                return f"{kind}:{place}"
         raise DataError(
-            f"Images of the network's {len(mine)} classes, in their order, are expected: "
-            f"{', '.join(mine[:5])}, ... Received: {received}. The network's are those in "
-            f"{names_file(self.path if self.run is None else self.path / 'model.keras').name}."
+            f"The images of this run are no longer where they were. Received: {known or path!r}. "
+            "Name others, or where these are now: --data folder:PATH or npz:PATH."
+        )
+
+    def _where_names_are(self):
+        file = names_file(self.path if self.run is None else self.path / "model.keras")
+        if file.is_file():
+            return f"The network's names are those in {file.name}."
+        return (
+            f"The network has no names, so they are numbers; {file.parent / self.path.stem}."
+            f"{CLASSES}, a list in the order of its scores, gives them."
         )
 
 
@@ -134,6 +147,7 @@ def load_trained(path, dtype=None) -> Trained:
         )
     model = open_keras_file(file)
     _check(model, file)
+    model, notes = _giving_probabilities(model, file)
     choice = None
     if dtype is not None:
         from keras_preact.precision import choose_dtype, serving_dtype
@@ -144,7 +158,7 @@ def load_trained(path, dtype=None) -> Trained:
         if choice.policy != policy_of(model):
             model = with_policy(model, choice.policy)
     classes = model.output_shape[-1]
-    return Trained(model, _class_names(names_file(file), classes), path, run, choice)
+    return Trained(model, _class_names(names_file(file), classes), path, run, choice, notes)
 
 
 def open_keras_file(path):
@@ -190,6 +204,31 @@ def _check(model, file):
         )
 
 
+def _giving_probabilities(model, file):
+    """The model, with a softmax where its scores have none yet, and what there is to say of it."""
+    import numpy as np
+
+    from keras_preact.rewrite import outputs_of, with_softmax
+
+    kind = outputs_of(model)
+    if kind == "logits":
+        return with_softmax(model), ("Its scores are logits: the softmax was added.",)
+    received = "sigmoids, of classes that do not exclude each other"
+    if kind is None:  # then its scores show it
+        shape = (3, *(size or 64 for size in model.input_shape[1:]))
+        noise = np.random.default_rng(0).integers(0, 256, shape).astype("float32")
+        scores = np.asarray(model.predict_on_batch(noise), "float32")
+        if scores.min() >= 0 and np.allclose(scores.sum(axis=1), 1, atol=1e-2):
+            return model, ()
+        received = f"scores from {scores.min():.3g} to {scores.max():.3g} that do not add up to 1"
+    if kind != "probabilities":
+        raise ConfigError(
+            "A model whose scores are probabilities of classes that exclude each other, or their "
+            f"logits, is expected. Received: {str(file)!r}, which gives {received}."
+        )
+    return model, ()
+
+
 def _class_names(file, classes):
     if not file.is_file():
         return tuple(map(str, range(classes)))
@@ -202,4 +241,4 @@ def _class_names(file, classes):
             f"{file} must be a list of as many names as the model has outputs, {classes}. "
             f"Received: {names!r:.200}"
         )
-    return tuple(map(str, names))
+    return distinct(names)

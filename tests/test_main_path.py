@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_preact import load_data
 from keras_preact.cli import main
-from keras_preact.export.artefacts import FORMATS
+from keras_preact.export.formats import FORMATS
 from keras_preact.precision import DTYPE
 from keras_preact.run import RunFolder
 

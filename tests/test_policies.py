@@ -31,7 +31,7 @@ from keras_preact import (
     weights,
 )
 from keras_preact.errors import ConfigError
-from keras_preact.export.artefacts import FORMATS
+from keras_preact.export.formats import FORMATS
 
 pytestmark = pytest.mark.tensorflow
 

@@ -7,7 +7,8 @@ import sys
 
 from keras_preact.cli.arguments import read_yaml, settings_of
 from keras_preact.console import import_keras_quietly, make_console, reading_bar, say
-from keras_preact.errors import ConfigError, DataError
+from keras_preact.errors import ConfigError, DataError, shown
+from keras_preact.run import folder_name
 
 #: Classes that a table on the terminal shows.
 _CLASSES = 30
@@ -29,7 +30,7 @@ def _evaluate(arguments) -> None:
     for path in arguments.network:
         opened, predict = open_on_devices(path, arguments.devices, how.rewriting(), arguments.dtype)
         dtypes[str(path)] = opened.dtype.policy
-        say(console, f"{path}: {_computed(opened)}")
+        say(console, f"{path}: {_opened(opened)}")
         how.check_fits(opened.image_shape)
         if data is None:
             # Views are of whole images; those on the sheet are of one size.
@@ -37,6 +38,9 @@ def _evaluate(arguments) -> None:
                 options.setdefault("image_size", arguments.size or _SHOWN)
             with reading_bar(console, "reading images") as on_progress:
                 data = opened.load_data(arguments.data, on_progress, **options)
+            for note in data.notes:
+                say(console, note)
+        data = data.for_classes(opened.class_names)
         found[str(path)] = evaluate(
             predict, data.test, opened.class_names, arguments.batch_size, views
         )
@@ -47,15 +51,19 @@ def _evaluate(arguments) -> None:
             print(json.dumps({"network": name, **evaluation.summary()}))
     else:
         _show(found, console)
-    out = arguments.out or (
-        f"{arguments.network[0]}/evaluation" if opened.run and len(found) == 1 else None
-    )
+    out = arguments.out
+    if not out and opened.run and len(found) == 1:
+        own = arguments.data in (None, opened.run.config["data"])
+        name = "evaluation" if own else f"evaluation-{folder_name(arguments.data)}"
+        out = f"{arguments.network[0]}/{name}"
     if out:
         _write(pathlib.Path(out), found, data, {**how.to_dict(), "dtypes": dtypes}, console)
 
 
-def _computed(trained):
-    return f"computed in {trained.dtype.policy} ({trained.dtype.reason})"
+def _opened(trained):
+    """How a network was opened."""
+    computed = f"computed in {trained.dtype.policy} ({trained.dtype.reason})"
+    return " ".join([f"{computed}.", *trained.notes]) if trained.notes else computed
 
 
 def _show(found, console) -> None:
@@ -142,13 +150,14 @@ def views_config(arguments):
 
 def _predict(arguments) -> None:
     import_keras_quietly()
+    from keras_preact.data.listing import find_images, in_words
     from keras_preact.evaluation import classify_files
     from keras_preact.trained import load_trained
 
     trained = load_trained(arguments.network, arguments.dtype)
-    found, unreadable = classify_files(
-        trained, arguments.images, arguments.top, arguments.batch_size
-    )
+    listed = find_images(arguments.images)
+    found, unreadable = classify_files(trained, listed.paths, arguments.top, arguments.batch_size)
+    unreadable = listed.missing | unreadable
     if arguments.json:
         for file, rows in found.groupby("file", sort=False):
             scores = dict(zip(rows["label"], rows["probability"], strict=True))
@@ -157,10 +166,12 @@ def _predict(arguments) -> None:
         print(found.to_csv(index=False), end="")
     else:
         _print_predictions(found)
-    say(make_console(sys.stderr), f"{arguments.network}: {_computed(trained)}")
+    aside = make_console(sys.stderr)
+    for line in (f"{arguments.network}: {_opened(trained)}", *in_words(listed.left_out)):
+        say(aside, line)
     if unreadable:
         for file, reason in unreadable.items():
-            print(f"{file}: {reason}", file=sys.stderr)
+            say(aside, f"{shown(file)}: {reason}")
         done = found["file"].nunique()
         raise DataError(f"{len(unreadable)} of {done + len(unreadable)} files cannot be read.")
 
@@ -234,7 +245,10 @@ def _evaluate_arguments(command) -> None:
     command.add_argument("--dtype", type=str, default="auto", help=_DTYPE)
     devices = "auto (all GPUs, else the CPU), or names such as gpu:0,gpu:1"
     command.add_argument("--devices", type=str, default="auto", help=devices)
-    out = "folder for figures and pictures; evaluation/ in a single run's folder if not given"
+    out = (
+        "folder for figures and pictures; evaluation/ in a single run's folder if not given, with "
+    )
+    out += "the name of other images behind it"
     command.add_argument("--out", type=str, default=None, help=out)
     option = {"action": "append", "default": [], "metavar": "data.FIELD=VALUE"}
     command.add_argument("--set", **option, help="any field of DataOptions")

@@ -5,7 +5,7 @@ import numpy as np
 from keras_preact.data.images import resize_and_crop, to_channels
 from keras_preact.data.options import DataOptions
 from keras_preact.data.splits import ArraySplit, ImageData, threaded, train_and_test
-from keras_preact.errors import DataError, quoted
+from keras_preact.errors import DataError, quoted, reason
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -25,7 +25,8 @@ def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -
     parts = [part for part in ("train", "test") if f"x_{part}" in arrays]
     images = {part: _images(arrays[f"x_{part}"], f"x_{part}", options) for part in parts}
     labels = {p: _labels(arrays[f"y_{p}"], f"y_{p}", len(images[p])) for p in parts}
-    class_names = _class_names(arrays.get("class_names"), labels)
+    names = _texts(arrays["class_names"]) if "class_names" in arrays else None
+    class_names = _class_names(names, labels)
     splits = {part: ArraySplit(images[part], labels[part]) for part in parts}
     train, test = train_and_test(splits, options.test_fraction, seed)
     if train.image_shape != test.image_shape:
@@ -33,7 +34,8 @@ def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -
             "x_train and x_test must hold images of the same shape. "
             f"Received: {train.image_shape} and {test.image_shape}."
         )
-    return ImageData(f"npz:{path}", train, test, class_names, train.image_shape)
+    named = names is not None
+    return ImageData(f"npz:{path}", train, test, class_names, train.image_shape, named=named)
 
 
 def fit_array(images: np.ndarray, options: DataOptions) -> np.ndarray:
@@ -52,7 +54,10 @@ def _read(path: str) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise DataError(f"Expected an .npz file. Received: {path!r}, which is not there.") from None
     except Exception as error:  # damaged zip files raise many types
-        raise DataError(f"Expected an .npz file. Received: {path!r}: {error}.") from None
+        raise DataError(
+            f"Expected an .npz file, as np.savez writes it. Received: {path!r}, which is none or "
+            f"is damaged: {reason(error)}"
+        ) from None
     for new, old in (("x_train", "x"), ("y_train", "y")):
         if old in arrays and new not in arrays:
             arrays[new] = arrays.pop(old)
@@ -76,6 +81,14 @@ def _images(images: np.ndarray, key: str, options: DataOptions) -> np.ndarray:
         raise DataError(
             f"`{key}` must have the shape [n, height, width] or [n, height, width, 1 or 3]. "
             f"Received: shape {images.shape}.{fix}"
+        )
+    if images.dtype.kind not in "biuf":
+        raise DataError(f"`{key}` must hold numbers. Received: {images.dtype}.")
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        lost = int((~np.isfinite(images)).reshape(len(images), -1).any(axis=1).sum())
+        raise DataError(
+            f"`{key}` must hold finite numbers. Received: NaN or infinity in {lost} of "
+            f"{len(images)} images."
         )
     low, high = images.min(), images.max()
     whole = np.issubdtype(images.dtype, np.integer)
@@ -102,15 +115,23 @@ def _labels(labels: np.ndarray, key: str, count: int) -> np.ndarray:
             f"Received: shape {labels.shape}.{fix}"
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        low = labels.min() if labels.dtype.kind in "iuf" else "text"
-        raise DataError(
-            f"`{key}` must hold whole numbers from 0. Received: {labels.dtype}, smallest {low}."
-        )
+        numbers = labels.dtype.kind in "iuf"
+        received = f"{labels.dtype}, smallest {labels.min()}" if numbers else f"{labels[:3]}"
+        fix = "" if numbers else f" From texts: np.unique({key}, return_inverse=True) has names "
+        fix += "" if numbers else "(class_names) and numbers."
+        raise DataError(f"`{key}` must hold whole numbers from 0. Received: {received}.{fix}")
     return labels
 
 
-def _class_names(names: np.ndarray | None, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
+def _class_names(names: list[str] | None, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
     """The names given, or the numbers as texts; checks that every class has training images."""
+    most, images = int(labels["train"].max()), len(labels["train"])
+    if names is None and most >= images:  # an id, for which no table of counts is made
+        raise DataError(
+            f"The labels must be numbers of classes, 0, 1, 2, ... without gaps. Received: {most} "
+            f"in y_train, which has {images} images. From ids: np.unique(y_train, "
+            "return_inverse=True)[1]."
+        )
     count = int(labels["train"].max()) + 1 if names is None else len(names)
     for part, values in labels.items():
         wrong = int((values >= count).sum())
@@ -126,4 +147,19 @@ def _class_names(names: np.ndarray | None, labels: dict[str, np.ndarray]) -> tup
             f"Received: {count} classes, {len(empty)} without, for example {empty[:5].tolist()}. "
             "Number the classes 0, 1, 2, ... without gaps."
         )
-    return tuple(str(i) for i in range(count)) if names is None else tuple(str(n) for n in names)
+    return tuple(map(str, range(count) if names is None else names))
+
+
+def _texts(names: np.ndarray, key: str = "class_names") -> list[str]:
+    """Names as texts, which NumPy may hold as bytes."""
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise DataError(
+            f"`{key}` must be a list of texts, one a class, such as np.array(['cat', 'dog']). "
+            f"Received: {names.dtype} of the shape {names.shape}."
+        )
+    if names.dtype.kind == "U":
+        return names.tolist()
+    try:
+        return [name.decode() for name in names.tolist()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"`{key}` must be UTF-8. Received: {error.object!r}.") from None

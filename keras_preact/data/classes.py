@@ -5,8 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from keras_preact.data.listing import some
-from keras_preact.errors import DataError, near
+from keras_preact.errors import DataError, near, some
 
 
 def distinct(names) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_preact.data.images import BadImage, Header, read
-from keras_preact.data.listing import in_words, leaves_out, list_images, shown, some, suffix
+from keras_preact.data.listing import in_words, leaves_out, list_images, suffix
 from keras_preact.data.options import DataOptions
 from keras_preact.data.splits import (
     ArraySplit,
@@ -20,7 +20,7 @@ from keras_preact.data.splits import (
     threaded,
     train_and_test,
 )
-from keras_preact.errors import DataError, quoted
+from keras_preact.errors import DataError, quoted, shown, some
 
 #: What parts of a data set are called, in small letters, by what they are for.
 PARTS = {

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_preact.errors import DataError
+from keras_preact.errors import DataError, shown
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 MAX_PIXELS = 89_478_485  # Pillow's own bound; more is taken for a decompression bomb
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _OTHER_FORMATS = {
     b"GIF8": "GIF",
     b"BM": "BMP",
@@ -77,18 +78,23 @@ def decode(
 
 def read(source, channels: int | None = None, name: str | None = None):
     """`decode`, and the `Header` of the file."""
+    from PIL import ImageChops
+
     try:
         image = _open(source)
         header = Header(image.width, image.height, image.mode)
         if image.mode.startswith("I"):  # a 16-bit PNG
             pixels = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
         else:
+            if image.mode == "CMYK" and "adobe" not in image.info:
+                # Pillow takes all for Adobe's, whose values are the other way round.
+                image = ImageChops.invert(image)
             if image.mode == "P" and "transparency" in image.info:
                 image = image.convert("RGBA")  # Pillow warns about the direct way
             mode = "L" if header.channels == 1 else "RGB"
             pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     except Exception as error:  # Pillow raises many types for damaged files
-        name = name or ("image" if isinstance(source, bytes) else os.fspath(source))
+        name = name or ("image" if isinstance(source, bytes) else shown(source))
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise BadImage(name, reason) from None
     return to_channels(pixels[:, :, None] if pixels.ndim == 2 else pixels, channels), header
@@ -178,15 +184,28 @@ def _open(source):
             data = file.read()
     if not data:
         raise ValueError("the file is empty (0 bytes)")
-    if not data.startswith((b"\xff\xd8", b"\x89PNG\r\n\x1a\n")):
+    if not data.startswith((b"\xff\xd8", _PNG)):
         kind = next(
             (kind for start, kind in _OTHER_FORMATS.items() if data.startswith(start)), None
         )
         raise ValueError(f"a {kind} file" if kind else "neither JPEG nor PNG")
     try:
-        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+        image = Image.open(io.BytesIO(_pixels_of(data)), formats=("JPEG", "PNG"))
     except Image.UnidentifiedImageError:
         raise ValueError("the header is damaged") from None
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
     return image
+
+
+def _pixels_of(data):
+    """A PNG file without its texts and colour profile, which Pillow takes for bombs if long."""
+    if not data.startswith(_PNG):
+        return data
+    kept, at = [data[:8]], 8
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4]) + 12
+        if data[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            kept.append(data[at : at + size])
+        at += size
+    return b"".join(kept)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from keras_preact.data.images import SUFFIXES
+from keras_preact.errors import shown
 
 #: What systems and programs leave in folders of images, in small letters: thumbnails of a NAS, the
 #: other half of a Mac's files in an archive, waste baskets.
@@ -23,10 +24,45 @@ class Listing:
         paths: The image files, sorted within each folder.
         left_out: How many entries were left out, by reason: `"hidden"`, `"of the system"`,
             `"a link in a circle"`, or the suffix of what is no JPEG or PNG by its name.
+        missing: What was named and has no images, with the reason.
     """
 
     paths: list[str] = field(default_factory=list)
     left_out: Counter = field(default_factory=Counter)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def find_images(paths: Iterable[str | os.PathLike]) -> Listing:
+    """Image files that are named one by one, or by their folders.
+
+    Args:
+        paths: Files, which are taken whatever they are called, and folders.
+
+    Returns:
+        A `Listing`; what is not there is among its `missing`.
+
+    Example:
+        >>> from keras_preact.data.listing import find_images
+        >>> find_images(["nowhere.png"]).missing
+        {'nowhere.png': 'No such file or directory'}
+    """
+    found = Listing()
+    for path in map(os.fspath, paths):
+        try:
+            if not os.path.isdir(path):
+                os.stat(path)
+                found.paths.append(path)
+                continue
+            inside = list_images(path)
+        except OSError as error:
+            found.missing[path] = error.strerror or str(error)
+            continue
+        found.paths += inside.paths
+        found.left_out += inside.left_out
+        if not inside.paths:
+            words = f" ({'; '.join(in_words(inside.left_out))})" if inside.left_out else ""
+            found.missing[path] = f"a folder without images{words}"
+    return found
 
 
 def list_images(folder: str | os.PathLike) -> Listing:
@@ -107,22 +143,3 @@ def in_words(left_out: Counter) -> list[str]:
     suffixes = f"; images are files called {', '.join(SUFFIXES)}"
     formats = any(reason.startswith(".") or reason == "no suffix" for reason in left_out)
     return [f"left out: {left_out.total():,} ({named}{more}){suffixes if formats else ''}"]
-
-
-def shown(path: str | os.PathLike) -> str:
-    """A path as it can be printed and written: bytes that are no UTF-8 are escaped.
-
-    Example:
-        >>> from keras_preact.data.listing import shown
-        >>> shown("caf\\udce9.jpg")
-        'caf\\\\xe9.jpg'
-    """
-    text = os.fspath(path)
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
-
-
-def some(names: Iterable[str], most: int = 5) -> str:
-    """`"'a', 'b' and 3 more"`: names for a message, the first few."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(repr(shown(name)) for name in names[:most]) + more

@@ -13,7 +13,7 @@ import numpy as np
 from keras_preact.data.classes import places
 from keras_preact.data.images import decode, resize_and_crop
 from keras_preact.data.random import epoch_order
-from keras_preact.errors import DataError
+from keras_preact.errors import DataError, some
 
 Change = Callable[[int, np.ndarray], np.ndarray]
 
@@ -175,6 +175,7 @@ class ImageData:
         name: as it was asked for.
         train, test: the two parts.
         class_names: the name of each class, in the order of the labels.
+        named: whether the source says these names; else they are the labels.
         image_shape: `(height, width, channels)`.
         flip: whether mirroring an image left to right keeps its label: not for named sets of
             digits and letters; folders and arrays are taken to allow it.
@@ -191,6 +192,7 @@ class ImageData:
     flip: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    named: bool = True
 
     @property
     def num_classes(self) -> int:
@@ -206,8 +208,14 @@ class ImageData:
         Raises:
             DataError: for classes that the network does not have.
         """
-        found = places(class_names, self.class_names, fix)
         names = tuple(class_names)
+        if not self.named and len(names) != self.num_classes:
+            mine = f"the network's {len(names)} are {some(names)}"
+            raise DataError(
+                f"Classes are matched by their names; {mine}. "
+                f"Received: {self.num_classes} classes without names (`class_names` in the .npz)."
+            )
+        found = places(names, self.class_names, fix)
         if np.array_equal(found, np.arange(len(names))):
             return dataclasses.replace(self, class_names=names)
         parts = {part: getattr(self, part).relabelled(found) for part in ("train", "test")}

@@ -1,14 +1,13 @@
 """`classify_files`: what a trained network says of image files."""
 
-import pathlib
-
 import numpy as np
 
 from keras_preact.checked import require
 from keras_preact.data import decode, resize_and_crop
-from keras_preact.data.images import SUFFIXES, BadImage
+from keras_preact.data.images import BadImage
+from keras_preact.data.listing import find_images
 from keras_preact.data.splits import threaded
-from keras_preact.errors import ConfigError
+from keras_preact.errors import shown
 
 
 def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
@@ -16,16 +15,16 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
 
     Args:
         trained: A `Trained`.
-        paths: Files, or folders of which all JPEG and PNG files are taken.
+        paths: Files, or folders of which all images are taken that a training would take.
         top: How many classes of each image, the most likely first.
         batch_size: Images in a step.
 
     Returns:
         A `pandas.DataFrame` with a row an image and class, `file`, `rank` (from 1), `label` and
-        `probability`; and `{file: reason}` of those that cannot be read.
+        `probability`; and `{file: reason}` of those that cannot be read or are not there.
 
     Raises:
-        ConfigError: For paths that are not there, and folders without images.
+        ConfigError: For a `top` below 1.
 
     Example:
         >>> import tempfile
@@ -41,10 +40,11 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
     """
     import pandas as pd
 
-    files = [file for path in paths for file in _files(pathlib.Path(path))]
+    listed = find_images(paths)
+    files = listed.paths
     top = min(top, len(trained.class_names))
     require(top >= 1, "top", top, "at least 1")
-    rows, unreadable = [], {}
+    rows, unreadable = [], dict(listed.missing)
     for first in range(0, len(files), batch_size):
         part = files[first : first + batch_size]
         read = threaded(lambda file: _read(file, trained.image_shape), part, chunk=4)
@@ -54,20 +54,6 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
             for rank, k in enumerate(np.argsort(-scores, kind="stable")[:top], 1):
                 rows.append((file, rank, trained.class_names[k], float(scores[k])))
     return pd.DataFrame(rows, columns=["file", "rank", "label", "probability"]), unreadable
-
-
-def _files(path):
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        if not found:
-            raise ConfigError(
-                f"A folder with images ({', '.join(SUFFIXES)}) is expected. Received: {path}, "
-                "which has none."
-            )
-        return found
-    if not path.exists():
-        raise ConfigError(f"Files and folders of images are expected. Received: {path}: not there.")
-    return [path]
 
 
 def _read(file, shape):
@@ -90,4 +76,4 @@ def _scored(model, images):
     for places in by_shape.values():
         batch = np.stack([images[k][1] for k in places]).astype(np.float32)
         scores |= zip(places, model.predict_on_batch(batch), strict=True)
-    return [(str(file), scores[k]) for k, (file, _) in enumerate(images)]
+    return [(shown(file), scores[k]) for k, (file, _) in enumerate(images)]

@@ -2,8 +2,6 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -11,8 +9,9 @@ import numpy as np
 from keras_preact.card import model_card
 from keras_preact.checked import require
 from keras_preact.console import say
-from keras_preact.errors import ConfigError, ExportError, in_one_line, quoted
+from keras_preact.errors import ConfigError, DataError, ExportError, in_one_line, quoted
 from keras_preact.evaluation import evaluate
+from keras_preact.export.formats import FORMATS, call
 from keras_preact.rewrite import fold_batch_norm, portable, with_policy
 from keras_preact.run import CLASSES, RunFolder
 from keras_preact.trained import load_trained
@@ -28,22 +27,6 @@ _EXPORTS = "exports.json"
 
 #: Batches that are compared, so that a batch size that is fixed by mistake is found.
 BATCHES = (1, 5, 17)
-
-
-class Format(NamedTuple):
-    """A format.
-
-    Attributes:
-        file: Name of the file or folder.
-        write: Function of model, path, names of the classes, and calibration images or `None`.
-        read: Function of a path to a function of uint8 images to scores.
-        needs_tensorflow: Whether Keras has to run on TensorFlow for it.
-    """
-
-    file: str
-    write: Callable
-    read: Callable
-    needs_tensorflow: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,9 +112,10 @@ def export(
     """
     chosen = _checked_format(format, quantize, dtype)
     trained = load_trained(source, "float32")
-    if isinstance(data, str) or (data is None and trained.run):
-        data = trained.load_data(data)
+    for note in trained.notes:
+        say(console, note)
     rounds = quantize or dtype != "float32"
+    data = _data(trained, data, rounds, console)
     require(data or not rounds, "data", data, "images to calibrate with and to compare on")
     calibration = data.train.images(_spread(len(data.train), 200)) if quantize else None
     model = portable(trained.model)
@@ -170,6 +154,21 @@ def export(
     return found
 
 
+def _data(trained, data, needed, console):
+    """Images to compare with: those given, or the run's, unless they are gone and need not be."""
+    if isinstance(data, str):
+        return trained.load_data(data)
+    if data is not None or not trained.run:
+        return data
+    try:
+        return trained.load_data()
+    except DataError as error:
+        if needed:
+            raise
+        say(console, f"{error} Noise is compared.")
+        return None
+
+
 def _checked_format(format, quantize, dtype):
     require(format in FORMATS, "format", format, f"one of {quoted(FORMATS)}")
     require(quantize in (None, "int8"), "quantize", quantize, "'int8' or None")
@@ -196,64 +195,6 @@ def _list(folder, trained, file, found):
         exports[file] = dataclasses.asdict(found)
         folder.write_json(_EXPORTS, exports)
         folder.write_bytes("README.md", model_card(trained, exports).encode())
-
-
-def _write_saved_model(model, path, class_names, _):
-    from keras_preact.export.saved_model_tf import export_saved_model
-
-    export_saved_model(model, path, class_names)
-
-
-def _read_saved_model(path):
-    from keras_preact.export.saved_model_tf import open_saved_model
-
-    return open_saved_model(path)
-
-
-def _write_keras(model, path, *_):
-    model.save(path)
-
-
-def _read_keras(path):
-    model = keras.saving.load_model(path, compile=False)
-    return lambda images: _call(model, images)
-
-
-def _call(model, images):
-    scores = model(keras.ops.convert_to_tensor(images, "float32"), training=False)
-    return keras.ops.convert_to_numpy(scores).astype("float32")
-
-
-def _write_litert(model, path, _, calibration):
-    from keras_preact.export.litert_tf import export_litert
-
-    export_litert(model, path, calibration)
-
-
-def _read_litert(path):
-    from keras_preact.export.litert_tf import open_litert
-
-    return open_litert(path)
-
-
-def _write_onnx(model, path, *_):
-    from keras_preact.export.onnx_tf import export_onnx
-
-    export_onnx(model, path)
-
-
-def _read_onnx(path):
-    from keras_preact.export.onnx_tf import open_onnx
-
-    return open_onnx(path)
-
-
-FORMATS = {
-    "saved_model": Format("saved_model", _write_saved_model, _read_saved_model),
-    "keras": Format("model.keras", _write_keras, _read_keras, needs_tensorflow=False),
-    "litert": Format("model.tflite", _write_litert, _read_litert),
-    "onnx": Format("model.onnx", _write_onnx, _read_onnx),
-}
 
 
 def _folder(trained, out):
@@ -295,7 +236,7 @@ def _difference(model, predict, images) -> float:
     for size in BATCHES:
         batch = images[first : first + size]
         first += size
-        expected = _call(model, batch)
+        expected = call(model, batch)
         found = np.asarray(predict(batch))
         numbers = np.isfinite(found).all() and np.isfinite(expected).all()
         if found.shape != expected.shape or not numbers:

@@ -1,6 +1,7 @@
 """The same function as another graph: of other layers or dtypes, no loops, no norms, any size."""
 
 from keras_preact.rewrite.fold import fold_batch_norm
+from keras_preact.rewrite.outputs import outputs_of, with_softmax
 from keras_preact.rewrite.policy import policy_of, with_policy
 from keras_preact.rewrite.sizes import any_size, dense
 from keras_preact.rewrite.swap import accelerate, portable, unrolled
@@ -10,8 +11,10 @@ __all__ = [
     "any_size",
     "dense",
     "fold_batch_norm",
+    "outputs_of",
     "policy_of",
     "portable",
     "unrolled",
     "with_policy",
+    "with_softmax",
 ]

@@ -220,9 +220,11 @@ def _load(config, parts, console, streams=None):
         data = load_data(config.data, options=options, seed=config.seed, on_progress=on_progress)
     if console:
         console.print(repr(data)[1:-1], soft_wrap=True)
-    if console and data.skipped:
+    for note in data.notes:
+        say(console, note)
+    if data.skipped:
         path, reason = data.skipped[0]
-        console.print(f"{len(data.skipped)} damaged images skipped, the first {path}: {reason}")
+        say(console, f"{len(data.skipped)} damaged images skipped, the first {path}: {reason}")
     return data
 
 

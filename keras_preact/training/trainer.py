@@ -213,7 +213,12 @@ def _describe(run, job, console):
             "test_images": len(job.data.test),
             "labels_sha256": labels is not None and hashlib.sha256(labels.tobytes()).hexdigest(),
         },
-        "env.json": {**environment(), "decided": job.decided, **job.chosen},
+        "env.json": {
+            **environment(),
+            "decided": job.decided,
+            **job.chosen,
+            "data_path": _absolute(job.config.data),
+        },
     }
     if not (run.path / "config.json").is_file():
         command = f"keras-preact train --config {shlex.quote(str(run.path))}/config.json"
@@ -234,6 +239,12 @@ def _describe(run, job, console):
     for name in ("packages", "backend", "devices", "processors"):
         if begun.get(name) != now[name]:
             say(console, f"The run was begun with other {name}: the last bits may differ.")
+
+
+def _absolute(data):
+    """Where the images are, for those who look at the run from another folder; or `None`."""
+    kind, _, path = data.partition(":")
+    return os.path.abspath(os.path.expanduser(path)) if kind in ("folder", "npz") else None
 
 
 def _images_per_second(log):

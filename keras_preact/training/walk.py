@@ -9,7 +9,7 @@ import keras
 from keras_preact.errors import OWN, line_of
 from keras_preact.evaluation import classify_files, evaluate
 from keras_preact.export import export
-from keras_preact.export.artefacts import FORMATS
+from keras_preact.export.formats import FORMATS
 from keras_preact.precision import choose_dtype
 from keras_preact.trained import load_trained
 from keras_preact.training.config import TrainConfig

@@ -71,14 +71,22 @@ def test_what_is_converted(tmp_path):
         ({"x_train": random_images()[0]}, "one label for each of 6 images"),
         ({"x_train": random_images() - 128.0}, r"float64 from -128\.0 to 127\.0"),
         ({"x_train": random_images() * 1.0}, "floats from 0 to 1"),
-        ({"x_train": np.full((12, 6, 6), np.nan)}, "float64 from nan"),
+        ({"x_train": np.full((12, 6, 6), np.nan)}, "NaN or infinity in 12 of 12 images"),
         ({"x_train": random_images().astype(np.int32) * 2}, "int32 from 0 to 510"),
         ({"x_train": random_images() > 9}, "Received: bool"),
         ({"y_train": np.arange(11) % 3}, r"12 images. Received: shape \(11,\)\.$"),
         ({"y_train": np.eye(3)[np.arange(12) % 3]}, r"one-hot labels: y_train\.argmax"),
         ({"y_train": np.arange(12) % 3 * 1.0}, "whole numbers from 0. Received: float64"),
         ({"y_train": np.arange(12) % 3 - 1}, "smallest -1"),
-        ({"y_train": np.array(["a", "b", "c"] * 4)}, "Received: <U1, smallest text"),
+        ({"y_train": np.array(["a", "b", "c"] * 4)}, r"Received: \['a' 'b' 'c'\]\. From texts"),
+        (
+            {"y_train": np.array([10**9, *[0, 1, 2] * 3, 1, 2])},
+            "1000000000 in y_train, .* From ids",
+        ),
+        ({"class_names": np.array("cat")}, "a list of texts, one a class"),
+        ({"class_names": np.array([b"\xff", b"b", b"c"])}, "must be UTF-8"),
+        ({"class_names": np.array([1, 2, 3])}, "a list of texts"),
+        ({"x_train": np.full((12, 6, 6), "a")}, "must hold numbers"),
         ({"y_train": np.arange(12) % 2 * 2}, r"1 without, for example \[1\]"),
         ({"y_train": np.zeros(12, int)}, "1 classes|at least 2 classes|from 0 to 0"),
         ({"y_test": np.arange(6)}, r"from 0 to 2\. Received: 3 of 6 in y_test up to 5"),
@@ -91,6 +99,11 @@ def test_what_is_converted(tmp_path):
 def test_what_is_refused(tmp_path, changes, message):
     with pytest.raises(DataError, match=message):
         load(tmp_path, good(**changes))
+
+
+def test_names_may_be_bytes(tmp_path):
+    names = np.array([name.encode() for name in ("é", "b", "c")])
+    assert load(tmp_path, good(class_names=names)).class_names == ("é", "b", "c")
 
 
 def test_files_that_are_no_npz(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from keras_preact import create_model, load_trained
 from keras_preact.cli import main
+from keras_preact.data.folders import list_folder
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation import classify_files
 
@@ -91,12 +93,36 @@ def test_as_a_table_and_as_csv(network, folder, capsys):
     assert [row["rank"] for row in rows] == ["1", "2", "3"]
 
 
-def test_what_is_not_there(network, tmp_path):
-    trained = load_trained(network)
-    with pytest.raises(ConfigError, match="not there"):
-        classify_files(trained, [tmp_path / "none.png"])
-    with pytest.raises(ConfigError, match="which has none"):
-        classify_files(trained, [tmp_path])
+def test_what_is_not_there_is_named_and_the_rest_is_done(network, folder, tmp_path, capsys):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "a.webp").touch()
+    wrong = {tmp_path / "none.png": "No such file", empty: r"a folder without images \(left out: 1"}
+    for path, words in wrong.items():
+        named = map(str, (folder / "a.png", path, folder / "b.jpg"))
+        assert main(["predict", str(network), *named, "--json"]) == 3
+        said = capsys.readouterr()
+        files = [json.loads(line)["file"] for line in said.out.splitlines()]
+        assert files == [str(folder / "a.png"), str(folder / "b.jpg")]
+        assert re.search(f"{path}: {words}", said.err)
+        assert "1 of 3 files cannot be read" in said.err
+
+
+def test_the_files_of_a_folder_are_those_that_a_training_takes(network, tmp_path, capsys):
+    """A Mac's halves, a notebook's, a NAS's thumbnails, a folder called x.jpg, other formats."""
+    for name in ("cat/1.png", "cat/._1.png", "cat/.ipynb_checkpoints/2.png", "dog/2.png",
+                 "dog/@eaDir/2.png/SYNO_THUMB_M.jpg", "__MACOSX/cat/1.png", "dog/x.jpg/3.png",
+                 "dog/4.webp"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    expected = [str(tmp_path / name) for name in ("cat/1.png", "dog/2.png", "dog/x.jpg/3.png")]
+    assert main(["predict", str(network), str(tmp_path), "--json"]) == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["file"] for line in said.out.splitlines()] == expected
+    assert "left out: 5 (" in said.err and ".webp 1" in said.err and "hidden 2" in said.err
+    folder = list_folder(str(tmp_path))
+    assert folder.parts["all"].paths == expected and folder.class_names == ("cat", "dog")
+    assert "left out: 5 (" in folder.notes()[0]
 
 
 @pytest.mark.parametrize(("shape", "outputs"), [((8, 8, 3), 1), ((8, 8), 2), ((8, 8, 3), None)])

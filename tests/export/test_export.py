@@ -15,7 +15,7 @@ import pytest
 from keras_preact import create_model, load_trained
 from keras_preact.errors import ConfigError, ExportError
 from keras_preact.export import artefacts, export, export_litert
-from keras_preact.export.artefacts import FORMATS
+from keras_preact.export.formats import FORMATS
 from keras_preact.run import RunFolder
 
 pytestmark = pytest.mark.tensorflow
