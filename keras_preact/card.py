@@ -77,10 +77,20 @@ def _results(run, result):
         result["skipped_images"]
     )
     return (
-        f"**{result['test_accuracy']:.2%}** of {result['test_images']:,} test images are "
-        f"classified correctly ({result['test_correct']:,}), after {result['epochs']} epochs on "
+        f"**{result['test_accuracy']:.2%}** of {result['test_images']:,} test images "
+        f"({result.get('tested', 'its test part')}) are classified correctly "
+        f"({result['test_correct']:,}){_by_class(result)}, after {result['epochs']} epochs on "
         f"{images['training_images']:,} training images{skipped}. The last epoch counts; no test "
         f"image chose it.{_in_float32(result)}"
+    )
+
+
+def _by_class(result):
+    if result.get("balanced_accuracy") is None:  # of a run of an early version
+        return ""
+    return (
+        f", balanced over the classes {result['balanced_accuracy']:.2%}, of "
+        f"{result['worst_class']!r}, the worst, {result['worst_recall']:.1%}"
     )
 
 

@@ -12,7 +12,7 @@ from keras_preact.cli.arguments import (
     add_settings,
     settings_of,
 )
-from keras_preact.console import duration, import_keras_quietly, make_console
+from keras_preact.console import duration, import_keras_quietly, make_console, say
 from keras_preact.errors import DeviceError
 
 
@@ -32,19 +32,7 @@ def _train(arguments) -> None:
     if arguments.json:
         print(json.dumps(dataclasses.asdict(result)))
         return
-    accuracy = f"[bold]{result.test_accuracy:.2%}[/bold] of the {result.test_images:,} test images"
-    speed = f"{result.images_per_second:,.0f} training images/s"
-    console.print(
-        f"\n{accuracy} are classified correctly, after {result.seconds:.0f} s ({speed}).",
-        markup=True,
-        soft_wrap=True,
-    )
-    if result.float32_accuracy is not None:
-        console.print(
-            f"That is in {result.dtype}; what is kept computes in float32: "
-            f"{result.float32_accuracy:.2%}, scores {result.float32_difference:.1g} apart at most.",
-            soft_wrap=True,
-        )
+    _say_scores(result, console)
     served = ", saved_model/" if os.path.isdir(f"{result.run}/saved_model") else ""
     for line in (
         f"Run folder: {result.run}",
@@ -59,6 +47,30 @@ def _train(arguments) -> None:
         "  keras-preact train --data folder:PATH --model resnet20v2",
     ):
         console.print(line, soft_wrap=True)
+
+
+def _say_scores(result, console) -> None:
+    from rich.markup import escape
+
+    from keras_preact.evaluation.scores import classes_in_words
+
+    accuracy = f"[bold]{result.test_accuracy:.2%}[/bold] of the {result.test_images:,} test images"
+    speed = f"{result.images_per_second:,.0f} training images/s"
+    console.print(
+        f"\n{accuracy} ({escape(result.data)}, {result.tested}) are classified correctly, after "
+        f"{result.seconds:.0f} s ({speed}).",
+        markup=True,
+        soft_wrap=True,
+    )
+    by_class = (result.balanced_accuracy, result.worst_class, result.worst_recall)
+    if None not in by_class:  # of a run that an early version finished
+        say(console, f"By class: {classes_in_words(result.test_accuracy, *by_class)}.")
+    if result.float32_accuracy is not None:
+        say(
+            console,
+            f"That is in {result.dtype}; what is kept computes in float32: "
+            f"{result.float32_accuracy:.2%}, scores {result.float32_difference:.1g} apart at most.",
+        )
 
 
 def _dry_run(config, console, as_json) -> None:

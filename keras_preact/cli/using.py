@@ -51,6 +51,7 @@ def _evaluate(arguments) -> None:
             print(json.dumps({"network": name, **evaluation.summary()}))
     else:
         _show(found, console)
+        say(console, f"Of {data.name}: {len(data.test):,} images, {data.tested}.")
     out = arguments.out
     if not out and opened.run and len(found) == 1:
         own = arguments.data in (None, opened.run.config["data"])
@@ -70,6 +71,8 @@ def _show(found, console) -> None:
     from rich import box
     from rich.table import Table
 
+    from keras_preact.evaluation.scores import classes_in_words
+
     table = Table(box=box.SIMPLE_HEAD)
     titles = ("network", "top-1 error", "top-5 error", "correct", "images", "calibration error")
     for title in titles:
@@ -79,6 +82,8 @@ def _show(found, console) -> None:
         f = evaluation.summary()
         if lost := f["images_without_scores"]:
             notes.append(f"{name}: the scores of {lost:,} images are not finite; they are wrong.")
+        by_class = (f[k] for k in ("balanced_accuracy", "worst_class", "worst_recall"))
+        notes.append(f"{name}: {classes_in_words(1 - f['top1_error'], *by_class)}.")
         keys = ("top1_error", "top5_error", "calibration_error")
         shares = ["" if f[key] is None else f"{f[key]:.2%}" for key in keys]
         counts = [f"{f['top1_correct']:,}", f"{f['images']:,}"]
@@ -124,7 +129,8 @@ def _write(folder, found, data, how, console) -> None:
     title = f"{pathlib.Path(name).name} on {data.name}"
     folder = RunFolder(folder)
     figures = {name: evaluation.summary() for name, evaluation in found.items()}
-    folder.write_json("evaluation.json", {"data": data.name, **how, "networks": figures})
+    facts = {"data": data.name, "tested": data.tested, **how, "networks": figures}
+    folder.write_json("evaluation.json", facts)
     folder.write_bytes("per_class.csv", evaluation.per_class().to_csv(index=False).encode())
     pictures = {
         "confusion_matrix": plot_confusion_matrix(evaluation, title),

@@ -28,14 +28,19 @@ def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -
     names = _texts(arrays["class_names"]) if "class_names" in arrays else None
     class_names = _class_names(names, labels)
     splits = {part: ArraySplit(images[part], labels[part]) for part in parts}
-    train, test = train_and_test(splits, options.test_fraction, seed)
-    if train.image_shape != test.image_shape:
+    parts = train_and_test(splits, options.test_fraction, seed)
+    shape, other = (parts[part].image_shape for part in ("train", "test"))
+    if shape != other:
         raise DataError(
-            "x_train and x_test must hold images of the same shape. "
-            f"Received: {train.image_shape} and {test.image_shape}."
+            f"x_train and x_test must hold images of the same shape. Received: {shape} and {other}."
         )
-    named = names is not None
-    return ImageData(f"npz:{path}", train, test, class_names, train.image_shape, named=named)
+    return ImageData(
+        name=f"npz:{path}",
+        **parts,
+        class_names=class_names,
+        image_shape=shape,
+        named=names is not None,
+    )
 
 
 def fit_array(images: np.ndarray, options: DataOptions) -> np.ndarray:

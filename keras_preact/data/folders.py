@@ -72,7 +72,7 @@ class Folder:
     def bad(self) -> list[tuple[str, str]]:
         """`(path, reason)` of every damaged file found so far."""
         parts = self.parts.values()
-        return [(p.paths[i], reason) for p in parts for i, reason in sorted(p.bad.items())]
+        return [(shown(p.paths[i]), reason) for p in parts for i, reason in sorted(p.bad.items())]
 
     def headers(self) -> list[Header]:
         """The headers of the files that were decoded."""
@@ -134,11 +134,9 @@ def load_folder(path: str, options: DataOptions, seed: int = 0, on_progress=None
     if options.channels is None and all(header.channels == 1 for header in folder.headers()):
         shape = (*shape[:2], 1)
     splits = {name: _split(part, images[name], shape) for name, part in folder.parts.items()}
-    train, test = train_and_test(splits, options.test_fraction, seed)
     return ImageData(
         name=f"folder:{path}",
-        train=train,
-        test=test,
+        **train_and_test(splits, options.test_fraction, seed),
         class_names=folder.class_names,
         image_shape=shape,
         skipped=tuple(folder.bad),

@@ -52,7 +52,8 @@ def load_data(
     if parts is None:
         return data
     train, test = parts
-    return dataclasses.replace(data, train=train, test=test)
+    held = "images held out of its training part"
+    return dataclasses.replace(data, train=train, test=test, tested=held)
 
 
 def _load(name_or_path, options, seed, on_progress):

@@ -54,8 +54,8 @@ def load_tfds(name: str, options: DataOptions, seed: int = 0, on_progress=None) 
         part: _split(f"{name}/{part}", source, keys, shape, keep, on_progress)
         for part, source in sources.items()
     }
-    train, test = train_and_test(splits, options.test_fraction, seed)
-    return ImageData(name, train, test, names, shape, flip=_flip(name))
+    parts = train_and_test(splits, options.test_fraction, seed)
+    return ImageData(name, **parts, class_names=names, image_shape=shape, flip=_flip(name))
 
 
 def _flip(name: str) -> bool:

@@ -180,6 +180,7 @@ class ImageData:
         flip: whether mirroring an image left to right keeps its label: not for named sets of
             digits and letters; folders and arrays are taken to allow it.
         skipped: `(path, reason)` of each damaged file that was left out.
+        tested: which of its images are the test part, in words.
         notes: what else there is to say of its source, a line each: what was left out, and parts
             that are not used.
     """
@@ -191,6 +192,7 @@ class ImageData:
     image_shape: tuple[int, int, int]
     flip: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
+    tested: str = "its test part"
     notes: tuple[str, ...] = ()
     named: bool = True
 
@@ -235,18 +237,19 @@ def fitted(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 def train_and_test(
     splits: dict[str, Split], fraction: float, seed: int | None
-) -> tuple[Split, Split]:
-    """The parts `"train"` and `"test"`; where there is no `"test"`, the only part is split.
+) -> dict[str, Split | str]:
+    """`train`, `test` and `tested` of an `ImageData`.
 
-    Without a `seed` it is not split, and is both of them.
+    Where there is no part `"test"`, the only part is split; without a `seed` it is both of them.
     """
     if "test" in splits:
-        return splits["train"], splits["test"]
+        return {"train": splits["train"], "test": splits["test"]}
     (whole,) = splits.values()
     if seed is None:
-        return whole, whole
+        return {"train": whole, "test": whole, "tested": "all its images"}
     train, test = stratified(whole.labels, fraction, seed)
-    return whole.subset(train), whole.subset(test)
+    parts = {"train": whole.subset(train), "test": whole.subset(test)}
+    return {**parts, "tested": f"{fraction:.0%} of its images, not trained on"}
 
 
 def validation_parts(train: Split, options, seed: int) -> tuple[Split, Split] | None:

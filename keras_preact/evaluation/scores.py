@@ -6,6 +6,9 @@ import numpy as np
 
 from keras_preact.errors import ConfigError
 
+#: Accuracy and balanced accuracy that are this far apart are said to be.
+_FAR = 0.1
+
 #: Images whose views are in memory at the same time.
 _IMAGES = 64
 
@@ -65,6 +68,20 @@ class Evaluation:
         """Share of the images that are classified correctly."""
         return self.correct / len(self.labels)
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of the classes' recalls, whatever their number of images (those with any)."""
+        classes = self.per_class()
+        return float(classes["recall"][classes["images"] > 0].mean())
+
+    @property
+    def worst_class(self) -> tuple[str, float]:
+        """The class with the lowest recall, of those with images, and that."""
+        classes = self.per_class()
+        classes = classes[classes["images"] > 0]
+        row = classes.loc[classes["recall"].idxmin()]
+        return row["class"], float(row["recall"])
+
     def confusion_matrix(self) -> np.ndarray:
         """Images with finite scores by true class (rows) and predicted class (columns)."""
         from sklearn.metrics import confusion_matrix
@@ -121,26 +138,48 @@ class Evaluation:
         gaps = (frame["confidence"] - frame["accuracy"]).abs()
         return float((gaps * frame["images"]).sum() / frame["images"].sum())
 
-    def summary(self) -> dict[str, float | int | None]:
+    def summary(self) -> dict[str, float | int | str | None]:
         """What `keras-preact evaluate` says: shares and counts by the name of each.
 
         Returns:
             `images`, `top1_error`, `top1_correct`, `top5_error`, `top5_correct`,
-            `images_without_scores` (not finite) and `calibration_error` (`None` without scores).
+            `balanced_accuracy`, `worst_class` and its `worst_recall`, `images_without_scores` (not
+            finite) and `calibration_error` (`None` without scores).
         """
         images = len(self.labels)
+        worst, recall = self.worst_class
         return {
             "images": images,
             "top1_error": 1 - self.accuracy,
             "top1_correct": self.correct,
             "top5_error": 1 - self.correct_at(5) / images,
             "top5_correct": self.correct_at(5),
+            "balanced_accuracy": self.balanced_accuracy,
+            "worst_class": worst,
+            "worst_recall": recall,
             "images_without_scores": int((~self.finite).sum()),
             "calibration_error": self.calibration_error if self.finite.any() else None,
         }
 
     def __repr__(self) -> str:
         return f"<Evaluation: {self.correct} of {len(self.labels)} correct, {self.accuracy:.2%}>"
+
+
+def classes_in_words(accuracy, balanced_accuracy, worst_class, worst_recall) -> str:
+    """What stands beside an accuracy, which many images of one class make high.
+
+    Example:
+        >>> from keras_preact.evaluation.scores import classes_in_words
+        >>> classes_in_words(0.98, 0.97, "cat", 0.9)
+        "balanced accuracy 97.00%, lowest recall 90.0% (class 'cat')"
+    """
+    words = (
+        f"balanced accuracy {balanced_accuracy:.2%}, lowest recall {worst_recall:.1%} (class "
+        f"{worst_class!r})"
+    )
+    if accuracy - balanced_accuracy > _FAR:
+        words += ": classes of many images hide what becomes of those of few"
+    return words
 
 
 def ensemble(evaluations) -> Evaluation:

@@ -50,6 +50,9 @@ class Result:
         skipped_images: Damaged files that were left out.
         multiply_adds: Of one image's forward pass.
         dtype: The dtype policy that it was trained and tested in.
+        balanced_accuracy: The mean of the classes' recalls.
+        worst_class, worst_recall: The class that is recognised least, and how much of it is.
+        tested: Which images the test images are, in words.
         float32_accuracy, float32_difference: Where that is of 16 bits, the same share for the
             network that is kept, which computes in float32, and the largest difference of a score.
     """
@@ -67,6 +70,10 @@ class Result:
     skipped_images: int
     multiply_adds: int = 0
     dtype: str = "float32"
+    balanced_accuracy: float | None = None
+    worst_class: str | None = None
+    worst_recall: float | None = None
+    tested: str = "its test part"
     float32_accuracy: float | None = None
     float32_difference: float | None = None
 
@@ -137,6 +144,10 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
             skipped_images=len(job.data.skipped),
             multiply_adds=count_multiply_adds(engine.model),
             dtype=job.decided["dtype"],
+            balanced_accuracy=evaluation.balanced_accuracy,
+            worst_class=evaluation.worst_class[0],
+            worst_recall=evaluation.worst_class[1],
+            tested=job.data.tested,
             **in_float32,
         )
         if engine.is_chief:

@@ -45,12 +45,80 @@ def test_train_and_test_folders(tmp_path):
     assert "8 training and 4 test" in repr(data)
 
 
-@pytest.mark.parametrize("name", ["val", "validation", "valid", "Test"])
-def test_other_names_of_the_test_folder(tmp_path, name):
-    classes(tmp_path / "Train", count=3)
-    classes(tmp_path / name, count=1)
+@pytest.mark.parametrize("test", ["test", "Testing", "val", "validation", "Valid", "DEV"])
+@pytest.mark.parametrize("train", ["Train", "training"])
+def test_parts_by_their_usual_names(tmp_path, train, test):
+    classes(tmp_path / train, count=3)
+    classes(tmp_path / test, count=1)
     data = load_data(f"folder:{tmp_path}")
     assert (len(data.train), len(data.test)) == (6, 2)
+    assert data.class_names == ("cat", "dog") and not data.notes
+    assert data.tested == "its test part"
+
+
+def test_a_part_that_is_not_used_is_said(tmp_path):
+    for name, count in {"train": 3, "Val": 2, "test": 1}.items():
+        classes(tmp_path / name, count=count)
+    data = load_data(f"folder:{tmp_path}")
+    assert (len(data.train), len(data.test)) == (6, 2)
+    assert data.notes == ("not used: the folder 'Val'",)
+    assert "not used: the folder 'Val'" in check_data(str(tmp_path)).summary()
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("val", "test"), "'test', 'val', which all hold 'cat', 'dog'. There is none for training"),
+        (("Set A", "Set B"), "'Set A', 'Set B', which all hold 'cat', 'dog'. Rename them"),
+        (("eval", "lessons", "holdout"), "which all hold"),
+        (("train", "Training", "test"), "all for the part 'train'"),
+        (("val", "dev", "train"), "all for the part 'validation'"),
+        (("training",), "Received: 'training'"),
+    ],
+)
+def test_parts_that_are_not_clear_are_refused(tmp_path, names, words):
+    """Never classes called Testing and Training."""
+    for name in names:
+        classes(tmp_path / name, count=2)
+    for read in (load_data, check_data):
+        with pytest.raises(DataError, match=words):
+            read(f"folder:{tmp_path}")
+
+
+def test_classes_of_sub_folders_alone_are_classes(tmp_path):
+    """Each class by year, say; other names in each, or images beside them."""
+    for name in ("cat/2023", "cat/2024", "dog/2024", "dog/2025"):
+        write(tmp_path / name / "a.png")
+    assert load_data(f"folder:{tmp_path}").class_names == ("cat", "dog")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_class_whose_name_is_no_text(tmp_path):
+    classes(tmp_path)
+    wrong = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
+    os.mkdir(wrong)
+    write(tmp_path / "new.png").rename(os.path.join(os.fsdecode(wrong), "0.png"))
+    for read in (load_data, check_data):
+        with pytest.raises(
+            DataError, match=r"must be UTF-8. Received: 'caf\\\\xe9'. Rename the"
+        ) as e:
+            read(f"folder:{tmp_path}")
+        str(e.value).encode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_files_whose_names_are_no_text(tmp_path):
+    """They are read, and what is wrong with one can be said."""
+    classes(tmp_path)
+    name = os.fsdecode(os.path.join(os.fsencode(tmp_path / "cat"), b"caf\xe9.png"))
+    write(tmp_path / "new.png").rename(name)
+    data = load_data(f"folder:{tmp_path}", seed=None)
+    assert len(data.test) == 11
+    with open(name, "wb"):
+        pass
+    with pytest.raises(DataError, match="0 bytes") as caught:
+        load_data(f"folder:{tmp_path}")
+    str(caught.value).encode()
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from keras_preact.data import decode, resize, resize_and_crop
 from keras_preact.data.images import BadImage, scaled_shape, to_channels
@@ -45,6 +46,36 @@ def test_every_mode(mode, kind, channels):
     if kind == "PNG":
         expected = np.asarray(image.convert("L" if channels == 1 else "RGB"))
         np.testing.assert_array_equal(pixels, expected.reshape(pixels.shape))
+
+
+def without_adobes_marker(data):
+    """A JPEG file without its APP14 segment, as some programs write CMYK."""
+    at = data.index(b"\xff\xee")
+    return data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4]) :]
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("marked", [True, False])
+def test_cmyk_is_what_tensorflow_reads(marked):
+    import tensorflow as tf
+
+    data = encoded(picture(mode="CMYK"), "JPEG", quality=95)
+    data = data if marked else without_adobes_marker(data)
+    expected = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE").numpy()
+    np.testing.assert_array_equal(decode(data), expected)
+
+
+@pytest.mark.parametrize("kind", ["text", "profile"])
+def test_a_png_with_much_beside_its_pixels_is_no_bomb(kind):
+    """What a camera or an editor writes there, of which Pillow takes a megabyte at most."""
+    options = {"icc_profile": bytes(range(256)) * 30_000}
+    if kind == "text":
+        texts = PngInfo()
+        for k in range(30):
+            texts.add_text(f"part{k}", "long " * 500_000, zip=True)
+        options = {"pnginfo": texts}
+    image = picture()
+    np.testing.assert_array_equal(decode(encoded(image, **options)), np.asarray(image))
 
 
 def test_alpha_is_dropped_not_blended():

@@ -21,6 +21,7 @@ from keras_preact.evaluation import (
     save_figure,
     ten_crop,
 )
+from keras_preact.evaluation.scores import classes_in_words
 from keras_preact.evaluation.views import mean_over_views
 from keras_preact.rewrite import any_size
 
@@ -227,3 +228,17 @@ def test_a_network_for_one_size_becomes_one_for_any():
     flat = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     with pytest.raises(ConfigError, match="takes images of any size"):
         any_size(flat)
+
+
+def test_classes_count_alike_beside_the_accuracy():
+    """95 images of one class and 5 of another, of which the network knows the first alone."""
+    labels = np.repeat([0, 1], [95, 5])
+    scores = np.tile([[0.9, 0.1, 0.0]], (100, 1))
+    found = Evaluation(scores, labels, ("often", "rare", "never"))
+    assert found.accuracy == 0.95 and found.balanced_accuracy == 0.5
+    assert found.worst_class == ("rare", 0.0)  # a class without test images has no recall
+    summary = found.summary()
+    assert (summary["balanced_accuracy"], summary["worst_recall"]) == (0.5, 0.0)
+    words = classes_in_words(found.accuracy, found.balanced_accuracy, *found.worst_class)
+    assert "50.00%" in words and "'rare'" in words and "hide what becomes" in words
+    assert "hide" not in classes_in_words(0.95, 0.93, "rare", 0.9)

@@ -1,0 +1,114 @@
+"""A run on folders of others: what they are called, where they lie, and in what order."""
+
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_preact import TrainConfig, load_trained, train
+from keras_preact.cli import main
+from keras_preact.data.classes import key_of
+
+pytestmark = pytest.mark.tensorflow
+CLASSES = 12
+
+
+def folder_of(root, names, count=4, value=None):
+    """Images of one grey each; that of class `k` is the brighter, the higher `k`."""
+    random = np.random.default_rng(0)
+    for name in names:
+        grey = int(key_of(name)) if value is None else value
+        (root / name).mkdir(parents=True)
+        for n in range(count):
+            pixels = 20 * grey + random.integers(0, 4, (8, 8))
+            Image.fromarray(pixels.astype("uint8")).save(root / name / f"{n}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Trained on arrays with the labels 0 to 11, and then made to know all of them."""
+    folder = tmp_path_factory.mktemp("greys")
+    labels = np.arange(CLASSES).repeat(4)
+    x = np.tile(20 * labels[:, None, None], (1, 8, 8)).astype("uint8")
+    np.savez(folder / "greys.npz", x_train=x, y_train=labels, x_test=x, y_test=labels)
+    small = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
+    os.chdir(folder)
+    config = TrainConfig("resnet8v2", "npz:greys.npz", epochs=1, settings=small, saved_model=False)
+    out = folder / "run"
+    train(config.replace(out=str(out)))
+    images = keras.Input((8, 8, 1))
+    mean = keras.layers.GlobalAveragePooling2D()(images) / 20
+    centres = np.arange(CLASSES, dtype="float32")
+    head = keras.layers.Dense(CLASSES, "softmax", name="predictions")
+    model = keras.Model(images, head(mean))
+    head.set_weights([20 * centres[None], -10 * centres**2])  # the nearest grey
+    model.save(out / "model.keras")
+    return out
+
+
+def evaluated(capsys, *arguments):
+    assert main(["evaluate", *map(str, arguments), "--json"]) == 0
+    said = capsys.readouterr()
+    return json.loads(said.out), said.err
+
+
+def test_classes_are_matched_by_name_and_all_images_tested(run, tmp_path, capsys):
+    folder = folder_of(tmp_path / "test", [str(k) for k in range(CLASSES)])
+    found, _ = evaluated(capsys, run, "--data", f"folder:{folder}")
+    assert (found["top1_error"], found["images"]) == (0.0, 4 * CLASSES)
+    padded = folder_of(tmp_path / "padded", [f"{k:03d}" for k in range(CLASSES)])
+    assert evaluated(capsys, run, "--data", f"folder:{padded}")[0]["top1_error"] == 0.0
+    few = folder_of(tmp_path / "few", ["10", "2", "7"])
+    found, _ = evaluated(capsys, run, "--data", f"folder:{few}")
+    assert (found["top1_error"], found["images"]) == (0.0, 12)
+    names = folder_of(tmp_path / "names", ["cat", "dog"], value=1)
+    assert main(["evaluate", str(run), "--data", f"folder:{names}"]) == 3
+    assert "matched by their names" in capsys.readouterr().err
+
+
+def test_each_data_set_s_evaluation_is_kept(run, tmp_path, capsys):
+    evaluated(capsys, run)
+    own = (run / "evaluation" / "evaluation.json").read_bytes()
+    before = {*run.glob("evaluation-*")}
+    for name in ("a", "b"):
+        folder = folder_of(tmp_path / name, ["0", "1"])
+        evaluated(capsys, run, "--data", f"folder:{folder}")
+    assert (run / "evaluation" / "evaluation.json").read_bytes() == own
+    assert json.loads(own)["tested"] == "its test part"
+    new = {*run.glob("evaluation-*")} - before
+    assert len(new) == 2
+    for folder in new:
+        found = json.loads((folder / "evaluation.json").read_text())
+        assert found["tested"] == "all its images" and found["data"].startswith("folder:")
+
+
+def test_a_run_finds_its_images_from_anywhere_and_says_when_they_are_gone(
+    run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert evaluated(capsys, run)[0]["top1_error"] == 0.0
+    (run.parent / "greys.npz").rename(run.parent / "moved.npz")
+    try:
+        assert main(["evaluate", str(run)]) == 3
+        assert "are no longer where they were" in capsys.readouterr().err
+        moved = f"npz:{run.parent}/moved.npz"
+        assert evaluated(capsys, run, "--data", moved)[0]["top1_error"] == 0.0
+        assert main(["export", str(run), "--format", "keras"]) == 0
+        said = capsys.readouterr().out
+        assert "Noise is compared" in said and "(noise)" in said
+    finally:
+        (run.parent / "moved.npz").rename(run.parent / "greys.npz")
+
+
+def test_networks_of_an_ensemble_have_one_order_of_classes(run, tmp_path, capsys):
+    model = load_trained(run).model
+    model.save(tmp_path / "other.keras")
+    names = [str(k) for k in range(CLASSES)][::-1]
+    (tmp_path / "other.classes.json").write_text(json.dumps(names))
+    argv = ["evaluate", str(run), str(tmp_path / "other.keras")]
+    assert main(argv) == 2
+    assert "have the same classes" in capsys.readouterr().err
