@@ -7,10 +7,18 @@ import sys
 
 
 def make_console(stream, least_width=None):
-    """A `rich.console.Console` on a stream; `least_width` is for tables in files and pipes."""
+    """A `rich.console.Console` on a stream; `least_width` is for tables in files and pipes.
+
+    Where nobody reads any more, as in `... | head -1`, it falls silent; what goes on goes on.
+    """
     from rich.console import Console
 
-    console = Console(file=stream, highlight=False, markup=False)
+    class Lasting(Console):
+        def on_broken_pipe(self):
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    console = Lasting(file=stream, highlight=False, markup=False)
     if least_width and not console.is_terminal:
         console.width = least_width
     return console

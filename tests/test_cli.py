@@ -1,6 +1,8 @@
 """The command line: results, and every mistake as one line with its exit code."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -209,3 +211,15 @@ def test_runs_and_their_curves(capsys, tmp_path):
     (tmp_path / "a" / "log.jsonl").unlink()
     code, _, err = run(capsys, "compare", f"{tmp_path}/a")
     assert code == 2 and "at least one epoch" in err
+
+
+def test_where_nobody_reads_any_more_a_training_goes_on(tmp_path):
+    """`keras-preact train ... | head -1`"""
+    out = tmp_path / "run"
+    command = f"{sys.executable} -m keras_preact train --model resnet8v2 --epochs 2 --out {out}"
+    small = "--set network.units=[1] --set network.filters=[4] --set network.stem_filters=4"
+    shell = ["bash", "-c", f"set -o pipefail; {command} {small} | head -1"]
+    done = subprocess.run(shell, capture_output=True, text=True)
+    assert done.returncode == 0 and "Error" not in done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert (out / "result.json").is_file()

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
+from keras_preact.files import to_csv
 from keras_preact.papers.agreement import Agreement
 from keras_preact.run import RunFolder
 from keras_preact.training import TrainConfig
@@ -43,7 +44,7 @@ def write_report(folder) -> list[str]:
         )
     figures = _figures(config, frame, done)
     page = _page(search, config, frame, figures)
-    search.write_bytes("trials.csv", frame.to_csv(index=False).encode())
+    search.write_bytes("trials.csv", to_csv(frame).encode())
     search.write_bytes("trials.parquet", frame.to_parquet(index=False))
     for name, (_, png) in figures.items():
         search.write_bytes(f"{name}.png", png)

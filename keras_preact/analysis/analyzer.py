@@ -18,6 +18,7 @@ from keras_preact.applications import model_info
 from keras_preact.checked import require
 from keras_preact.console import say
 from keras_preact.data import load_data
+from keras_preact.files import to_csv
 from keras_preact.run import RunFolder
 from keras_preact.training import TrainConfig, train
 from keras_preact.training.fine_tune import read_start
@@ -116,7 +117,7 @@ def _write(analysis, folder) -> None:
     from keras_preact.evaluation import save_figure
 
     for topic, table in analysis.tables.items():
-        folder.write_bytes(f"{topic}.csv", table.to_csv(index=False).encode())
+        folder.write_bytes(f"{topic}.csv", to_csv(table).encode())
     for name, figure in pictures(analysis.tables).items():
         with folder.replacing(f"{name}.png") as path:
             save_figure(figure, path)

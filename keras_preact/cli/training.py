@@ -14,6 +14,7 @@ from keras_preact.cli.arguments import (
 )
 from keras_preact.console import duration, import_keras_quietly, make_console, say
 from keras_preact.errors import DeviceError
+from keras_preact.files import to_csv
 
 
 def _train(arguments) -> None:
@@ -129,7 +130,7 @@ def _runs(arguments) -> None:
 
     frame = runs_frame(arguments.folder)
     if arguments.csv:
-        frame.to_csv(sys.stdout, index=False)
+        print(to_csv(frame), end="")
         return
     table = Table(box=box.MARKDOWN if arguments.markdown else None)
     for title in ("run", "state", "network", "data", "recipe"):

@@ -8,6 +8,7 @@ import sys
 from keras_preact.cli.arguments import read_yaml, settings_of
 from keras_preact.console import import_keras_quietly, make_console, reading_bar, say
 from keras_preact.errors import ConfigError, DataError, shown
+from keras_preact.files import save_error, to_csv
 from keras_preact.run import folder_name
 
 #: Classes that a table on the terminal shows.
@@ -118,7 +119,6 @@ def _write(folder, found, data, how, console) -> None:
         plot_mistakes,
         save_figure,
     )
-    from keras_preact.files import save_error
     from keras_preact.run import RunFolder
 
     try:
@@ -131,7 +131,7 @@ def _write(folder, found, data, how, console) -> None:
     figures = {name: evaluation.summary() for name, evaluation in found.items()}
     facts = {"data": data.name, "tested": data.tested, **how, "networks": figures}
     folder.write_json("evaluation.json", facts)
-    folder.write_bytes("per_class.csv", evaluation.per_class().to_csv(index=False).encode())
+    folder.write_bytes("per_class.csv", to_csv(evaluation.per_class()).encode())
     pictures = {
         "confusion_matrix": plot_confusion_matrix(evaluation, title),
         "calibration": plot_calibration(evaluation, title),
@@ -169,7 +169,7 @@ def _predict(arguments) -> None:
             scores = dict(zip(rows["label"], rows["probability"], strict=True))
             print(json.dumps({"file": file, "scores": scores}))
     elif arguments.csv:
-        print(found.to_csv(index=False), end="")
+        print(to_csv(found), end="")
     else:
         _print_predictions(found)
     aside = make_console(sys.stderr)

@@ -1,5 +1,7 @@
 """Pictures of a run: curves, confusion matrix, a sheet of images with predictions."""
 
+import warnings
+
 import matplotlib
 import numpy as np
 
@@ -245,7 +247,9 @@ def save_figure(figure, path) -> None:
     """
     suffix_of(path, (".png", ".svg", ".pdf"), "out")
     try:
-        figure.savefig(path, dpi=150)
+        with warnings.catch_warnings():  # a letter that no font has is drawn as a box
+            warnings.filterwarnings("ignore", "Glyph .* missing from")
+            figure.savefig(path, dpi=150)
     except OSError as error:
         raise save_error(error, "The picture", path) from error
 

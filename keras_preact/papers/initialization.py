@@ -11,6 +11,7 @@ from typing import Any
 
 from keras_preact.checked import is_whole, require
 from keras_preact.console import say
+from keras_preact.files import to_csv
 from keras_preact.papers.reproduction import train_or_tell
 from keras_preact.run import RunFolder
 from keras_preact.training.config import TrainConfig
@@ -263,6 +264,6 @@ def _write(study, title):
     from keras_preact.papers.plots import plot_study
 
     folder = RunFolder(study.folder)
-    folder.write_bytes("table.csv", study.frame.to_csv(index=False).encode())
+    folder.write_bytes("table.csv", to_csv(study.frame).encode())
     with folder.replacing("curves.png") as path:
         save_figure(plot_study(study.curves, title), path)

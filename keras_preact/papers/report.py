@@ -4,6 +4,7 @@ import html
 
 from keras_preact.console import duration
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
+from keras_preact.files import to_csv
 from keras_preact.papers.plan import read_config
 from keras_preact.papers.plots import plot_errors, plot_training
 from keras_preact.papers.results import agreement_of, frame_of, orders_of, runs_by_row
@@ -63,8 +64,8 @@ def write_reproduction(folder):
             "figures": figures,
             "machines": _hardware(runs),
         }
-        table.write_bytes("table.csv", frame.to_csv(index=False).encode())
-        table.write_bytes("orders.csv", orders.to_csv(index=False).encode())
+        table.write_bytes("table.csv", to_csv(frame).encode())
+        table.write_bytes("orders.csv", to_csv(orders).encode())
         for name, (_, png) in figures.items():
             table.write_bytes(f"{name}.png", png)
         table.write_bytes("report.md", _markdown(config, frame, **parts).encode())

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "RECIPES": ".recipes",
         "Recipe": ".recipes",
-        "Result": ".trainer",
+        "Result": ".finish",
         "SGD": ".optimizer",
         "TrainConfig": ".config",
         "doctor": ".check",

@@ -114,7 +114,7 @@ def prepare(
     data = _load_like_the_chief(config, parts, engine, console, decided.get("streams"))
     batch_size = batch_size or decided.get("batch_size") or parts.recipe.batch_size
     parts = dataclasses.replace(parts, recipe=parts.recipe.replace(batch_size=batch_size))
-    batches = _batches(data, config, parts)
+    batches = _batches(data, config, parts, engine.replicas)
     say(console, f"dtype {dtype.policy}: {dtype.reason}; devices {engine.devices}")
     start = read_start(config.init, config.model) if config.init else None
     with engine.scope():
@@ -228,9 +228,11 @@ def _load(config, parts, console, streams=None):
     return data
 
 
-def _batches(data, config, parts):
+def _batches(data, config, parts, replicas):
     """The training batches; the first is made at once, so that what is wrong is said at once."""
     size = parts.recipe.batch_size
+    if len(data.train) < size:  # one batch, of as many images as the devices can share
+        size = max(len(data.train) // replicas * replicas, 1)
     batches = Batches(
         data.train,
         size,
@@ -238,8 +240,7 @@ def _batches(data, config, parts):
         seed=config.seed,
         augmentation=parts.augmentation,
         flip=data.flip,
-        # A small last batch would make poor statistics; a set smaller than a batch is one.
-        drop_remainder=len(data.train) >= size,
+        drop_remainder=True,  # a small last batch would make poor statistics
     )
     _ = batches[0]
     return batches

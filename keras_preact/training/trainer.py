@@ -1,81 +1,20 @@
 """`train`: from a `TrainConfig` to a run folder. Read top to bottom, it says what happens."""
 
-import dataclasses
 import hashlib
 import os
 import shlex
+import signal
 import time
 
-import keras
-import numpy as np
-
-from keras_preact.card import model_card
 from keras_preact.citations import citations
 from keras_preact.console import say
-from keras_preact.errors import ConfigError
-from keras_preact.evaluation import (
-    evaluate,
-    plot_confusion_matrix,
-    plot_curves,
-    plot_predictions,
-    save_figure,
-)
-from keras_preact.residual import count_multiply_adds
-from keras_preact.rewrite import portable, with_policy
+from keras_preact.errors import ConfigError, StoppedError
 from keras_preact.run import RunFolder, environment, refuse_used, runs_in
-from keras_preact.trained import Trained
 from keras_preact.training.config import TrainConfig
 from keras_preact.training.engine import make_engine
+from keras_preact.training.finish import Result, finish
 from keras_preact.training.job import prepare
 from keras_preact.training.memory import largest_batch
-from keras_preact.training.statistics import average_statistics
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What came out of a run; `result.json` in its folder.
-
-    Attributes:
-        run: The run's folder; empty on machines that only help with the computing.
-        model: Name of the network.
-        data: The data set, as it was asked for.
-        parameters: Parameters that were trained.
-        test_accuracy: Share of the test images that the last epoch's network classifies correctly.
-        test_correct: How many.
-        test_images: Of how many.
-        epochs: Passes over the training images.
-        seconds: Of the whole run: loading, training, evaluation, pictures, export; with what was
-            trained before an interruption.
-        images_per_second: Training images a second, without the first epoch (if there are others).
-        skipped_images: Damaged files that were left out.
-        multiply_adds: Of one image's forward pass.
-        dtype: The dtype policy that it was trained and tested in.
-        balanced_accuracy: The mean of the classes' recalls.
-        worst_class, worst_recall: The class that is recognised least, and how much of it is.
-        tested: Which images the test images are, in words.
-        float32_accuracy, float32_difference: Where that is of 16 bits, the same share for the
-            network that is kept, which computes in float32, and the largest difference of a score.
-    """
-
-    run: str
-    model: str
-    data: str
-    parameters: int
-    test_accuracy: float
-    test_correct: int
-    test_images: int
-    epochs: int
-    seconds: float
-    images_per_second: float
-    skipped_images: int
-    multiply_adds: int = 0
-    dtype: str = "float32"
-    balanced_accuracy: float | None = None
-    worst_class: str | None = None
-    worst_recall: float | None = None
-    tested: str = "its test part"
-    float32_accuracy: float | None = None
-    float32_difference: float | None = None
 
 
 def train(config: TrainConfig | None = None, *, console=None) -> Result:
@@ -120,6 +59,8 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
         say(console, f"This run is finished already: {result['run']}.")
         return Result(**result)
     decided = engine.broadcast_json(run.read_json("env.json")["decided"] if run else None) or {}
+    if engine.is_chief and not run and config.out:
+        RunFolder.create(config.out, "").discard_if_empty()  # says now that it can be written
     job = prepare(config, engine, console, decided, batch_size)
     run = run or _new_run(config, job)
     with run.locked():
@@ -128,33 +69,11 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
         if loop.resume():
             say(console, f"going on in {run.path} after step {loop.step}")
         loop.run()
-        with engine.averaged():
-            evaluation, in_float32 = _finish(job, loop, run)
-        result = Result(
-            run=str(run.path) if engine.is_chief else "",
-            model=config.model,
-            data=config.data,
-            parameters=sum(int(np.prod(w.shape)) for w in engine.model.trainable_weights),
-            test_accuracy=evaluation.accuracy,
-            test_correct=evaluation.correct,
-            test_images=len(evaluation.labels),
-            epochs=job.parts.recipe.epochs,
-            seconds=round(loop.seconds_before + time.perf_counter() - start, 2),
-            images_per_second=round(_images_per_second(run.log), 1),
-            skipped_images=len(job.data.skipped),
-            multiply_adds=count_multiply_adds(engine.model),
-            dtype=job.decided["dtype"],
-            balanced_accuracy=evaluation.balanced_accuracy,
-            worst_class=evaluation.worst_class[0],
-            worst_recall=evaluation.worst_class[1],
-            tested=job.data.tested,
-            **in_float32,
-        )
-        if engine.is_chief:
-            trained = Trained(engine.model, job.data.class_names, run.path, run)
-            card = model_card(trained, result=dataclasses.asdict(result))
-            run.write_bytes("README.md", card.encode())
-        run.write_json("result.json", dataclasses.asdict(result))
+        try:
+            result = finish(job, loop, run, console, start)
+        except KeyboardInterrupt:
+            words = "Interrupted while results were written; the same command goes on with that."
+            raise StoppedError(words, signal.SIGINT) from None
     return result
 
 
@@ -179,7 +98,8 @@ def begun_run(config: TrainConfig) -> RunFolder | None:
         name, (was, wanted) = next(iter(different.items()))
         raise ConfigError(
             f"The run in {config.out} goes on only with the config it was begun with. Received: "
-            f"{name}={wanted!r}, where it has {was!r}. Name another folder for a new run."
+            f"{name}={wanted!r}, where it has {was!r}. Name another folder for a new run; "
+            f"--init {shlex.quote(str(config.out))} begins that with the weights of this one."
         )
     return run
 
@@ -256,58 +176,3 @@ def _absolute(data):
     """Where the images are, for those who look at the run from another folder; or `None`."""
     kind, _, path = data.partition(":")
     return os.path.abspath(os.path.expanduser(path)) if kind in ("folder", "npz") else None
-
-
-def _images_per_second(log):
-    """Training speed without the first epoch, in which the step is compiled (if there are more)."""
-    rows = log[1:] or log
-    if not rows:  # a machine that does not log, and came when all was done
-        return 0.0
-    seconds = [row["seconds"] for row in rows]
-    images = [row["seconds"] * row["images_per_second"] for row in rows]
-    return sum(images) / sum(seconds)
-
-
-def _finish(job, loop, run):
-    """Last statistics and evaluation, the network in the forms that are used, and pictures.
-
-    Returns:
-        The evaluation, and the fields of `Result` that compare it with the network in float32.
-    """
-    engine, recipe = job.engine, job.parts.recipe
-    if recipe.precise_bn:
-        momentum = job.parts.network.norm_momentum
-        average_statistics(engine, job.data.train, recipe.precise_bn, recipe.batch_size, momentum)
-    evaluation = loop.evaluate()
-    if not engine.is_chief:
-        return evaluation, {}
-    model = engine.model
-    model.get_layer("predictions").activation = keras.activations.softmax
-    # Without the optimiser, in float32 and in Keras's own layers, so that it opens anywhere.
-    trained = with_policy(keras.Model(model.input, model.output, name=model.name))
-    with run.replacing("model.keras") as path:
-        portable(trained).save(path)
-    run.write_json("classes.json", list(job.data.class_names))
-    if job.config.saved_model and keras.backend.backend() == "tensorflow":
-        from keras_preact.export import export_saved_model
-
-        with run.replacing("saved_model") as path:
-            export_saved_model(trained, path, job.data.class_names)
-    pictures = {
-        "curves": plot_curves(run.log, job.title),
-        "confusion_matrix": plot_confusion_matrix(evaluation, job.title),
-        "predictions": plot_predictions(evaluation, job.data.test, job.title),
-    }
-    for name, figure in pictures.items():
-        with run.replacing(f"{name}.png") as path:
-            save_figure(figure, path)
-    return evaluation, _in_float32(job, trained, evaluation)
-
-
-def _in_float32(job, trained, evaluation):
-    """How far the scores of 16 bits are from those of the network that is kept."""
-    if job.decided["dtype"] == "float32":
-        return {}
-    kept = evaluate(trained, job.data.test, job.data.class_names)
-    difference = float(np.abs(kept.scores - evaluation.scores).max())
-    return {"float32_accuracy": kept.accuracy, "float32_difference": difference}

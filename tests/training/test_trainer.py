@@ -291,7 +291,7 @@ def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"epochs": 5}, "epochs=5, where it has 2"),
+        ({"epochs": 5}, r"epochs=5, where it has 2\. .* --init \S+/run begins that with"),
         ({"batch_size": 32}, "batch_size=32"),
         ({"settings": {"recipe.momentum": 0.8}}, "momentum"),
         ({"resume": "never"}, "new or empty"),
@@ -462,6 +462,43 @@ def test_a_run_keeps_what_was_settled_when_it_began(tmp_path, monkeypatch):
     before = RunFolder(tmp_path / "run").read_json("env.json")["decided"]
     result = train(small(tmp_path, dtype="auto"))
     assert before["dtype"] == choose_dtype("auto").policy == result.dtype
+
+
+def test_what_cannot_be_drawn_keeps_no_run_unfinished(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_preact.training.finish.plot_predictions", lambda *_: 1 / 0)
+    said = io.StringIO()
+    result = train(small(tmp_path, epochs=1), console=make_console(said))
+    assert "predictions.png could not be drawn: ZeroDivisionError" in said.getvalue()
+    assert RunFolder(result.run).is_finished and train(small(tmp_path, epochs=1)) == result
+
+
+def test_ctrl_c_while_pictures_are_drawn(tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("keras_preact.training.finish.plot_curves", stopped)
+        with pytest.raises(StoppedError, match="the same command goes on") as caught:
+            train(small(tmp_path, epochs=1))
+    assert caught.value.exit_code == 130
+    assert train(small(tmp_path, epochs=1)).test_images == 360
+
+
+@pytest.mark.tensorflow
+def test_few_images_are_one_batch_that_all_devices_share(tmp_path):
+    x, y = np.zeros((101, 8, 8, 1), "uint8"), np.arange(101) % 3
+    np.savez(tmp_path / "few.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
+    fields = {"data": f"npz:{tmp_path}/few.npz", "devices": "cpu:0,cpu:1", "epochs": 1}
+    train(small(tmp_path, **fields))
+    assert len(RunFolder(tmp_path / "run").steps) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_images_are_read(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("keras_preact.training.trainer.prepare", lambda *_: pytest.fail("read"))
+    with pytest.raises(ConfigError, match="`out` must be a folder that can be written"):
+        train(small(tmp_path, out=str(tmp_path / "file" / "run")))
+    assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])

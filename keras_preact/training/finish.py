@@ -1,0 +1,169 @@
+"""`finish`: what a training leaves when its last epoch is done, and its `Result`."""
+
+import dataclasses
+import time
+
+import keras
+import numpy as np
+
+from keras_preact.card import model_card
+from keras_preact.console import say
+from keras_preact.errors import line_of
+from keras_preact.evaluation import (
+    evaluate,
+    plot_confusion_matrix,
+    plot_curves,
+    plot_predictions,
+    save_figure,
+)
+from keras_preact.residual import count_multiply_adds
+from keras_preact.rewrite import portable, with_policy
+from keras_preact.trained import Trained
+from keras_preact.training.statistics import average_statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What came out of a run; `result.json` in its folder.
+
+    Attributes:
+        run: The run's folder; empty on machines that only help with the computing.
+        model: Name of the network.
+        data: The data set, as it was asked for.
+        parameters: Parameters that were trained.
+        test_accuracy: Share of the test images that the last epoch's network classifies correctly.
+        test_correct: How many.
+        test_images: Of how many.
+        epochs: Passes over the training images.
+        seconds: Of the whole run: loading, training, evaluation, pictures, export; with what was
+            trained before an interruption.
+        images_per_second: Training images a second, without the first epoch (if there are others).
+        skipped_images: Damaged files that were left out.
+        multiply_adds: Of one image's forward pass.
+        dtype: The dtype policy that it was trained and tested in.
+        balanced_accuracy: The mean of the classes' recalls.
+        worst_class, worst_recall: The class that is recognised least, and how much of it is.
+        tested: Which images the test images are, in words.
+        float32_accuracy, float32_difference: Where that is of 16 bits, the same share for the
+            network that is kept, which computes in float32, and the largest difference of a score.
+    """
+
+    run: str
+    model: str
+    data: str
+    parameters: int
+    test_accuracy: float
+    test_correct: int
+    test_images: int
+    epochs: int
+    seconds: float
+    images_per_second: float
+    skipped_images: int
+    multiply_adds: int = 0
+    dtype: str = "float32"
+    balanced_accuracy: float | None = None
+    worst_class: str | None = None
+    worst_recall: float | None = None
+    tested: str = "its test part"
+    float32_accuracy: float | None = None
+    float32_difference: float | None = None
+
+
+def _images_per_second(log):
+    """Training speed without the first epoch, in which the step is compiled (if there are more)."""
+    rows = log[1:] or log
+    if not rows:  # a machine that does not log, and came when all was done
+        return 0.0
+    seconds = [row["seconds"] for row in rows]
+    images = [row["seconds"] * row["images_per_second"] for row in rows]
+    return sum(images) / sum(seconds)
+
+
+def finish(job, loop, run, console, start):
+    """The last statistics and evaluation, the network in its forms, pictures, the card.
+
+    Args:
+        job: The `Job`, trained.
+        loop: Its `Loop`.
+        run: The `RunFolder` that all of it is written to.
+        console: For what could not be drawn, or `None`.
+        start: When this process began, by `time.perf_counter`.
+
+    Returns:
+        The `Result`, which is in the folder too: now the run is finished.
+    """
+    engine, recipe = job.engine, job.parts.recipe
+    with engine.averaged():
+        if recipe.precise_bn:
+            momentum, images = job.parts.network.norm_momentum, recipe.precise_bn
+            average_statistics(engine, job.data.train, images, recipe.batch_size, momentum)
+        evaluation = loop.evaluate()
+        in_float32 = _keep_network(job, run, evaluation) if engine.is_chief else {}
+    result = Result(
+        run=str(run.path) if engine.is_chief else "",
+        model=job.config.model,
+        data=job.config.data,
+        parameters=sum(int(np.prod(w.shape)) for w in engine.model.trainable_weights),
+        test_accuracy=evaluation.accuracy,
+        test_correct=evaluation.correct,
+        test_images=len(evaluation.labels),
+        epochs=recipe.epochs,
+        seconds=round(loop.seconds_before + time.perf_counter() - start, 2),
+        images_per_second=round(_images_per_second(run.log), 1),
+        skipped_images=len(job.data.skipped),
+        multiply_adds=count_multiply_adds(engine.model),
+        dtype=job.decided["dtype"],
+        balanced_accuracy=evaluation.balanced_accuracy,
+        worst_class=evaluation.worst_class[0],
+        worst_recall=evaluation.worst_class[1],
+        tested=job.data.tested,
+        **in_float32,
+    )
+    if engine.is_chief:
+        _draw(job, run, evaluation, console)
+        trained = Trained(engine.model, job.data.class_names, run.path, run)
+        card = model_card(trained, result=dataclasses.asdict(result))
+        run.write_bytes("README.md", card.encode())
+    run.write_json("result.json", dataclasses.asdict(result))
+    return result
+
+
+def _keep_network(job, run, evaluation):
+    """Writes the network in the forms that are used; fields of `Result` that compare it.
+
+    They say how far the scores of 16 bits are from those of the network that is kept, in float32.
+    """
+    model = job.engine.model
+    model.get_layer("predictions").activation = keras.activations.softmax
+    # Without the optimiser, in float32 and in Keras's own layers, so that it opens anywhere.
+    kept = with_policy(keras.Model(model.input, model.output, name=model.name))
+    with run.replacing("model.keras") as path:
+        portable(kept).save(path)
+    run.write_json("classes.json", list(job.data.class_names))
+    if job.config.saved_model and keras.backend.backend() == "tensorflow":
+        from keras_preact.export import export_saved_model
+
+        with run.replacing("saved_model") as path:
+            export_saved_model(kept, path, job.data.class_names)
+    if job.decided["dtype"] == "float32":
+        return {}
+    found = evaluate(kept, job.data.test, job.data.class_names)
+    difference = float(np.abs(found.scores - evaluation.scores).max())
+    return {"float32_accuracy": found.accuracy, "float32_difference": difference}
+
+
+def _draw(job, run, evaluation, console):
+    """Pictures; one that cannot be drawn, as of an image that is gone, keeps no run unfinished."""
+    pictures = {
+        "curves": lambda: plot_curves(run.log, job.title),
+        "confusion_matrix": lambda: plot_confusion_matrix(evaluation, job.title),
+        "predictions": lambda: plot_predictions(evaluation, job.data.test, job.title),
+    }
+    for name, plot in pictures.items():
+        try:
+            figure = plot()
+        except Exception as error:
+            say(console, f"{name}.png could not be drawn: {line_of(error)}")
+            continue
+        with run.replacing(f"{name}.png") as path:
+            save_figure(figure, path)
