@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 
 import h5py
 import keras
@@ -31,8 +32,12 @@ from keras_preact.weights.shapes import config_of
 #: Index in its layer of what PyTorch's layers call a tensor.
 _TORCH = {"weight": "0", "bias": "1", "running_mean": "2", "running_var": "3"}
 
-#: What a layer is called within a model of a task, or one that ran on several devices.
-_PREFIXES = ("module.", "resnet.")
+#: What stands ahead of a layer's name in a model of a task, and in one that was compiled or ran on
+#: several devices, in any order.
+_PREFIXES = re.compile(r"(?:(?:_orig_mod|module|model|net|network|backbone|resnet)\.)+")
+
+#: What `keras.applications` called its layers before Keras 2.3.
+_OLD_KERAS = re.compile(r"(?:res|bn)\d[a-z]\d*_branch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,8 +253,8 @@ def _of_state_dict(tensors) -> Weights:
         layer, _, name = str(key).rpartition(".")
         if name == "num_batches_tracked":
             continue
-        for prefix in _PREFIXES:
-            layer = layer.removeprefix(prefix)
+        if ahead := _PREFIXES.match(layer):
+            layer = layer[ahead.end() :]
         array = np.asarray(tensor)
         # (out, in, height, width) to (height, width, in, out).
         array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
@@ -262,10 +267,13 @@ def _layout_of(theirs) -> Layout:
     strangers = [[name for name in theirs if layout.ours(name) is None] for layout in LAYOUTS]
     layout, unknown = min(zip(LAYOUTS, strangers, strict=True), key=lambda pair: len(pair[1]))
     if len(unknown) == len(theirs):
-        fix = "" if "conv2d" not in theirs else (
-            " Older versions of Keras wrote no names of layers: load such a file into its model, "
-            "and pass that."
-        )  # fmt: skip
+        fix = ""
+        if "conv2d" in theirs:
+            fix = " Older versions of Keras wrote no names of layers: load such a file into its "
+            fix += "model, and pass that."
+        elif any(map(_OLD_KERAS.match, theirs)):
+            fix = " These are names of keras.applications before Keras 2.3: set the weights of "
+            fix += "today's keras.applications model in the file's order, and pass that."
         raise ConfigError(
             f"The weights must be those of a {', '.join(one.name for one in LAYOUTS)}. "
             f"Received: layers {quoted([*theirs][:3]) or 'without any'}.{fix}"
@@ -274,6 +282,7 @@ def _layout_of(theirs) -> Layout:
         raise ConfigError(
             f"The weights look like those of a {layout.name}, which has no layers of some names. "
             f"Received: {quoted(unknown[:3])} ({len(unknown)} of {len(theirs)}). Networks with "
-            "other stems, pooled shortcuts or attention are not those of the papers."
+            "other stems, pooled shortcuts or attention are not those of the papers; where a model "
+            "has a backbone inside, pass that: model.get_layer(NAME)."
         )
     return layout

@@ -18,6 +18,7 @@ from keras_preact.cli import main
 from keras_preact.errors import ConfigError
 from keras_preact.rewrite import portable
 from keras_preact.weights import Preprocessing, read_config, read_source, save_named
+from keras_preact.weights.sources import renamed
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 IMAGES = np.load(GOLDEN / "images.npy").astype("float32")
@@ -99,8 +100,9 @@ def test_depth_and_widths_are_read_off_the_arrays():
 
 def test_other_names_for_the_same_layers():
     tensors, outputs = golden("torchvision_basic")
-    parallel = {f"module.{key}": array for key, array in tensors.items()}
-    agree(convert(parallel, classifier_activation=None), outputs)
+    for ahead in ("module.", "_orig_mod.", "model.", "module._orig_mod.net.", "backbone."):
+        wrapped = {f"{ahead}{key}": array for key, array in tensors.items()}
+        agree(convert(wrapped, classifier_activation=None), outputs)
     tensors, outputs = golden("transformers_basic")
     backbone = {
         key.removeprefix("resnet."): array
@@ -109,6 +111,19 @@ def test_other_names_for_the_same_layers():
     }
     assert convert(backbone).output_shape == (None, None, None, 16)
     assert convert(tensors, include_top=False, pooling="avg").output_shape == (None, 16)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["res2a_branch2a", "bn2a_branch2a", "conv1"], "before Keras 2.3"),
+        (["conv2d", "batch_normalization"], "wrote no names of layers"),
+        (["conv1_conv", "conv2_block1_1_conv", "dense"], r"'dense'.*model\.get_layer\(NAME\)"),
+    ],
+)
+def test_names_that_say_what_to_do(names, words):
+    with pytest.raises(ConfigError, match=words):
+        renamed({name: {"0": np.ones((1, 1, 2, 2))} for name in names})
 
 
 @pytest.mark.parametrize(
