@@ -17,8 +17,7 @@ from keras_preact.applications.families import KERAS_V1, KERAS_V2
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
 from keras_preact.rewrite import portable
-from keras_preact.weights import Preprocessing, read_config, read_source, save_named
-from keras_preact.weights.sources import renamed
+from keras_preact.weights import Preprocessing, read_config, read_source, save_named, sources
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 IMAGES = np.load(GOLDEN / "images.npy").astype("float32")
@@ -123,7 +122,7 @@ def test_other_names_for_the_same_layers():
 )
 def test_names_that_say_what_to_do(names, words):
     with pytest.raises(ConfigError, match=words):
-        renamed({name: {"0": np.ones((1, 1, 2, 2))} for name in names})
+        sources.renamed({name: {"0": np.ones((1, 1, 2, 2))} for name in names})
 
 
 @pytest.mark.parametrize(
