@@ -266,17 +266,10 @@ def _layout_of(theirs) -> Layout:
     """The layout that has names for the layers; all of them."""
     strangers = [[name for name in theirs if layout.ours(name) is None] for layout in LAYOUTS]
     layout, unknown = min(zip(LAYOUTS, strangers, strict=True), key=lambda pair: len(pair[1]))
-    if len(unknown) == len(theirs):
-        fix = ""
-        if "conv2d" in theirs:
-            fix = " Older versions of Keras wrote no names of layers: load such a file into its "
-            fix += "model, and pass that."
-        elif any(map(_OLD_KERAS.match, theirs)):
-            fix = " These are names of keras.applications before Keras 2.3: set the weights of "
-            fix += "today's keras.applications model in the file's order, and pass that."
+    if len(unknown) == len(theirs) or any(map(_OLD_KERAS.match, theirs)):
         raise ConfigError(
             f"The weights must be those of a {', '.join(one.name for one in LAYOUTS)}. "
-            f"Received: layers {quoted([*theirs][:3]) or 'without any'}.{fix}"
+            f"Received: layers {quoted([*theirs][:3]) or 'without any'}.{_older(theirs)}"
         )
     if unknown:
         raise ConfigError(
@@ -286,3 +279,18 @@ def _layout_of(theirs) -> Layout:
             "has a backbone inside, pass that: model.get_layer(NAME)."
         )
     return layout
+
+
+def _older(theirs):
+    """What to do with the files of older versions of Keras."""
+    if "conv2d" in theirs:
+        return (
+            " Older versions of Keras wrote no names of layers: load such a file into its model, "
+            "and pass that."
+        )
+    if any(map(_OLD_KERAS.match, theirs)):
+        return (
+            " These are names of keras.applications before Keras 2.3: set the weights of today's "
+            "keras.applications model in the order of the file, and pass that."
+        )
+    return ""
