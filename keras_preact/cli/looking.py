@@ -3,8 +3,9 @@
 import json
 import sys
 
-from keras_preact.console import make_console, reading_bar
+from keras_preact.console import make_console, reading_bar, say
 from keras_preact.errors import ConfigError, DataError, near
+from keras_preact.files import replacing
 
 
 def _models(arguments) -> None:
@@ -50,13 +51,30 @@ def _models(arguments) -> None:
 
 
 def _check_data(arguments) -> None:
-    from rich.table import Table
-
     from keras_preact.data import check_data
 
-    console = make_console(sys.stdout)
+    console = make_console(sys.stderr if arguments.json else sys.stdout)
     with reading_bar(console, f"reading {arguments.path}") as on_progress:
         report = check_data(arguments.path, on_progress)
+    if arguments.html:
+        from keras_preact.evaluation.data_page import data_page
+
+        with replacing(arguments.html, "The page") as path:
+            path.write_text(data_page(report), encoding="utf-8")
+    if arguments.json:
+        print(json.dumps(report.to_dict()))
+    else:
+        _show(report, console)
+    if arguments.html:
+        say(console, f"page: {arguments.html}")
+    if not report.ok:
+        why = " ".join(report.problems) if arguments.json else "see above."
+        raise DataError(f"{report.name} cannot be used as it is: {why}")
+
+
+def _show(report, console) -> None:
+    from rich.table import Table
+
     rows = report.rows()
     table = Table(box=None)
     for column in rows[0] if rows else ():
@@ -67,9 +85,7 @@ def _check_data(arguments) -> None:
         )
     console.print(table)
     for line in report.summary():
-        console.print(line, soft_wrap=True)
-    if not report.ok:
-        raise DataError(f"{report.name} cannot be used as it is: see above.")
+        say(console, line)
 
 
 def _models_arguments(command) -> None:
@@ -80,6 +96,8 @@ def _models_arguments(command) -> None:
 
 def _check_data_arguments(command) -> None:
     command.add_argument("path", help="folder of images, folder:PATH, or npz:PATH")
+    command.add_argument("--html", metavar="FILE", help="a page with pictures to write")
+    command.add_argument("--json", action="store_true", help="one JSON object")
 
 
 COMMANDS = {

@@ -1,13 +1,24 @@
 """What is in a data set, and what is wrong with it, before any training."""
 
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from keras_preact.data import folders
+from keras_preact.data.alike import Pair, alike, print_of
+from keras_preact.data.images import resize_and_crop
 from keras_preact.data.load import load_data, source
 from keras_preact.data.splits import ImageData
+from keras_preact.errors import shown
+
+#: Images of each class that a page shows, and the side of each in pixels.
+SAMPLES, SAMPLE_SIDE = 4, 64
+
+#: How many times the images of the smallest class the largest may have before it is said.
+_UNEQUAL = 5
 
 
 @dataclass
@@ -21,9 +32,14 @@ class Report:
             images of each class.
         sizes: `(width, height)`: number of good images.
         modes: `"RGB"`, `"L"` (grey), `"CMYK"`, ...: number of good images.
+        formats: `"JPEG"`, `"PNG"`: number of good images.
         bad: `(path, reason)` of each damaged file.
         notes: what was left out, and parts that are not used, a line each.
+        twins: pairs of images that are equal or nearly so: of each the `part`, `class` and `image`
+            (its path, or its number), and whether they are `exact`.
         problems: what keeps the data from being used as they are, one sentence each.
+        warnings: what does not, and is to be known before training, one sentence each.
+        samples: a few images of each class, uint8 `[64, 64, 1 or 3]`, for a page.
     """
 
     name: str
@@ -31,9 +47,13 @@ class Report:
     counts: dict[str, list[int]]
     sizes: Counter = field(default_factory=Counter)
     modes: Counter = field(default_factory=Counter)
+    formats: Counter = field(default_factory=Counter)
     bad: list[tuple[str, str]] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    twins: list[tuple[dict, dict, bool]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    samples: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -51,26 +71,42 @@ class Report:
         """What there is to say beside the table, a line each; at most `most` damaged files."""
         parts = ", ".join(f"{sum(counts):,} ({part})" for part, counts in self.counts.items())
         lines = [f"{len(self.class_names)} classes; images: {parts}"]
-        for title, counter in (("sizes", self.sizes), ("modes", self.modes)):
-            common = [
-                f"{'x'.join(map(str, key)) if isinstance(key, tuple) else key} ({count:,})"
-                for key, count in counter.most_common(5)
-            ]
-            more = f" and {len(counter) - 5} more" if len(counter) > 5 else ""
-            lines.append(f"{title}: {', '.join(common)}{more}")
+        for title in ("sizes", "modes", "formats"):
+            if counter := getattr(self, title):
+                lines.append(f"{title}: {_most_common(counter)}")
         lines += self.notes
         lines += [f"damaged: {path}: {reason}" for path, reason in self.bad[:most]]
         if len(self.bad) > most:
             lines.append(f"and {len(self.bad) - most:,} more damaged files")
-        return [*lines, *self.problems, *(["nothing is wrong"] if self.ok else [])]
+        end = [] if self.problems or self.warnings else ["nothing is wrong"]
+        return [*lines, *self.warnings, *self.problems, *end]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it but the samples, as JSON can hold it."""
+        return {
+            "name": self.name,
+            "ok": self.ok,
+            "classes": self.rows(),
+            "sizes": {f"{width}x{height}": n for (width, height), n in self.sizes.items()},
+            "modes": dict(self.modes),
+            "formats": dict(self.formats),
+            "damaged": [{"file": path, "reason": reason} for path, reason in self.bad],
+            "notes": [*self.notes],
+            "twins": [{"images": [a, b], "exact": exact} for a, b, exact in self.twins],
+            "warnings": self.warnings,
+            "problems": self.problems,
+        }
 
 
 def check_data(name_or_path: str, on_progress=None) -> Report:
-    """Counts the images of each class, size and mode, and decodes each file once.
+    """Counts the images of each class, size, mode and format, decodes each, and looks for twins.
 
     Args:
         name_or_path: as for `load_data`; a path may stand without `folder:` or `npz:`.
         on_progress: called with `(done, total)` while files are read and decoded.
+
+    Returns:
+        A `Report`.
 
     Raises:
         DataError: there are no classes to count (see `load_data`).
@@ -86,29 +122,73 @@ def check_data(name_or_path: str, on_progress=None) -> Report:
     return _described(load_data(f"npz:{path}" if kind == "npz" else path, on_progress=on_progress))
 
 
+class _Looker:
+    """Fingerprints of all images that it is shown, and a few of each class."""
+
+    def __init__(self):
+        self.prints, self.samples, self._lock = {}, {}, threading.Lock()
+
+    def look(self, image, part, position, label):
+        found = print_of(image)
+        with self._lock:
+            self.prints[part, position] = found
+            kept = self.samples.setdefault(label, [])
+            if len(kept) < SAMPLES:
+                kept.append(resize_and_crop(image, SAMPLE_SIDE))
+
+    def twins(self, of) -> list[tuple[dict, dict, bool]]:
+        """Pairs as `Report.twins` has them; `of` says what a part and a position are of."""
+        places = sorted(self.prints)
+        pairs: list[Pair] = alike([self.prints[place] for place in places])
+        return [(of(*places[p.first]), of(*places[p.second]), p.exact) for p in pairs]
+
+
 def _check_folder(path: str, on_progress) -> Report:
-    folder = folders.list_folder(path)
-    folders.decode_all(folder, on_progress=on_progress)
+    folder, looker = folders.list_folder(path), _Looker()
+
+    def look(image, part, position):
+        looker.look(image, part, position, int(folder.parts[part].labels[position]))
+
+    def of(part, position):
+        files = folder.parts[part]
+        label = folder.class_names[files.labels[position]]
+        return {"part": part, "class": label, "image": shown(files.paths[position])}
+
+    folders.decode_all(folder, on_progress=on_progress, look=look)
+    headers = folder.headers()
     report = Report(
         name=f"folder:{path}",
         class_names=folder.class_names,
         counts=folder.counts(),
         sizes=folder.sizes(),
-        modes=Counter(header.mode for header in folder.headers()),
+        modes=Counter(header.mode for header in headers),
+        formats=Counter(header.format for header in headers),
         bad=folder.bad,
         notes=folder.notes(),
+        twins=looker.twins(of),
+        samples=looker.samples,
     )
     if folder.bad:
         report.problems.append(folders.bad_files(folder.bad))
     report.problems += folder.empty_classes() + folder.different_sizes()
+    report.warnings += [*_of_headers(headers), *_of_counts(report), *_of_twins(report)]
     return report
 
 
 def _described(data: ImageData) -> Report:
     height, width, channels = data.image_shape
-    parts = {"train": data.train, "test": data.test}
+    parts, looker = {"train": data.train, "test": data.test}, _Looker()
+    for name, part in parts.items():
+        if not part.streams:
+            for k, label in enumerate(part.labels.tolist()):
+                looker.look(part.raw(k), name, k, label)
     total = sum(map(len, parts.values()))
-    return Report(
+
+    def of(part, position):
+        label = data.class_names[parts[part].labels[position]]
+        return {"part": part, "class": label, "image": position}
+
+    report = Report(
         name=data.name,
         class_names=data.class_names,
         counts={
@@ -117,4 +197,66 @@ def _described(data: ImageData) -> Report:
         },
         sizes=Counter({(width, height): total}),
         modes=Counter({"L" if channels == 1 else "RGB": total}),
+        notes=data.notes,
+        twins=looker.twins(of),
+        samples=looker.samples,
     )
+    report.warnings += [*_of_counts(report), *_of_twins(report)]
+    return report
+
+
+def _of_headers(headers):
+    """What files say of themselves that a training does not heed."""
+    turned = sum(header.orientation != 1 for header in headers)
+    if turned:
+        yield (
+            f"{turned:,} images are to be turned or mirrored by their EXIF orientation, which is "
+            "not applied: they are read as they are stored."
+        )
+    deep = [header.highest for header in headers if header.highest is not None]
+    if deep and max(deep) < 2**15:
+        bits = max(1, max(deep).bit_length())
+        yield (
+            f"{len(deep):,} images of 16 bits use {bits} of them (up to {max(deep)}): of 255 grey "
+            f"levels they have {max(deep) >> 8}. Multiply their values by {2 ** (16 - bits)}."
+        )
+
+
+def _of_counts(report):
+    totals = np.sum([*report.counts.values()], axis=0)
+    least, most = int(totals.argmin()), int(totals.argmax())
+    if totals[most] >= _UNEQUAL * max(totals[least], 1):
+        names = report.class_names
+        yield (
+            f"The classes are of unequal size: {names[most]!r} has {totals[most]:,} images, "
+            f"{names[least]!r} {totals[least]:,}. Accuracy says little of the small ones; look at "
+            "the balanced accuracy."
+        )
+
+
+def _of_twins(report):
+    """What pairs of equal and nearly equal images mean, the first of each kind by name."""
+    kinds = {
+        "leak": "pairs of images in both parts, {how}, so that the test is of what was trained on",
+        "labels": "pairs of images of two classes, {how}",
+        "twice": "pairs of images within a part, {how}",
+    }
+    found = {}
+    for one, other, exact in report.twins:
+        kind = "leak" if one["part"] != other["part"] else "twice"
+        kind = "labels" if one["class"] != other["class"] else kind
+        found.setdefault((kind, exact), []).append((one["image"], other["image"]))
+    for kind, words in kinds.items():
+        for exact, how in ((True, "equal to the last pixel"), (False, "nearly equal")):
+            if pairs := found.get((kind, exact)):
+                one, other = pairs[0]
+                yield f"{words.format(how=how)}: {len(pairs):,}, such as {one} and {other}."
+
+
+def _most_common(counter):
+    common = [
+        f"{'x'.join(map(str, key)) if isinstance(key, tuple) else key} ({count:,})"
+        for key, count in counter.most_common(5)
+    ]
+    more = f" and {len(counter) - 5} more" if len(counter) > 5 else ""
+    return ", ".join(common) + more

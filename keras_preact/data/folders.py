@@ -181,7 +181,7 @@ def list_folder(path: str) -> Folder:
 
 
 def decode_all(
-    folder: Folder, shape: tuple[int, int, int] | None = None, on_progress=None
+    folder: Folder, shape: tuple[int, int, int] | None = None, on_progress=None, look=None
 ) -> dict[str, np.ndarray | None]:
     """Decodes every file once, and notes the headers and the damaged files in `folder.parts`.
 
@@ -189,6 +189,7 @@ def decode_all(
         folder: what `list_folder` returned.
         shape: the shape to fit the images to; `None` (default): the pixels are not kept.
         on_progress: called with `(done, total)`.
+        look: called with each image, its part's name and its position there, by several threads.
 
     Returns:
         For each part a uint8 array `[number of files, *shape]`, or `None` without a `shape`. The
@@ -198,12 +199,14 @@ def decode_all(
     for name, part in folder.parts.items():
         rows = None if shape is None else np.empty((len(part.paths), *shape), np.uint8)
 
-        def decode_one(position: int, part=part, rows=rows) -> None:
+        def decode_one(position: int, name=name, part=part, rows=rows) -> None:
             try:
                 image, part.headers[position] = read(part.paths[position], shape and shape[2])
             except BadImage as error:
                 part.bad[position] = error.reason
                 return
+            if look:
+                look(image, name, position)
             if rows is not None and (image.shape == shape or shape[0] == shape[1]):
                 rows[position] = fitted(image, shape)
 

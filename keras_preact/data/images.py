@@ -2,7 +2,7 @@
 
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from keras_preact.errors import DataError, shown
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 MAX_PIXELS = 89_478_485  # Pillow's own bound; more is taken for a decompression bomb
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
+_ORIENTATION = 0x0112  # of EXIF
 _PNG = b"\x89PNG\r\n\x1a\n"
 _OTHER_FORMATS = {
     b"GIF8": "GIF",
@@ -32,11 +33,22 @@ class BadImage(DataError):
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself: size in pixels and Pillow's mode (`"RGB"`, `"L"`, ...)."""
+    """What an image file says of itself.
+
+    Attributes:
+        width, height: Size in pixels.
+        mode: Pillow's mode, `"RGB"`, `"L"`, ...
+        format: `"JPEG"` or `"PNG"`.
+        orientation: The number in its EXIF data: 1 upright, others turned or mirrored.
+        highest: Of 16-bit images the largest value, before its upper 8 bits are taken.
+    """
 
     width: int
     height: int
     mode: str
+    format: str = "JPEG"
+    orientation: int = 1
+    highest: int | None = None
 
     @property
     def channels(self) -> int:
@@ -82,9 +94,12 @@ def read(source, channels: int | None = None, name: str | None = None):
 
     try:
         image = _open(source)
-        header = Header(image.width, image.height, image.mode)
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        header = Header(image.width, image.height, image.mode, image.format, orientation)
         if image.mode.startswith("I"):  # a 16-bit PNG
-            pixels = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
+            values = np.asarray(image).astype(np.uint32)
+            header = replace(header, highest=int(values.max()))
+            pixels = (values >> 8).astype(np.uint8)
         else:
             if image.mode == "CMYK" and "adobe" not in image.info:
                 # Pillow takes all for Adobe's, whose values are the other way round.

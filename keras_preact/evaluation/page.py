@@ -68,6 +68,15 @@ def to_png(figure) -> bytes:
     return picture.getvalue()
 
 
+def png_data(image) -> str:
+    """A uint8 image `[h, w, 3]` as the address of a PNG file within the page."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 def html_picture(headline: str, png: bytes) -> str:
     """A PNG file under a headline, in the page."""
     data, name = base64.b64encode(png).decode(), html.escape(headline)

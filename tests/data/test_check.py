@@ -1,0 +1,115 @@
+"""What a data set is said to be before any training: twins and leaks, depths, tags, sizes."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_preact.cli import main
+from keras_preact.data import check_data
+from keras_preact.data.alike import alike, print_of
+from keras_preact.evaluation.data_page import data_page
+
+
+def photo(seed, size=(48, 40)):
+    """A smooth random image, as a photograph is."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def save(image, path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """20 photographs of two classes in two parts, all different."""
+    for part, first, count in (("train", 0, 8), ("test", 100, 2)):
+        for k, name in enumerate(("cat", "dog")):
+            for n in range(count):
+                save(photo(first + 50 * k + n), tmp_path / part / name / f"{n}.png")
+    return tmp_path
+
+
+def test_different_photographs_are_no_twins(folder):
+    report = check_data(str(folder))
+    assert report.ok and not report.warnings and not report.twins
+    assert report.summary()[-1] == "nothing is wrong"
+    assert report.formats == {"PNG": 20}
+
+
+@pytest.mark.parametrize("copy", ["same file", "other quality", "other size", "PNG of a JPEG"])
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("test/cat/copy", "in both parts"),
+        ("train/dog/copy", "of two classes"),
+        ("train/cat/copy", "within a part"),
+    ],
+)
+def test_a_copy_is_found_wherever_it_is(copy, place, words, folder):
+    original = folder / "train" / "cat" / "0.png"
+    image = Image.open(original)
+    changed, suffix, options = {
+        "same file": (image, ".png", {}),
+        "other quality": (image, ".jpg", {"quality": 60}),
+        "other size": (image.resize((96, 80)), ".png", {}),
+        "PNG of a JPEG": (image, ".png", {"compress_level": 1}),
+    }[copy]
+    path = save(changed, (folder / place).with_suffix(suffix), **options)
+    report = check_data(str(folder))
+    exact = copy in ("same file", "PNG of a JPEG")
+    (first, second, found) = report.twins[0]
+    assert len(report.twins) == 1 and found is exact
+    assert {first["image"], second["image"]} == {str(original), str(path)}
+    (said,) = (line for line in report.warnings if "pairs" in line)
+    assert words in said and ("to the last pixel" in said) is exact and str(path) in said
+
+
+def test_flat_images_are_not_all_alike():
+    prints = [print_of(np.full((20, 20, 3), k, "uint8")) for k in range(0, 200, 2)]
+    assert alike(prints) == []
+    assert len(alike([*prints, prints[3]])) == 1
+
+
+def test_what_files_say_and_a_training_does_not_heed(tmp_path):
+    for name in ("a", "b"):
+        for n in range(3):
+            deep = np.random.default_rng(n).integers(0, 4096, (8, 8)).astype("uint16")
+            deep[0, 0] = 4095
+            save(Image.fromarray(deep), tmp_path / name / f"{n}.png")
+    (warning,) = check_data(str(tmp_path)).warnings[:1]
+    assert "6 images of 16 bits use 12 of them (up to 4095)" in warning and "by 16" in warning
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(photo(1), tmp_path / "a" / "turned.jpg", exif=exif)
+    assert "1 images are to be turned" in check_data(str(tmp_path)).warnings[0]
+
+
+def test_classes_of_unequal_size(tmp_path):
+    for k in range(24):
+        save(photo(k), tmp_path / ("often" if k < 20 else "rare") / f"{k}.png")
+    (warning,) = check_data(str(tmp_path)).warnings
+    assert "'often' has 20 images, 'rare' 4" in warning
+
+
+def test_as_json_and_as_a_page(folder, tmp_path, capsys):
+    save(photo(0), folder / "test" / "dog" / "<b>.png")
+    page = tmp_path / "page.html"
+    assert main(["check-data", str(folder), "--json", "--html", str(page)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] and len(found["twins"]) == 1 and found["formats"] == {"PNG": 21}
+    text = page.read_text()
+    assert text.count("<img ") == 8 and "&lt;b&gt;.png" in text and "<b>.png" not in text
+    (folder / "train" / "cat" / "bad.png").write_bytes(b"")
+    assert main(["check-data", str(folder), "--json"]) == 3
+    said = capsys.readouterr()
+    assert json.loads(said.out)["damaged"][0]["reason"] == "the file is empty (0 bytes)"
+    assert "cannot be used as it is: 1 image file is damaged" in said.err
+
+
+def test_the_page_of_a_named_set():
+    assert data_page(check_data("digits")).count("<tr>") >= 11
