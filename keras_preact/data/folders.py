@@ -166,6 +166,8 @@ def list_folder(path: str) -> Folder:
         raise DataError(f"{shown(error.filename)}: {error.strerror}.") from None
     listed = {name: classes for name, (classes, _) in found.items()}
     left_out = sum((counter for _, counter in found.values()), Counter())
+    if "all" not in roots:
+        left_out += _others(root, _folders(root))
     class_names = tuple(next(iter(listed.values())))
     if any(tuple(classes) != class_names for classes in listed.values()):
         raise DataError(_different_classes(roots, listed))
@@ -301,17 +303,23 @@ def _list_classes(root: Path) -> tuple[dict[str, list[str]], Counter]:
             f"'train' and one of {quoted((*PARTS['test'], *PARTS['validation']))} with such "
             f"sub-folders. Received: {some(folder.name for folder in folders) or 'none'}."
         )
-    classes, left_out = {}, Counter(suffix(name) for name in _files(root))
-    for child in root.iterdir():
-        reason = leaves_out(child.name)
-        if not reason and child.is_dir() and child not in folders:
-            reason = "a link in a circle"
-        left_out.update([reason] if reason else [])
+    classes, left_out = {}, _others(root, folders)
     for folder in folders:
         found = list_images(folder)
         classes[folder.name] = found.paths
         left_out += found.left_out
     return classes, left_out
+
+
+def _others(root: Path, folders: list[Path]) -> Counter:
+    """What a folder of folders holds beside these, by the reason to leave it out."""
+    found = Counter(suffix(name) for name in _files(root))
+    for child in root.iterdir():
+        reason = leaves_out(child.name)
+        if not reason and child.is_dir() and child not in folders:
+            reason = "a link in a circle"
+        found.update([reason] if reason else [])
+    return found
 
 
 def _unreadable_names(names) -> list[str]:

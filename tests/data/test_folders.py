@@ -59,9 +59,12 @@ def test_parts_by_their_usual_names(tmp_path, train, test):
 def test_a_part_that_is_not_used_is_said(tmp_path):
     for name, count in {"train": 3, "Val": 2, "test": 1}.items():
         classes(tmp_path / name, count=count)
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "list.csv").touch()
     data = load_data(f"folder:{tmp_path}")
     assert (len(data.train), len(data.test)) == (6, 2)
-    assert data.notes == ("not used: the folder 'Val'",)
+    assert data.notes[0].startswith("left out: 2 (.csv 1, of the system 1)")
+    assert data.notes[1:] == ("not used: the folder 'Val'",)
     assert "not used: the folder 'Val'" in check_data(str(tmp_path)).summary()
 
 
