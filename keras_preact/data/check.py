@@ -12,6 +12,7 @@ from keras_preact.data.alike import Pair, alike, print_of
 from keras_preact.data.images import resize_and_crop
 from keras_preact.data.load import load_data, source
 from keras_preact.data.splits import ImageData
+from keras_preact.data.tree import list_folder
 from keras_preact.errors import shown
 
 #: Images of each class that a page shows, and the side of each in pixels.
@@ -144,7 +145,7 @@ class _Looker:
 
 
 def _check_folder(path: str, on_progress) -> Report:
-    folder, looker = folders.list_folder(path), _Looker()
+    folder, looker = list_folder(path), _Looker()
 
     def look(image, part, position):
         looker.look(image, part, position, int(folder.parts[part].labels[position]))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from typing import Any
 
 import keras
@@ -119,6 +120,7 @@ def prepare(
     start = read_start(config.init, config.model) if config.init else None
     with engine.scope():
         model = build_for(data, config, parts, dtype.policy, start)
+        say_small_maps(model, data.image_shape, console)
         if start:
             new = " and a new classifier" if start.into(model, parts.network) else ""
             prepared = ", images prepared as for them" if start.preprocessing else ""
@@ -163,6 +165,20 @@ def build_for(data, config, parts, dtype, start: Start | None = None):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
     return model
+
+
+def say_small_maps(model, image_shape, console) -> None:
+    """Says from which stage on the maps are single pixels, of which convolutions see borders."""
+    stages = [layer for layer in model.layers if re.fullmatch(r"stage\d+", layer.name)]
+    small = [layer.name for layer in stages if tuple(layer.output.shape[1:3]) == (1, 1)]
+    if small:
+        height, width = image_shape[:2]
+        say(
+            console,
+            f"From {small[0]} on the maps of images of {height} x {width} are 1 x 1, and the 3x3 "
+            "convolutions there see borders alone: larger images (--image-size), or a network for "
+            "small ones, such as resnet20v2, learn more.",
+        )
 
 
 def _devices(engine):

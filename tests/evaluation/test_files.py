@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_preact import create_model, load_trained
 from keras_preact.cli import main
-from keras_preact.data.folders import list_folder
+from keras_preact.data.tree import list_folder
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation import classify_files
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_preact import TrainConfig, load_data, train
+from keras_preact import TrainConfig, create_model, load_data, train
 from keras_preact.console import make_console
 from keras_preact.data import Batches
 from keras_preact.errors import (
@@ -24,6 +24,7 @@ from keras_preact.precision import Choice, choose_dtype
 from keras_preact.run import RunFolder
 from keras_preact.training import Recipe, doctor, dry_run
 from keras_preact.training.checkpoint import Checkpoints
+from keras_preact.training.job import say_small_maps
 from keras_preact.training.loop import Loop
 
 PICTURES = ("curves.png", "confusion_matrix.png", "predictions.png")
@@ -491,6 +492,15 @@ def test_few_images_are_one_batch_that_all_devices_share(tmp_path):
     fields = {"data": f"npz:{tmp_path}/few.npz", "devices": "cpu:0,cpu:1", "epochs": 1}
     train(small(tmp_path, **fields))
     assert len(RunFolder(tmp_path / "run").steps) == 1
+
+
+@pytest.mark.parametrize(("size", "stage"), [(64, None), (32, "stage4"), (8, "stage2")])
+def test_maps_of_single_pixels_are_said(size, stage):
+    said = io.StringIO()
+    model = create_model("resnet18v2", input_shape=(size, size, 3))
+    say_small_maps(model, (size, size, 3), make_console(said))
+    assert said.getvalue().startswith(f"From {stage} on" if stage else "")
+    assert bool(said.getvalue()) is bool(stage)
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_images_are_read(tmp_path, monkeypatch):

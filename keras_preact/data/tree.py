@@ -1,0 +1,259 @@
+"""A folder of images as people have them: its parts and classes, without opening any file."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from keras_preact.data.images import Header
+from keras_preact.data.listing import in_words, leaves_out, list_images, suffix
+from keras_preact.errors import DataError, quoted, shown, some
+
+#: What parts of a data set are called, in small letters, by what they are for.
+PARTS = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "validation": ("val", "valid", "validation", "dev"),
+}
+
+
+@dataclass
+class Part:
+    """The files of one part of a folder, sorted by class and path, and what is known of them."""
+
+    paths: list[str]
+    labels: np.ndarray
+    headers: dict[int, Header] = field(default_factory=dict)  # by position
+    bad: dict[int, str] = field(default_factory=dict)  # position: reason
+
+    @property
+    def good(self) -> np.ndarray:
+        """Positions of the files not known to be damaged."""
+        return np.array([i for i in range(len(self.paths)) if i not in self.bad], np.int64)
+
+
+@dataclass
+class Folder:
+    """A listed folder.
+
+    Attributes:
+        path: Where it is.
+        class_names: Names of the classes.
+        parts: `"train"` and `"test"`, or only `"all"`.
+        left_out: How many entries are no images, by reason (see `Listing`).
+        unused: Names of folders of a part that is not used.
+    """
+
+    path: str
+    class_names: tuple[str, ...]
+    parts: dict[str, Part]
+    left_out: Counter = field(default_factory=Counter)
+    unused: tuple[str, ...] = ()
+
+    def notes(self) -> tuple[str, ...]:
+        """What every command says of it, a line each."""
+        unused = [f"not used: the folder {some(self.unused)}"] if self.unused else []
+        return (*in_words(self.left_out), *unused)
+
+    @property
+    def bad(self) -> list[tuple[str, str]]:
+        """`(path, reason)` of every damaged file found so far."""
+        parts = self.parts.values()
+        return [(shown(p.paths[i]), reason) for p in parts for i, reason in sorted(p.bad.items())]
+
+    def headers(self) -> list[Header]:
+        """The headers of the files that were decoded."""
+        return [header for part in self.parts.values() for header in part.headers.values()]
+
+    def counts(self) -> dict[str, list[int]]:
+        """For each part the number of images of each class not known to be damaged."""
+        return {
+            name: np.bincount(part.labels[part.good], minlength=len(self.class_names)).tolist()
+            for name, part in self.parts.items()
+        }
+
+    def sizes(self) -> Counter:
+        """How many images have which `(width, height)`."""
+        return Counter((header.width, header.height) for header in self.headers())
+
+    def different_sizes(self) -> list[str]:
+        """One sentence if the images are not all of the same size."""
+        sizes = self.sizes()
+        if len(sizes) < 2:
+            return []
+        least, most = min(sizes, key=np.prod), max(sizes, key=np.prod)
+        return [
+            f"The images must have the same size. Received: {len(sizes)} sizes from "
+            f"{least[0]}x{least[1]} to {most[0]}x{most[1]} pixels. Give a size to scale and crop "
+            "them to, for example image_size=224 (--set data.image_size=224)."
+        ]
+
+    def empty_classes(self) -> list[str]:
+        """For each part with classes without images a sentence that names them."""
+        problems = []
+        for name, counts in self.counts().items():
+            empty = [self.class_names[i] for i, count in enumerate(counts) if count == 0]
+            if empty:
+                problems.append(
+                    f"Each class needs at least one JPEG or PNG file. Received: none in "
+                    f"{len(empty)} of {len(counts)} classes (part {name!r}): {some(empty)}. "
+                    f"{'; '.join(in_words(self.left_out)).capitalize()}".rstrip()
+                )
+        return problems
+
+
+def list_folder(path: str) -> Folder:
+    """The image files of a folder by part and class, without opening any.
+
+    `path` holds one folder per class, or a folder for training and one for testing, each with one
+    folder per class, called as `PARTS` says in any case. A folder for validation takes the place of
+    one for testing where there is none, and is not used otherwise. What is no image is left out as
+    `list_images` says; links are followed.
+
+    Raises:
+        DataError: no such folder, no class folders, an empty class, different classes in parts, and
+            folders that look like parts of a data set and are not called so.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError(f"Expected a folder with one sub-folder per class. Received: {path!r}.")
+    try:
+        roots, unused = _roots(root)
+        found = {name: _list_classes(folder) for name, folder in roots.items()}
+    except OSError as error:
+        raise DataError(f"{shown(error.filename)}: {error.strerror}.") from None
+    listed = {name: classes for name, (classes, _) in found.items()}
+    left_out = sum((counter for _, counter in found.values()), Counter())
+    if "all" not in roots:
+        left_out += _others(root, _folders(root))
+    class_names = tuple(next(iter(listed.values())))
+    if any(tuple(classes) != class_names for classes in listed.values()):
+        raise DataError(_different_classes(roots, listed))
+    refuse(_unreadable_names(class_names))
+    parts = {}
+    for name, classes in listed.items():
+        counts = [len(paths) for paths in classes.values()]
+        paths = [path for paths in classes.values() for path in paths]
+        parts[name] = Part(paths, np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+    folder = Folder(str(path), class_names, parts, left_out, unused)
+    refuse(folder.empty_classes())
+    return folder
+
+
+def _roots(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The folders that hold the class folders, by part, and the names of parts that are not used.
+
+    A folder that holds no folders is a class, whatever it is called.
+    """
+    folders = [child for child in _folders(root) if _folders(child)]
+    parts = {
+        part: [child for child in folders if child.name.lower() in names]
+        for part, names in PARTS.items()
+    }
+    for part, found in parts.items():
+        if len(found) > 1:
+            raise DataError(
+                f"Expected one folder for each part of {str(root)!r}. Received: "
+                f"{some(child.name for child in found)}, all for the part {part!r}."
+            )
+    used = {part: found[0] for part, found in parts.items() if found}
+    tested = used.get("test", used.get("validation"))
+    if "train" in used and tested:
+        unused = [child.name for child in used.values() if child not in (used["train"], tested)]
+        return {"train": used["train"], "test": tested}, tuple(unused)
+    _refuse_parts(root, used, folders)
+    return {"all": root}, ()
+
+
+def _refuse_parts(root, used, folders):
+    """Says what is missing, where folders are parts of a data set or look like them."""
+    expected = (
+        f"Expected one folder per class in {shown(root)!r}, or one for training ("
+        f"{', '.join(PARTS['train'])}) and one for testing ({', '.join(PARTS['test'])}; else "
+        f"{', '.join(PARTS['validation'])}), each with one folder per class."
+    )
+    inner = [{child.name for child in _folders(folder)} for folder in folders]
+    alike = len(inner) > 1 and len(folders) == len(_folders(root)) and len(inner[0]) > 1
+    alike = alike and all(names == inner[0] for names in inner)
+    holds_images = any(_files(folder) for folder in folders)
+    if alike and not holds_images:
+        names = some(folder.name for folder in folders)
+        fix = "There is none for training." if used and "train" not in used else "Rename them."
+        raise DataError(
+            f"{expected} Received: {names}, which all hold {some(sorted(inner[0]))}. {fix}"
+        )
+
+
+def _folders(root: Path) -> list[Path]:
+    """The sub-folders that are data, sorted; without links that lead back to `root` or above."""
+    inside = os.path.join(os.path.realpath(root), "")
+    return sorted(
+        child
+        for child in root.iterdir()
+        if not leaves_out(child.name)
+        and child.is_dir()
+        and not inside.startswith(os.path.join(os.path.realpath(child), ""))
+    )
+
+
+def _files(root: Path) -> list[str]:
+    return [
+        child.name for child in root.iterdir() if not leaves_out(child.name) and child.is_file()
+    ]
+
+
+def _list_classes(root: Path) -> tuple[dict[str, list[str]], Counter]:
+    """The image files of each class folder, sorted, and how many other entries there are."""
+    folders = _folders(root)
+    if len(folders) < 2:
+        raise DataError(
+            f"Expected one sub-folder per class, at least 2, in {shown(root)!r}; or a folder "
+            f"'train' and one of {quoted((*PARTS['test'], *PARTS['validation']))} with such "
+            f"sub-folders. Received: {some(folder.name for folder in folders) or 'none'}."
+        )
+    classes, left_out = {}, _others(root, folders)
+    for folder in folders:
+        found = list_images(folder)
+        classes[folder.name] = found.paths
+        left_out += found.left_out
+    return classes, left_out
+
+
+def _others(root: Path, folders: list[Path]) -> Counter:
+    """What a folder of folders holds beside these, by the reason to leave it out."""
+    found = Counter(suffix(name) for name in _files(root))
+    for child in root.iterdir():
+        reason = leaves_out(child.name)
+        if not reason and child.is_dir() and child not in folders:
+            reason = "a link in a circle"
+        found.update([reason] if reason else [])
+    return found
+
+
+def _unreadable_names(names) -> list[str]:
+    wrong = [name for name in names if shown(name) != name]
+    return wrong and [
+        f"The names of classes must be UTF-8. Received: {some(wrong)}. Rename the "
+        f"folder{'s' if len(wrong) > 1 else ''}."
+    ]
+
+
+def refuse(problems: list[str]) -> None:
+    """Raises `DataError` with the sentences, if there are any."""
+    if problems:
+        raise DataError(" ".join(problems))
+
+
+def _different_classes(roots: dict, listed: dict) -> str:
+    train, test = set(listed["train"]), set(listed["test"])
+    only = [
+        f"only in {roots[name].name} ({len(classes)}): {some(sorted(classes))}"
+        for name, classes in (("train", train - test), ("test", test - train))
+        if classes
+    ]
+    return (
+        f"The training and the test folder must have the same classes. Received: {len(train)} and "
+        f"{len(test)} classes; {'; '.join(only)}."
+    )
