@@ -62,7 +62,8 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     if engine.is_chief and not run and config.out:
         RunFolder.create(config.out, "").discard_if_empty()  # says now that it can be written
     job = prepare(config, engine, console, decided, batch_size)
-    run = run or _new_run(config, job)
+    # Another process may have begun it while images were read.
+    run = run or (engine.is_chief and begun_run(config)) or _new_run(config, job)
     with run.locked():
         _describe(run, job, console)
         loop = job.loop(run, console, start)

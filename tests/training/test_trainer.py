@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -21,10 +22,10 @@ from keras_preact.errors import (
 )
 from keras_preact.evaluation import runs_frame
 from keras_preact.precision import Choice, choose_dtype
-from keras_preact.run import RunFolder
+from keras_preact.run import LOCK, RunFolder
 from keras_preact.training import Recipe, doctor, dry_run
 from keras_preact.training.checkpoint import Checkpoints
-from keras_preact.training.job import say_small_maps
+from keras_preact.training.job import prepare, say_small_maps
 from keras_preact.training.loop import Loop
 
 PICTURES = ("curves.png", "confusion_matrix.png", "predictions.png")
@@ -492,6 +493,23 @@ def test_few_images_are_one_batch_that_all_devices_share(tmp_path):
     fields = {"data": f"npz:{tmp_path}/few.npz", "devices": "cpu:0,cpu:1", "epochs": 1}
     train(small(tmp_path, **fields))
     assert len(RunFolder(tmp_path / "run").steps) == 1
+
+
+def test_of_two_that_begin_at_once_the_second_is_told_of_the_first(tmp_path, monkeypatch):
+    interrupted(tmp_path, monkeypatch)
+    (tmp_path / "run").rename(tmp_path / "aside")
+    other = filelock.FileLock(tmp_path / "run" / LOCK)
+
+    def slow(*arguments):
+        job = prepare(*arguments)
+        (tmp_path / "aside").rename(tmp_path / "run")  # the first was faster
+        other.acquire()
+        return job
+
+    monkeypatch.setattr("keras_preact.training.trainer.prepare", slow)
+    with pytest.raises(ConfigError, match=r"no other process trains in.*is at work. Wait for it"):
+        train(small(tmp_path))
+    other.release()
 
 
 @pytest.mark.parametrize(("size", "stage"), [(64, None), (32, "stage4"), (8, "stage2")])

@@ -1,0 +1,103 @@
+"""What this package builds, converts and exports it also opens."""
+
+import typing
+
+import pytest
+
+from keras_preact import (
+    ResNetConfig,
+    build_network,
+    list_models,
+    load_trained,
+    model_info,
+    portable,
+)
+from keras_preact.errors import ConfigError
+from keras_preact.weights import refuse_unsafe
+from keras_preact.weights.layouts import LAYOUTS
+
+BASE = ResNetConfig(units=(1, 2), filters=(8, 16), stem_filters=8)
+
+#: Values of fields that are no choices from a list.
+OTHERS = {
+    "activation": ["relu", "prelu", "prelu_shared", "leaky_relu", "elu", "gelu"],
+    "pyramid": [(2, 1)],
+    "dense": [(6,)],
+    "projection_norm": [True, False],
+    "shortcut_scale": [0.5],
+    "branch_scale": [0.5],
+}
+
+
+def choices(hint):
+    """The values of a field that an annotation lists."""
+    if typing.get_origin(hint) is typing.Literal:
+        return [*typing.get_args(hint)]
+    if hint is bool:
+        return [True, False]
+    return [value for one in typing.get_args(hint) for value in choices(one)]
+
+
+def values():
+    """`(field, value)`, but for how weights begin."""
+    for field, hint in typing.get_type_hints(ResNetConfig).items():
+        if not field.startswith("initializer"):
+            yield from ((field, value) for value in OTHERS.get(field, choices(hint)))
+
+
+def with_field(field, value):
+    """A config with the value, and with what it needs beside it."""
+    needs = {
+        "stem_pool_padding": {"stem_pool": True},
+        "stem_pool_size": {"stem_pool": True},
+        "subsample_shortcut": {"projection": "A"},
+        "pyramid": {"placement": "original", "shortcut": "none", "downsample_by": "max_pool"},
+        "dense": {"pyramid": (1,), "placement": "original", "shortcut": "none"},
+    }
+    changes = {**needs.get(field, {}), field: value}
+    for more in ({}, {"block": "bottleneck"}, {"placement": "original"}, {"shortcut": "none"},
+                 {"projection": "B"}, {"placement": "original", "shortcut": "none"}):  # fmt: skip
+        try:
+            return BASE.replace(**{**more, **changes})
+        except ConfigError as error:
+            refused = error
+    pytest.skip(f"goes with others only: {refused}")
+
+
+def opens(config, tmp_path, **fields):
+    """A network as it is passes the look ahead of opening; as runs keep it, it is opened."""
+    model = build_network(config, **{"input_shape": (16, 16, 3), "classes": 3, **fields})
+    model.save(tmp_path / "own.keras")
+    refuse_unsafe(tmp_path / "own.keras")
+    kept = portable(model)
+    kept.save(tmp_path / "kept.keras")
+    found = load_trained(tmp_path / "kept.keras").model
+    assert [weight.shape for weight in found.weights] == [weight.shape for weight in kept.weights]
+
+
+@pytest.mark.parametrize(("field", "value"), [*values()], ids=str)
+def test_every_value_of_every_field(field, value, tmp_path):
+    opens(with_field(field, value), tmp_path)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_every_layout(layout, tmp_path):
+    opens(BASE.replace(**layout.fields), tmp_path, input_shape=(64, 64, 3))
+
+
+def kinds():
+    """One of the registered networks for each set of fields but for their depth."""
+    found = {}
+    for name in list_models():
+        config = model_info(name).config
+        fields = config.replace(units=(1,) * len(config.units)).to_json()
+        found.setdefault(fields, name)
+    return [*found.values()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", kinds())
+def test_every_registered_network(name, tmp_path):
+    config = model_info(name).config
+    few = config.replace(units=(1,) * len(config.units))
+    opens(few, tmp_path, input_shape=model_info(name).input_shape)
