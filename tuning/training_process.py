@@ -87,7 +87,7 @@ def train_in_process(
 
 def _ended(code):
     """How a process ended, where it could not say."""
-    if code == -signal.SIGKILL:
+    if code == -9:  # SIGKILL, which Windows does not name
         return "killed (SIGKILL), as the system does with the process that uses most memory"
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"

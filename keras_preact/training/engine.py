@@ -259,13 +259,15 @@ def scaled_optimizer(optimizer, policy: str):
 
 def process_memory() -> tuple[int, int]:
     """Most bytes of memory that this process has used, and those that are free."""
-    import resource
-
     import psutil  # tensorflow-datasets depends on it
 
+    free = psutil.virtual_memory().available
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset, free
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return peak, psutil.virtual_memory().available
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, free
 
 
 def logged(logs: np.ndarray, images: int, waited: float) -> dict[str, float]:
