@@ -148,6 +148,17 @@ def _windows(case):
     np.testing.assert_allclose(found, expected, atol=POLICIES[case.policy])
 
 
+@row("outputs_of", "with_softmax")
+def _probabilities(case):
+    logits = Case(case.policy, case.folder, classifier_activation=None)
+    assert rewrite.outputs_of(logits.model) == "logits"
+    expected = keras.activations.softmax(keras.ops.convert_to_tensor(scores(logits.exact)))
+    found = rewrite.with_softmax(logits.model)
+    assert rewrite.outputs_of(found) == "probabilities"
+    atol = 4 * POLICIES[case.policy]
+    np.testing.assert_allclose(scores(found), np.asarray(expected), atol=atol)
+
+
 @row("load_trained", "refuse_unsafe")
 def _opened(case):
     weights.refuse_unsafe(case.file)
