@@ -117,13 +117,17 @@ def _folder(config):
     """The folder of the search that this config goes on with, or a new one."""
     if config.out and os.path.isfile(f"{config.out}/search.json"):
         folder = RunFolder(config.out)
-        begun = TuneConfig.from_dict(folder.read_json("search.json")).searching()
+        kept = TuneConfig.from_dict(folder.read_json("search.json"))
+        if _has_more_trials(config, kept):
+            _extend(folder, config, kept)
+            return folder
+        begun = kept.searching()
         for name, value in config.searching().items():
             if begun[name] != value:
                 raise ConfigError(
                     f"The search in {config.out} goes on only with the config it was begun with. "
                     f"Received: {name}={value!r}, where it has {begun[name]!r}. Name another "
-                    "folder for a new search."
+                    "folder for a new search; more trials alone are added to this one."
                 )
         return folder
     if config.out is None:
@@ -134,6 +138,22 @@ def _folder(config):
     data = config.training.get("data", "digits")
     kind, _, path = data.partition(":")
     return RunFolder.create(config.out, f"tune-{config.search}-{pathlib.Path(path).stem or kind}")
+
+
+def _has_more_trials(config, begun) -> bool:
+    """Whether a search is another only in that it is to have more trials."""
+    counts = config.planned(), begun.planned()
+    alike = config.replace(trials=begun.trials).searching() == begun.searching()
+    return alike and None not in counts and counts[0] > counts[1]
+
+
+def _extend(folder, config, begun) -> None:
+    """Opens a search for more trials; its winner may be another, whose training is a new one."""
+    with folder.locked():
+        (folder.path / "result.json").unlink(missing_ok=True)
+        if (folder.path / "final").is_dir():
+            (folder.path / "final").rename(folder.path / f"final-of-{begun.planned()}-trials")
+        folder.write_json("search.json", config.to_dict())
 
 
 def _is(folder, config):

@@ -529,7 +529,9 @@ def test_a_folder_that_cannot_be_written_is_said_before_images_are_read(tmp_path
     assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
-@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
+)
 def test_16_bits_go_on_to_the_last_bit(dtype, tmp_path, monkeypatch):
     """The scale of the loss under float16 is a part of the state."""
     fields = {"dtype": dtype, "epochs": 1}
