@@ -71,6 +71,10 @@ def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
             assert found[FORMATS[format].file]["difference"] <= 1e-4
     assert abs(found["model-int8.tflite"]["accuracy_after"] - result["test_accuracy"]) < 0.1
 
+    run(capsys, "convert", "run", "--out", "copy.keras")
+    copied = json.loads(run(capsys, "predict", "copy.keras", "digit.png", "--json").out)
+    assert [*copied["scores"]] == [*json.loads(said.out)["scores"]]
+
     run(capsys, "analyze", "run", "--images", "16", "--batch-size", "8", "--out", "inside")
     assert (pathlib.Path("inside") / "signals.csv").is_file()
     said = run(capsys, *train, "--epochs", "1", "--init", "run", "--out", "tuned")
