@@ -9,8 +9,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-#: TensorFlow asks the processor itself whether it has instructions for bfloat16 and then leaves that
-#: to oneDNN, which refuses under a lower limit; on a processor without them it never asks.
+#: TensorFlow asks the processor itself for bfloat16, and then leaves it to oneDNN, which refuses it
+#: under a lower limit; on a processor without, it never comes to that.
 NO_BFLOAT16 = ("-k", "not bfloat16")
 
 #: What is set for each, and the options of the suite.
