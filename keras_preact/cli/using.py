@@ -56,7 +56,7 @@ def _evaluate(arguments) -> None:
     out = arguments.out
     if not out and opened.run and len(found) == 1:
         own = arguments.data in (None, opened.run.config["data"])
-        name = "evaluation" if own else f"evaluation-{folder_name(arguments.data)}"
+        name = "evaluation" if own else f"evaluation-{folder_name(arguments.data[-80:])}"
         out = f"{arguments.network[0]}/{name}"
     if out:
         _write(pathlib.Path(out), found, data, {**how.to_dict(), "dtypes": dtypes}, console)

@@ -74,8 +74,8 @@ def test_each_data_set_s_evaluation_is_kept(run, tmp_path, capsys):
     evaluated(capsys, run)
     own = (run / "evaluation" / "evaluation.json").read_bytes()
     before = {*run.glob("evaluation-*")}
-    for name in ("a", "b"):
-        folder = folder_of(tmp_path / name, ["0", "1"])
+    for name in ("a", "b"):  # which differ behind a long way
+        folder = folder_of(tmp_path / ("long" * 25) / name, ["0", "1"])
         evaluated(capsys, run, "--data", f"folder:{folder}")
     assert (run / "evaluation" / "evaluation.json").read_bytes() == own
     assert json.loads(own)["tested"] == "its test part"
