@@ -25,13 +25,15 @@ MACHINES = {
     ),
     "eight devices": ({}, ("--devices", "8")),
     "bfloat16 where it is free": ({"KERAS_PREACT_DTYPE": "mixed_bfloat16"}, ()),
-    **{
-        f"JAX up to {isa}": (
-            {"KERAS_BACKEND": "jax", "XLA_FLAGS": f"--xla_cpu_max_isa={isa}"},
-            ("--block-tensorflow",),
-        )
-        for isa in ("SSE4_2", "AVX2")
-    },
+    "JAX up to SSE4.2": (
+        {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2"},
+        # XLA has no function that converts float16 where there is no instruction for it.
+        ("--block-tensorflow", "-k", "not mixed_float16"),
+    ),
+    "JAX up to AVX2": (
+        {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"},
+        ("--block-tensorflow",),
+    ),
 }
 
 
