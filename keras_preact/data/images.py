@@ -94,8 +94,8 @@ def read(source, channels: int | None = None, name: str | None = None):
 
     try:
         image = _open(source)
-        orientation = image.getexif().get(_ORIENTATION, 1)
-        header = Header(image.width, image.height, image.mode, image.format, orientation)
+        size, kind = (image.width, image.height), (image.mode, image.format)
+        header = Header(*size, *kind, _orientation(image))
         if image.mode.startswith("I"):  # a 16-bit PNG
             values = np.asarray(image).astype(np.uint32)
             header = replace(header, highest=int(values.max()))
@@ -211,6 +211,14 @@ def _open(source):
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
     return image
+
+
+def _orientation(image) -> int:
+    """The number in the EXIF data, 1 for none; what is damaged there leaves the pixels whole."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Pillow raises many types
+        return 1
 
 
 def _pixels_of(data):

@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from keras_preact.data import decode, resize, resize_and_crop
-from keras_preact.data.images import BadImage, scaled_shape, to_channels
+from keras_preact.data.images import BadImage, read, scaled_shape, to_channels
 from keras_preact.errors import DataError
 
 
@@ -76,6 +76,22 @@ def test_a_png_with_much_beside_its_pixels_is_no_bomb(kind):
         options = {"pnginfo": texts}
     image = picture()
     np.testing.assert_array_equal(decode(encoded(image, **options)), np.asarray(image))
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0" + b"\xff" * 40,
+        b"Exif\0\0II*\0" + b"\xff\xff\xff\x7f",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x03ab\0\0\0\0\0\0",  # a text
+    ],
+)
+def test_damaged_exif_data_leave_the_pixels_whole(exif):
+    whole = encoded(picture(), "JPEG")
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif
+    pixels, header = read(whole[:2] + segment + whole[2:])
+    np.testing.assert_array_equal(pixels, decode(whole))
+    assert header.orientation == 1
 
 
 def test_alpha_is_dropped_not_blended():
