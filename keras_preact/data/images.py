@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 MAX_PIXELS = 89_478_485  # Pillow's own bound; more is taken for a decompression bomb
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 _ORIENTATION = 0x0112  # of EXIF
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)  # only its orientation is read
 _PNG = b"\x89PNG\r\n\x1a\n"
 _OTHER_FORMATS = {
     b"GIF8": "GIF",
