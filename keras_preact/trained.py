@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.data.classes import distinct
-from keras_preact.errors import ConfigError, DataError, reason
+from keras_preact.errors import ConfigError, DataError
 from keras_preact.run import CLASSES, RunFolder, names_file
 
 
@@ -173,21 +173,13 @@ def open_keras_file(path):
     Raises:
         ConfigError: For a file that is missing, damaged, not safe to open, or of another kind.
     """
-    from keras_preact.weights import refuse_unsafe
-
     path = pathlib.Path(path)
     expected = "a run folder or a .keras file"
     fix = "Other formats may hold code that runs when they are opened." if path.is_file() else ""
     require(path.suffix == ".keras" and path.is_file(), "path", str(path), expected, fix)
-    refuse_unsafe(path)
-    import keras
+    from keras_preact.weights.opening import open_model
 
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # whatever a damaged config makes Keras raise
-        raise ConfigError(
-            f"Expected a model that Keras can open. Received: {str(path)!r}: {reason(error, 300)}"
-        ) from None
+    return open_model(path)
 
 
 def _check(model, file):

@@ -10,7 +10,6 @@ import contextlib
 import csv
 import dataclasses
 import functools
-import io
 import pathlib
 import warnings
 
@@ -177,14 +176,17 @@ class TrainedWeights:
 
     def _converted(self, file, digest):
         from keras_preact.weights.fetch import fetch
+        from keras_preact.weights.files import weights_in
+        from keras_preact.weights.hdf5 import read_hdf5
         from keras_preact.weights.imgclsmob import read_imgclsmob
-        from keras_preact.weights.sources import read_keras_2, renamed
+        from keras_preact.weights.safe import ModelFile
+        from keras_preact.weights.sources import renamed
 
         base, suffix = _SOURCES[self.source]
         data = fetch(base, f"{self.release}/{file}{suffix}", file, digest)
         if self.source == "keras.applications":
-            return renamed(read_keras_2(io.BytesIO(data)))[0]
-        return read_imgclsmob(io.BytesIO(data))
+            return renamed(weights_in(ModelFile(*read_hdf5(data))))[0]
+        return read_imgclsmob(data)
 
 
 @functools.cache

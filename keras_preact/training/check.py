@@ -8,6 +8,7 @@ import tempfile
 import time
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 
@@ -18,6 +19,7 @@ from keras_preact.training.config import TrainConfig
 from keras_preact.training.engine import make_engine
 from keras_preact.training.job import prepare
 from keras_preact.training.walk import main_path
+from keras_preact.weights.hdf5 import confinement
 
 #: Steps that a dry run times, after the first, which is compiled.
 STEPS = 3
@@ -143,6 +145,8 @@ def doctor() -> list[dict[str, Any]]:
     rows = [
         ("Python", machine["python"], None),
         *((name, version, None) for name, version in machine["packages"].items()),
+        ("h5py", f"{h5py.__version__}, HDF5 {h5py.version.hdf5_version}", None),
+        ("files of weights", f"read in a process of their own, held by {confinement()}", None),
         ("backend", keras.backend.backend(), None),
         ("processors", str(os.cpu_count()), None),
         ("memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GB free", None),

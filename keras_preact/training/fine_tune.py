@@ -20,7 +20,9 @@ from keras_preact.weights import (
     weights_by_layer,
 )
 from keras_preact.weights.by_layer import Weights
-from keras_preact.weights.own import preprocessing_of, read_graph
+from keras_preact.weights.files import weights_in
+from keras_preact.weights.own import layers_of, preprocessing_of
+from keras_preact.weights.safe import read_model_file
 
 HEAD = "predictions"
 
@@ -220,14 +222,16 @@ def read_start(path: str, model: str) -> Start:
         known = PREPROCESSINGS[tags[path].preprocessing]
         return Start(path, known.rgb(tags[path].load()), None, known.layer().get_config())
     file = _weights_file(path, tags)
-    weights, config = read_weights(file), read_config(file)
-    if known := read_preprocessing(file):
-        return Start(path, known.rgb(weights), config, known.layer().get_config())
     if file.suffix != ".keras":
+        weights, config = read_weights(file), read_config(file)
+        if known := read_preprocessing(file):
+            return Start(path, known.rgb(weights), config, known.layer().get_config())
         return Start(path, weights, config)
+    found, config = read_model_file(file), None
     if pathlib.Path(path).is_dir():
         config = ResNetConfig.from_dict(RunFolder(path).read_json("resolved.json")["network"])
-    known = preprocessing_of(read_graph(file), weights)
+    weights = weights_in(found)
+    known = preprocessing_of(layers_of(found.config), weights)
     return Start(path, weights, config, known and known.layer().get_config())
 
 

@@ -1,6 +1,8 @@
 """Weights in files: Keras's own, and safetensors whose keys are `layer/weight`."""
 
+import hashlib
 import io
+import json
 import pathlib
 
 import h5py
@@ -12,7 +14,7 @@ from keras_preact.errors import ConfigError, quoted, reason
 from keras_preact.files import replace_file, save_error
 from keras_preact.weights.by_layer import Weights, address
 from keras_preact.weights.preprocessing import Preprocessing
-from keras_preact.weights.safe import opened_weights
+from keras_preact.weights.safe import ModelFile, read_model_file
 
 #: What the weights of layers are called, in the order that they have in their layer.
 NAMES = ("kernel", "gamma", "alpha", "bias", "beta", "moving_mean", "moving_variance")
@@ -20,12 +22,16 @@ NAMES = ("kernel", "gamma", "alpha", "bias", "beta", "moving_mean", "moving_vari
 #: What the header of a safetensors file of this package says of its format.
 FORMAT = "keras_preact"
 
+#: What the files of this package call the digest that they are held against.
+DIGEST = "sha256"
+
 
 def read_weights(path) -> Weights:
     """The weights in a file, by layer.
 
     Args:
-        path: A `.weights.h5`, `.keras` or `.safetensors` file of a network in any packaging.
+        path: A `.weights.h5`, `.keras` or `.safetensors` file of a network in any packaging, or an
+            `.h5` file of Keras 2.
 
     Returns:
         What `weights_by_layer` returns.
@@ -43,10 +49,14 @@ def read_weights(path) -> Weights:
         (3, 3, 3, 16)
     """
     path = pathlib.Path(path)
-    if path.suffix != ".safetensors":
-        with opened_weights(path) as file:
-            return _of_keras(file)
-    return _by_layer(read_tensors(path))
+    if path.suffix == ".safetensors":
+        return _by_layer(read_tensors(path))
+    file = read_model_file(path)
+    _hold_against(file.attributes.get("/", {}).get(DIGEST), file.arrays, {}, path)
+    found = weights_in(file)
+    if not found:
+        raise ConfigError(f"A file with the weights of layers is expected. Received: {str(path)!r}")
+    return found
 
 
 def read_tensors(path) -> dict[str, np.ndarray]:
@@ -71,12 +81,40 @@ def read_tensors(path) -> dict[str, np.ndarray]:
     try:
         with safe_open(path, "np") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            about = dict(file.metadata() or {})
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             "A whole `.safetensors` file is expected, with numbers of 16 bits or more. "
             f"Received: {str(path)!r}, which cannot be read: {reason(error)}"
         ) from None
+    _hold_against(about.pop(DIGEST, None), arrays, about, path)
     return {key: _widened(array) for key, array in arrays.items()}
+
+
+def digest_of_arrays(arrays: dict[str, np.ndarray], about: dict[str, str] | None = None) -> str:
+    """The SHA-256 of arrays with their keys, and of what is said of them.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.weights.files import digest_of_arrays
+        >>> digest_of_arrays({"a/bias": np.zeros(2, "float32")})[:8]
+        '6ac77c18'
+    """
+    digest = hashlib.sha256(json.dumps(about or {}, sort_keys=True).encode())
+    for key in sorted(arrays):
+        array = np.asarray(arrays[key], order="C")
+        digest.update(f"{key} {array.dtype} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def _hold_against(digest, arrays, about, path):
+    """Refuses a file of this package that is not what was written; others have no digest."""
+    if digest is not None and digest != digest_of_arrays(arrays, about):
+        raise ConfigError(
+            "A file of this package has the SHA-256 of what was written into it. Received: "
+            f"{str(path)!r}, of which something has changed since. Take another copy of it."
+        )
 
 
 def _widened(array):
@@ -85,16 +123,6 @@ def _widened(array):
 
     small = array.dtype in (np.float16, ml_dtypes.bfloat16)
     return array.astype(np.float32) if small else array
-
-
-def _read(value):
-    """An array of Keras's file, in which bfloat16 is said beside the bytes."""
-    import ml_dtypes
-
-    array = np.asarray(value)
-    if array.dtype == np.dtype("V2") and value.attrs.get("dtype") == "bfloat16":
-        array = array.view(ml_dtypes.bfloat16)
-    return _widened(array)
 
 
 def read_config(path) -> ResNetConfig | None:
@@ -170,35 +198,64 @@ def write_weights(path, weights: Weights) -> None:
         >>> again = ResNet8V2(weights=path)
     """
     data = io.BytesIO()
+    arrays = {
+        f"layers/{layer}/vars/{index}": _widened(np.asarray(value))
+        for layer, values in weights.items()
+        for index, value in values.items()
+    }
     with h5py.File(data, "w") as file:
-        for layer, values in weights.items():
-            group = file.create_group(f"layers/{layer}/vars")
-            group.attrs["name"] = layer
-            for index, value in values.items():
-                group[index] = _widened(np.asarray(value))
+        for path_inside, array in arrays.items():
+            file[path_inside] = array
+        for layer in weights:
+            file.require_group(f"layers/{layer}/vars").attrs["name"] = layer
+        file.attrs[DIGEST] = np.bytes_(digest_of_arrays(arrays))
     try:
         replace_file(path, data.getvalue())
     except OSError as error:
         raise save_error(error, "Weights", path) from None
 
 
-def _of_keras(file) -> Weights:
+def weights_in(file: ModelFile) -> Weights:
+    """The weights in a file of Keras, by layer; of none of Keras's kinds none."""
+    for root in ("/", "/model_weights"):  # of Keras 2: the weights alone, or a whole model
+        if layers := _listed(file, root, "layer_names"):
+            return _of_keras_2(file, root.strip("/"), layers)
     found: Weights = {}
-
-    def note(path, group):
+    for path, array in file.arrays.items():
+        group, _, key = path.rpartition("/")
         # Beside the layers a trained model's file holds its optimiser and metrics.
-        if not path.startswith("layers/") or not path.endswith("/vars"):
-            return
+        if not group.startswith("layers/") or not group.endswith("/vars"):
+            continue
         # Older versions of Keras write no names, only classes and numbers: layers/conv2d_1/vars.
-        layer = group.attrs.get("name", path.split("/")[-2])
+        layer = file.attributes.get(f"/{group}", {}).get("name", group.split("/")[-2])
         if not isinstance(layer, str):
-            raise ConfigError(f"A layer has a text for a name. Received: {layer!r} at {path!r}.")
-        for key, value in group.items():
-            name, index = address(key, layer)
-            found.setdefault(name, {})[index] = _read(value)
-
-    file.visititems(note)
+            raise ConfigError(f"A layer has a text for a name. Received: {layer!r} at {group!r}.")
+        name, index = address(key, layer)
+        found.setdefault(name, {})[index] = _widened(array)
     return found
+
+
+def _of_keras_2(file, root, layers) -> Weights:
+    """A group a layer, whose weights have an order that the group says."""
+    found = {}
+    for layer in layers:
+        group = f"{root}/{layer}".strip("/")
+        names = _listed(file, f"/{group}", "weight_names")
+        missing = [name for name in names if f"{group}/{name}" not in file.arrays]
+        if missing:
+            raise ConfigError(f"A whole file is expected. Received: one without {missing[0]!r}.")
+        arrays = [_widened(file.arrays[f"{group}/{name}"]) for name in names]
+        found |= {layer: {str(k): array for k, array in enumerate(arrays)}} if arrays else {}
+    return found
+
+
+def _listed(file, group, key) -> list[str]:
+    """A list of names, which Keras 2 wrote in pieces where it was long: key, or key0, key1, ..."""
+    found = file.attributes.get(group, {})
+    pieces = [piece.removeprefix(key) for piece in found if piece.startswith(key)]
+    numbers = sorted(int(piece) for piece in pieces if piece.isdecimal())
+    keys = [key] if key in found else [f"{key}{number}" for number in numbers]
+    return [name for piece in keys for name in found[piece]]
 
 
 def read_names(path) -> dict[str, list[str]]:

@@ -6,11 +6,9 @@ A weight is a data set there under the path of its layer, with layers inside lay
 
 import re
 
-import h5py
-import numpy as np
-
 from keras_preact.errors import ConfigError, reason
 from keras_preact.weights.by_layer import Weights
+from keras_preact.weights.hdf5 import RefusedError, read_hdf5
 
 #: Index of a weight in its layer, by the name that Keras gives it.
 _INDICES = {
@@ -23,11 +21,11 @@ _INDICES = {
 }
 
 
-def read_imgclsmob(source) -> Weights:
+def read_imgclsmob(data: bytes) -> Weights:
     """The weights in an `.h5` file of osmr/imgclsmob, by the names of this package's layers.
 
     Args:
-        source: Path of the file, or a binary file object.
+        data: The file.
 
     Returns:
         `{layer: {index: array}}`, as `weights_by_layer` gives them.
@@ -41,14 +39,19 @@ def read_imgclsmob(source) -> Weights:
         >>> file = io.BytesIO()
         >>> with h5py.File(file, "w") as group:
         ...     group["features/init_block/bn/gamma:0"] = [1.0, 1.0]
-        >>> read_imgclsmob(file)
+        >>> read_imgclsmob(file.getvalue())
         {'stem_norm': {'0': array([1., 1.])}}
     """
+    try:
+        arrays = read_hdf5(data).arrays
+    except RefusedError as error:
+        raise ConfigError(
+            "An HDF5 file of osmr/imgclsmob is expected. "
+            f"Received: what cannot be read: {reason(error)}"
+        ) from None
     found: Weights = {}
 
-    def note(path, item):
-        if not isinstance(item, h5py.Dataset):
-            return
+    for path, array in arrays.items():
         layer, _, weight = path.rpartition("/")
         name, index = _layer(layer), _INDICES.get(weight.removesuffix(":0"))
         if name is None or index is None:
@@ -56,16 +59,7 @@ def read_imgclsmob(source) -> Weights:
                 "The weights must be those of a residual network as its collection builds it. "
                 f"Received: {path!r}, which is no layer of such a network."
             )
-        found.setdefault(name, {})[index] = np.asarray(item)
-
-    try:
-        with h5py.File(source) as file:
-            file.visititems(note)
-    except OSError as error:
-        raise ConfigError(
-            "An HDF5 file of osmr/imgclsmob is expected. "
-            f"Received: what cannot be read: {reason(error)}"
-        ) from None
+        found.setdefault(name, {})[index] = array
     return found
 
 

@@ -22,7 +22,14 @@ from keras_preact.weights.by_layer import (
     load_weights_by_layer,
     weights_by_layer,
 )
-from keras_preact.weights.files import FORMAT, NAMES, read_names, read_weights
+from keras_preact.weights.files import (
+    DIGEST,
+    FORMAT,
+    NAMES,
+    digest_of_arrays,
+    read_names,
+    read_weights,
+)
 from keras_preact.weights.preprocessing import Preprocessing
 
 
@@ -88,6 +95,7 @@ def save_named(
         about["config"] = config.to_json()
     if preprocessing is not None:
         about["preprocessing"] = preprocessing.to_json()
+    about[DIGEST] = digest_of_arrays(arrays, about)
     try:
         replace_file(path, save(arrays, about))
     except OSError as error:

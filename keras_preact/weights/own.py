@@ -1,15 +1,12 @@
 """Networks of this package as a source: what the layers of their graph say of them."""
 
-import json
 import re
-import zipfile
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_preact.config import PREACTIVATED
 from keras_preact.weights.preprocessing import Preprocessing
-from keras_preact.weights.safe import refuse_unsafe
 
 
 class Layer(NamedTuple):
@@ -24,17 +21,6 @@ class Layer(NamedTuple):
     kind: str
     config: dict[str, Any]
     inputs: list[str]
-
-
-def read_graph(path) -> dict[str, Layer]:
-    """The layers of the model in a `.keras` file, as `layers_of` gives them.
-
-    Raises:
-        ConfigError: For a file that is damaged or not safe to open.
-    """
-    refuse_unsafe(path)
-    with zipfile.ZipFile(path) as archive:
-        return layers_of(json.loads(archive.read("config.json")))
 
 
 def layers_of(model: dict[str, Any]) -> dict[str, Layer]:

@@ -7,13 +7,12 @@ import os
 import pathlib
 import re
 
-import h5py
 import keras
 import numpy as np
 
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
-from keras_preact.errors import ConfigError, quoted, reason
+from keras_preact.errors import ConfigError, quoted
 from keras_preact.run import RunFolder, names_file
 from keras_preact.weights.by_layer import Weights, weights_by_layer
 from keras_preact.weights.files import (
@@ -21,12 +20,13 @@ from keras_preact.weights.files import (
     read_preprocessing,
     read_tensors,
     read_weights,
+    weights_in,
 )
 from keras_preact.weights.folders import by_name, file_in, read_about
 from keras_preact.weights.layouts import LAYOUTS, OWN, Layout
-from keras_preact.weights.own import layers_of, preprocessing_of, read_graph
+from keras_preact.weights.own import layers_of, preprocessing_of
 from keras_preact.weights.preprocessing import PREPROCESSINGS, Preprocessing
-from keras_preact.weights.safe import refuse_unsafe
+from keras_preact.weights.safe import read_model_file
 from keras_preact.weights.shapes import config_of
 
 #: Index in its layer of what PyTorch's layers call a tensor.
@@ -109,9 +109,9 @@ def read_source(source) -> Source:
         >>> found.config.units, found.config.block, found.classes
         ((3, 4, 6, 3), 'bottleneck', 1000)
     """
-    about, path = None, source
+    about, path, graph = None, source, None
     if isinstance(source, keras.Model):
-        theirs = weights_by_layer(source)
+        theirs, graph = weights_by_layer(source), json.loads(source.to_json())
     elif isinstance(source, collections.abc.Mapping):
         theirs = _of_state_dict(source)
     else:
@@ -124,9 +124,13 @@ def read_source(source) -> Source:
             require(path.is_file(), "source", str(source), "a finished run", fix)
         if config := read_config(path):
             return Source(read_weights(path), config, None, read_preprocessing(path))
-        theirs, about = _read_folder(path) if path.is_dir() else (_read_file(path), None)
+        if path.suffix == ".keras" and path.is_file():
+            found = read_model_file(path)
+            theirs, graph = weights_in(found), found.config
+        else:
+            theirs, about = _read_folder(path) if path.is_dir() else (_read_file(path), None)
     if "stem_conv" in theirs:
-        return _own(path, theirs)
+        return _own(path, theirs, graph)
     weights, layout = renamed(theirs)
     config = config_of(weights, layout, fields=about.fields if about else {})
     preprocessing = (about and about.preprocessing) or PREPROCESSINGS.get(layout.preprocessing)
@@ -139,23 +143,22 @@ def read_source(source) -> Source:
     )
 
 
-def _own(source, weights) -> Source:
+def _own(source, weights, graph) -> Source:
     """A network of this package: its config is that of its run, or what its graph says."""
-    config, layers, names = None, {}, None
-    if isinstance(source, keras.Model):
-        layers = layers_of(json.loads(source.to_json()))
-    elif source.suffix == ".keras":
-        layers, folder = read_graph(source), RunFolder(source.parent)
-        if source.name == "model.keras" and (folder.path / "resolved.json").is_file():
-            config = ResNetConfig.from_dict(folder.read_json("resolved.json")["network"])
-        file = names_file(source)
-        names = folder.read_json(file.name) if file.is_file() else None
-    if not layers:
+    config, names = None, None
+    if graph is None:
         raise ConfigError(
             "Weights alone do not say how a network of this package strides and pads. Received: "
             f"source={str(source)!r}. Name the folder of its run, its `.keras` file, or a file of "
             "`save_named` with the config."
         )
+    if isinstance(source, pathlib.Path):
+        folder = RunFolder(source.parent)
+        if source.name == "model.keras" and (folder.path / "resolved.json").is_file():
+            config = ResNetConfig.from_dict(folder.read_json("resolved.json")["network"])
+        file = names_file(source)
+        names = folder.read_json(file.name) if file.is_file() else None
+    layers = layers_of(graph)
     preprocessing = preprocessing_of(layers, weights)
     config = config or config_of(weights, OWN, layers)
     found = Source(weights, config, None, preprocessing)
@@ -209,41 +212,7 @@ def _read_file(path) -> Weights:
     require(right, "source", str(path), f"{expected}KerasHub has written")
     if path.suffix == ".safetensors":
         return _of_state_dict(read_tensors(path))
-    refuse_unsafe(path)
-    legacy = path.suffix == ".h5" and read_keras_2(path)
-    return legacy or read_weights(path)
-
-
-def read_keras_2(source) -> Weights | None:
-    """The weights in an `.h5` file of Keras 2, a group a layer; `None` for one of another kind.
-
-    Args:
-        source: Path of the file, or a binary file object.
-    """
-    try:
-        with h5py.File(source) as file:
-            root = file.get("model_weights", file)  # a whole model, or its weights
-            if "layer_names" not in root.attrs:
-                return None
-            found = {}
-            for layer in map(_text, root.attrs["layer_names"]):
-                names = [_text(name) for name in root[layer].attrs["weight_names"]]
-                arrays = [np.asarray(root[layer][name]) for name in names]
-                found |= {layer: {str(k): array for k, array in enumerate(arrays)}} if names else {}
-            return found
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise _damaged(source, error) from None
-
-
-def _text(name):
-    return name.decode() if isinstance(name, bytes) else name
-
-
-def _damaged(path, error):
-    return ConfigError(
-        "`source` must be a whole file. "
-        f"Received: {str(path)!r}, which cannot be read: {reason(error)}"
-    )
+    return read_weights(path)
 
 
 def _of_state_dict(tensors) -> Weights:

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import shutil
-import stat
 import zipfile
 
 import h5py
@@ -76,60 +75,15 @@ def test_code_does_not_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("where", "what"),
-    [
-        ("activation", {"module": "os", "class_name": "function", "config": "system"}),
-        ("activation", {"module": "keras.utils", "class_name": "function", "config": "get_file"}),
-        ("kernel_initializer", {"module": "subprocess", "class_name": "Popen", "config": {}}),
-        (
-            "kernel_initializer",
-            {"module": "x", "class_name": "Y", "config": {}, "registered_name": "x>Y"},
-        ),
-        # Keras itself would follow the dots.
-        ("activation", {"module": "keras", "class_name": "function", "config": "utils.get_file"}),
-        (
-            "activation",
-            {"module": "keras.activations", "class_name": "function", "config": "a.set_floatx"},
-        ),
-        ("activation", {"module": "keras", "class_name": "layers.Lambda", "config": {}}),
-        ("activation", {"module": "keras", "class_name": "Lambda", "config": {}}),
-    ],
-)
-def test_unknown_modules(where, what, good, tmp_path):
-    path = changed(good, tmp_path, lambda c: layer(c)["config"].__setitem__(where, what))
-    with pytest.raises(ConfigError, match=what["module"]):
-        load_trained(path)
-
-
-def test_a_size_that_only_fills_memory(good, tmp_path):
-    path = changed(good, tmp_path, lambda c: layer(c)["config"].__setitem__("units", 10**9))
-    with pytest.raises(ConfigError, match="the size 1,000,000,000"):
-        load_trained(path)
-
-
-@pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (lambda f: f.__setitem__("far", h5py.ExternalLink("/etc/passwd", "/")), "a link at"),
-        (lambda f: f.__setitem__("near", h5py.SoftLink("/layers")), "a link at"),
         (lambda f: f.create_dataset("huge", (10**6, 10**6)), "0 bytes are there"),
         (lambda f: f.create_dataset("packed", (10**6, 10**3), compression="gzip"), "0 bytes are"),
         (lambda f: f.create_dataset("text", data=["a"], dtype=h5py.string_dtype()), "of type"),
-        (
-            lambda f: f.create_dataset("out", (2,), "f4", external=[("/etc/passwd", 0, 8)]),
-            "another file",
-        ),
         (lambda f: f.__setitem__("again", f["layers"]), "a second name at"),
         (lambda f: f.__setitem__("kind", np.dtype("f4")), "a Datatype at"),
         (lambda f: f.__setitem__("none", h5py.Empty("f4")), "of type"),
         (lambda f: f.__setitem__("texts", np.array([b"abc"])), "of type"),
-        (
-            lambda f: [
-                f.create_dataset(str(k), data=np.zeros(2**18, "f4"), compression="gzip")
-                for k in range(80)
-            ],
-            "that unpack to",
-        ),
     ],
 )
 def test_arrays_that_are_not_in_the_file(weights, message, good, tmp_path):
@@ -137,12 +91,6 @@ def test_arrays_that_are_not_in_the_file(weights, message, good, tmp_path):
     for opened in (load_trained, read_weights):
         with pytest.raises(ConfigError, match=message):
             opened(path)
-
-
-@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "assets/../../evil", "model.pkl"])
-def test_members_outside(name, good, tmp_path):
-    with pytest.raises(ConfigError, match="with the member"):
-        load_trained(changed(good, tmp_path, members=[(name, b"x")]))
 
 
 @settings(max_examples=50, deadline=None)
@@ -161,17 +109,6 @@ def test_no_name_leads_outside(parts, good, tmp_path_factory):
     finally:
         shutil.rmtree(folder)
     assert (target / name).resolve().is_relative_to(target)
-
-
-def test_links_and_bombs(good, tmp_path):
-    link = zipfile.ZipInfo("assets/link")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with pytest.raises(ConfigError, match="with the member"):
-        load_trained(changed(good, tmp_path, members=[(link, b"/etc/passwd")]))
-    for count, size in ((1, 70), (3, 40)):  # one, and several of which none is large
-        members = [(f"assets/bomb{k}", bytes(size * 2**20)) for k in range(count)]
-        with pytest.raises(ConfigError, match="that unpack to"):
-            load_trained(changed(good, tmp_path, members=members))
 
 
 @pytest.mark.parametrize(
