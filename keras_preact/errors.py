@@ -165,7 +165,10 @@ def shown(path) -> str:
         'caf\\\\xe9.jpg'
     """
     text = os.fspath(path)
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    try:
+        return os.fsencode(text).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # not of a file: half of a character
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def some(names, most: int = 5) -> str:

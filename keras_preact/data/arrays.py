@@ -1,11 +1,15 @@
 """Images in NumPy's `.npz` files."""
 
+import os
+import zipfile
+
 import numpy as np
 
-from keras_preact.data.images import resize_and_crop, to_channels
+from keras_preact.data.classes import check_names
+from keras_preact.data.images import dark, resize_and_crop, to_channels
 from keras_preact.data.options import DataOptions
 from keras_preact.data.splits import ArraySplit, ImageData, threaded, train_and_test
-from keras_preact.errors import DataError, quoted, reason
+from keras_preact.errors import DataError, quoted, reason, some
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -21,7 +25,7 @@ def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -
     Raises:
         DataError: the file, a key, a shape, a range or a type is not as it has to be.
     """
-    arrays = _read(path)
+    arrays, others = _read(path)
     parts = [part for part in ("train", "test") if f"x_{part}" in arrays]
     images = {part: _images(arrays[f"x_{part}"], f"x_{part}", options) for part in parts}
     labels = {p: _labels(arrays[f"y_{p}"], f"y_{p}", len(images[p])) for p in parts}
@@ -34,11 +38,13 @@ def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -
         raise DataError(
             f"x_train and x_test must hold images of the same shape. Received: {shape} and {other}."
         )
+    highest = max(int(array.max()) for array in images.values())
     return ImageData(
         name=f"npz:{path}",
         **parts,
         class_names=class_names,
         image_shape=shape,
+        notes=(*([f"not used: {some(others)}"] if others else []), *dark(highest)),
         named=names is not None,
     )
 
@@ -52,12 +58,19 @@ def fit_array(images: np.ndarray, options: DataOptions) -> np.ndarray:
     return np.stack(threaded(lambda image: resize_and_crop(image, size), images))
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def _read(path: str) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays that are used, by their names, and the names of others, which are not read."""
     try:
+        # What is no zip file NumPy takes for another of its kinds, and advises what is not safe.
+        if not zipfile.is_zipfile(path) and os.path.isfile(path):
+            raise ValueError("it is no zip file")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+            arrays = {k: _array(file, k) for k in (*_KEYS, "x", "y", "class_names") if k in file}
+            found = file.files
     except FileNotFoundError:
         raise DataError(f"Expected an .npz file. Received: {path!r}, which is not there.") from None
+    except DataError:
+        raise
     except Exception as error:  # damaged zip files raise many types
         raise DataError(
             f"Expected an .npz file, as np.savez writes it. Received: {path!r}, which is none or "
@@ -71,9 +84,25 @@ def _read(path: str) -> dict[str, np.ndarray]:
     if missing:
         raise DataError(
             f"The file must hold {quoted(_KEYS)} (or the first two, or 'x' and 'y'). "
-            f"Received: {path!r} with {quoted(arrays) or 'nothing'}; missing {quoted(missing)}."
+            f"Received: {path!r} with {quoted(found) or 'nothing'}; missing {quoted(missing)}."
         )
-    return arrays
+    return arrays, [key for key in found if key not in arrays and key not in ("x", "y")]
+
+
+def _array(file, key: str) -> np.ndarray:
+    """An array of a file; raises `DataError` for one of Python's objects, which may run code."""
+    try:
+        array = file[key]
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        raise DataError(
+            f"`{key}` must be an array of numbers or of texts. Received: one of Python objects, "
+            "which may hold code. From texts: np.array(list, dtype=str)."
+        ) from None
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"`{key}` must be an array. Received: a file of another kind.")
+    return array
 
 
 def _images(images: np.ndarray, key: str, options: DataOptions) -> np.ndarray:
@@ -102,9 +131,12 @@ def _images(images: np.ndarray, key: str, options: DataOptions) -> np.ndarray:
     elif np.issubdtype(images.dtype, np.floating) and low >= 0 and high <= 1:
         images = np.rint(images * 255).astype(np.uint8)
     else:
+        fix = "Undo the normalisation of the images."
+        if low >= 0:
+            fix = "Scale them to 0 to 255, and convert them with astype('uint8')."
         raise DataError(
             f"`{key}` must hold whole numbers from 0 to 255, or floats from 0 to 1. "
-            f"Received: {images.dtype} from {low} to {high}. Undo the normalisation of the images."
+            f"Received: {images.dtype} from {low} to {high}. {fix}"
         )
     return fit_array(images, options)
 
@@ -120,10 +152,17 @@ def _labels(labels: np.ndarray, key: str, count: int) -> np.ndarray:
             f"Received: shape {labels.shape}.{fix}"
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        numbers = labels.dtype.kind in "iuf"
-        received = f"{labels.dtype}, smallest {labels.min()}" if numbers else f"{labels[:3]}"
-        fix = "" if numbers else f" From texts: np.unique({key}, return_inverse=True) has names "
-        fix += "" if numbers else "(class_names) and numbers."
+        kind = labels.dtype.kind
+        received = f"{labels.dtype}, smallest {labels.min()}" if kind in "iuf" else f"{labels[:3]}"
+        fix = {
+            "b": f" From false and true: {key}.astype(int).",
+            "f": f" From whole numbers: {key}.astype(int).",
+            **dict.fromkeys(
+                "US",
+                f" From texts: np.unique({key}, return_inverse=True) has names (class_names) and "
+                "numbers.",
+            ),
+        }.get(kind, "")
         raise DataError(f"`{key}` must hold whole numbers from 0. Received: {received}.{fix}")
     return labels
 
@@ -138,11 +177,12 @@ def _class_names(names: list[str] | None, labels: dict[str, np.ndarray]) -> tupl
             "return_inverse=True)[1]."
         )
     count = int(labels["train"].max()) + 1 if names is None else len(names)
+    named = "" if names is None else f", the places of {count} class_names"
     for part, values in labels.items():
         wrong = int((values >= count).sum())
         if wrong:
             raise DataError(
-                f"The labels must be from 0 to {count - 1}. "
+                f"The labels must be from 0 to {count - 1}{named}. "
                 f"Received: {wrong} of {len(values)} in y_{part} up to {values.max()}."
             )
     empty = np.setdiff1d(np.arange(count), labels["train"])
@@ -157,14 +197,13 @@ def _class_names(names: list[str] | None, labels: dict[str, np.ndarray]) -> tupl
 
 def _texts(names: np.ndarray, key: str = "class_names") -> list[str]:
     """Names as texts, which NumPy may hold as bytes."""
-    if names.ndim != 1 or names.dtype.kind not in "US":
+    if names.ndim != 1 or names.dtype.kind not in "US" or not len(names):
         raise DataError(
             f"`{key}` must be a list of texts, one a class, such as np.array(['cat', 'dog']). "
             f"Received: {names.dtype} of the shape {names.shape}."
         )
-    if names.dtype.kind == "U":
-        return names.tolist()
-    try:
-        return [name.decode() for name in names.tolist()]
-    except UnicodeDecodeError as error:
-        raise DataError(f"`{key}` must be UTF-8. Received: {error.object!r}.") from None
+    escaped = [
+        os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in names.tolist()
+    ]
+    check_names(escaped, f"Mend `{key}`.")
+    return escaped

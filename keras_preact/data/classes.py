@@ -5,7 +5,38 @@ from collections import Counter
 
 import numpy as np
 
-from keras_preact.errors import DataError, near, some
+from keras_preact.errors import DataError, near, shown, some
+
+
+def check_names(names, fix: str) -> None:
+    """Refuses names of classes that no file can hold: what is no UTF-8, and nothing at all.
+
+    Args:
+        names: As a source has them.
+        fix: What can be done.
+
+    Raises:
+        DataError: Names the first of them.
+    """
+    wrong = [name for name in names if shown(name) != name or not name.strip()]
+    if wrong:
+        raise DataError(
+            f"The names of classes must be UTF-8, and not blank. Received: {some(wrong)}. {fix}"
+        )
+
+
+def alike(names) -> list[str]:
+    """A line where names differ in nothing but capitals, spaces or the like, else none.
+
+    Example:
+        >>> from keras_preact.data.classes import alike
+        >>> alike(["cat", "dog", "Cat "])
+        ["classes of nearly the same name, kept apart: 'cat', 'Cat '"]
+    """
+    keys = [key_of(name).casefold() for name in names]
+    counts = Counter(keys)
+    found = [name for name, key in zip(names, keys, strict=True) if counts[key] > 1]
+    return [f"classes of nearly the same name, kept apart: {some(found)}"] if found else []
 
 
 def distinct(names) -> tuple[str, ...]:
@@ -35,7 +66,7 @@ def key_of(name: str) -> str:
         ('7', True)
     """
     name = unicodedata.normalize("NFC", str(name)).strip()
-    return str(int(name)) if name.isascii() and name.isdecimal() else name
+    return name.lstrip("0") or "0" if name.isascii() and name.isdecimal() else name
 
 
 def places(mine, theirs, fix: str = "") -> np.ndarray:

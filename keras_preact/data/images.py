@@ -11,6 +11,7 @@ from keras_preact.errors import DataError, shown
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 MAX_PIXELS = 89_478_485  # Pillow's own bound; more is taken for a decompression bomb
+_DARK = 4  # so many times brighter images could be: it is said
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 _ORIENTATION = 0x0112  # of EXIF
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)  # only its orientation is read
@@ -43,6 +44,7 @@ class Header:
         format: `"JPEG"` or `"PNG"`.
         orientation: The number in its EXIF data: 1 upright, others turned or mirrored.
         highest: Of 16-bit images the largest value, before its upper 8 bits are taken.
+        brightest: The largest value of the pixels that are read, up to 255.
     """
 
     width: int
@@ -51,6 +53,7 @@ class Header:
     format: str = "JPEG"
     orientation: int = 1
     highest: int | None = None
+    brightest: int = 255
 
     @property
     def channels(self) -> int:
@@ -114,7 +117,24 @@ def read(source, channels: int | None = None, name: str | None = None):
         name = name or ("image" if isinstance(source, bytes) else shown(source))
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise BadImage(name, reason) from None
+    header = replace(header, brightest=int(pixels.max()))
     return to_channels(pixels[:, :, None] if pixels.ndim == 2 else pixels, channels), header
+
+
+def dark(brightest: int) -> list[str]:
+    """A line where a data set uses few of the 255 grey levels, as masks and 12 bits do; else none.
+
+    Example:
+        >>> from keras_preact.data.images import dark
+        >>> dark(15)
+        ['all images are dark: their pixels go from 0 to 15 of 255; multiply them by 17']
+        >>> dark(200)
+        []
+    """
+    if brightest > 255 // _DARK:
+        return []
+    fix = f"; multiply them by {255 // brightest}" if brightest else ""
+    return [f"all images are dark: their pixels go from 0 to {brightest} of 255{fix}"]
 
 
 def resize(

@@ -9,10 +9,12 @@ from keras_preact.data.images import SUFFIXES
 from keras_preact.errors import shown
 
 #: What systems and programs leave in folders of images, in small letters: thumbnails of a NAS, the
-#: other half of a Mac's files in an archive, waste baskets.
+#: other half of a Mac's files in an archive, waste baskets, earlier states.
 SYSTEM = {
-    "@eadir", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "desktop.ini", "icon\r",
-    "lost+found", "system volume information", "thumbs.db",
+    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@tmp",
+    "__macosx", "__pycache__", "_vti_cnf", "desktop.ini", "ehthumbs.db", "icon\r", "lost+found",
+    "network trash folder", "recycler", "system volume information", "temporary items",
+    "thevolumesettingsfolder", "thumbs.db", "~snapshot",
 }  # fmt: skip
 
 
@@ -23,7 +25,7 @@ class Listing:
     Attributes:
         paths: The image files, sorted within each folder.
         left_out: How many entries were left out, by reason: `"hidden"`, `"of the system"`,
-            `"a link in a circle"`, or the suffix of what is no JPEG or PNG by its name.
+            `"a link in a circle"`, what `file_reason` gives for others.
         missing: What was named and has no images, with the reason.
     """
 
@@ -101,18 +103,16 @@ def _add(found, folder, above):
     for entry in entries:
         if reason := leaves_out(entry.name):
             found.left_out[reason] += 1
-        elif entry.is_dir():
+        elif os.path.isdir(entry.path):  # the entry's own method raises for links in a circle
             place = os.path.realpath(entry.path)
             if any(f"{other}{os.sep}".startswith(f"{place}{os.sep}") for other in above):
                 found.left_out["a link in a circle"] += 1
             else:
                 _add(found, entry.path, (*above, place))
-        elif not entry.name.lower().endswith(SUFFIXES):
-            found.left_out[suffix(entry.name)] += 1
-        elif entry.is_file() or entry.is_symlink():
-            found.paths.append(entry.path)  # a link to nothing is a damaged image
+        elif reason := file_reason(entry.path):
+            found.left_out[reason] += 1
         else:
-            found.left_out["no file"] += 1
+            found.paths.append(entry.path)
 
 
 def leaves_out(name: str) -> str | None:
@@ -122,9 +122,18 @@ def leaves_out(name: str) -> str | None:
     return "hidden" if name.startswith(".") else None
 
 
-def suffix(name: str) -> str:
-    """The suffix of a file, in small letters, as what it was left out for."""
-    return os.path.splitext(name)[1].lower() or "no suffix"
+def file_reason(path: str) -> str | None:
+    """Why what is no folder is no image, without opening it: its suffix in small letters, say.
+
+    A link to nothing that is called as an image is one, which is damaged; a device is none, though
+    it could be read for ever.
+    """
+    suffix = os.path.splitext(path)[1].lower()
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "no file"
+    if suffix in SUFFIXES:
+        return None
+    return suffix or ("no suffix" if os.path.exists(path) else "a link to nothing")
 
 
 def in_words(left_out: Counter) -> list[str]:

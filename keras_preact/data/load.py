@@ -75,7 +75,7 @@ def source(name_or_path: str, paths: bool = False) -> tuple[str, str]:
             raise ConfigError(f"Expected '{kind}:PATH'. Received: {name_or_path!r}.")
         return kind, os.path.expanduser(path)
     path = os.path.expanduser(name_or_path)
-    is_path = name_or_path.startswith((".", "~", os.sep)) or name_or_path.endswith(".npz")
+    is_path = name_or_path.startswith((".", "~", os.sep)) or kind_of(name_or_path) == "npz"
     if paths and (is_path or os.path.exists(path)):
         return kind_of(path), path
     if is_path:

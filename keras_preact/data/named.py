@@ -98,7 +98,7 @@ def _prepared(name: str, builder, options: DataOptions):
 
 def kind_of(path: str) -> str:
     """`"npz"` or `"folder"`, by how the path ends."""
-    return "npz" if path.endswith(".npz") else "folder"
+    return "npz" if path.lower().endswith(".npz") else "folder"
 
 
 def unknown(name: str) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_preact.data.images import Header
-from keras_preact.data.listing import in_words, leaves_out, list_images, suffix
+from keras_preact.data.classes import alike, check_names, key_of
+from keras_preact.data.images import Header, dark
+from keras_preact.data.listing import file_reason, in_words, leaves_out, list_images
 from keras_preact.errors import DataError, quoted, shown, some
 
 #: What parts of a data set are called, in small letters, by what they are for.
@@ -43,7 +44,7 @@ class Folder:
         class_names: Names of the classes.
         parts: `"train"` and `"test"`, or only `"all"`.
         left_out: How many entries are no images, by reason (see `Listing`).
-        unused: Names of folders of a part that is not used.
+        unused: Names of folders beside the parts, which are not used.
     """
 
     path: str
@@ -54,8 +55,11 @@ class Folder:
 
     def notes(self) -> tuple[str, ...]:
         """What every command says of it, a line each."""
-        unused = [f"not used: the folder {some(self.unused)}"] if self.unused else []
-        return (*in_words(self.left_out), *unused)
+        folders = f"folder{'s' if len(self.unused) > 1 else ''} {some(self.unused)}"
+        unused = [f"not used: the {folders}"] if self.unused else []
+        headers = self.headers()
+        found = dark(max(header.brightest for header in headers)) if headers else []
+        return (*in_words(self.left_out), *unused, *alike(self.class_names), *found)
 
     @property
     def bad(self) -> list[tuple[str, str]]:
@@ -107,8 +111,8 @@ class Folder:
 def list_folder(path: str) -> Folder:
     """The image files of a folder by part and class, without opening any.
 
-    `path` holds one folder per class, or a folder for training and one for testing, each with one
-    folder per class, called as `PARTS` says in any case. A folder for validation takes the place of
+    `path` holds one folder per class, or one for training and one for testing, each with one folder
+    per class, called as `PARTS` says in any case. A folder for validation takes the place of
     one for testing where there is none, and is not used otherwise. What is no image is left out as
     `list_images` says; links are followed.
 
@@ -117,8 +121,12 @@ def list_folder(path: str) -> Folder:
             folders that look like parts of a data set and are not called so.
     """
     root = Path(path)
-    if not root.is_dir():
-        raise DataError(f"Expected a folder with one sub-folder per class. Received: {path!r}.")
+    if not os.path.isdir(root):
+        there = "which is no folder" if os.path.exists(root) else "which is not there"
+        place = "" if root.is_absolute() else f" in {shown(os.getcwd())!r}"
+        raise DataError(
+            f"Expected a folder with one sub-folder per class. Received: {path!r}, {there}{place}."
+        )
     try:
         roots, unused = _roots(root)
         found = {name: _list_classes(folder) for name, folder in roots.items()}
@@ -129,11 +137,12 @@ def list_folder(path: str) -> Folder:
     if "all" not in roots:
         left_out += _others(root, _folders(root))
     class_names = tuple(next(iter(listed.values())))
-    if any(tuple(classes) != class_names for classes in listed.values()):
-        raise DataError(_different_classes(roots, listed))
-    refuse(_unreadable_names(class_names))
+    check_names(class_names, "Rename the folder.")
     parts = {}
     for name, classes in listed.items():
+        classes = _in_order(class_names, classes)
+        if classes is None:
+            raise DataError(_different_classes(roots, listed))
         counts = [len(paths) for paths in classes.values()]
         paths = [path for paths in classes.values() for path in paths]
         parts[name] = Part(paths, np.repeat(np.arange(len(counts), dtype=np.int32), counts))
@@ -148,10 +157,7 @@ def _roots(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     A folder that holds no folders is a class, whatever it is called.
     """
     folders = [child for child in _folders(root) if _folders(child)]
-    parts = {
-        part: [child for child in folders if child.name.lower() in names]
-        for part, names in PARTS.items()
-    }
+    parts = {part: [child for child in folders if _part_of(child.name) == part] for part in PARTS}
     for part, found in parts.items():
         if len(found) > 1:
             raise DataError(
@@ -161,10 +167,28 @@ def _roots(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     used = {part: found[0] for part, found in parts.items() if found}
     tested = used.get("test", used.get("validation"))
     if "train" in used and tested:
-        unused = [child.name for child in used.values() if child not in (used["train"], tested)]
-        return {"train": used["train"], "test": tested}, tuple(unused)
+        roots = {"train": used["train"], "test": tested}
+        return roots, tuple(f.name for f in _folders(root) if f not in roots.values())
+    _refuse_flat_parts(root, used)
     _refuse_parts(root, used, folders)
     return {"all": root}, ()
+
+
+def _refuse_flat_parts(root, used):
+    """Says what is missing, where a part has its images in no class folders, as for a contest."""
+    named = {child: _part_of(child.name) for child in _folders(root)}
+    flat = [child.name for child, part in named.items() if part and part not in used]
+    if flat and ("train" in used or (len(flat) > 1 and all(named.values()))):
+        fix = f" {shown(used['train'])!r} alone is split into two parts." if used else ""
+        raise DataError(
+            f"Expected a folder for each class in each part of {shown(root)!r}. Received: "
+            f"{some(flat)}, without such folders.{fix}"
+        )
+
+
+def _part_of(name: str) -> str | None:
+    """The part of a data set that a folder of this name is for, if any."""
+    return next((part for part, names in PARTS.items() if name.lower() in names), None)
 
 
 def _refuse_parts(root, used, folders):
@@ -174,16 +198,25 @@ def _refuse_parts(root, used, folders):
         f"{', '.join(PARTS['train'])}) and one for testing ({', '.join(PARTS['test'])}; else "
         f"{', '.join(PARTS['validation'])}), each with one folder per class."
     )
-    inner = [{child.name for child in _folders(folder)} for folder in folders]
-    alike = len(inner) > 1 and len(folders) == len(_folders(root)) and len(inner[0]) > 1
-    alike = alike and all(names == inner[0] for names in inner)
-    holds_images = any(_files(folder) for folder in folders)
-    if alike and not holds_images:
+    inner = [{child.name for child in _folders(_unwrapped(folder))} for folder in folders]
+    full = [names for names in inner if names]
+    shared = set.intersection(*full) if len(full) > 1 else set()
+    same = all(names == shared for names in inner) and len(folders) == len(_folders(root))
+    named = any("train" in folder.name.lower() for folder in folders)
+    holds_images = any(file_reason(file) is None for folder in folders for file in _files(folder))
+    if len(shared) > 1 and (same or named) and not holds_images:
         names = some(folder.name for folder in folders)
         fix = "There is none for training." if used and "train" not in used else "Rename them."
         raise DataError(
-            f"{expected} Received: {names}, which all hold {some(sorted(inner[0]))}. {fix}"
+            f"{expected} Received: {names}, which all hold {some(sorted(shared))}. {fix}"
         )
+
+
+def _unwrapped(folder: Path) -> Path:
+    """A folder, or the only one in it, and so on: archives are unpacked to `cats/cats/...`."""
+    while len(inside := _folders(folder)) == 1 and not _files(folder):
+        (folder,) = inside
+    return folder
 
 
 def _folders(root: Path) -> list[Path]:
@@ -199,8 +232,9 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _files(root: Path) -> list[str]:
+    """The paths of what is data and no folder, links to nothing among it."""
     return [
-        child.name for child in root.iterdir() if not leaves_out(child.name) and child.is_file()
+        str(child) for child in root.iterdir() if not leaves_out(child.name) and not child.is_dir()
     ]
 
 
@@ -212,6 +246,7 @@ def _list_classes(root: Path) -> tuple[dict[str, list[str]], Counter]:
             f"Expected one sub-folder per class, at least 2, in {shown(root)!r}; or a folder "
             f"'train' and one of {quoted((*PARTS['test'], *PARTS['validation']))} with such "
             f"sub-folders. Received: {some(folder.name for folder in folders) or 'none'}."
+            f"{_where_classes_may_be(root)}"
         )
     classes, left_out = {}, _others(root, folders)
     for folder in folders:
@@ -223,7 +258,7 @@ def _list_classes(root: Path) -> tuple[dict[str, list[str]], Counter]:
 
 def _others(root: Path, folders: list[Path]) -> Counter:
     """What a folder of folders holds beside these, by the reason to leave it out."""
-    found = Counter(suffix(name) for name in _files(root))
+    found = Counter(file_reason(path) or "in no class folder" for path in _files(root))
     for child in root.iterdir():
         reason = leaves_out(child.name)
         if not reason and child.is_dir() and child not in folders:
@@ -232,12 +267,19 @@ def _others(root: Path, folders: list[Path]) -> Counter:
     return found
 
 
-def _unreadable_names(names) -> list[str]:
-    wrong = [name for name in names if shown(name) != name]
-    return wrong and [
-        f"The names of classes must be UTF-8. Received: {some(wrong)}. Rename the "
-        f"folder{'s' if len(wrong) > 1 else ''}."
-    ]
+def _where_classes_may_be(root: Path) -> str:
+    """A hint to the only folder below that has several."""
+    inside = _unwrapped(root)
+    return f" Did you mean {shown(inside)!r}?" if len(_folders(inside)) > 1 else ""
+
+
+def _in_order(names: tuple[str, ...], classes: dict[str, list]) -> dict[str, list] | None:
+    """The classes of a part in the order of another's, where their names say the same."""
+    keys = {key_of(name): paths for name, paths in classes.items()}
+    if tuple(classes) == names or len(keys) < len(classes):
+        return classes if tuple(classes) == names else None
+    same = sorted(map(key_of, names)) == sorted(keys)
+    return {name: keys[key_of(name)] for name in names} if same else None
 
 
 def refuse(problems: list[str]) -> None:

@@ -1,5 +1,8 @@
 """Arrays in .npz files: shapes, ranges and labels that fit, and those that are refused."""
 
+import pickle
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -73,10 +76,14 @@ def test_what_is_converted(tmp_path):
         ({"x_train": random_images() * 1.0}, "floats from 0 to 1"),
         ({"x_train": np.full((12, 6, 6), np.nan)}, "NaN or infinity in 12 of 12 images"),
         ({"x_train": random_images().astype(np.int32) * 2}, "int32 from 0 to 510"),
-        ({"x_train": random_images() > 9}, "Received: bool"),
+        ({"x_train": random_images() > 9}, r"Received: bool.* astype\('uint8'\)"),
+        ({"x_train": random_images().astype("u2") * 16}, "uint16 from 0 to .* Scale them to 0"),
         ({"y_train": np.arange(11) % 3}, r"12 images. Received: shape \(11,\)\.$"),
         ({"y_train": np.eye(3)[np.arange(12) % 3]}, r"one-hot labels: y_train\.argmax"),
-        ({"y_train": np.arange(12) % 3 * 1.0}, "whole numbers from 0. Received: float64"),
+        ({"y_train": np.arange(12) % 3 * 1.0}, r"Received: float64.* y_train\.astype\(int"),
+        ({"y_train": np.arange(12) > 5}, r"From false and true: y_train\.astype\(int\)"),
+        ({"y_train": (np.arange(12) % 3)[None]}, r"one label .* shape \(1, 12\)\.$"),
+        ({"y_test": np.array([2**63, 0, 1, 2, 0, 1], "u8")}, "1 of 6 in y_test up to 92"),
         ({"y_train": np.arange(12) % 3 - 1}, "smallest -1"),
         ({"y_train": np.array(["a", "b", "c"] * 4)}, r"Received: \['a' 'b' 'c'\]\. From texts"),
         (
@@ -86,19 +93,41 @@ def test_what_is_converted(tmp_path):
         ({"class_names": np.array("cat")}, "a list of texts, one a class"),
         ({"class_names": np.array([b"\xff", b"b", b"c"])}, "must be UTF-8"),
         ({"class_names": np.array([1, 2, 3])}, "a list of texts"),
+        ({"class_names": np.array([], "U1")}, "a list of texts"),
+        ({"class_names": np.array(["a", "", " "])}, "not blank. Received: '', ' '"),
+        ({"class_names": np.array(["a", "caf\udce9", "c"])}, r"must be UTF-8.*caf\\\\xe9"),
+        ({"class_names": np.array(["a", "\ud83d", "c"])}, r"must be UTF-8.*ud83d"),
+        ({"class_names": np.array(["a", None, "c"])}, "`class_names` .* Python objects"),
         ({"x_train": np.full((12, 6, 6), "a")}, "must hold numbers"),
         ({"y_train": np.arange(12) % 2 * 2}, r"1 without, for example \[1\]"),
         ({"y_train": np.zeros(12, int)}, "1 classes|at least 2 classes|from 0 to 0"),
         ({"y_test": np.arange(6)}, r"from 0 to 2\. Received: 3 of 6 in y_test up to 5"),
-        ({"class_names": np.array(["a", "b"])}, "from 0 to 1"),
+        ({"class_names": np.array(["a", "b"])}, "from 0 to 1, the places of 2 class_n"),
         ({"class_names": np.array(["a", "b", "c", "d"])}, r"for example \[3\]"),
         ({"x_test": random_images(6, (5, 6, 3))}, r"same shape.*\(6, 6, 3\) and \(5, 6, 3\)"),
-        ({"y_train": np.array([{}] * 12, object)}, "Object arrays|allow_pickle"),
+        ({"y_train": np.array([{}] * 12, object)}, "`y_train` .* Python objects"),
     ],
 )
 def test_what_is_refused(tmp_path, changes, message):
     with pytest.raises(DataError, match=message):
         load(tmp_path, good(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"x_val": random_images(2), "y_val": [0, 1]}, "not used: 'x_val', 'y_val'"),
+        ({"classes": np.array(["a", "b", "c"])}, "not used: 'classes'"),
+        ({"meta": np.array([{}], object)}, "not used: 'meta'"),  # nor read
+        (
+            {"x_train": random_images() // 16, "x_test": random_images(6) // 16},
+            "all images are dark: their pixels go from 0 to 15 of 255; multiply them by 17",
+        ),
+    ],
+)
+def test_what_is_said_of_arrays(tmp_path, changes, note):
+    assert load(tmp_path, good(**changes)).notes == (note,)
+    assert note in check_data(str(tmp_path / "data.npz")).summary()
 
 
 def test_names_may_be_bytes(tmp_path):
@@ -110,8 +139,14 @@ def test_files_that_are_no_npz(tmp_path):
     path = tmp_path / "data.npz"
     with pytest.raises(DataError, match="which is not there"):
         load_data(f"npz:{path}")
-    path.write_text("text")
-    with pytest.raises(DataError, match=r"Expected an \.npz file"):
+    for data in (b"text", b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", pickle.dumps({"x": 1})):
+        path.write_bytes(data)  # and nothing is said of loading it in a way that is not safe
+        with pytest.raises(DataError, match=r"Expected an \.npz file.*it is no zip file$"):
+            load_data(f"npz:{path}")
+    with zipfile.ZipFile(path, "w") as file:
+        for key in ("x", "y"):
+            file.writestr(f"{key}.npy", "no array")
+    with pytest.raises(DataError, match="`x` must be an array"):
         load_data(f"npz:{path}")
     np.savez(path, **good())
     path.write_bytes(path.read_bytes()[:-300])

@@ -59,13 +59,14 @@ def test_parts_by_their_usual_names(tmp_path, train, test):
 def test_a_part_that_is_not_used_is_said(tmp_path):
     for name, count in {"train": 3, "Val": 2, "test": 1}.items():
         classes(tmp_path / name, count=count)
+    write(tmp_path / "unlabeled" / "a.png")
     (tmp_path / "__MACOSX").mkdir()
     (tmp_path / "list.csv").touch()
     data = load_data(f"folder:{tmp_path}")
     assert (len(data.train), len(data.test)) == (6, 2)
     assert data.notes[0].startswith("left out: 2 (.csv 1, of the system 1)")
-    assert data.notes[1:] == ("not used: the folder 'Val'",)
-    assert "not used: the folder 'Val'" in check_data(str(tmp_path)).summary()
+    assert data.notes[1:] == ("not used: the folders 'Val', 'unlabeled'",)
+    assert data.notes[1] in check_data(str(tmp_path)).summary()
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,9 @@ def test_a_part_that_is_not_used_is_said(tmp_path):
         (("train", "Training", "test"), "all for the part 'train'"),
         (("val", "dev", "train"), "all for the part 'validation'"),
         (("training",), "Received: 'training'"),
+        (("seg_train/seg_train", "seg_test/seg_test", "seg_pred/a"), "'seg_test', 'seg_train'"),
+        (("train_set", "test_set", "docs/a/b"), "which all hold 'cat', 'dog'"),
+        (("set/train", "set/test"), r"Received: 'set'. Did you mean '.*/set'\?"),
     ],
 )
 def test_parts_that_are_not_clear_are_refused(tmp_path, names, words):
@@ -86,6 +90,43 @@ def test_parts_that_are_not_clear_are_refused(tmp_path, names, words):
     for read in (load_data, check_data):
         with pytest.raises(DataError, match=words):
             read(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        # As contests have them: to be told apart by their names, or without any labels.
+        (("train/cat.1.png", "train/dog.1.png", "test/1.png"), r"'test', 'train', without such f"),
+        (("train/cat/1.png", "train/dog/1.png", "test1/1.png", "Test/1.png"), "train' alone is s"),
+        (("train/cat/1.png", "train/dog/1.png", "val/1.png"), "Received: 'val', without such"),
+        (("training/1.png", "validation/1.png"), "'training', 'validation', without such"),
+    ],
+)
+def test_parts_without_class_folders_are_refused(tmp_path, files, words):
+    """Never classes called train and test."""
+    for file in files:
+        write(tmp_path / file)
+    with pytest.raises(DataError, match=words):
+        load_data(f"folder:{tmp_path}")
+
+
+def test_parts_may_write_names_differently(tmp_path):
+    """As archives of a Mac do, or numbers with zeros ahead; the classes are the same."""
+    classes(tmp_path / "train", names=("b", "01", "caf\u00e9"))
+    classes(tmp_path / "test", names=("b ", "1", "cafe\u0301"), count=1)
+    data = load_data(f"folder:{tmp_path}")
+    assert data.class_names == ("01", "b", "caf\u00e9")
+    expected = [np.asarray(Image.open(next((tmp_path / "test" / name).iterdir())))
+                for name in ("1", "b ", "cafe\u0301")]  # fmt: skip
+    np.testing.assert_array_equal(data.test.images(slice(None)), expected)
+
+
+@pytest.mark.parametrize("other", ["Cat", "cat ", "01", "cafe\u0301"])
+def test_names_that_are_nearly_the_same_are_said(tmp_path, other):
+    classes(tmp_path, names=("1", "cat", "caf\u00e9", other))
+    for notes in (load_data(f"folder:{tmp_path}").notes, check_data(str(tmp_path)).notes):
+        (note,) = notes
+        assert "nearly the same name" in note and repr(other) in note
 
 
 def test_classes_of_sub_folders_alone_are_classes(tmp_path):
@@ -103,7 +144,7 @@ def test_a_class_whose_name_is_no_text(tmp_path):
     write(tmp_path / "new.png").rename(os.path.join(os.fsdecode(wrong), "0.png"))
     for read in (load_data, check_data):
         with pytest.raises(
-            DataError, match=r"must be UTF-8. Received: 'caf\\\\xe9'. Rename the"
+            DataError, match=r"must be UTF-8.* Received: 'caf\\\\xe9'. Rename the"
         ) as e:
             read(f"folder:{tmp_path}")
         str(e.value).encode()
@@ -169,6 +210,22 @@ def test_hidden_and_other_files(tmp_path):
     (note,) = data.notes
     assert note.startswith("left out: 4 (hidden 2, ")
     assert ".txt 1" in note and ".csv 1" in note
+    write(root / "beside.png")
+    assert "in no class folder 1" in load_data(f"folder:{root}").notes[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Thumbs.db", "desktop.ini", "#recycle", "@Recycle", "@tmp", "lost+found", ".Trashes",
+     ".dropbox.cache", "Network Trash Folder", "_vti_cnf", "~snapshot", "__pycache__"],
+)  # fmt: skip
+def test_what_systems_leave_is_no_data(tmp_path, name):
+    root = classes(tmp_path)
+    for folder in (root, root / "cat", root / "dog" / "below"):
+        write(folder / name / "a.png")
+    data = load_data(f"folder:{root}")
+    assert data.class_names == ("cat", "dog") and len(data.train) + len(data.test) == 10
+    assert data.notes[0].startswith("left out: 3 (")
 
 
 def test_links(tmp_path):
@@ -183,6 +240,11 @@ def test_links(tmp_path):
     assert data.class_names == ("cat", "dog", "owl")
     assert len(data.train) + len(data.test) == 21
     assert data.notes == ("left out: 2 (a link in a circle 2)",)
+    os.symlink("self", root / "cat" / "self")
+    os.symlink(tmp_path / "gone", root / "ant")  # a class, once
+    os.symlink("/dev/zero", root / "cat" / "endless.png")
+    (note,) = load_data(f"folder:{root}").notes
+    assert note.startswith("left out: 5 (") and "a link to nothing 2" in note
 
 
 def damaged(root):
@@ -250,8 +312,11 @@ def test_a_class_of_damaged_files_only(tmp_path):
 
 
 def test_structure_that_is_no_data_set(tmp_path):
-    with pytest.raises(DataError, match="Expected a folder"):
-        load_data(f"folder:{tmp_path / 'none'}")
+    (tmp_path / ".file").touch()
+    wrong = {"none": f"'none', which is not there in '{os.getcwd()}'", "x" * 300: "not there"}
+    for path, words in {**wrong, str(tmp_path / ".file"): "which is no folder"}.items():
+        with pytest.raises(DataError, match=f"Expected a folder.*{words}"):
+            load_data(f"folder:{path}")
     with pytest.raises(DataError, match="Received: none"):
         load_data(f"folder:{tmp_path}")
     classes(tmp_path / "train", count=2)
