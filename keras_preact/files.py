@@ -1,6 +1,7 @@
 """Files that are whole or not there, whenever the process is killed or the power fails."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -164,6 +165,20 @@ def sync_tree(path) -> None:
                 os.fsync(file)
             finally:
                 os.close(file)
+
+
+def make_folder(path, what: str) -> None:
+    """Makes a folder, if need be, before what is to be written there has taken its time.
+
+    Raises:
+        SaveError: When it cannot be written.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise save_error(error, what, path) from error
 
 
 def to_json(value: Any) -> bytes:

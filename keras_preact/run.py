@@ -265,12 +265,13 @@ def refuse_used(path) -> None:
     found = [] if not os.path.isdir(path) else os.listdir(path)
     left = {name for name in found if not name.startswith(PARTIAL)}
     used = not os.path.isdir(path) or bool(left - harmless)
+    busy = used and LOCK in found and RunFolder(path).is_locked
     require(
         not used,
         "out",
         str(path),
         "a folder that is new or empty, so that no run is lost",
-        "Name another one, or leave it out.",
+        f"{'Another process trains in it. ' if busy else ''}Name another one, or leave it out.",
     )
 
 

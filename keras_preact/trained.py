@@ -8,6 +8,8 @@ from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.data.classes import distinct
+from keras_preact.data.load import facts_of, place_of, source
+from keras_preact.data.splits import ALL, WHOLE_PART
 from keras_preact.errors import ConfigError, DataError
 from keras_preact.run import CLASSES, RunFolder, names_file
 
@@ -66,7 +68,7 @@ class Trained:
         fields, seed = {}, None
         if self.run:
             fields = self.run.read_json("resolved.json")["data"]
-        own = name_or_path is None or (self.run and name_or_path == self.run.config["data"])
+        own = self.is_own(name_or_path)
         if own:
             known = "a data set, such as digits or folder:PATH"
             require(self.run is not None, "data", None, f"{known}, for a file without its run")
@@ -80,22 +82,65 @@ class Trained:
         if wanted.holdout or wanted.folds:
             seed = seed or 0
         data = load_data(name_or_path, options=wanted, seed=seed, on_progress=on_progress)
+        if self.run and self.run.is_finished:
+            data = self._compared(data, own)
         return data.for_classes(self.class_names, self._where_names_are())
+
+    def is_own(self, name_or_path) -> bool:
+        """Whether these are the run's own images: none others named, or those, however written."""
+        if name_or_path is None or self.run is None:
+            return name_or_path is None
+        own, place = self._own_place(), place_of(name_or_path)
+        if own is None or not os.path.exists(place):
+            return name_or_path == self.run.config["data"]
+        return place == place_of(own)
 
     def _own_data(self):
         """The run's images where they are now, wherever this process was started."""
+        found = self._own_place()
+        if found is None:
+            known = self.run.read_json("env.json").get("data_path") or self.run.config["data"]
+            raise DataError(
+                f"The images of this run are no longer where they were. Received: {known!r}. "
+                "Name others, or where these are now: --data folder:PATH or npz:PATH."
+            )
+        return found
+
+    def _own_place(self):
+        """As `load_data` takes it; `None` where they have gone.
+
+        The run's folder and they may have moved together.
+        """
         name = self.run.config["data"]
-        kind, _, path = name.partition(":")
-        if kind not in ("folder", "npz"):
+        kind, path = source(name)
+        if kind == "name":
             return name
-        known = self.run.read_json("env.json").get("data_path")
-        for place in filter(None, (known, os.path.expanduser(path))):
-            if os.path.exists(place):
-                return f"{kind}:{place}"
-        raise DataError(
-            f"The images of this run are no longer where they were. Received: {known or path!r}. "
-            "Name others, or where these are now: --data folder:PATH or npz:PATH."
-        )
+        env = self.run.read_json("env.json")
+        moved = env.get("data_from_run") and os.path.normpath(self.path / env["data_from_run"])
+        places = filter(None, (env.get("data_path"), moved, path))
+        return next((f"{kind}:{place}" for place in places if os.path.exists(place)), None)
+
+    def _compared(self, data, own):
+        """The data, and what is to be said where test images may be images that it learned from."""
+        before, now = self.run.read_json("data.json"), facts_of(data)
+        keys = ["training_images", "test_images", "labels_sha256"]
+        if before["image_shape"] == now["image_shape"] and "test_sha256" in before:
+            keys.append("test_sha256")
+        total = before["training_images"] + before["test_images"]
+        was_split = self.run.result.get("tested", WHOLE_PART) != WHOLE_PART
+        if own and data.tested != WHOLE_PART and any(before[key] != now[key] for key in keys):
+            words = "which are not split as in the training"
+            count = len(data.train) + len(data.test)
+            note = f"there are {count:,} images where {total:,} were, or they are split otherwise: "
+            note += "some of those tested may have been trained on"
+        elif not own and was_split and data.tested == ALL and len(data.test) == total:
+            words = "perhaps those that it was trained on"
+            note = f"these are as many images as the run had, {total:,}: if they are the same, "
+            note += "most of them were trained on"
+        else:
+            return data
+        tested = f"{data.tested.partition(',')[0]}, {words}"
+        return dataclasses.replace(data, tested=tested, notes=(*data.notes, note))
 
     def _where_names_are(self):
         file = names_file(self.path if self.run is None else self.path / "model.keras")

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from keras_preact.errors import ConfigError, SaveError
-from keras_preact.run import RunFolder, environment
+from keras_preact.run import RunFolder, environment, refuse_used
 
 
 def test_numbered_folders(tmp_path, monkeypatch):
@@ -73,6 +73,9 @@ def test_a_folder_is_locked_for_others_only_while_it_is_used(tmp_path):
             RunFolder(run.path).locked(),
         ):
             pass
+        run.write_json("config.json", {})
+        with pytest.raises(ConfigError, match=r"new or empty.* Another process trains in it\."):
+            refuse_used(run.path)
     assert not run.is_locked
     assert not RunFolder(run.path).is_finished
 

@@ -1,11 +1,12 @@
 """`models` and `check-data`."""
 
 import json
+import os
 import sys
 
 from keras_preact.console import make_console, reading_bar, say
 from keras_preact.errors import ConfigError, DataError, near
-from keras_preact.files import replacing
+from keras_preact.files import make_folder, replacing
 
 
 def _models(arguments) -> None:
@@ -54,6 +55,8 @@ def _check_data(arguments) -> None:
     from keras_preact.data import check_data
 
     console = make_console(sys.stderr if arguments.json else sys.stdout)
+    if arguments.html:
+        make_folder(os.path.dirname(arguments.html) or ".", "The page")
     with reading_bar(console, f"reading {arguments.path}") as on_progress:
         report = check_data(arguments.path, on_progress)
     if arguments.html:

@@ -8,7 +8,7 @@ import sys
 from keras_preact.cli.arguments import read_yaml, settings_of
 from keras_preact.console import import_keras_quietly, make_console, reading_bar, say
 from keras_preact.errors import ConfigError, DataError, shown
-from keras_preact.files import save_error, to_csv
+from keras_preact.files import make_folder, to_csv
 from keras_preact.run import folder_name
 
 #: Classes that a table on the terminal shows.
@@ -22,6 +22,8 @@ def _evaluate(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
     how = views_config(arguments)
     views = how.views()
+    if arguments.out:
+        make_folder(arguments.out, "The evaluation")
     import_keras_quietly()
     from keras_preact.evaluation import ensemble, evaluate
     from keras_preact.training.devices import open_on_devices
@@ -39,7 +41,7 @@ def _evaluate(arguments) -> None:
                 options.setdefault("image_size", arguments.size or _SHOWN)
             with reading_bar(console, "reading images") as on_progress:
                 data = opened.load_data(arguments.data, on_progress, **options)
-            for note in data.notes:
+            for note in data.lines():
                 say(console, note)
         data = data.for_classes(opened.class_names)
         found[str(path)] = evaluate(
@@ -55,7 +57,7 @@ def _evaluate(arguments) -> None:
         say(console, f"Of {data.name}: {len(data.test):,} images, {data.tested}.")
     out = arguments.out
     if not out and opened.run and len(found) == 1:
-        own = arguments.data in (None, opened.run.config["data"])
+        own = opened.is_own(arguments.data)
         name = "evaluation" if own else f"evaluation-{folder_name(arguments.data[-80:])}"
         out = f"{arguments.network[0]}/{name}"
     if out:
@@ -121,10 +123,7 @@ def _write(folder, found, data, how, console) -> None:
     )
     from keras_preact.run import RunFolder
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise save_error(error, "The evaluation", folder) from error
+    make_folder(folder, "The evaluation")
     name, evaluation = [*found.items()][-1]
     title = f"{pathlib.Path(name).name} on {data.name}"
     folder = RunFolder(folder)

@@ -198,7 +198,7 @@ def _described(data: ImageData) -> Report:
         },
         sizes=Counter({(width, height): total}),
         modes=Counter({"L" if channels == 1 else "RGB": total}),
-        notes=data.notes,
+        notes=data.lines(),
         twins=looker.twins(of),
         samples=looker.samples,
     )

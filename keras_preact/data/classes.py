@@ -57,6 +57,20 @@ def distinct(names) -> tuple[str, ...]:
     return tuple(names)
 
 
+def untested(labels, names) -> list[str]:
+    """A line that names the classes without test images, of which no recall is known, else none.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.data.classes import untested
+        >>> untested(np.array([0, 0, 2]), ["cat", "dog", "owl"])
+        ["no test images of 1 of 3 classes: 'dog'"]
+    """
+    there = {*np.unique(labels).tolist()}
+    found = [name for k, name in enumerate(names) if k not in there]
+    return [f"no test images of {len(found)} of {len(names)} classes: {some(found)}"] * bool(found)
+
+
 def key_of(name: str) -> str:
     """What a name is compared by: composed Unicode (a Mac's names are not), numbers by value.
 
@@ -101,8 +115,9 @@ def places(mine, theirs, fix: str = "") -> np.ndarray:
             received = f"{some(unknown)}{near(unknown[0], mine)}"
         elif repeated:
             received += ", in another order, and some have the same name"
+        end = "" if received.endswith("?") else "."
         raise DataError(
             f"Classes are matched by their names; the network's {len(mine)} are {some(mine)}. "
-            f"Received: {received}. {fix}".rstrip()
+            f"Received: {received}{end} {fix}".rstrip()
         )
     return np.array([numbers[key] for key in others])

@@ -1,7 +1,10 @@
 """`load_data`: one function for every source of images."""
 
 import dataclasses
+import hashlib
 import os
+
+import numpy as np
 
 from keras_preact.data.arrays import load_npz
 from keras_preact.data.classes import distinct
@@ -12,6 +15,7 @@ from keras_preact.data.splits import ImageData, validation_parts
 from keras_preact.errors import ConfigError
 
 _DEFAULTS = DataOptions()
+_LOOKED_AT = 64  # test images that stand for all where two data sets are compared
 
 
 def load_data(
@@ -84,3 +88,23 @@ def source(name_or_path: str, paths: bool = False) -> tuple[str, str]:
             f"Received: {name_or_path!r}. Did you mean '{kind_of(path)}:{name_or_path}'?"
         )
     return "name", name_or_path
+
+
+def place_of(name_or_path: str) -> str:
+    """Where a data set is, however its path is written; the name of one that has no path."""
+    kind, path = source(name_or_path)
+    return path if kind == "name" else os.path.realpath(path)
+
+
+def facts_of(data: ImageData) -> dict:
+    """What a run writes down of its images, to tell whether others are the same."""
+    labels = vars(data.train).get("labels")  # those of some sets are read with the images
+    some = np.linspace(0, len(data.test) - 1, min(len(data.test), _LOOKED_AT)).astype(int)
+    return {
+        "image_shape": list(data.image_shape),
+        "classes": list(data.class_names),
+        "training_images": len(data.train),
+        "test_images": len(data.test),
+        "labels_sha256": labels is not None and hashlib.sha256(labels.tobytes()).hexdigest(),
+        "test_sha256": hashlib.sha256(data.test.images(some).tobytes()).hexdigest(),
+    }

@@ -10,10 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
-from keras_preact.data.classes import places
+from keras_preact.data.classes import places, untested
 from keras_preact.data.images import decode, resize_and_crop
 from keras_preact.data.random import epoch_order
 from keras_preact.errors import DataError, some
+
+#: Which images of a data set are tested, in words: see `ImageData.tested`.
+WHOLE_PART, ALL = "its test part", "all its images"
 
 Change = Callable[[int, np.ndarray], np.ndarray]
 
@@ -192,7 +195,7 @@ class ImageData:
     image_shape: tuple[int, int, int]
     flip: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
-    tested: str = "its test part"
+    tested: str = WHOLE_PART
     notes: tuple[str, ...] = ()
     named: bool = True
 
@@ -223,6 +226,11 @@ class ImageData:
         parts = {part: getattr(self, part).relabelled(found) for part in ("train", "test")}
         return dataclasses.replace(self, class_names=names, **parts)
 
+    def lines(self) -> tuple[str, ...]:
+        """The notes, and which classes no image tests, as far as that is known without reading."""
+        labels = vars(self.test).get("labels")
+        return self.notes if labels is None else (*self.notes, *untested(labels, self.class_names))
+
     def __repr__(self) -> str:
         height, width, channels = self.image_shape
         parts = f"{len(self.train)} training and {len(self.test)} test images"
@@ -246,7 +254,7 @@ def train_and_test(
         return {"train": splits["train"], "test": splits["test"]}
     (whole,) = splits.values()
     if seed is None:
-        return {"train": whole, "test": whole, "tested": "all its images"}
+        return {"train": whole, "test": whole, "tested": ALL}
     train, test = stratified(whole.labels, fraction, seed)
     parts = {"train": whole.subset(train), "test": whole.subset(test)}
     return {**parts, "tested": f"{fraction:.0%} of its images, not trained on"}

@@ -9,6 +9,9 @@ from keras_preact.files import save_error, suffix_of
 
 INK, RIGHT, WRONG = "#222222", "#1a7f37", "#c62828"
 
+#: Of the name of a class.
+_LETTERS = 40
+
 #: Names of classes and data are shown as they are: a $ in them begins no formula.
 plain_text = matplotlib.rc_context({"text.parse_math": False})
 
@@ -81,7 +84,7 @@ def plot_confusion_matrix(evaluation, title):
     figure, axes = new_figure(side, side)
     many = classes > 30
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    names = None if many else evaluation.class_names
+    names = None if many else [_short(name) for name in evaluation.class_names]
     display = ConfusionMatrixDisplay(shares, display_labels=names)
     display.plot(ax=axes, cmap="Blues", colorbar=False, include_values=False)
     if many:
@@ -220,16 +223,21 @@ def _sheet(evaluation, split, shown, headline):
         predicted, true = predictions[k], evaluation.labels[k]
         text = "no score"
         if predicted >= 0:
-            name = evaluation.class_names[predicted]
+            name = _short(evaluation.class_names[predicted])
             text = f"{name} ({evaluation.scores[k, predicted]:.0%})"
         if predicted != true:
-            text += f"\nis {evaluation.class_names[true]}"
+            text += f"\nis {_short(evaluation.class_names[true])}"
         color = RIGHT if predicted == true else WRONG
         axes.text(left + 0.5, top - 0.05, text, fontsize=9, color=color, ha="center", va="bottom")
     axes.set_xlim(-0.1, columns * 1.2 - 0.1)
     axes.set_ylim(rows * down - 0.4, -0.45)
     figure.suptitle(headline, color=INK)
     return figure
+
+
+def _short(name):
+    """The name of a class in so many letters that it leaves the picture its room."""
+    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _spread(places, count):

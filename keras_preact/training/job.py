@@ -236,7 +236,7 @@ def _load(config, parts, console, streams=None):
         data = load_data(config.data, options=options, seed=config.seed, on_progress=on_progress)
     if console:
         console.print(repr(data)[1:-1], soft_wrap=True)
-    for note in data.notes:
+    for note in data.lines():
         say(console, note)
     if data.skipped:
         path, reason = data.skipped[0]

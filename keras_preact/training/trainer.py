@@ -1,6 +1,6 @@
 """`train`: from a `TrainConfig` to a run folder. Read top to bottom, it says what happens."""
 
-import hashlib
+import contextlib
 import os
 import shlex
 import signal
@@ -8,6 +8,7 @@ import time
 
 from keras_preact.citations import citations
 from keras_preact.console import say
+from keras_preact.data.load import facts_of, source
 from keras_preact.errors import ConfigError, StoppedError
 from keras_preact.run import RunFolder, environment, refuse_used, runs_in
 from keras_preact.training.config import TrainConfig
@@ -135,21 +136,14 @@ def _new_run(config, job):
 
 def _describe(run, job, console):
     """Writes down what the run is, or, where that is there, compares it with this process."""
-    labels = vars(job.data.train).get("labels")  # those of some sets are read with the images
     facts = {
         "resolved.json": job.parts.to_dict(),
-        "data.json": {
-            "image_shape": list(job.data.image_shape),
-            "classes": list(job.data.class_names),
-            "training_images": len(job.data.train),
-            "test_images": len(job.data.test),
-            "labels_sha256": labels is not None and hashlib.sha256(labels.tobytes()).hexdigest(),
-        },
+        "data.json": facts_of(job.data),
         "env.json": {
             **environment(),
             "decided": job.decided,
             **job.chosen,
-            "data_path": _absolute(job.config.data),
+            **_places(job.config.data, run.path),
         },
     }
     if not (run.path / "config.json").is_file():
@@ -160,7 +154,9 @@ def _describe(run, job, console):
         run.write_bytes("citations.bib", citations(job.parts).encode())
         run.write_json("config.json", job.config.to_dict())  # last: now it is a run
         return
-    if run.read_json("data.json") != facts["data.json"]:
+    known = run.read_json("data.json")
+    known.pop("test_sha256", None)  # of pixels, which another decoder may give otherwise
+    if any(facts["data.json"][name] != value for name, value in known.items()):
         raise ConfigError(
             f"The images are not those that the run in {run.path} was begun with (their number, "
             "shape, classes or labels differ; see its data.json). Name another folder."
@@ -173,7 +169,15 @@ def _describe(run, job, console):
             say(console, f"The run was begun with other {name}: the last bits may differ.")
 
 
-def _absolute(data):
-    """Where the images are, for those who look at the run from another folder; or `None`."""
-    kind, _, path = data.partition(":")
-    return os.path.abspath(os.path.expanduser(path)) if kind in ("folder", "npz") else None
+def _places(data, run):
+    """Where the images are, for those who look at the run from elsewhere, or when both have moved.
+
+    `data_path` is absolute, `data_from_run` begins at the run's folder.
+    """
+    kind, path = source(data)
+    if kind == "name":
+        return {"data_path": None}
+    places = {"data_path": os.path.abspath(path)}
+    with contextlib.suppress(ValueError):  # on another drive
+        places["data_from_run"] = os.path.relpath(path, run)
+    return places

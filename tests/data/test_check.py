@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_preact.cli import main
-from keras_preact.data import check_data
+from keras_preact.data import check_data, load_data
 from keras_preact.data.alike import alike, print_of
 from keras_preact.evaluation.data_page import data_page
 
@@ -83,10 +83,25 @@ def test_what_files_say_and_a_training_does_not_heed(tmp_path):
             save(Image.fromarray(deep), tmp_path / name / f"{n}.png")
     (warning,) = check_data(str(tmp_path)).warnings[:1]
     assert "6 images of 16 bits use 12 of them (up to 4095)" in warning and "by 16" in warning
+    (note,) = load_data(f"folder:{tmp_path}").notes  # a training says it too
+    assert note == "all images are dark: their pixels go from 0 to 15 of 255; multiply them by 17"
     exif = Image.Exif()
     exif[0x0112] = 6
     save(photo(1), tmp_path / "a" / "turned.jpg", exif=exif)
     assert "1 images are to be turned" in check_data(str(tmp_path)).warnings[0]
+
+
+@pytest.mark.parametrize(("brightest", "said"), [(0, "to 0 of 255"), (1, "by 255"), (64, "")])
+def test_masks_and_other_dark_images_are_said(brightest, said, tmp_path):
+    """A class number, a bit or no light at all for a pixel."""
+    for name in ("a", "b"):
+        for n in range(2):
+            pixels = np.random.default_rng(n).integers(0, brightest, (8, 8), endpoint=True)
+            pixels[0, 0] = brightest
+            save(Image.fromarray(pixels.astype("uint8")), tmp_path / name / f"{n}.png")
+    notes = load_data(f"folder:{tmp_path}").notes
+    assert notes == check_data(str(tmp_path)).notes and len(notes) == bool(said)
+    assert said in " ".join(notes)
 
 
 def test_classes_of_unequal_size(tmp_path):

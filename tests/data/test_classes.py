@@ -37,6 +37,8 @@ def test_a_network_s_classes_are_found_in_any_order(mine, random):
         (["a", CAFE[0]], [CAFE[1], "a"], [1, 0]),
         (["01", "02", "10"], ["1", "10", "2"], [0, 2, 1]),
         (["cat", "dog", "owl"], ["owl", "cat"], [2, 0]),
+        (["cat ", "dog"], ["\tdog", " cat"], [1, 0]),
+        (["9" * 5000, "000", "a"], ["a", "0", "0" + "9" * 5000], [2, 1, 0]),
         (["crane", "crane", "dog"], ["crane", "crane", "dog"], [0, 1, 2]),
     ],
 )
@@ -52,7 +54,8 @@ def test_matched(mine, theirs, found):
         (["0", "1"], ["cat", "dog"], "are '0', '1'. Received: 'cat', 'dog'"),
         (["0", "1"], ["1", "2"], "Received: '2'"),
         (["crane", "dog", "crane"], ["crane", "crane", "dog"], "have the same name"),
-        (["Cat", "dog"], ["cat", "dog"], "Did you mean 'Cat'"),
+        (["Cat", "dog"], ["cat", "dog"], r"Did you mean 'Cat'\?$"),
+        (["1", "2"], ["1.0", "2"], r"Received: '1\.0'\.$"),
     ],
 )
 def test_where_names_cannot_say_it(mine, theirs, words):

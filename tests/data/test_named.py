@@ -185,8 +185,9 @@ def test_unknown_names(tmp_path, monkeypatch):
     for name in ("photos", "./photos", str(tmp_path / "photos")):
         with pytest.raises(ConfigError, match=f"Did you mean 'folder:{name}'"):
             load(name, tmp_path)
-    with pytest.raises(ConfigError, match=r"Did you mean 'npz:a\.npz'"):
-        load("a.npz", tmp_path)
+    for name in ("a.npz", "/A.NPZ"):
+        with pytest.raises(ConfigError, match=f"Did you mean 'npz:{name}'"):
+            load(name, tmp_path)
     with pytest.raises(ConfigError, match="Expected 'folder:PATH'"):
         load("folder:", tmp_path)
 

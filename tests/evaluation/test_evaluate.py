@@ -242,3 +242,14 @@ def test_classes_count_alike_beside_the_accuracy():
     words = classes_in_words(found.accuracy, found.balanced_accuracy, *found.worst_class)
     assert "50.00%" in words and "'rare'" in words and "hide what becomes" in words
     assert "hide" not in classes_in_words(0.95, 0.93, "rare", 0.9)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["x" * 255, "\N{CAT FACE}", "a\nb\tc\x07", "$x_{", "\u202ecat"])
+def test_names_of_any_kind_leave_pictures_their_room(name, tmp_path):
+    found = Evaluation(np.eye(2, dtype="float32"), np.array([0, 1]), (name, "dog"))
+    split = ArraySplit(np.zeros((2, 8, 8, 1), "uint8"), found.labels)
+    figures = (plot_confusion_matrix(found, "them"), plot_predictions(found, split, "them"))
+    for k, figure in enumerate(figures):
+        save_figure(figure, tmp_path / f"{k}.png")
+        assert (tmp_path / f"{k}.png").stat().st_size > 5000

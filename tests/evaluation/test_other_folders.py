@@ -63,8 +63,9 @@ def test_classes_are_matched_by_name_and_all_images_tested(run, tmp_path, capsys
     padded = folder_of(tmp_path / "padded", [f"{k:03d}" for k in range(CLASSES)])
     assert evaluated(capsys, run, "--data", f"folder:{padded}")[0]["top1_error"] == 0.0
     few = folder_of(tmp_path / "few", ["10", "2", "7"])
-    found, _ = evaluated(capsys, run, "--data", f"folder:{few}")
+    found, said = evaluated(capsys, run, "--data", f"folder:{few}")
     assert (found["top1_error"], found["images"]) == (0.0, 12)
+    assert "no test images of 9 of 12 classes: '0', '1', '3', '4', '5' and 4 more" in said
     names = folder_of(tmp_path / "names", ["cat", "dog"], value=1)
     assert main(["evaluate", str(run), "--data", f"folder:{names}"]) == 3
     assert "matched by their names" in capsys.readouterr().err
@@ -112,3 +113,53 @@ def test_networks_of_an_ensemble_have_one_order_of_classes(run, tmp_path, capsys
     argv = ["evaluate", str(run), str(tmp_path / "other.keras")]
     assert main(argv) == 2
     assert "have the same classes" in capsys.readouterr().err
+
+
+@pytest.fixture
+def split_run(tmp_path):
+    """Trained on a folder without a test part, from which a fifth was held back; they may move."""
+    folder_of(tmp_path / "box" / "set", ["0", "11"], count=10)
+    small = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
+    out = tmp_path / "box" / "run"
+    data = f"folder:{tmp_path}/box/set"
+    config = TrainConfig("resnet8v2", data, epochs=1, settings=small, saved_model=False)
+    train(config.replace(out=str(out)))
+    return out
+
+
+def test_images_that_a_run_learned_from_are_no_test(split_run, monkeypatch):
+    """Whatever their path is called, wherever they have moved to, and when their order is new."""
+
+    def tested(name=None, **options):
+        data = trained.load_data(name and f"folder:{name}", **options)
+        assert len(data.notes) == (data.tested != own)
+        return len(data.test), data.tested
+
+    box, trained = split_run.parent, load_trained(split_run)
+    own, changed = (f"20% of its images, {words}" for words in
+                    ("not trained on", "which are not split as in the training"))  # fmt: skip
+    monkeypatch.chdir(box)
+    (box / "link").symlink_to(box / "set")
+    for path in (None, "set", "./set/", f"{box}/run/../set", "link"):
+        assert tested(path) == (4, own)
+    assert tested(split_seed=5) == (4, changed)
+    box = box.rename(box.with_name("renamed"))  # both together
+    trained = load_trained(box / "run")
+    assert tested() == (4, own)
+    (box / "set").rename(box / "images")
+    assert tested(box / "images") == (20, "all its images, perhaps those that it was trained on")
+    (box / "images").rename(box / "set")
+    for name in ("0", "11"):
+        for file in sorted((box / "set" / name).iterdir())[:5]:
+            file.rename(file.with_name(f"new{file.name}"))
+    assert tested() == (4, changed)
+
+
+@pytest.mark.parametrize("option", ["evaluate --out", "check-data --html"])
+def test_where_nothing_can_be_written_is_said_before_images_are_read(run, option, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    command, option = option.split()
+    images = {"evaluate": run, "check-data": f"npz:{run.parent}/greys.npz"}[command]
+    assert main([command, str(images), option, f"{tmp_path}/file/x/y.html"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "could not be written to" in said.err
