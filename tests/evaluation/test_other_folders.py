@@ -159,7 +159,7 @@ def test_images_that_a_run_learned_from_are_no_test(split_run, monkeypatch):
 def test_where_nothing_can_be_written_is_said_before_images_are_read(run, option, tmp_path, capsys):
     (tmp_path / "file").touch()
     command, option = option.split()
-    images = {"evaluate": run, "check-data": f"npz:{run.parent}/greys.npz"}[command]
+    images = {"evaluate": run, "check-data": "npz:not-there.npz"}[command]
     assert main([command, str(images), option, f"{tmp_path}/file/x/y.html"]) == 1
     said = capsys.readouterr()
     assert said.out == "" and "could not be written to" in said.err
