@@ -16,7 +16,6 @@ import warnings
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError
-from keras_preact.files import save_error
 from keras_preact.weights.layouts import KERAS_V1, KERAS_V2
 
 #: Base URL of each collection, and what its files' names end with there.
@@ -27,6 +26,10 @@ _SOURCES = {
 
 #: Source of the weights that come with the package.
 OWN = "keras_preact"
+
+#: Version of the conversion: another number with every change of what it gives, so that nobody
+#: reads what an earlier one left in the cache.
+CONVERSION = 1
 
 #: What collections' networks have other than ours, by the names that the table gives it. Those of
 #: osmr/imgclsmob are read in tf2cv 0.0.18 (models/resnet*.py, models/preresnet*.py).
@@ -135,26 +138,20 @@ class TrainedWeights:
             ConfigError: Where they can neither be found nor downloaded, or are damaged.
             SaveError: Where the cache cannot be written.
         """
-        import filelock
-
         from keras_preact.weights import read_weights, write_weights
-        from keras_preact.weights.fetch import cache_folder
+        from keras_preact.weights.fetch import cache_folder, locked
 
         if self.source == OWN:
             return self._shipped()
         top = include_top or not self.file_notop
         file, digest = (self.file, self.digest) if top else (self.file_notop, self.digest_notop)
-        # The digest in its name ties the converted file to what it was made of.
+        # Its name ties the converted file to what it was made of and to how.
         number = digest.rpartition(":")[2][:8]
-        converted = cache_folder() / f"{self.network}-{self.tag}-{number}.weights.h5"
+        name = f"{self.network}-{self.tag}-{number}-conversion{CONVERSION}.weights.h5"
+        converted = cache_folder() / name
         with contextlib.suppress(ConfigError):  # not there, or damaged: it is made again
             return read_weights(converted)
-        lock = filelock.FileLock(converted.with_name(f".{converted.name}.lock"))
-        try:
-            held = lock.acquire()
-        except OSError as error:
-            raise save_error(error, "Converted weights", converted) from None
-        with held:
+        with locked(converted, "Converted weights"):
             with contextlib.suppress(ConfigError):  # another process has made it meanwhile
                 return read_weights(converted)
             write_weights(converted, self._converted(file, digest))

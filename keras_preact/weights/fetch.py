@@ -1,30 +1,50 @@
-"""Published files: downloaded once through Keras's cache, and checked before they are used."""
+"""Published files: downloaded once, in pieces where need be, and checked before they are used."""
 
 import contextlib
-import errno
 import hashlib
+import http.client
 import io
 import os
 import pathlib
-import socket
-import threading
+import stat
+import sys
+import time
+import urllib.error
+import urllib.request
 import zipfile
-import zlib
 
-import keras
-
-from keras_preact.errors import ConfigError
+from keras_preact.console import make_console, reading_bar
+from keras_preact.errors import ConfigError, reason
 from keras_preact.files import save_error
 
 #: Environment variable with the base URL of another server, which has the files at the same paths.
 MIRROR = "KERAS_PREACT_WEIGHTS_URL"
 
-#: Seconds without an answer, or without a further byte, after which a download has failed.
-PATIENCE = 60
-_ONE_AT_A_TIME = threading.Lock()
+#: Seconds without an answer, or without a further byte, after which a try has failed.
+PATIENCE = 30
+
+#: Seconds between the tries; each goes on where the one before it stopped.
+PAUSES = (1, 2, 4)
+
+#: Bytes that no file has, be it in an archive; those of the catalogue have at most 410 MB.
+LARGEST = 2**30
 
 #: How many times its size an archive may hold; weights hardly become smaller.
 _MOST = 20
+
+#: Bytes a second: a server that is slower over a whole try has fallen silent.
+_SLOWEST = 1000
+
+#: Answers that may be others a moment later.
+_LATER = (408, 425, 429, 500, 502, 503, 504)
+
+
+class _Fault(Exception):
+    """What a server, or the way to it, does wrong; `code` is its answer's where that is all."""
+
+    def __init__(self, text, again=False, code=None):
+        super().__init__(text)
+        self.again, self.code = again, code
 
 
 def cache_folder() -> pathlib.Path:
@@ -73,58 +93,167 @@ def fetch(base: str, place: str, file: str, digest: str) -> bytes:
         >>> data = fetch("https://example.org", "v1/a.h5", "a.h5", "md5:0c...")  # doctest: +SKIP
     """
     url = f"{(os.environ.get(MIRROR) or base).rstrip('/')}/{place}"
-    folder, published = cache_folder(), place.rpartition("/")[2]
-    for path in (folder / file, folder / published):
-        if path.is_file():
-            data, fault = _content(path, file, digest)
-            if fault:
-                raise ConfigError(
-                    f"{path} must be the file that {url} gives. Received: one that {fault}. "
-                    "Delete it, and it is downloaded."
-                )
-            return data
-    # Keras writes a download in place, so a name that nobody reads until it is whole. It verifies
-    # SHA-256 and MD5 itself, but neither SHA-1 nor what is in an archive, so that is done here.
-    partial = folder / f".{published}.partial"
-    if not os.access(folder, os.W_OK):  # Keras would take a folder that all can write
-        raise save_error(PermissionError(errno.EACCES, "Permission denied"), published, folder)
-    try:
-        with _limited_patience():
-            keras.utils.get_file(
-                partial.name, url, cache_dir=str(folder), cache_subdir="", force_download=True
-            )
-    except Exception as error:  # Keras raises a bare Exception where a URL cannot be had
-        raise _unavailable(url, folder / published, str(error)) from None
-    data, fault = _content(partial, file, digest)
-    if fault:
-        partial.unlink()
-        raise _unavailable(url, folder / published, f"it gives a file that {fault}")
-    os.replace(partial, folder / published)
+    path = cache_folder() / place.rpartition("/")[2]
+    data = _cached(path, file, digest, url)
+    if data is None:
+        with locked(path, "Downloaded weights"):
+            data = _cached(path, file, digest, url)  # another process has it meanwhile
+            if data is None:
+                data = _downloaded(path, file, digest, url)
     return data
 
 
 @contextlib.contextmanager
-def _limited_patience():
-    """Sockets that are opened meanwhile time out, unless the program has a limit of its own."""
-    with _ONE_AT_A_TIME:  # or a second thread would take the first one's limit for the program's
-        limit = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(PATIENCE if limit is None else limit)
+def locked(path, what: str):
+    """Has a file of the cache for the caller alone; other processes and threads wait.
+
+    Args:
+        path: The file, beside which the lock is.
+        what: What it is, for the error's text.
+
+    Raises:
+        SaveError: Where no lock can be had.
+    """
+    import filelock
+
+    try:
+        held = filelock.FileLock(path.with_name(f".{path.name}.lock")).acquire()
+    except (OSError, NotImplementedError) as error:  # the latter where a file system knows no locks
+        raise save_error(OSError(*error.args), what, path.parent) from None
+    with held:
+        yield
+
+
+def _cached(path, file, digest, url):
+    """The bytes of a file in the cache, as it is or as it is published; `None` without one."""
+    for found in (path.with_name(file), path):
+        if found.is_file():
+            data, fault = _content(found, file, digest)
+            if fault:
+                raise ConfigError(
+                    f"{found} must be the file that {url} gives. Received: one that {fault}. "
+                    "Delete it, and it is downloaded."
+                )
+            return data
+    return None
+
+
+def _downloaded(path, file, digest, url):
+    """The bytes of a file that is downloaded, and put into the cache once it is right.
+
+    What a URL gives in pieces may be of two files: a server has another by now, or an earlier
+    version of this package left a piece. It is then downloaded anew.
+    """
+    partial = path.with_name(f".{path.name}.partial")  # which nobody reads
+    for is_last in (False, True):
         try:
-            yield
-        finally:
-            socket.setdefaulttimeout(limit)
+            is_whole = _download(url, partial)
+            data, fault = _content(partial, file, digest)
+            if fault:
+                partial.unlink()
+                if is_whole or is_last:
+                    raise _Fault(f"it gives a file that {fault}")
+                continue
+            os.replace(partial, path)
+            return data
+        except _Fault as error:
+            raise ConfigError(
+                f"Weights by a tag are downloaded once, and this time that failed: {error}. "
+                f"Without a network put {url} at {path} (or set {MIRROR} to the base URL of a "
+                "mirror, such as file:///shared/weights) and try again."
+            ) from None
+        except OSError as error:
+            raise save_error(error, path.name, path.parent) from None
+
+
+def _download(url, partial):
+    """Writes what a URL gives, in several tries; says whether it is all of one answer."""
+    is_whole = not _size(partial)
+    for pause in (*PAUSES, None):
+        try:
+            _receive(url, partial)
+            return is_whole
+        except _Fault as fault:
+            if fault.code == 416 and not is_whole:  # there is no more: the digest says the rest
+                return False
+            if pause is None or not fault.again:
+                raise
+        is_whole = False
+        time.sleep(pause)
+
+
+def _receive(url, partial):
+    """Adds to a file what a URL gives from there on; a server that cannot gives it from the start.
+
+    Raises:
+        _Fault: Where there is no whole answer; what came of it stays.
+        OSError: Where it cannot be written.
+    """
+    begin = _size(partial)
+    ranged = {"Range": f"bytes={begin}-"} if begin else {}
+    with _faults():
+        request = urllib.request.Request(url, headers=ranged)
+        answer = urllib.request.urlopen(request, timeout=PATIENCE)
+    goes_on = f"{answer.headers['Content-Range']}".startswith(f"bytes {begin}-")
+    done = begin if begin and goes_on and answer.status == 206 else 0
+    rest = getattr(answer, "length", None)  # not of a local file, nor of a server that says none
+    total = None if rest is None else done + rest
+    bar = reading_bar(make_console(sys.stderr), partial.name.strip(".").removesuffix(".partial"))
+    with answer, open(partial, "ab" if done else "wb") as output, bar as on_progress:
+        started, before = time.monotonic(), done
+        while total is None or done < total:
+            if max(done, total or 0) > LARGEST:
+                output.truncate(0)
+                raise _Fault(f"it gives more than {LARGEST / 2**20:,.0f} MB")
+            with _faults():
+                piece = answer.read1(2**16)
+                if not piece and total is not None:
+                    raise ConnectionError(f"it ended after {done:,} of {total:,} bytes")
+            if not piece:
+                break
+            output.write(piece)
+            done += len(piece)
+            on_progress(done, total)
+            if done - before < _SLOWEST * (time.monotonic() - started - PATIENCE):
+                raise _Fault(f"it gives less than {_SLOWEST:,} bytes a second", again=True)
+        output.flush()
+        os.fsync(output.fileno())
+
+
+def _size(path):
+    return path.stat().st_size if path.is_file() else 0
+
+
+@contextlib.contextmanager
+def _faults():
+    """Raises `_Fault` for what goes wrong between this machine and a server."""
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _Fault(f"it answers {error.code}", error.code in _LATER, error.code) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        inner = error.reason if isinstance(error, urllib.error.URLError) else error
+        is_wrong = isinstance(inner, (str, ValueError, http.client.InvalidURL))
+        again = not (is_wrong or getattr(inner, "filename", None))  # a name: of a local file
+        text = "".join(c if c.isprintable() else "?" for c in reason(inner))
+        raise _Fault(text or type(inner).__name__, again) from None
 
 
 def _content(path, file, digest):
     """(bytes of the file, what is wrong with them or None); archives are opened."""
+    if path.stat().st_size > LARGEST:
+        return None, f"has more than {LARGEST / 2**20:,.0f} MB"
     data = path.read_bytes()
     if path.name.removesuffix(".partial").endswith(".zip"):
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                if archive.getinfo(file).file_size > _MOST * len(data):
-                    return None, f"claims to hold more than {_MOST} times its size"
+                if any(stat.S_ISLNK(entry.external_attr >> 16) for entry in archive.infolist()):
+                    return None, "holds links"
+                if archive.getinfo(file).file_size > min(_MOST * len(data), LARGEST):
+                    return None, f"claims to hold more than {_MOST} times its size, or too much"
                 data = archive.read(file)
-        except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError, OSError):
+        except Exception:  # a damaged one meets a dozen of them
             return None, f"is no whole archive with {file!r} in it"
     found = digest_of(data, digest)
     if found != digest:
@@ -143,11 +272,3 @@ def digest_of(data: bytes, like: str) -> str:
     """
     algorithm = like.partition(":")[0]
     return f"{algorithm}:{hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()}"
-
-
-def _unavailable(url, path, reason):
-    return ConfigError(
-        f"Weights by a tag are downloaded once, and this time that failed: {reason}. Without a "
-        f"network put {url} at {path} (or set {MIRROR} to the base URL of a mirror, such as "
-        "file:///shared/weights) and try again."
-    )

@@ -4,12 +4,9 @@ import concurrent.futures
 import csv
 import dataclasses
 import hashlib
-import http.server
+import io
 import json
 import pathlib
-import shutil
-import socket
-import threading
 import tomllib
 import zipfile
 from unittest import mock
@@ -25,7 +22,7 @@ from keras_preact.applications import published, registry
 from keras_preact.applications.registry import Application, _builder
 from keras_preact.config import EXPANSION, ResNetConfig
 from keras_preact.errors import ConfigError, SaveError
-from keras_preact.weights import fetch, read_weights
+from keras_preact.weights import read_weights
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 ROOT = pathlib.Path(__file__).parents[2]
@@ -119,49 +116,6 @@ def test_preprocessing_of_a_tag_is_that_of_its_weights(row):
     np.testing.assert_allclose(y, expected, atol=1e-4)
     with pytest.raises(ConfigError, match=f"one of the tags .*'{row.tag}'.*weights='mnist'"):
         module.preprocess_input(x, weights="mnist")
-
-
-class Server:
-    """Files over HTTP on this machine: `files` by path, `asked` says what was asked for."""
-
-    def __init__(self):
-        self.files, self.asked, self.cut = {}, [], False
-        self.silent = threading.Event()  # while it is not set
-        self.silent.set()
-        owner = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                owner.asked.append(self.path)
-                owner.silent.wait()
-                data = owner.files.get(self.path)
-                if data is None:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data[: len(data) // 2] if owner.cut else data)
-
-            def log_message(self, *arguments):
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.http.shutdown()
-        self.http.server_close()
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    server = Server()
-    monkeypatch.setenv(fetch.MIRROR, server.url + "/")
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    yield server
-    server.close()
 
 
 def golden(name, server, monkeypatch):
@@ -265,91 +219,23 @@ class TestDownload:
         np.testing.assert_allclose(outputs(build(weights="tiny"), x), first, rtol=1e-5)
         assert len(converted.read_bytes()) == len(whole)
 
-    def test_another_file_than_published_is_refused_and_not_kept(
-        self, server, monkeypatch, tmp_path
-    ):
+    def test_a_file_of_another_conversion_is_left_alone(self, server, monkeypatch, tmp_path):
         build = golden("cifar_basic", server, monkeypatch)
-        place = "/v1/cifar_basic.tf2.h5.zip"
-        right, other = server.files[place], GOLDEN / "cifar_basic_v2.tf2.h5.zip"
-        for wrong in (other.read_bytes(), right[:-100], b"<html>not found</html>"):
-            server.files[place] = wrong
-            with pytest.raises(ConfigError, match="is no whole archive with 'cifar_basic"):
-                build(weights="tiny")
-            assert cached(tmp_path) == set()
-        with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
-            archive.writestr("cifar_basic.tf2.h5", b"something else")
-        server.files[place] = (tmp_path / "other.zip").read_bytes()
-        found = hashlib.sha1(b"something else").hexdigest()
-        with pytest.raises(ConfigError, match=f"the SHA1 {found}, not .*{server.url}{place} at"):
-            build(weights="tiny")
-        server.files[place] = right
-        assert build(weights="tiny")
+        build(weights="tiny")
+        (converted,) = (tmp_path / "keras/models").glob("*.weights.h5")
+        (tmp_path / "keras/models/cifar_basic.tf2.h5.zip").unlink()
+        monkeypatch.setattr(published, "CONVERSION", published.CONVERSION + 1)
+        before = converted.read_bytes(), converted.stat().st_mtime_ns
+        build(weights="tiny")
+        assert (converted.read_bytes(), converted.stat().st_mtime_ns) == before
+        assert len(server.asked) == 2 and len(cached(tmp_path)) == 3
 
-    def test_an_interrupted_download_leaves_nothing_and_is_begun_again(
-        self, server, monkeypatch, tmp_path
-    ):
+    def test_converted_weights_that_cannot_be_written(self, server, monkeypatch):
         build = golden("cifar_basic", server, monkeypatch)
-        server.cut = True
-        with pytest.raises(ConfigError, match=r"this time that failed: .* got only \d+ out"):
-            build(weights="tiny")
-        assert cached(tmp_path) == set()
-        # What a killed download leaves is under a name that nobody reads.
-        (tmp_path / "keras/models/.cifar_basic.tf2.h5.zip.partial").write_bytes(b"PK half")
-        server.cut = False
-        assert build(weights="tiny")
-        assert not [name for name in cached(tmp_path) if name.endswith(".partial")]
-
-    def test_a_server_that_falls_silent_is_given_up(self, server, monkeypatch, tmp_path):
-        build = golden("cifar_basic", server, monkeypatch)
-        monkeypatch.setattr(fetch, "PATIENCE", 0.2)
-        server.silent.clear()
-        with pytest.raises(ConfigError, match=r"this time that failed: .*timed out"):
-            build(weights="tiny")
-        server.silent.set()
-        assert cached(tmp_path) == set() and socket.getdefaulttimeout() is None
-
-    def test_a_mirror_can_be_a_folder(self, server, monkeypatch, tmp_path):
-        build = golden("cifar_basic", server, monkeypatch)
-        folder = tmp_path / "a folder" / "v1"
-        url = folder.parent.as_uri()
-        monkeypatch.setenv(fetch.MIRROR, url)
-        with pytest.raises(ConfigError, match=f"failed: .*{url}/v1/cifar_basic"):
-            build(weights="tiny")
-        folder.mkdir(parents=True)
-        shutil.copy(GOLDEN / "cifar_basic.tf2.h5.zip", folder)
-        assert build(weights="tiny") and server.asked == []
-
-    def test_a_cache_that_cannot_be_written(self, server, monkeypatch):
-        build = golden("cifar_basic", server, monkeypatch)
-        monkeypatch.setattr(fetch.os, "access", lambda *arguments: False)
-        with pytest.raises(SaveError, match=r"could not be written to .*: Permission denied"):
-            build(weights="tiny")
         denied = PermissionError(13, "Permission denied")
         monkeypatch.setattr("filelock.FileLock.acquire", mock.Mock(side_effect=denied))
         with pytest.raises(SaveError, match="Converted weights could not be written"):
             build(weights="tiny")
-
-    @pytest.mark.parametrize("unzipped", [True, False])
-    def test_without_a_network_a_file_put_by_hand_is_taken(
-        self, unzipped, server, monkeypatch, tmp_path
-    ):
-        build = golden("cifar_basic", server, monkeypatch)
-        server.close()
-        place = tmp_path / "keras/models/cifar_basic.tf2.h5.zip"
-        url = f"{server.url}/v1/cifar_basic.tf2.h5.zip"
-        with pytest.raises(ConfigError, match=f"put {url} at {place} .or set {fetch.MIRROR}"):
-            build(weights="tiny")
-        archive = GOLDEN / place.name
-        if unzipped:
-            zipfile.ZipFile(archive).extractall(place.parent)
-            place = place.with_suffix("")
-        right = place.read_bytes() if unzipped else archive.read_bytes()
-        place.write_bytes(right[:-100])
-        with pytest.raises(ConfigError, match=f"{place} must be the file that {url}.*Delete it"):
-            build(weights="tiny")
-        place.write_bytes(right)
-        assert build(weights="tiny")
-        assert server.asked == []
 
     def test_those_who_load_at_once_download_once(self, server, monkeypatch):
         golden("cifar_basic", server, monkeypatch)
@@ -449,6 +335,32 @@ def test_files_of_keras_applications(
     expected = outputs(keras.Model(theirs.input, theirs.layers[-2].output), x)
     np.testing.assert_allclose(outputs(features, x), expected, atol=1e-6)
     assert server.asked == [f"/resnet/{row.file}", f"/resnet/{row.file_notop}"]
+
+
+def test_a_conversion_that_gives_something_else_has_another_version(tmp_path):
+    """If it is this one that fails: raise `published.CONVERSION`, and write down the new digest."""
+    from keras_preact.weights.imgclsmob import read_imgclsmob
+    from keras_preact.weights.sources import read_keras_2, renamed
+
+    found = [
+        read_imgclsmob(io.BytesIO(zipfile.ZipFile(path).read(path.stem)))
+        for path in sorted(GOLDEN.glob("*.tf2.h5.zip"))
+    ]
+    layers = ("conv1_conv", "conv2_block1_0_conv", "conv3_block2_2_bn", "post_bn", "probs")
+    with h5py.File(tmp_path / "keras.h5", "w") as file:
+        file.attrs["layer_names"] = layers
+        for layer in layers:
+            file.create_group(layer).attrs["weight_names"] = ["a:0", "b:0"]
+            for place, name in enumerate(("a:0", "b:0")):
+                file[layer][name] = place + np.arange(6, dtype="float32").reshape(2, 3)
+    found.append(renamed(read_keras_2(tmp_path / "keras.h5"))[0])
+    digest = hashlib.sha256()
+    for weights in found:
+        for layer, values in sorted(weights.items()):
+            for index, value in sorted(values.items()):
+                digest.update(f"{layer} {index} {value.dtype} {value.shape}".encode())
+                digest.update(value.tobytes())
+    assert (published.CONVERSION, digest.hexdigest()[:16]) == (1, "3aefb1030e441f5c")
 
 
 def test_a_file_of_another_kind_of_network_is_refused(tmp_path):
