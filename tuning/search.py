@@ -17,7 +17,7 @@ from keras_preact.tuning.frame import trials_frame
 from keras_preact.tuning.live import LiveTable
 from keras_preact.tuning.report import write_report
 from keras_preact.tuning.state import TRIALS, mend, read_dictionary
-from keras_preact.tuning.team import ADDRESS, PORT, ROLE, Team, share
+from keras_preact.tuning.team import ADDRESS, PORT, ROLE, Team, require_address, share
 from keras_preact.tuning.training_process import train_in_process
 
 #: Seconds between two notes of how long the search has taken.
@@ -97,6 +97,9 @@ def tune(config: TuneConfig | None = None, *, console=None) -> TuneResult | None
             write_report(folder.path)
         return TuneResult(**folder.result)
     with folder.locked():
+        if ROLE in os.environ:
+            require_address()
+            say(console, f"chief: answering all who can reach it at {os.environ[ADDRESS]}")
         if not (folder.path / "search.json").is_file():
             folder.write_json("env.json", environment())
             folder.write_json("search.json", config.to_dict())

@@ -1,16 +1,25 @@
 """The processes of a search on one machine: started, replaced when they die, and stopped."""
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
+import tempfile
+import time
 
-from keras_preact.errors import ConfigError, DeviceError
+from keras_preact.errors import ConfigError, DeviceError, reason
 from keras_preact.tuning.processes import ENDS, start, stop
 from keras_preact.tuning.state import TRIALS, mend, read_outcome
 
 #: KerasTuner's environment variables: which process this is, and where the chief listens.
 ROLE, ADDRESS, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
+
+#: Seconds that the chief before may take to leave its port.
+_LEAVES = 10.0
+
+#: Bytes that the path of a socket may have on every system, without its own folder and name.
+_LONGEST = 75
 
 #: Processes that end this often without a trial ending in between end the search.
 _TRIES = 5
@@ -31,12 +40,16 @@ class Team:
         self._folder = str(folder.path)
         self._deaths, self._ended = 0, 0
         self._workers_elsewhere = ROLE in os.environ
+        self._place = None
         self._environments = {"both": {}}
         if self._workers_elsewhere:
             self._environments = {"chief": {}}
         elif config.workers > 1:
-            # gRPC would look for 127.0.0.1 behind the proxy of a cluster.
-            address = {ADDRESS: "127.0.0.1", PORT: _free_port(), "no_grpc_proxy": "127.0.0.1"}
+            # gRPC's `unix:path`: a socket in a folder of this user's alone, and no port, which
+            # everyone on this machine could reach.
+            short = None if len(tempfile.gettempdir()) <= _LONGEST else "/tmp"
+            self._place = tempfile.TemporaryDirectory(prefix="keras-preact-", dir=short)
+            address = {ADDRESS: "unix", PORT: f"{self._place.name}/chief"}
             self._environments = {"chief": {**address, ROLE: "chief"}}
             for k in range(config.workers):
                 own = {**address, ROLE: f"worker{k}", **share(k, config.workers)}
@@ -78,6 +91,8 @@ class Team:
         stop([process for process in self._running.values() if process.poll() is None])
         for process in self._running.values():
             process.stdin.close()
+        if self._place:
+            self._place.cleanup()
 
     def _start(self, name):
         with open(self._logs / f"{name}.log", "ab") as log:
@@ -137,7 +152,40 @@ def _gpus():
     return []
 
 
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+def require_address() -> None:
+    """Refuses an address or port of the environment at which no chief can listen on this machine.
+
+    KerasTuner's chief listens at that address alone. Of two chiefs that share a port, which the
+    system allows, workers would ask now one and now the other.
+
+    Raises:
+        ConfigError: When the address is none of this machine, or the port has another process.
+    """
+    address, port = os.environ[ADDRESS], os.environ[PORT]
+    end = time.monotonic() + _LEAVES
+    while error := _fault_of(address, port):
+        if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > end:
+            raise ConfigError(
+                f"{ADDRESS} and {PORT} of the chief must be an address of this machine (that of "
+                "IPv6 in brackets) and a free port of it, from 1 to 65535. "
+                f"Received: {address!r} and {port!r}: {reason(error)}."
+            )
+        time.sleep(0.5)
+
+
+def _fault_of(address, port):
+    """What the system has against each address of that name, the last of them; or `None`."""
+    error = ValueError("no address")
+    if address and (":" not in address or address.startswith("[")):
+        try:
+            if not 0 < int(port) < 2**16:
+                raise ValueError("no port")
+            for family, *_, place in socket.getaddrinfo(address.strip("[]"), int(port)):
+                try:
+                    socket.create_server(place[:2], family=family).close()
+                    return None
+                except OSError as fault:
+                    error = fault
+        except (OSError, ValueError) as fault:
+            error = fault
+    return error

@@ -55,6 +55,13 @@ def family(process, module=None):
     return found
 
 
+def listening(process):
+    """Where a process can be reached by others than its user."""
+    with contextlib.suppress(psutil.Error):
+        return [c for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    return []
+
+
 def wait_for(condition, process, seconds=200):
     """What it was that was waited for."""
     deadline = time.monotonic() + seconds
@@ -79,6 +86,7 @@ def test_workers_that_are_killed_are_replaced(tmp_path, request):
     process = start(out, space, "--workers", "2")
     for k in range(kills):
         wait_for(lambda k=k: len([*(out / "trials").glob("trial_*")]) > k, process)
+        assert not [c for p in family(process) for c in listening(p)]  # nobody else gets trials
         time.sleep(random.uniform(0, 3))
         kill(process, "worker")
     said = process.communicate(timeout=300)[0]
