@@ -18,7 +18,6 @@ LAYERS = (
     "BatchNormalization", "Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D",
     "EinsumDense", "Embedding", "GroupNormalization", "GroupQueryAttention",
     "LayerNormalization", "MultiHeadAttention", "PReLU", "RMSNormalization", "SeparableConv2D",
-    "SpectralNormalization",
     # without
     "Activation", "ActivityRegularization", "AdaptiveAveragePooling2D", "AdaptiveMaxPooling2D",
     "Add", "AlphaDropout", "Attention", "Average", "AveragePooling2D", "Concatenate", "Cropping2D",

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras.src.backend.common import global_state
 
 from keras_preact import create_model
 from keras_preact.errors import ConfigError
 from keras_preact.trained import load_trained
 from keras_preact.weights import read_weights, refuse_unsafe
+from keras_preact.weights.opening import open_model
+from keras_preact.weights.safe import look_through
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +173,137 @@ def test_names_of_classes(good, tmp_path):
     with pytest.raises(ConfigError, match="as many names as the model has outputs, 10"):
         load_trained(path)
     np.testing.assert_equal(load_trained(good).model.output_shape, (None, 10))
+
+
+#: One network of each family of keras.applications.
+FAMILIES = (
+    "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionV3",
+    "InceptionResNetV2", "MobileNet", "MobileNetV2", "MobileNetV3Small", "NASNetMobile",
+    "ResNet50", "ResNet50V2", "VGG16", "Xception",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_names_in_networks_of_keras_applications(name):
+    with keras.StatelessScope(initialize_variables=False):
+        model = getattr(keras.applications, name)(weights=None)
+    assert look_through(json.loads(model.to_json())) == 1
+
+
+APPLICATIONS = [name for name in dir(keras.applications) if name[0].isupper()]
+
+
+def test_every_family_of_keras_applications_is_tried():
+    tried, all_ = (
+        {getattr(keras.applications, name).__module__ for name in names}
+        for names in (FAMILIES, APPLICATIONS)
+    )
+    assert tried == all_ - {"keras.src.applications.vgg19"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MobileNetV3Small", *(pytest.param(name, marks=pytest.mark.slow) for name in APPLICATIONS)],
+)
+def test_networks_of_keras_applications_open(name, tmp_path):
+    model = getattr(keras.applications, name)(weights=None)
+    opens_as_it_was(model, noise((1, *model.input_shape[1:])), tmp_path)
+
+
+def noise(shape):
+    return np.random.default_rng(0).random([size or 64 for size in shape]).astype("float32")
+
+
+def opens_as_it_was(model, x, folder):
+    path = folder / "net.keras"
+    model.save(path)
+    opened = open_model(path)
+    for found, expected in zip(opened.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    found, expected = (keras.ops.convert_to_numpy(m(x, training=False)) for m in (opened, model))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def layers_of_all_kinds(x):
+    """What the list has and networks of keras.applications do not."""
+    layers = keras.layers
+    x = layers.RandomFlip()(layers.CenterCrop(8, 8)(layers.Resizing(12, 12)(x)))
+    x = layers.Conv2DTranspose(4, 3, strides=2)(layers.UpSampling2D(2)(x))
+    x = layers.GroupNormalization(2)(layers.DepthwiseConv2D(3)(x))
+    x = layers.PReLU(shared_axes=(1, 2))(layers.LeakyReLU(0.2)(layers.ELU()(x)))
+    x = layers.Reshape((-1, 4))(layers.MaxPooling2D(2)(x))
+    x = layers.MultiHeadAttention(2, 3)(x, x)
+    return layers.GlobalAveragePooling1D()(layers.RMSNormalization()(x))
+
+
+def in_operations(x):
+    ops = keras.ops
+    x = ops.pad((x / 255.0 - 0.5)[:, ::2], ((0, 0), (1, 1), (0, 0), (0, 0)))
+    x = ops.concatenate([ops.relu(x), ops.maximum(x, 0.1) ** 2], axis=-1)
+    return ops.mean(ops.transpose(ops.clip(x, -1, 1), (0, 2, 1, 3)), axis=(1, 2))
+
+
+HONEST = {
+    "layers": layers_of_all_kinds,
+    "operations": in_operations,
+    "activation as a layer": lambda x: keras.layers.Dense(3, activation=keras.layers.ReLU(6.0))(
+        keras.layers.Flatten()(x)
+    ),
+    "a model inside": lambda x: keras.Sequential(
+        [keras.Input(x.shape[1:]), keras.layers.Flatten(), keras.layers.Dense(3)], name="inner"
+    )(x),
+    "normalization": lambda x: keras.layers.Flatten()(
+        keras.layers.Normalization(mean=[3e4], variance=[1e9])(x)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_networks_open(name, tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(HONEST[name](inputs)))
+    x = noise((2, 8, 8, 1))
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
+    opens_as_it_was(model, x, tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_quantized_networks_open(mode, tmp_path):
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")]
+    model = keras.Sequential(layers)
+    model.quantize(mode)
+    opens_as_it_was(model, noise((2, 8, 8, 1)), tmp_path)
+
+
+def test_what_is_safe_and_not_known_is_not_called_unsafe(tmp_path):
+    layers = [keras.Input((8, 3)), keras.layers.LSTM(4), keras.layers.Dense(3)]
+    path = tmp_path / "net.keras"
+    keras.Sequential(layers).save(path)
+    with pytest.raises(ConfigError, match=r"keras\.layers\.LSTM, which is safe but not supported"):
+        load_trained(path)
+
+
+@pytest.mark.parametrize("size", [None, 8])
+def test_maps_that_no_memory_holds(size, tmp_path):
+    inputs = keras.Input((size, size, 1))
+    x = keras.layers.Conv2D(64, 1)(keras.layers.ZeroPadding2D(4000)(inputs))
+    outputs = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x))
+    keras.Model(inputs, outputs).save(tmp_path / "net.keras")
+    with pytest.raises(ConfigError, match=r"Those of 'conv2d\w*' have 4,\d\d\d,\d\d\d,\d\d\d"):
+        load_trained(tmp_path / "net.keras")
+
+
+def test_refused_weights_take_no_memory_later(good, tmp_path):
+    """What a refused config has asked for is not given memory by the next scope of Keras."""
+    path = changed(good, tmp_path, lambda c: layer(c)["config"].update(units=60_000))
+    with pytest.raises(ConfigError, match="It asks for"):
+        open_model(path)
+    with keras.StatelessScope():
+        pass
+    assert not global_state.get_global_attribute("uninitialized_variables", [])
+
+
+def test_a_folder_is_no_file(tmp_path):
+    (tmp_path / "net.keras").mkdir()
+    with pytest.raises(ConfigError, match=r"a run folder|not finished|finished run"):
+        load_trained(tmp_path / "net.keras")
