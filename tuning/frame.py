@@ -3,6 +3,7 @@
 import json
 import statistics
 
+from keras_preact.evaluation.scores import by_class
 from keras_preact.run import RunFolder
 from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.state import TRIALS, read_dictionary, read_outcome
@@ -11,6 +12,9 @@ from keras_preact.tuning.state import TRIALS, read_dictionary, read_outcome
 COLUMNS = {
     "validation_error": "float64",
     "validation_error_std": "float64",
+    "balanced_accuracy": "float64",
+    "worst_class": "str",
+    "worst_recall": "float64",
     "trainings": "Int64",
     "epochs": "Int64",
     "parameters": "Int64",
@@ -33,8 +37,9 @@ def trials_frame(folder):
     Returns:
         A `pandas.DataFrame` with a row a trial in the order in which they were begun: `trial`,
         `status` (`finished`, `failed`, `running` or `interrupted`), a column for each dimension,
-        `validation_error` (mean over folds and seeds) and its standard deviation, the number of
-        `trainings`, `epochs` of each, `parameters`, `multiply_adds`, `seconds` of all trainings,
+        `validation_error` (mean over folds and seeds) and its standard deviation, the mean
+        `balanced_accuracy` and the `worst_class` of any of them with its `worst_recall`, the number
+        of `trainings`, `epochs` of each, `parameters`, `multiply_adds`, `seconds` of all trainings,
         `memory_gb` at most, when it was `begun` and `ended`, the reason of a `failure`, `folder`.
 
     Raises:
@@ -94,6 +99,7 @@ def _row(path, config, running):
         **config.values_of(trial["hyperparameters"]["values"]),
         "validation_error": statistics.mean(errors) if errors else trial["score"],
         "validation_error_std": statistics.stdev(errors) if len(errors) > 1 else None,
+        **(by_class(runs) if finished else {}),
         "trainings": len(runs),
         **{
             name: max((run[name] or 0 for run in runs), default=None)

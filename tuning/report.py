@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
+from keras_preact.evaluation.scores import BY_CLASS, classes_in_words
 from keras_preact.files import to_csv
 from keras_preact.papers.agreement import Agreement
 from keras_preact.run import RunFolder
@@ -117,6 +118,20 @@ def comparison(frame, config) -> Agreement | None:
     return agreement(frame, shortcut_of(config))
 
 
+def final_words(result) -> str:
+    """The test errors of a search's winner, and what stands beside them.
+
+    Args:
+        result: Fields of a `TuneResult`, with a test error.
+    """
+    each = ", ".join(f"{error:.2%}" for error in result["test_errors"])
+    words = f"test error {result['test_error']:.2%} ({each})"
+    found = [result.get(name) for name in BY_CLASS]
+    if None in found:  # of a search that an early version finished
+        return words
+    return f"{words}, {classes_in_words(1 - result['test_error'], *found)}"
+
+
 def agreement_line(found: Agreement) -> str:
     """An `Agreement` in words."""
     return (
@@ -134,11 +149,7 @@ def _page(search, config, frame, figures):
         best = ", ".join(f"{name} = {value}" for name, value in result["best"].items())
         lines.append(f"Best: {best}; validation error {result['validation_error']:.2%}")
         if result["test_error"] is not None:
-            each = ", ".join(f"{error:.2%}" for error in result["test_errors"])
-            lines.append(
-                f"Trained with it on all training images: test error {result['test_error']:.2%} "
-                f"({each})"
-            )
+            lines.append(f"Trained with it on all training images: {final_words(result)}")
     found = comparison(frame, config)
     if found:
         lines.append(agreement_line(found))
@@ -155,13 +166,25 @@ def _page(search, config, frame, figures):
 
 def table_rows(frame, config, most=_BEST):
     """The best trials as text: titles, and rows of cells."""
+    import pandas as pd
+
     names = [dimension.name for dimension in config.dimensions()]
-    measured = {"parameters": ",", "multiply_adds": ",", "seconds": ",.0f", "memory_gb": ".1f"}
-    titles = ["trial", *names, "validation error", "parameters", "multiply-adds", "seconds", "GB"]
+    measured = {
+        "balanced accuracy": ("balanced_accuracy", ".2%"),
+        "worst recall": ("worst_recall", ".1%"),
+        "parameters": ("parameters", ","),
+        "multiply-adds": ("multiply_adds", ","),
+        "seconds": ("seconds", ",.0f"),
+        "GB": ("memory_gb", ".1f"),
+    }
+    titles = ["trial", *names, "validation error", *measured]
     rows = []
     best = frame.sort_values("validation_error", na_position="last").head(most)
     for row in best.to_dict("records"):
         values = [str(row[name]) for name in names]
-        numbers = [f"{row[n]:{form}}" if row["trainings"] else "" for n, form in measured.items()]
+        numbers = [
+            "" if pd.isna(row[name]) or not row["trainings"] else f"{row[name]:{form}}"
+            for name, form in measured.values()
+        ]
         rows.append([row["trial"], *values, outcome_text(row), *numbers])
     return titles, rows

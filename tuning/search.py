@@ -10,6 +10,7 @@ from typing import Any
 from keras_preact.checked import require
 from keras_preact.console import say
 from keras_preact.errors import ConfigError, DeviceError, StoppedError
+from keras_preact.evaluation.scores import by_class
 from keras_preact.run import RunFolder, environment
 from keras_preact.training.signals import Signals
 from keras_preact.tuning.config import TuneConfig
@@ -39,6 +40,8 @@ class TuneResult:
             images; `None` without final trainings.
         test_errors: That of each final training.
         seconds: Of the search, over all its starts.
+        balanced_accuracy: Mean of the final trainings, on the test images.
+        worst_class, worst_recall: The class that is recognised least in any of them.
     """
 
     folder: str
@@ -50,6 +53,9 @@ class TuneResult:
     test_error: float | None
     test_errors: list[float]
     seconds: float
+    balanced_accuracy: float | None = None
+    worst_class: str | None = None
+    worst_recall: float | None = None
 
 
 def tune(config: TuneConfig | None = None, *, console=None) -> TuneResult | None:
@@ -204,7 +210,7 @@ def _final(config, folder, console, signals) -> TuneResult:
     say(console, f"best: {shown}, validation error {best['validation_error']:.2%}")
     write_report(folder.path)  # what the search found is there, whatever comes of the rest
     devices = share(0, config.workers) if config.workers > 1 else {}  # as the trials had them
-    errors = []
+    results, errors = [], []
     for number in range(config.final_seeds):
         out = str(folder.path / "final" / f"seed{number}")
         training = config.training_config(
@@ -215,6 +221,7 @@ def _final(config, folder, console, signals) -> TuneResult:
         if trained.failure:
             _stop_if_asked(folder, signals)
             raise DeviceError(f"The training of the best values failed: {trained.failure}")
+        results.append(trained.result)
         errors.append(1 - trained.result["test_accuracy"])
         say(console, f"  trained on all training images, seed {number}: test {errors[-1]:.2%}")
     return TuneResult(
@@ -227,6 +234,7 @@ def _final(config, folder, console, signals) -> TuneResult:
         test_error=statistics.mean(errors) if errors else None,
         test_errors=errors,
         seconds=0.0,
+        **by_class(results),
     )
 
 

@@ -53,7 +53,7 @@ def _train(arguments) -> None:
 def _say_scores(result, console) -> None:
     from rich.markup import escape
 
-    from keras_preact.evaluation.scores import classes_in_words
+    from keras_preact.evaluation.scores import BY_CLASS, classes_in_words
 
     accuracy = f"[bold]{result.test_accuracy:.2%}[/bold] of the {result.test_images:,} test images"
     speed = f"{result.images_per_second:,.0f} training images/s"
@@ -63,7 +63,7 @@ def _say_scores(result, console) -> None:
         markup=True,
         soft_wrap=True,
     )
-    by_class = (result.balanced_accuracy, result.worst_class, result.worst_recall)
+    by_class = [getattr(result, name) for name in BY_CLASS]
     if None not in by_class:  # of a run that an early version finished
         say(console, f"By class: {classes_in_words(result.test_accuracy, *by_class)}.")
     if result.float32_accuracy is not None:
@@ -135,10 +135,11 @@ def _runs(arguments) -> None:
     table = Table(box=box.MARKDOWN if arguments.markdown else None)
     for title in ("run", "state", "network", "data", "recipe"):
         table.add_column(title, overflow="fold")
-    for title in ("epochs", "accuracy", "best", "images/s", "time"):
+    for title in ("epochs", "accuracy", "balanced", "worst", "best", "images/s", "time"):
         table.add_column(title, justify="right")
     for row in frame.fillna({"images_per_second": 0}).itertuples():
-        accuracies = [f"{x:.2%}" if x == x else "" for x in (row.test_accuracy, row.best_accuracy)]
+        shares = (row.test_accuracy, row.balanced_accuracy, row.worst_recall, row.best_accuracy)
+        accuracies = [f"{x:.2%}" if x == x else "" for x in shares]
         table.add_row(
             row.run,
             row.state,

@@ -49,7 +49,7 @@ def _show(result, console) -> None:
     from keras_preact.run import RunFolder
     from keras_preact.tuning import trials_frame
     from keras_preact.tuning.config import TuneConfig
-    from keras_preact.tuning.report import agreement_line, comparison
+    from keras_preact.tuning.report import agreement_line, comparison, final_words
 
     config = TuneConfig.from_dict(RunFolder(result.folder).read_json("search.json"))
     frame = trials_frame(result.folder)
@@ -58,8 +58,7 @@ def _show(result, console) -> None:
     lines = [agreement_line(found)] if found else []
     if result.test_error is not None:
         best = ", ".join(f"{name}={value}" for name, value in result.best.items())
-        each = ", ".join(f"{error:.2%}" for error in result.test_errors)
-        lines.append(f"{best}, on all training images: test error {result.test_error:.2%} ({each})")
+        lines.append(f"{best}, on all training images: {final_words(dataclasses.asdict(result))}")
     failed = f", {result.failed} of which failed" if result.failed else ""
     lines.append(f"{result.trials} trials{failed}, in {duration(result.seconds)}")
     lines.append(f"{result.folder}/report.html shows all; trials.csv and trials.parquet list it")

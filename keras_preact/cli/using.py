@@ -74,7 +74,7 @@ def _show(found, console) -> None:
     from rich import box
     from rich.table import Table
 
-    from keras_preact.evaluation.scores import classes_in_words
+    from keras_preact.evaluation.scores import BY_CLASS, classes_in_words
 
     table = Table(box=box.SIMPLE_HEAD)
     titles = ("network", "top-1 error", "top-5 error", "correct", "images", "calibration error")
@@ -85,7 +85,7 @@ def _show(found, console) -> None:
         f = evaluation.summary()
         if lost := f["images_without_scores"]:
             notes.append(f"{name}: the scores of {lost:,} images are not finite; they are wrong.")
-        by_class = (f[k] for k in ("balanced_accuracy", "worst_class", "worst_recall"))
+        by_class = (f[name] for name in BY_CLASS)
         notes.append(f"{name}: {classes_in_words(1 - f['top1_error'], *by_class)}.")
         keys = ("top1_error", "top5_error", "calibration_error")
         shares = ["" if f[key] is None else f"{f[key]:.2%}" for key in keys]

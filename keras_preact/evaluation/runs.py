@@ -2,6 +2,7 @@
 
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
+from keras_preact.evaluation.scores import BY_CLASS
 from keras_preact.run import RunFolder, runs_in
 
 
@@ -14,7 +15,8 @@ def runs_frame(parent="runs"):
     Returns:
         A `pandas.DataFrame` with a row a run, the oldest first: `run`, `state` (`finished`,
         `running` or `interrupted`), `model`, `data`, `recipe`, `epochs` done, `epochs_planned`,
-        `test_accuracy` of the last epoch, `best_accuracy`, `images_per_second`, `seconds` of
+        `test_accuracy` of the last epoch, of a finished run `balanced_accuracy` and the
+        `worst_class` with its `worst_recall`, `best_accuracy`, `images_per_second`, `seconds` of
         training.
 
     Example:
@@ -37,6 +39,9 @@ _COLUMNS = {
     "epochs": "Int64",
     "epochs_planned": "Int64",
     "test_accuracy": "float64",
+    "balanced_accuracy": "float64",
+    "worst_class": "str",
+    "worst_recall": "float64",
     "best_accuracy": "float64",
     "images_per_second": "float64",
     "seconds": "float64",
@@ -47,6 +52,7 @@ def _row(run: RunFolder):
     try:
         config, log = run.config, run.log
         planned = run.read_json("resolved.json")["recipe"]["epochs"]
+        result = run.result if run.is_finished else {}
     except ConfigError:  # killed before it was described, or damaged
         return None
     state = "interrupted"
@@ -60,6 +66,7 @@ def _row(run: RunFolder):
         "epochs": len(log),
         "epochs_planned": planned,
         "test_accuracy": accuracies[-1] if log else None,
+        **{name: result.get(name) for name in BY_CLASS},
         "best_accuracy": max(accuracies, default=None),
         "images_per_second": log[-1]["images_per_second"] if log else None,
         "seconds": sum(row["seconds"] for row in log),
@@ -99,6 +106,8 @@ def plot_runs(paths):
             raise ConfigError(f"A run to be compared has at least one epoch. Received: {path}.")
         epochs, color = [row["epoch"] for row in log], f"C{k}"
         label = f"{run.path.name}: {run.config['model']}, {1 - log[-1]['test_error']:.2%} correct"
+        balanced = run.result.get("balanced_accuracy") if run.is_finished else None
+        label += f" (balanced {balanced:.2%})" if balanced is not None else ""
         marker = "o" if len(log) == 1 else None
         axes.plot(epochs, [r["error"] for r in log], color=color, lw=0.9, alpha=0.6, marker=marker)
         errors = [row["test_error"] for row in log]

@@ -9,6 +9,9 @@ from keras_preact.errors import ConfigError
 #: Accuracy and balanced accuracy that are this far apart are said to be.
 _FAR = 0.1
 
+#: What stands beside an accuracy in `summary`, in a run's result and in what is made of results.
+BY_CLASS = ("balanced_accuracy", "worst_class", "worst_recall")
+
 #: Images whose views are in memory at the same time.
 _IMAGES = 64
 
@@ -163,6 +166,30 @@ class Evaluation:
 
     def __repr__(self) -> str:
         return f"<Evaluation: {self.correct} of {len(self.labels)} correct, {self.accuracy:.2%}>"
+
+
+def by_class(results) -> dict[str, float | str]:
+    """`BY_CLASS` of several trainings: the mean, and the worst class of any of them.
+
+    Args:
+        results: Dictionaries that may have them.
+
+    Returns:
+        A dictionary; empty where one of them has none, as those of early versions.
+
+    Example:
+        >>> from keras_preact.evaluation.scores import by_class
+        >>> one = {"balanced_accuracy": 0.75, "worst_class": "cat", "worst_recall": 0.5}
+        >>> by_class([one, {**one, "balanced_accuracy": 0.25, "worst_recall": 0.0}])
+        {'balanced_accuracy': 0.5, 'worst_class': 'cat', 'worst_recall': 0.0}
+        >>> by_class([one, {}])
+        {}
+    """
+    if not results or any(result.get(name) is None for result in results for name in BY_CLASS):
+        return {}
+    worst = min(results, key=lambda result: result["worst_recall"])
+    balanced = float(np.mean([result["balanced_accuracy"] for result in results]))
+    return {**{name: worst[name] for name in BY_CLASS}, "balanced_accuracy": balanced}
 
 
 def classes_in_words(accuracy, balanced_accuracy, worst_class, worst_recall) -> str:

@@ -17,15 +17,22 @@ WORDS = 1
 _ERRORS = (
     "row", "layers", "paper", "zoo", "median", "least to greatest", "difference", "runs", "failed"
 )  # fmt: skip
-_COSTS = ("training loss", "parameters", "multiply-adds", "time")
+_COSTS = (
+    "balanced accuracy",
+    "worst recall",
+    "training loss",
+    "parameters",
+    "multiply-adds",
+    "time",
+)
 _TITLES = (*_ERRORS, *_COSTS)
 
 _EXPLAINED = (
     "Errors in percent. Layers that were trained. Zoo: trained weights of the same network by "
     "others (osmr/imgclsmob), what a modern recipe reaches. Median, least and greatest over the "
     "runs; difference from the paper's. Failed: runs that diverged, which is 100 % here, and on "
-    "CIFAR-10 runs of the paper's length above 20 %, as the paper has it. Training loss of the "
-    "last epoch, and time of a run: medians."
+    "CIFAR-10 runs of the paper's length above 20 %, as the paper has it. Balanced accuracy, the "
+    "recall of the worst class, training loss of the last epoch, and time of a run: medians."
 )
 
 _ORDERS = "What the paper has in order"
@@ -124,7 +131,8 @@ def _cells(row):
             f"{row['median']:.2f}", spread, _number(row["difference"], "+.2f"),
             str(row["runs"]), failed,
         ]  # fmt: skip
-    measured = [_number(row["training_loss"], ".4f")]
+    measured = [_number(row[name], ".2f") for name in ("balanced_accuracy", "worst_recall")]
+    measured += [_number(row["training_loss"], ".4f")]
     measured += [_number(row[name], ",") for name in ("parameters", "multiply_adds")]
     time = duration(row["seconds"]) if _is_known(row["seconds"]) else ""
     paper = paper if isinstance(paper, str) else _number(paper, ".2f")
@@ -227,7 +235,7 @@ def _page(config, frame, lines, orders, figures, machines):
         sections += [f"<h2>{_ORDERS}</h2>", html_table(ORDER_TITLES, orders, 3)]
         sections.append(f"<p><small>{html.escape(_ORDERS_EXPLAINED)}</small></p>")
     sections += [html_picture(headline, png) for headline, png in figures.values()]
-    sections.append(f"<h2>Networks and cost</h2>{html_table(*costs, WORDS)}")
+    sections.append(f"<h2>Classes, networks and cost</h2>{html_table(*costs, WORDS)}")
     sections.append(f"<h2>Again</h2><pre>{html.escape(config.command)}</pre>")
     items = "".join(f"<li>{html.escape(text)}</li>" for text in machines)
     sections.append(f"<h2>Where</h2><ul>{items}</ul>" if items else "")

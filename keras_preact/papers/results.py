@@ -18,6 +18,8 @@ COLUMNS = {
     "least": "float64",
     "greatest": "float64",
     "difference": "float64",
+    "balanced_accuracy": "float64",
+    "worst_recall": "float64",
     "failed": "Int64",
     "diverged": "Int64",
     "training_loss": "float64",
@@ -39,7 +41,9 @@ def reproduced_frame(folder):
         A `pandas.DataFrame` with a row a row that was asked for or has runs: `row`, the `paper`'s
         figure in percent or `"fail"`, `published_error` of the zoo's weights, the number of `runs`
         that have ended; `median`, `least` and `greatest` test error in percent (100 for a run that
-        diverged) and the median's `difference` from the paper's; how many `failed` (diverged
+        diverged) and the median's `difference` from the paper's; medians of the
+        `balanced_accuracy` and of the worst class's recall, `worst_recall`, in percent, of the runs
+        that did not diverge; how many `failed` (diverged
         or, on CIFAR-10 and of no fewer epochs than the paper's, above 20 %) and `diverged`; medians
         of the last epoch's `training_loss` and of the `seconds` of a run; `layers`, `parameters`,
         `multiply_adds` and `epochs`. The zoo's weights have the paper's depth: `published_error` is
@@ -124,6 +128,17 @@ def _error(row, run):
     return 1 - run.result["test_accuracy"]
 
 
+def _by_class(row, runs):
+    """What stands beside the errors, of runs that did not diverge and noted it."""
+    ended = [run for run in runs if not diverged(run)]
+    found = [figures_of_tests(run.path)[row.test] if row.test else run.result for run in ended]
+    medians = {}
+    for name in ("balanced_accuracy", "worst_recall"):
+        known = [100 * one[name] for one in found if one.get(name) is not None]
+        medians[name] = statistics.median(known) if known else None
+    return medians
+
+
 def training_losses(_, runs) -> list[float]:
     """Training losses of the last epoch; infinite for a run that diverged."""
     return [math.inf if diverged(run) else run.log[-1]["loss"] for run in runs]
@@ -170,6 +185,7 @@ def _row(row, runs):
         "least": min(found),
         "greatest": max(found),
         "difference": median - row.value if isinstance(row.value, float) else None,
+        **_by_class(row, runs),
         "failed": sum(diverged(run) or e > limit for run, e in zip(runs, found, strict=True)),
         "diverged": sum(map(diverged, runs)),
         "training_loss": statistics.median(losses) if losses else None,

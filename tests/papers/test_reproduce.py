@@ -154,6 +154,8 @@ class Fake:
         for step in range(1, 51):
             run.append_log({"step": step, "loss": 3 - step / 50}, "steps.jsonl")
         result = {"test_accuracy": 1 - error, "parameters": 1234, "multiply_adds": 5678}
+        if not config.seed:  # early versions noted none
+            result |= {"balanced_accuracy": 0.5, "worst_recall": 0.25}
         run.write_json("result.json", {**result, "seconds": 90.0 + config.seed})
 
 
@@ -206,8 +208,10 @@ def test_a_table_goes_on_and_ends(fake, no_pictures, tmp_path):
     assert (original["least"], original["greatest"]) == (pytest.approx(30), pytest.approx(31))
     assert original["difference"] == pytest.approx(30.5 - 6.61)
     assert (original["failed"], original["layers"], original["seconds"]) == (2, 14, 90.5)
+    assert (original["balanced_accuracy"], original["worst_recall"]) == (50, 25)
     diverged = frame.loc["ResNet-110, BN after addition"]
     assert (diverged["greatest"], diverged["failed"], diverged["diverged"]) == (100, 2, 1)
+    assert pd.isna(diverged["balanced_accuracy"])
     assert frame.loc["ResNet-110, ReLU before addition", "failed"] == 0
     assert (out / "report.html").read_text().count("<tr class=failed>") == 2
     mine = [[30, 31], [100, 51], [10, 11]]
@@ -280,6 +284,7 @@ def test_what_differs_between_runs_is_said(fake, tmp_path):
     out = reproduce(config).folder
     text = (out / "report.md").read_text()
     assert "| row | layers | paper | median |" in text  # the zoo's have 110 layers
+    assert "| row | balanced accuracy | worst recall | training loss |" in text
     assert "several backends" not in text and "fails share" not in text
     run = RunFolder(out / "ResNet-110_original-seed1")
     run.write_json("env.json", {**run.read_json("env.json"), "backend": "jax"})

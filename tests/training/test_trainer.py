@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_preact import TrainConfig, create_model, load_data, train
+from keras_preact.cli import main
 from keras_preact.console import make_console
 from keras_preact.data import Batches
 from keras_preact.errors import (
@@ -21,6 +22,7 @@ from keras_preact.errors import (
     StoppedError,
 )
 from keras_preact.evaluation import runs_frame
+from keras_preact.evaluation.scores import BY_CLASS
 from keras_preact.precision import Choice, choose_dtype
 from keras_preact.run import LOCK, RunFolder
 from keras_preact.training import Recipe, doctor, dry_run
@@ -279,7 +281,7 @@ def interrupted(tmp_path, monkeypatch, **fields):
         train(small(tmp_path, **fields))
 
 
-def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch):
+def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     interrupted(tmp_path, monkeypatch, out=None, epochs=1)
     assert train(small(tmp_path, out=None, epochs=1)).run == "runs/resnet20v2-digits-1"
@@ -288,6 +290,9 @@ def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch):
     assert frame.state.tolist() == ["finished", "finished"]
     assert frame.epochs.tolist() == [1, 1]
     assert str(frame.test_accuracy.dtype) == "float64"
+    by_class = RunFolder(frame.run[1]).result
+    assert [frame[name][1] for name in BY_CLASS] == [by_class[name] for name in BY_CLASS]
+    assert main(["runs"]) == 0 and f"{by_class['balanced_accuracy']:.2%}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 
 from keras_preact.cli import main
 from keras_preact.errors import DataError, SaveError
+from keras_preact.evaluation.scores import BY_CLASS
 from keras_preact.run import RunFolder
 from keras_preact.tuning import TuneConfig, trials_frame, write_report
 from keras_preact.tuning.paper import agreement
-from keras_preact.tuning.report import importance_of
+from keras_preact.tuning.report import final_words, importance_of
 from keras_preact.tuning.state import mend, read_outcome
 from keras_preact.tuning.training_process import Training
 from keras_preact.tuning.tuner import TrainingTuner
@@ -40,6 +41,8 @@ def made_up(config, *others):
     run.append_log({"epoch": 1, "test_error": error})
     run.write_json("config.json", config.to_dict())
     result = {"test_accuracy": 1 - error, "parameters": 1000, "multiply_adds": 5000, "epochs": 1}
+    seed = config.seed
+    result |= {"balanced_accuracy": 0.5 + seed / 4, "worst_class": f"{seed}", "worst_recall": 0.25}
     return Training({**result, "seconds": 2.5}, None, 0.75)
 
 
@@ -66,6 +69,7 @@ def test_the_table(folder):
     assert best["validation_error"] == pytest.approx(0.1005)
     assert best["validation_error_std"] == pytest.approx(np.std([0.1, 0.101], ddof=1))
     assert (best["trainings"], best["seconds"], best["memory_gb"]) == (2, 5.0, 0.75)
+    assert [best[name] for name in BY_CLASS] == [0.625, "0", 0.25]
     assert (best["ended"] - best["begun"]).total_seconds() >= 0
     failed = frame[frame["status"] == "failed"].iloc[0]
     assert failed["failure"] == "DivergedError: the <loss> is nan"
@@ -107,6 +111,11 @@ def test_the_report(folder, capsys):
     assert "DivergedError: the &lt;loss&gt; is nan" in page and "<loss>" not in page
     assert not re.search(r'(src|href)="(?!data:)', page)  # nothing from elsewhere
     assert page.count("data:image/png;base64,") == 5
+    for cells in (
+        "<th>balanced accuracy</th><th>worst recall</th>",
+        "<td>62.50%</td><td>25.0%</td>",
+    ):
+        assert cells in page.replace(" class=number", "")
     assert main(["tune", "report", str(folder), "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["trial"] for row in rows] == frame["trial"].tolist()
@@ -170,6 +179,13 @@ def test_what_all_trials_would_meet_is_no_trials_fault(error, kind, tmp_path, mo
     assert mend(tmp_path / "trials") == []
     TrainingTuner(CONFIG, tmp_path).search()  # once the images are back
     assert len(trials_frame(tmp_path).query("status == 'finished'")) == 7
+
+
+def test_what_stands_beside_the_winners_test_error():
+    result = {"test_error": 0.05, "test_errors": [0.04, 0.06]}
+    assert final_words(result) == "test error 5.00% (4.00%, 6.00%)"  # of an early version
+    words = final_words({**result, **dict(zip(BY_CLASS, (0.5, "rare", 0.0), strict=True))})
+    assert "balanced accuracy 50.00%, lowest recall 0.0% (class 'rare'): classes of" in words
 
 
 def test_importance(folder):
