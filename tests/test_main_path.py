@@ -11,7 +11,9 @@ from keras_preact import load_data
 from keras_preact.cli import main
 from keras_preact.export.formats import FORMATS
 from keras_preact.precision import DTYPE
+from keras_preact.rewrite import outputs_of
 from keras_preact.run import RunFolder
+from keras_preact.trained import open_keras_file
 
 pytestmark = pytest.mark.tensorflow
 
@@ -50,6 +52,7 @@ def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
     assert ("what is kept computes in float32" in said.out) is (answer != "float32")
     result = RunFolder("run").result
     assert result["dtype"] == answer and result["test_accuracy"] > 0.2
+    assert outputs_of(open_keras_file("run/model.keras")) == result["outputs"] == "probabilities"
 
     said = run(capsys, "evaluate", "run", "--json")
     assert json.loads(said.out)["top1_correct"] == pytest.approx(result["test_correct"], abs=1)

@@ -16,7 +16,7 @@ def _convert(arguments) -> None:
     require(arguments.out.endswith(_KINDS), "out", arguments.out, f"a file, {quoted(_KINDS)}")
     import_keras_quietly()
     from keras_preact.applications import convert, model_info
-    from keras_preact.rewrite import portable
+    from keras_preact.rewrite import outputs_of, portable
     from keras_preact.run import CLASSES
     from keras_preact.weights import read_source, save_named
 
@@ -41,7 +41,8 @@ def _convert(arguments) -> None:
             path.write_bytes(to_json(list(source.class_names)))
         named = f" and {names}, the names of its classes"
     made_as = source.layout.name if source.layout else "network of this package"
-    head = f"{source.classes} classes" if source.classes else "no classifier"
+    scores = f"{source.classes} classes, {outputs_of(model)}"
+    head = scores if source.classes else "no classifier"
     console = make_console(sys.stdout)
     for line in (
         f"{made_as}: {model.name}, {model.count_params():,} parameters, {head}",

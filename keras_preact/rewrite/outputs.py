@@ -18,11 +18,15 @@ _OPERATIONS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "si
 _PASSING = (
     keras.layers.Average,
     keras.layers.Dropout,
-    keras.layers.Flatten,
     keras.layers.GlobalAveragePooling2D,
     keras.layers.Identity,
-    keras.layers.Reshape,
 )
+_SHAPING = (keras.layers.Flatten, keras.layers.Reshape)
+#: What makes logits of logits, such as a temperature, but of probabilities none: names of layers
+#: and operations.
+_AFFINE = {
+    "Add", "BatchNormalization", "Divide", "Multiply", "Rescaling", "Subtract", "TrueDivide",
+}  # fmt: skip
 
 
 def outputs_of(model) -> str | None:
@@ -53,7 +57,7 @@ def with_softmax(model):
         A `keras.Model`.
     """
     graph = as_graph(model)
-    last = graph.layers[-1]
+    last, *_ = graph.outputs[0]._keras_history  # which no operation stands behind
     if isinstance(last, keras.layers.Dense) and last.activation is keras.activations.linear:
         last.activation = keras.activations.softmax
         return graph
@@ -65,12 +69,18 @@ def _of(tensor):
     operation, node_index, _ = tensor._keras_history
     if isinstance(operation, keras.Model):
         return _of(operation.outputs[0])
-    node = operation._inbound_nodes[node_index]
+    kind, taken = type(operation).__name__, operation._inbound_nodes[node_index].input_tensors
+    if "Softmax" in kind and operation.axis not in (-1, len(tensor.shape) - 1):
+        return None  # over images or places, not over classes
     if isinstance(operation, keras.layers.Softmax):
         return "probabilities"
-    if isinstance(operation, _PASSING) or type(operation).__name__ == "Cast":
-        found = {_of(taken) for taken in node.input_tensors}
-        return found.pop() if len(found) == 1 else None
+    same = isinstance(operation, _PASSING) or kind == "Cast"
+    if same or isinstance(operation, _SHAPING) or kind in _AFFINE:
+        found = {_of(one) for one in taken}
+        found = found.pop() if len(found) == 1 else None
+        if isinstance(operation, _SHAPING):  # scores of several places in a row are no classes'
+            same = tensor.shape[-1] == taken[0].shape[-1]
+        return found if same or found == "logits" else None
     activation = getattr(operation, "activation", None)
-    name = _OPERATIONS.get(type(operation).__name__, getattr(activation, "__name__", None))
+    name = _OPERATIONS.get(kind, getattr(activation, "__name__", None))
     return _ACTIVATIONS.get(name)

@@ -17,7 +17,7 @@ from keras_preact.evaluation import (
     save_figure,
 )
 from keras_preact.residual import count_multiply_adds
-from keras_preact.rewrite import portable, with_policy
+from keras_preact.rewrite import outputs_of, portable, with_policy
 from keras_preact.trained import Trained
 from keras_preact.training.statistics import average_statistics
 
@@ -44,6 +44,7 @@ class Result:
         balanced_accuracy: The mean of the classes' recalls.
         worst_class, worst_recall: The class that is recognised least, and how much of it is.
         tested: Which images the test images are, in words.
+        outputs: What the network that is kept gives, as `keras_preact.rewrite.outputs_of` has it.
         float32_accuracy, float32_difference: Where that is of 16 bits, the same share for the
             network that is kept, which computes in float32, and the largest difference of a score.
     """
@@ -65,6 +66,7 @@ class Result:
     worst_class: str | None = None
     worst_recall: float | None = None
     tested: str = "its test part"
+    outputs: str | None = "probabilities"
     float32_accuracy: float | None = None
     float32_difference: float | None = None
 
@@ -98,7 +100,7 @@ def finish(job, loop, run, console, start):
             momentum, images = job.parts.network.norm_momentum, recipe.precise_bn
             average_statistics(engine, job.data.train, images, recipe.batch_size, momentum)
         evaluation = loop.evaluate()
-        in_float32 = _keep_network(job, run, evaluation) if engine.is_chief else {}
+        kept = _keep_network(job, run, evaluation) if engine.is_chief else {}
     result = Result(
         run=str(run.path) if engine.is_chief else "",
         model=job.config.model,
@@ -117,7 +119,7 @@ def finish(job, loop, run, console, start):
         worst_class=evaluation.worst_class[0],
         worst_recall=evaluation.worst_class[1],
         tested=job.data.tested,
-        **in_float32,
+        **kept,
     )
     if engine.is_chief:
         _draw(job, run, evaluation, console)
@@ -129,9 +131,9 @@ def finish(job, loop, run, console, start):
 
 
 def _keep_network(job, run, evaluation):
-    """Writes the network in the forms that are used; fields of `Result` that compare it.
+    """Writes the network in the forms that are used; fields of `Result` that describe it.
 
-    They say how far the scores of 16 bits are from those of the network that is kept, in float32.
+    They say what it gives, and how far the scores of 16 bits are from its own, in float32.
     """
     model = job.engine.model
     model.get_layer("predictions").activation = keras.activations.softmax
@@ -145,11 +147,12 @@ def _keep_network(job, run, evaluation):
 
         with run.replacing("saved_model") as path:
             export_saved_model(kept, path, job.data.class_names)
+    outputs = {"outputs": outputs_of(kept)}
     if job.decided["dtype"] == "float32":
-        return {}
+        return outputs
     found = evaluate(kept, job.data.test, job.data.class_names)
     difference = float(np.abs(found.scores - evaluation.scores).max())
-    return {"float32_accuracy": found.accuracy, "float32_difference": difference}
+    return {**outputs, "float32_accuracy": found.accuracy, "float32_difference": difference}
 
 
 def _draw(job, run, evaluation, console):

@@ -10,13 +10,14 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from keras.src.applications import resnet
 from safetensors.numpy import save_file
 
 from keras_preact import convert, create_model, load_trained, model_info
 from keras_preact.applications.families import KERAS_V1, KERAS_V2
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
-from keras_preact.rewrite import portable
+from keras_preact.rewrite import outputs_of, portable
 from keras_preact.weights import Preprocessing, read_config, read_source, save_named, sources
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -293,6 +294,57 @@ def test_variants_of_keras_hub_are_refused(key, value, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(about))
     with pytest.raises(ConfigError, match=key):
         convert(tmp_path)
+
+
+def of_keras_applications(v2):
+    """A small one, which gives logits."""
+    stack = resnet.stack_residual_blocks_v2 if v2 else resnet.stack_residual_blocks_v1
+
+    def stages(x):
+        return stack(stack(x, 4, 2, name="conv2"), 8, 2, name="conv3")
+
+    shape = {"input_shape": (32, 32, 3), "classes": 5, "classifier_activation": None}
+    return resnet.ResNet(stages, v2, True, name="small", weights=None, **shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("torchvision_bottleneck", "float32"),
+        ("timm_v2_basic", "float32"),
+        ("transformers_basic", "float32"),
+        ("basic", "float32"),
+        ("v2_basic", "float32"),
+        ("keras_v1", "float32"),
+        ("keras_v2", "mixed_bfloat16"),
+        ("own", "mixed_bfloat16"),
+    ],
+)
+def test_what_is_written_gives_probabilities(name, dtype, tmp_path, capsys):
+    """Of every layout, and of networks that were made for 16 bits."""
+    source = tmp_path / "net.keras"
+    if name in STATE_DICTS:
+        source, _ = written(name, tmp_path)
+    elif name in KERAS_HUB:
+        source = tmp_path / "preset"
+        shutil.unpack_archive(GOLDEN / f"keras_hub_{name}.zip", source)
+    else:
+        keras.config.set_dtype_policy(dtype)
+        try:
+            v2, small = name == "keras_v2", {"input_shape": (16, 16, 3), "classes": 5}
+            logits = create_model("resnet8v2", classifier_activation=None, **small)
+            model = logits if name == "own" else of_keras_applications(v2)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        model.save(source)
+    out = tmp_path / "out.keras"
+    assert main(["convert", str(source), "--out", str(out)]) == 0
+    assert "5 classes, probabilities" in capsys.readouterr().out
+    opened = load_trained(out)
+    assert (outputs_of(opened.model), opened.notes) == ("probabilities", ())
+    size = (16, 16) if name == "own" else (32, 32)
+    scores = opened.model.predict_on_batch(255 * np.random.default_rng(0).random((2, *size, 3)))
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".safetensors", ".weights.h5"])

@@ -13,6 +13,7 @@ from keras_preact import (
     portable,
 )
 from keras_preact.errors import ConfigError
+from keras_preact.rewrite import outputs_of
 from keras_preact.weights import refuse_unsafe
 from keras_preact.weights.layouts import LAYOUTS
 
@@ -72,8 +73,10 @@ def opens(config, tmp_path, **fields):
     refuse_unsafe(tmp_path / "own.keras")
     kept = portable(model)
     kept.save(tmp_path / "kept.keras")
-    found = load_trained(tmp_path / "kept.keras").model
-    assert [weight.shape for weight in found.weights] == [weight.shape for weight in kept.weights]
+    opened = load_trained(tmp_path / "kept.keras")
+    assert (outputs_of(opened.model), opened.notes) == ("probabilities", ())
+    shapes = [[weight.shape for weight in one.weights] for one in (opened.model, kept)]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize(("field", "value"), [*values()], ids=str)
