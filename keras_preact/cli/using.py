@@ -169,7 +169,7 @@ def _predict(arguments) -> None:
             print(json.dumps({"file": file, "scores": scores}))
     elif arguments.csv:
         print(to_csv(found), end="")
-    else:
+    elif len(found):
         _print_predictions(found)
     aside = make_console(sys.stderr)
     for line in (f"{arguments.network}: {_opened(trained)}", *in_words(listed.left_out)):

@@ -43,7 +43,8 @@ class Header:
         mode: Pillow's mode, `"RGB"`, `"L"`, ...
         format: `"JPEG"` or `"PNG"`.
         orientation: The number in its EXIF data: 1 upright, others turned or mirrored.
-        highest: Of 16-bit images the largest value, before its upper 8 bits are taken.
+        highest: Of 16-bit images the largest value, before its upper 8 bits are taken; of colours
+            and of grey with an alpha channel the largest that has the same ones.
         brightest: The largest value of the pixels that are read, up to 255.
     """
 
@@ -99,8 +100,10 @@ def read(source, channels: int | None = None, name: str | None = None):
 
     try:
         image = _open(source)
-        size, kind = (image.width, image.height), (image.mode, image.format)
-        header = Header(*size, *kind, _orientation(image))
+        stored = str(image.tile[0].args) if image.format == "PNG" else ""
+        mode = "LA" if stored == "LA;16B" else image.mode  # which Pillow opens as RGBA
+        size = image.width, image.height
+        header = Header(*size, mode, image.format, _orientation(image))
         if image.mode.startswith("I"):  # a 16-bit PNG
             values = np.asarray(image).astype(np.uint32)
             header = replace(header, highest=int(values.max()))
@@ -113,6 +116,8 @@ def read(source, channels: int | None = None, name: str | None = None):
                 image = image.convert("RGBA")  # Pillow warns about the direct way
             mode = "L" if header.channels == 1 else "RGB"
             pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+            if stored.endswith(";16B"):  # of which Pillow has taken the upper 8 bits
+                header = replace(header, highest=int(pixels.max()) << 8 | 255)
     except Exception as error:  # Pillow raises many types for damaged files
         name = name or ("image" if isinstance(source, bytes) else shown(source))
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -41,7 +41,7 @@ def find_images(paths: Iterable[str | os.PathLike]) -> Listing:
         paths: Files, which are taken whatever they are called, and folders.
 
     Returns:
-        A `Listing`; what is not there is among its `missing`.
+        A `Listing`, with each file once; what is not there is among its `missing`.
 
     Example:
         >>> from keras_preact.data.listing import find_images
@@ -56,14 +56,17 @@ def find_images(paths: Iterable[str | os.PathLike]) -> Listing:
                 found.paths.append(path)
                 continue
             inside = list_images(path)
-        except OSError as error:
-            found.missing[path] = error.strerror or str(error)
+        except (OSError, ValueError) as error:  # a null byte is an error in a value
+            about = getattr(error, "strerror", None) or str(error)
+            address = "an address: download the image first, and name the file"
+            found.missing[path] = address if "://" in path else about
             continue
         found.paths += inside.paths
         found.left_out += inside.left_out
         if not inside.paths:
             words = f" ({'; '.join(in_words(inside.left_out))})" if inside.left_out else ""
             found.missing[path] = f"a folder without images{words}"
+    found.paths = [*dict.fromkeys(found.paths)]
     return found
 
 

@@ -1,13 +1,15 @@
 """What a data set is said to be before any training: twins and leaks, depths, tags, sizes."""
 
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_preact.cli import main
-from keras_preact.data import check_data, load_data
+from keras_preact.data import check_data, decode, load_data
 from keras_preact.data.alike import alike, print_of
 from keras_preact.evaluation.data_page import data_page
 
@@ -75,13 +77,33 @@ def test_flat_images_are_not_all_alike():
     assert len(alike([*prints, prints[3]])) == 1
 
 
-def test_what_files_say_and_a_training_does_not_heed(tmp_path):
+def png_of_16_bits(values):
+    """Grey, grey with alpha, colours, colours with alpha, by the last axis; Pillow writes grey."""
+    height, width, channels = values.shape
+    size = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = {b"IHDR": size, b"IDAT": zlib.compress(rows), b"IEND": b""}
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "I;16"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
+def test_what_files_say_and_a_training_does_not_heed(channels, mode, tmp_path):
     for name in ("a", "b"):
         for n in range(3):
-            deep = np.random.default_rng(n).integers(0, 4096, (8, 8)).astype("uint16")
+            deep = np.random.default_rng(n).integers(0, 4096, (8, 8, channels)).astype("uint16")
             deep[0, 0] = 4095
-            save(Image.fromarray(deep), tmp_path / name / f"{n}.png")
-    (warning,) = check_data(str(tmp_path)).warnings[:1]
+            deep[..., 1:] = 65535 if channels == 2 else deep[..., 1:]  # nothing shines through
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{n}.png").write_bytes(png_of_16_bits(deep))
+    report = check_data(str(tmp_path))
+    assert dict(report.modes) == {mode: 6}
+    colours = deep[..., :3] if channels > 2 else deep[..., :1]
+    np.testing.assert_array_equal(decode(tmp_path / "b" / "2.png"), colours >> 8)
+    (warning,) = report.warnings[:1]
     assert "6 images of 16 bits use 12 of them (up to 4095)" in warning and "by 16" in warning
     (note,) = load_data(f"folder:{tmp_path}").notes  # a training says it too
     assert note == "all images are dark: their pixels go from 0 to 15 of 255; multiply them by 17"

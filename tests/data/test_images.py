@@ -48,21 +48,30 @@ def test_every_mode(mode, kind, channels):
         np.testing.assert_array_equal(pixels, expected.reshape(pixels.shape))
 
 
-def without_adobes_marker(data):
-    """A JPEG file without its APP14 segment, as some programs write CMYK."""
-    at = data.index(b"\xff\xee")
-    return data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4]) :]
+def with_marker(data, transform=None):
+    """A JPEG file whose only marker of an application is Adobe's, or that has none.
+
+    It says what its values are: 0 as they are, 1 YCbCr, 2 YCCK, others nothing that is known.
+    """
+    at = 2
+    while data[at + 1] in (0xE0, 0xEE):  # JFIF's and Adobe's
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    marker = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"
+    marker = b"" if transform is None else marker + bytes([transform])
+    return data[:2] + marker + data[at:]
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("marked", [True, False])
-def test_cmyk_is_what_tensorflow_reads(marked):
+@pytest.mark.parametrize("transform", [None, 0, 1, 2])
+@pytest.mark.parametrize("options", [{}, {"progressive": True, "subsampling": 2}], ids=str)
+@pytest.mark.parametrize("mode", ["CMYK", "RGB", "L"])
+def test_values_of_every_kind_are_what_tensorflow_reads(mode, options, transform):
     import tensorflow as tf
 
-    data = encoded(picture(mode="CMYK"), "JPEG", quality=95)
-    data = data if marked else without_adobes_marker(data)
-    expected = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE").numpy()
-    np.testing.assert_array_equal(decode(data), expected)
+    data = with_marker(encoded(picture(mode=mode), "JPEG", quality=95, **options), transform)
+    for asked in (data, encoded(picture(mode=mode), "JPEG", **options)):
+        expected = tf.io.decode_jpeg(asked, 3, dct_method="INTEGER_ACCURATE").numpy()
+        np.testing.assert_array_equal(decode(asked, 3), expected)
 
 
 @pytest.mark.parametrize("kind", ["text", "profile"])

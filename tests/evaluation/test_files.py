@@ -13,7 +13,7 @@ from PIL import Image
 from keras_preact import create_model, load_trained
 from keras_preact.cli import main
 from keras_preact.data.tree import list_folder
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, shown
 from keras_preact.evaluation import classify_files
 
 
@@ -97,15 +97,40 @@ def test_what_is_not_there_is_named_and_the_rest_is_done(network, folder, tmp_pa
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "a.webp").touch()
-    wrong = {tmp_path / "none.png": "No such file", empty: r"a folder without images \(left out: 1"}
+    (tmp_path / "half.jpg").write_bytes((folder / "b.jpg").read_bytes()[:400])
+    (tmp_path / "404.jpg").write_text("<!DOCTYPE html>")
+    wrong = {
+        tmp_path / "none.png": "No such file",
+        tmp_path / "*.webp": "No such file",
+        tmp_path / "half.jpg": "(image file is truncated|Truncated File Read)",
+        tmp_path / "404.jpg": "neither JPEG nor PNG",
+        network: "neither JPEG nor PNG",
+        tmp_path / "half.jpg" / "a.png": "Not a directory",
+        "http://example.com/a.png": "an address: download the image first",
+        "null\0.png": "embedded null byte",
+        empty: r"a folder without images \(left out: 1",
+    }
     for path, words in wrong.items():
         named = map(str, (folder / "a.png", path, folder / "b.jpg"))
         assert main(["predict", str(network), *named, "--json"]) == 3
         said = capsys.readouterr()
         files = [json.loads(line)["file"] for line in said.out.splitlines()]
         assert files == [str(folder / "a.png"), str(folder / "b.jpg")]
-        assert re.search(f"{path}: {words}", said.err)
+        assert re.search(f"{re.escape(shown(path))}: {words}", said.err)
         assert "1 of 3 files cannot be read" in said.err
+
+
+def test_a_file_that_is_named_twice_is_one(network, folder, capsys):
+    named = [str(folder / name) for name in ("a.png", "a.png", ".", "none.png", "none.png")]
+    assert main(["predict", str(network), *named, "--csv"]) == 3
+    said = capsys.readouterr()
+    files = [row["file"] for row in csv.DictReader(io.StringIO(said.out)) if row["rank"] == "1"]
+    assert files[0] == named[0] and len({*files}) == len(files)
+    assert "1 of 6 files cannot be read" in said.err
+    assert main(["predict", str(network), named[0], named[0]]) == 0
+    assert capsys.readouterr().out.count("%") == 3
+    assert main(["predict", str(network), named[-1]]) == 3
+    assert not capsys.readouterr().out  # no empty table
 
 
 def test_the_files_of_a_folder_are_those_that_a_training_takes(network, tmp_path, capsys):
