@@ -230,13 +230,14 @@ def open_keras_file(path):
 def _check(model, file):
     inputs, outputs = ([*(getattr(model, name, None) or ())] for name in ("inputs", "outputs"))
     shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (inputs, outputs)]
-    images = [len(shape) for shape in shapes[0]] == [4] and shapes[0][0][3]
+    images = [len(shape) for shape in shapes[0]] == [4] and shapes[0][0][3] in (1, 3)
+    images = images and (shapes[0][0][1] is None) is (shapes[0][0][2] is None)
     # Of one class every image would be right.
     scores = [len(shape) for shape in shapes[1]] == [2] and (shapes[1][0][1] or 0) >= 2
     if not images or not scores:
         raise ConfigError(
-            "A model from images (batch, height, width, channels) to scores (batch, classes), of a "
-            "known number of classes, at least two, is expected. "
+            "A model from images (batch, height, width, 1 or 3 channels), of one size or of any, "
+            "to scores (batch, classes), of a known number of classes, at least two, is expected. "
             f"Received: {str(file)!r}, from {shapes[0]} to {shapes[1]}."
         )
 

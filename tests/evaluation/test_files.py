@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_preact import create_model, load_trained
+from keras_preact import create_model, feature_extractor, load_trained
 from keras_preact.cli import main
 from keras_preact.data.tree import list_folder
 from keras_preact.errors import ConfigError, shown
@@ -110,14 +110,14 @@ def test_what_is_not_there_is_named_and_the_rest_is_done(network, folder, tmp_pa
         "null\0.png": "embedded null byte",
         empty: r"a folder without images \(left out: 1",
     }
+    named = map(str, (folder / "a.png", *wrong, folder / "b.jpg"))
+    assert main(["predict", str(network), *named, "--json"]) == 3
+    said = capsys.readouterr()
+    files = [json.loads(line)["file"] for line in said.out.splitlines()]
+    assert files == [str(folder / "a.png"), str(folder / "b.jpg")]
     for path, words in wrong.items():
-        named = map(str, (folder / "a.png", path, folder / "b.jpg"))
-        assert main(["predict", str(network), *named, "--json"]) == 3
-        said = capsys.readouterr()
-        files = [json.loads(line)["file"] for line in said.out.splitlines()]
-        assert files == [str(folder / "a.png"), str(folder / "b.jpg")]
         assert re.search(f"{re.escape(shown(path))}: {words}", said.err)
-        assert "1 of 3 files cannot be read" in said.err
+    assert "9 of 11 files cannot be read" in said.err
 
 
 def test_a_file_that_is_named_twice_is_one(network, folder, capsys):
@@ -150,10 +150,31 @@ def test_the_files_of_a_folder_are_those_that_a_training_takes(network, tmp_path
     assert "left out: 5 (" in folder.notes()[0]
 
 
-@pytest.mark.parametrize(("shape", "outputs"), [((8, 8, 3), 1), ((8, 8), 2), ((8, 8, 3), None)])
-def test_models_that_give_no_scores_of_images_are_refused(shape, outputs, tmp_path):
-    images = keras.Input(shape)
-    x = images if outputs is None else keras.layers.Dense(outputs)(keras.layers.Flatten()(images))
-    keras.Model(images, x).save(tmp_path / "other.keras")
-    with pytest.raises(ConfigError, match="at least two, is expected"):
+def built(shape=(8, 8, 3), **fields):
+    return create_model("resnet8v2", input_shape=shape, **{"classes": 2, **fields})
+
+
+def of_two_inputs():
+    images = [keras.Input((8, 8, 3)) for _ in range(2)]
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Add()(images))
+    return keras.Model(images, keras.layers.Dense(2)(x))
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]), r"\(None, 8\)"),
+        (lambda: built(classes=1), "at least two, is expected"),
+        (lambda: built(include_top=False), "to .*2, 2, 64"),
+        (lambda: built(include_top=False, pooling="avg"), "do not add up to 1"),
+        (lambda: built((None, 8, 3)), "of one size or of any"),
+        (lambda: built((8, 8, 4)), "1 or 3 channels"),
+        (lambda: built((3, 8, 8), data_format="channels_first"), "1 or 3 channels"),
+        (of_two_inputs, "from .*8, 8, 3.*8, 8, 3"),
+        (lambda: feature_extractor(built(), ["stage1", "stage2"]), "to .*16.*32"),
+    ],
+)
+def test_models_that_give_no_scores_of_images_are_refused(build, words, tmp_path):
+    build().save(tmp_path / "other.keras")
+    with pytest.raises(ConfigError, match=words):
         load_trained(tmp_path / "other.keras")

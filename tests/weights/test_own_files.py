@@ -2,18 +2,25 @@
 
 import typing
 
+import keras
+import numpy as np
 import pytest
+from keras.src.applications import convnext
 
 from keras_preact import (
     ResNetConfig,
+    accelerate,
     build_network,
+    create_model,
+    fold_batch_norm,
     list_models,
     load_trained,
     model_info,
     portable,
 )
 from keras_preact.errors import ConfigError
-from keras_preact.rewrite import outputs_of
+from keras_preact.rewrite import any_size, dense, outputs_of
+from keras_preact.training import freeze, replace_head
 from keras_preact.weights import refuse_unsafe
 from keras_preact.weights.layouts import LAYOUTS
 
@@ -87,6 +94,64 @@ def test_every_value_of_every_field(field, value, tmp_path):
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_every_layout(layout, tmp_path):
     opens(BASE.replace(**layout.fields), tmp_path, input_shape=(64, 64, 3))
+
+
+def small(**fields):
+    return create_model("resnet8v2", **{"input_shape": (32, 32, 3), "classes": 3, **fields})
+
+
+def compiled():
+    """As people save them: with an optimiser, a schedule and metrics."""
+    model = small()
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    metrics = ["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(2)]
+    model.compile(keras.optimizers.AdamW(rate), "sparse_categorical_crossentropy", metrics=metrics)
+    model.fit(np.zeros((2, 32, 32, 3)), np.zeros(2), verbose=0)
+    return model
+
+
+def with_pyramid():
+    config = with_field("pyramid", (2, 1))
+    return build_network(config, input_shape=(32, 32, 3), classes=3)
+
+
+def new_head():
+    model = replace_head(small(), 3)
+    freeze(model, up_to="stage2")
+    return model
+
+
+def of_keras(build, **fields):
+    return build(weights=None, input_shape=(32, 32, 3), classes=3, **fields)
+
+
+MADE = {
+    "any size": lambda: any_size(small()),
+    "built for any size": lambda: small(input_shape=(None, None, 3)),
+    "windows": lambda: dense(with_pyramid()),
+    "folded": lambda: fold_batch_norm(small()),
+    "recomputed": lambda: small(recompute=True, packaging="repeated"),
+    "16 bits": lambda: small(dtype="mixed_bfloat16"),
+    "frozen, with a new head": new_head,
+    "compiled": compiled,
+    "accelerated": lambda: accelerate(of_keras(keras.applications.MobileNetV2)),
+    "ConvNeXt": lambda: of_keras(convnext.ConvNeXt, depths=[1] * 4, projection_dims=[4] * 4),
+}
+SLOW = ("accelerated", "folded")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MADE]
+)
+def test_whatever_it_was_made_by(name, tmp_path):
+    """What the functions of this package give is opened as they leave it, and so are Keras's."""
+    model = MADE[name]()
+    model.save(tmp_path / "net.keras")
+    opened = load_trained(tmp_path / "net.keras")
+    assert (outputs_of(opened.model), opened.notes) == ("probabilities", ())
+    images = 255 * np.random.default_rng(0).random((2, 32, 32, 3))
+    expected = model.predict_on_batch(images)
+    np.testing.assert_allclose(opened.model.predict_on_batch(images), expected, atol=1e-5)
 
 
 def kinds():
