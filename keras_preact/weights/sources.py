@@ -2,6 +2,7 @@
 
 import collections.abc
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -34,7 +35,10 @@ _TORCH = {"weight": "0", "bias": "1", "running_mean": "2", "running_var": "3"}
 
 #: What stands ahead of a layer's name in a model of a task, and in one that was compiled or ran on
 #: several devices, in any order.
-_PREFIXES = re.compile(r"(?:(?:_orig_mod|module|model|net|network|backbone|resnet)\.)+")
+_PREFIXES = re.compile(r"^(?:(?:_orig_mod|module|model|net|network|backbone|resnet)\.)+")
+
+#: Arrays that a layer has at most.
+_OF_A_LAYER = 5
 
 #: What `keras.applications` called its layers before Keras 2.3.
 _OLD_KERAS = re.compile(r"(?:res|bn)\d[a-z]\d*_branch")
@@ -217,18 +221,41 @@ def _read_file(path) -> Weights:
 
 def _of_state_dict(tensors) -> Weights:
     """PyTorch's tensors by layer, their kernels turned as Keras has them."""
+    inside = [key for key, value in tensors.items() if isinstance(value, collections.abc.Mapping)]
+    fix = f"Pass one of those inside, such as source[{inside[0]!r}]." if inside else ""
+    expected = "one dictionary of arrays, without others inside"
+    require(not inside, "source", f"dictionaries under {quoted(inside[:5])}", expected, fix)
+    keys = [key for key, value in tensors.items() if "." in str(key) or np.size(value) > 1]
+    layers = _without_prefixes([str(key).rpartition(".")[0] for key in keys])
     found: Weights = {}
-    for key, tensor in tensors.items():
-        layer, _, name = str(key).rpartition(".")
+    for key, layer in zip(keys, layers, strict=True):
+        name = str(key).rpartition(".")[2]
         if name == "num_batches_tracked":
             continue
-        if ahead := _PREFIXES.match(layer):
-            layer = layer[ahead.end() :]
-        array = np.asarray(tensor)
+        array = np.asarray(tensors[key])
         # (out, in, height, width) to (height, width, in, out).
         array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
-        found.setdefault(layer, {})[_TORCH.get(name, name)] = array
+        index, values = _TORCH.get(name, name), found.setdefault(layer, {})
+        twice = f"{key!r}, and the same under another name"
+        require(index not in values, "source", twice, "the tensors of one network", "Choose one.")
+        values[index] = array
     return found
+
+
+def _without_prefixes(layers):
+    """Names of layers without what stands ahead of all, and what is known to stand ahead of some.
+
+    Example:
+        >>> from keras_preact.weights.sources import _without_prefixes
+        >>> _without_prefixes(["ema.0.resnet.conv1", "ema.0.fc"])
+        ['conv1', 'fc']
+    """
+    for _ in range(2):
+        parts = [layer.split(".") for layer in layers]
+        columns = zip(*(part[:-1] for part in parts), strict=False)
+        ahead = len([*itertools.takewhile(lambda column: len({*column}) == 1, columns)])
+        layers = [_PREFIXES.sub("", ".".join(part[ahead:])) for part in parts]
+    return layers
 
 
 def _layout_of(theirs) -> Layout:
@@ -256,6 +283,12 @@ def _older(theirs):
         return (
             " Older versions of Keras wrote no names of layers: load such a file into its model, "
             "and pass that."
+        )
+    inside = [name for name, values in theirs.items() if len(values) > _OF_A_LAYER]
+    if inside:
+        return (
+            f" {quoted(inside)} is a model inside: load the file into its model, and pass "
+            f"model.get_layer({inside[0]!r})."
         )
     if any(map(_OLD_KERAS.match, theirs)):
         return (

@@ -100,10 +100,16 @@ def test_depth_and_widths_are_read_off_the_arrays():
 
 def test_other_names_for_the_same_layers():
     tensors, outputs = golden("torchvision_basic")
-    for ahead in ("module.", "_orig_mod.", "model.", "module._orig_mod.net.", "backbone."):
+    for ahead in (
+        "module.", "_orig_mod.", "model.", "module._orig_mod.net.", "backbone.", "ema.", "0.",
+        "state_dict.", "model_ema.module.", "net.0.", "encoder_q.trunk.",
+    ):  # fmt: skip
         wrapped = {f"{ahead}{key}": array for key, array in tensors.items()}
-        agree(convert(wrapped, classifier_activation=None), outputs)
+        found = convert({**wrapped, "n_averaged": np.array(5)}, classifier_activation=None)
+        agree(found, outputs)
     tensors, outputs = golden("transformers_basic")
+    wrapped = {f"ema.{key}": array for key, array in tensors.items()}
+    agree(convert(wrapped, classifier_activation=None), outputs)
     backbone = {
         key.removeprefix("resnet."): array
         for key, array in tensors.items()
@@ -118,12 +124,17 @@ def test_other_names_for_the_same_layers():
     [
         (["res2a_branch2a", "bn2a_branch2a", "conv1"], "before Keras 2.3"),
         (["conv2d", "batch_normalization"], "wrote no names of layers"),
+        (["resnet50", "dense_1"], r"'resnet50' is a model inside.*model\.get_layer\('resnet50'\)"),
+        (["sequential", "dense"], r"'sequential' is a model inside"),
+        (["bn_conv1", "res3d_branch2c", "fc1000"], "before Keras 2.3"),
         (["conv1_conv", "conv2_block1_1_conv", "dense"], r"'dense'.*model\.get_layer\(NAME\)"),
     ],
 )
 def test_names_that_say_what_to_do(names, words):
     with pytest.raises(ConfigError, match=words):
-        sources.renamed({name: {"0": np.ones((1, 1, 2, 2))} for name in names})
+        many = {"resnet50", "sequential"}  # as Keras 2 wrote models inside of models
+        arrays = {name: [np.ones((1, 1, 2, 2))] * (9 if name in many else 1) for name in names}
+        sources.renamed({name: dict(enumerate(arrays[name])) for name in names})
 
 
 @pytest.mark.parametrize(
@@ -197,6 +208,10 @@ def renamed(old, new):
     return lambda tensors: {name.replace(old, new): tensors[name] for name in tensors}
 
 
+def twice(ahead):
+    return lambda tensors: {**tensors, **{f"{ahead}{key}": tensors[key] for key in tensors}}
+
+
 def reshaped(key, shape):
     return lambda tensors: {**tensors, key: np.zeros(shape, "float32")}
 
@@ -217,6 +232,10 @@ def reshaped(key, shape):
         (renamed("layer2.1", "layer2.300000"), ["no layers of some names", "layer2.300000"]),
         (lambda tensors: {}, ["Received: layers without any"]),
         (lambda tensors: {"a.weight": tensors["fc.weight"]}, ["KerasHub", "Received: layers 'a'"]),
+        (lambda tensors: {"state_dict": tensors, "epoch": 3}, ["source['state_dict']"]),
+        (lambda tensors: {"model": {"ema": tensors}, "opt": {}}, ["'model', 'opt'", "inside"]),
+        (twice("module."), ["'module.", "the same under another name", "one network"]),
+        (twice("teacher."), ["'teacher.bn1'", "no layers of some names"]),
         # A wide network, and one with groups.
         (reshaped("layer1.0.conv3.weight", (16, 8, 1, 1)), ["`layer1.0.conv3`", "(8, 32)"]),
         (reshaped("layer1.0.conv2.weight", (8, 4, 3, 3)), ["'layer1.0.conv2'", "(3, 3, 8, 8)"]),
