@@ -52,6 +52,21 @@ def reading_bar(console, description):
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def open_closed_streams() -> None:
+    """Standard streams that were closed, as by `2>&-`, go nowhere, and no file takes their place.
+
+    Python has `None` for them.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", closefd=False))
+
+
 @contextlib.contextmanager
 def silent_stderr():
     """Standard error goes nowhere meanwhile, also what libraries write past Python."""

@@ -213,6 +213,12 @@ def test_runs_and_their_curves(capsys, tmp_path):
     assert code == 2 and "at least one epoch" in err
 
 
+def test_streams_that_are_closed_are_no_fault():
+    """As some services start programs; exit code 1 would be a fault of this one."""
+    command = f"{sys.executable} -m keras_preact convert none.h5 --out x.keras 0<&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command]).returncode == 2
+
+
 def test_where_nobody_reads_any_more_a_training_goes_on(tmp_path):
     """`keras-preact train ... | head -1`"""
     out = tmp_path / "run"

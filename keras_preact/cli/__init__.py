@@ -15,6 +15,7 @@ from keras_preact.cli import (
     tuning,
     using,
 )
+from keras_preact.console import open_closed_streams
 from keras_preact.errors import OWN, library_of, line_of, near
 
 _EPILOG = (
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         0
     """
     argv = sys.argv[1:] if argv is None else argv
+    open_closed_streams()
     parser = parser_for(argv)
     if not argv:
         parser.print_help()

@@ -168,16 +168,18 @@ def build_for(data, config, parts, dtype, start: Start | None = None):
 
 
 def say_small_maps(model, image_shape, console) -> None:
-    """Says from which stage on the maps are single pixels, of which convolutions see borders."""
+    """Says from which stage on the maps are a pixel high or wide, beside which borders lie."""
     stages = [layer for layer in model.layers if re.fullmatch(r"stage\d+", layer.name)]
-    small = [layer.name for layer in stages if tuple(layer.output.shape[1:3]) == (1, 1)]
+    small = [layer for layer in stages if 1 in layer.output.shape[1:3]]
     if small:
-        height, width = image_shape[:2]
+        (_, *map_shape, _), sides = small[0].output.shape, image_shape[:2]
+        there, images = (" x ".join(map(str, shape)) for shape in (map_shape, sides))
+        network = ", or a network for small ones, such as resnet20v2," if min(sides) > 4 else ""
         say(
             console,
-            f"From {small[0]} on the maps of images of {height} x {width} are 1 x 1, and the 3x3 "
-            "convolutions there see borders alone: larger images (--image-size), or a network for "
-            "small ones, such as resnet20v2, learn more.",
+            f"From {small[0].name} on the maps of images of {images} are {there}, and the 3x3 "
+            f"convolutions there see little but borders: larger images (--image-size){network} "
+            "learn more.",
         )
 
 

@@ -1,6 +1,9 @@
 """Whole runs, small: what they learn, what they leave behind, and how they fail."""
 
 import io
+import itertools
+import re
+import signal
 import subprocess
 import sys
 
@@ -479,25 +482,51 @@ def test_what_cannot_be_drawn_keeps_no_run_unfinished(tmp_path, monkeypatch):
     assert RunFolder(result.run).is_finished and train(small(tmp_path, epochs=1)) == result
 
 
-def test_ctrl_c_while_pictures_are_drawn(tmp_path, monkeypatch):
-    def stopped(*_):
+def test_ctrl_c_while_results_are_written(tmp_path, monkeypatch):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
+    steps = ("portable", "plot_curves", "save_figure", "model_card", "count_multiply_adds")
+    for step in ("keras.Model.save", *(f"keras_preact.training.finish.{name}" for name in steps)):
+        with monkeypatch.context() as patched:
+            patched.setattr(step, stopped)
+            with pytest.raises(StoppedError, match="the same command goes on") as caught:
+                train(small(tmp_path, epochs=1))
+        assert caught.value.exit_code == 130
+    assert train(small(tmp_path, epochs=1)).test_images == 360
+    assert not [*(tmp_path / "run").glob(".partial*")]
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_ctrl_c_in_the_last_evaluation(which, tmp_path, monkeypatch):
+    """That of the last epoch, and the one after it."""
+    evaluate, count = Loop.evaluate, itertools.count(1)
+
+    def stopped(loop):
+        if next(count) == which:
+            signal.raise_signal(signal.SIGINT)
+        return evaluate(loop)
+
     with monkeypatch.context() as patched:
-        patched.setattr("keras_preact.training.finish.plot_curves", stopped)
+        patched.setattr(Loop, "evaluate", stopped)
         with pytest.raises(StoppedError, match="the same command goes on") as caught:
             train(small(tmp_path, epochs=1))
     assert caught.value.exit_code == 130
+    losses = [row["loss"] for row in RunFolder(tmp_path / "run").steps]
     assert train(small(tmp_path, epochs=1)).test_images == 360
+    assert [row["loss"] for row in RunFolder(tmp_path / "run").steps] == losses
 
 
 @pytest.mark.tensorflow
-def test_few_images_are_one_batch_that_all_devices_share(tmp_path):
-    x, y = np.zeros((101, 8, 8, 1), "uint8"), np.arange(101) % 3
+@pytest.mark.parametrize(
+    ("images", "batch_size", "steps"), [(101, None, 1), (3, 5000, 1), (101, 50, 2)]
+)
+def test_few_images_are_one_batch_that_all_devices_share(images, batch_size, steps, tmp_path):
+    x, y = np.zeros((images, 8, 8, 1), "uint8"), np.arange(images) % 3
     np.savez(tmp_path / "few.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
     fields = {"data": f"npz:{tmp_path}/few.npz", "devices": "cpu:0,cpu:1", "epochs": 1}
-    train(small(tmp_path, **fields))
-    assert len(RunFolder(tmp_path / "run").steps) == 1
+    train(small(tmp_path, **fields, batch_size=batch_size))
+    assert len(RunFolder(tmp_path / "run").steps) == steps
 
 
 def test_of_two_that_begin_at_once_the_second_is_told_of_the_first(tmp_path, monkeypatch):
@@ -517,13 +546,23 @@ def test_of_two_that_begin_at_once_the_second_is_told_of_the_first(tmp_path, mon
     other.release()
 
 
-@pytest.mark.parametrize(("size", "stage"), [(64, None), (32, "stage4"), (8, "stage2")])
-def test_maps_of_single_pixels_are_said(size, stage):
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("resnet18v2", (64, 64), ""),
+        ("resnet18v2", (32, 32), "From stage4 on .* are 1 x 1, .*, or a network for small ones"),
+        ("resnet18v2", (8, 8), "From stage2 on"),
+        ("resnet18v2", (64, 32), "From stage4 on the maps of images of 64 x 32 are 2 x 1,"),
+        ("resnet8v2", (1, 40), r"From stage1 on .* are 1 x 40, .*\(--image-size\) learn more"),
+        ("resnet8v2", (4, 4), r"From stage3 on .*\(--image-size\) learn more"),
+        ("resnet8v2", (8, 8), ""),
+    ],
+)
+def test_maps_of_single_pixels_are_said(name, size, words):
     said = io.StringIO()
-    model = create_model("resnet18v2", input_shape=(size, size, 3))
-    say_small_maps(model, (size, size, 3), make_console(said))
-    assert said.getvalue().startswith(f"From {stage} on" if stage else "")
-    assert bool(said.getvalue()) is bool(stage)
+    say_small_maps(create_model(name, input_shape=(*size, 3)), size, make_console(said))
+    assert re.match(words, said.getvalue())
+    assert bool(said.getvalue()) is bool(words)
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_images_are_read(tmp_path, monkeypatch):
