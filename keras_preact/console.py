@@ -64,7 +64,7 @@ def open_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w", closefd=False))
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from keras_preact import create_model, feature_extractor, load_trained
 from keras_preact.cli import main
 from keras_preact.data.tree import list_folder
 from keras_preact.errors import ConfigError, shown
-from keras_preact.evaluation import classify_files
+from keras_preact.evaluation import Evaluation, classify_files
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,29 @@ def test_what_is_not_there_is_named_and_the_rest_is_done(network, folder, tmp_pa
     for path, words in wrong.items():
         assert re.search(f"{re.escape(shown(path))}: {words}", said.err)
     assert "9 of 11 files cannot be read" in said.err
+
+
+@pytest.mark.parametrize(
+    ("names", "told_apart"),
+    [
+        (["crane", "crane", "dog", "owl"], ["crane #0", "crane #1", "dog", "owl"]),
+        (["7", "007", "seven", "7 "], ["7 #0", "007 #1", "seven", "7  #3"]),
+        (["crane", "crane #0", "crane", "a,b"], ["crane #0 #0", "crane #0 #1", "crane #2", "a,b"]),
+    ],
+)
+def test_names_that_repeat_lose_no_class(names, told_apart, network, folder, tmp_path, capsys):
+    file = shutil.copy(network, tmp_path / "net.keras")
+    (tmp_path / "net.classes.json").write_text(json.dumps(names))
+    asked = ["predict", str(file), str(folder / "a.png"), "--top", "4"]
+    assert main([*asked, "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert {*scores} == {*told_apart} and sum(scores.values()) == pytest.approx(1, abs=1e-5)
+    assert main([*asked, "--csv"]) == 0
+    rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert [row["label"] for row in rows] == [*scores]
+    evaluation = Evaluation(np.eye(4)[[0, 0, 2, 3]], np.arange(4), load_trained(file).class_names)
+    assert evaluation.per_class()["class"].tolist() == told_apart
+    assert evaluation.worst_class == (told_apart[1], 0.0)
 
 
 def test_a_file_that_is_named_twice_is_one(network, folder, capsys):

@@ -46,6 +46,19 @@ def test_fewer_trials_or_other_fields_are_another_search(fields, tmp_path):
     assert folder.is_finished and (folder.path / "final").is_dir()
 
 
+@pytest.mark.parametrize("fields", [{"trials": 2}, {"trials": 2, "workers": 2}], ids=str)
+def test_as_many_trials_are_the_same_search(fields, tmp_path):
+    folder = finished(tmp_path / "search", trials=2)
+    assert search._folder(config(folder.path, **fields)).is_finished
+
+
+@pytest.mark.parametrize("trials", [9, None])
+def test_more_than_there_are_is_all_of_them(trials, tmp_path):
+    folder = finished(tmp_path / "search", trials=2)
+    assert not search._folder(config(folder.path, trials=trials)).is_finished
+    assert config(folder.path, trials=trials).planned() == 3
+
+
 @pytest.mark.slow
 def test_from_one_trial_to_two(tmp_path):
     out = tmp_path / "search"

@@ -385,6 +385,10 @@ def test_the_command_writes_what_the_function_builds(suffix, tmp_path, capsys):
         ({str(k): f"kind {k}" for k in range(5)}, [f"kind {k}" for k in range(5)]),
         ({str(k): f"LABEL_{k}" for k in range(5)}, None),  # nobody has named them
         ({"0": "of fewer classes"}, None),
+        (
+            dict(zip("01234", ("crane", "crane", "dog", "owl", "Owl"), strict=True)),
+            ["crane #0", "crane #1", "dog", "owl", "Owl"],
+        ),
         ({str(k): k for k in range(5)}, None),
         (["a", "list"], None),
     ],
