@@ -17,7 +17,7 @@ import numpy as np
 from keras_preact.errors import ConfigError
 
 #: Seconds that a file may take, and bytes for each further one.
-PATIENCE, _BYTES_A_SECOND = 10, 20 * 2**20
+PATIENCE, _BYTES_A_SECOND = 5, 20 * 2**20
 
 #: Its libraries compute nothing, and Landlock holds one thread.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

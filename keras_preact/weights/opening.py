@@ -34,7 +34,7 @@ def open_model(path) -> keras.Model:
     file = read_model_file(path)
     held = sum(array.size for name, array in file.arrays.items() if name.startswith("layers/"))
     try:
-        model = _built(_untrained(file.config), held)
+        model = _built(file.config, held)
         if held:
             _load(model, file)
     except ConfigError as error:
@@ -44,13 +44,6 @@ def open_model(path) -> keras.Model:
             f"Expected a model that Keras can open. Received: {str(path)!r}: {reason(error, 300)}"
         ) from None
     return model
-
-
-def _untrained(config):
-    """A config without what it says of a training, which is not gone on with."""
-    if isinstance(config, dict):
-        return {k: _untrained(value) for k, value in config.items() if k != "compile_config"}
-    return [_untrained(value) for value in config] if isinstance(config, list) else config
 
 
 def _built(config, held):

@@ -59,7 +59,8 @@ class ModelFile(NamedTuple):
     Attributes:
         arrays: Its arrays by their paths, such as `"layers/stem_conv/vars/0"`.
         attributes: Texts that groups of arrays have, by path and name.
-        config: The model as Keras has it in JSON; `None` where the file has weights alone.
+        config: The model as Keras has it in JSON, not compiled; `None` where the file has weights
+            alone.
     """
 
     arrays: dict[str, np.ndarray]
@@ -137,10 +138,18 @@ def _of_archive(data) -> ModelFile:
             raise RefusedError(sizes, "files of the size that they are")
         config, weights = json.loads(archive.read(_CONFIG)), archive.read(_WEIGHTS)
     look_through(config)  # what is wrong with names is said of these, and no array is looked at
+    config = _untrained(config)
     found = read_hdf5(weights)
     largest = max((size for array in found.arrays.values() for size in array.shape), default=1)
     _look_at_sizes(config, max(largest, _LARGEST))
     return ModelFile(*found, config)
+
+
+def _untrained(config):
+    """A config without what it says of a training, which is not gone on with."""
+    if isinstance(config, dict):
+        return {k: _untrained(value) for k, value in config.items() if k != "compile_config"}
+    return [_untrained(value) for value in config] if isinstance(config, list) else config
 
 
 def _look_at_member(member):
@@ -187,18 +196,20 @@ def look_through(config, depth: int = 0) -> int:
 def _look_at_class(config):
     name, module = config["class_name"], config.get("module")
     registered = config.get("registered_name")
+    if not isinstance(name, str) or not isinstance(module, (str, type(None))):
+        raise RefusedError(f"the class {name!r:.80} of {module!r:.80}", "names of classes")
     if name in VALUES and module in (None, "builtins"):
         return
     function = name == "function"
     wanted = config.get("config") if function else name
     tables = FUNCTIONS if function else CLASSES
     names = tables.get(module, ()) if module is not None else _ANY if not function else ()
-    own = str(module).startswith("keras_preact.")
+    own = (module or "").startswith("keras_preact.")
     fits = registered in ((f"keras_preact>{name}",) if own else (None, "", wanted, name))
     if isinstance(wanted, str) and wanted in names and fits:
         return
     origin = ".".join(str(part)[:80] for part in (module, wanted) if part is not None)
-    is_class = str(name).isidentifier() and str(name)[0].isupper()
+    is_class = name.isidentifier() and name[0].isupper()
     if fits and is_class and module in _SAFE and name not in UNSAFE:
         raise _Unsupported(origin)
     origin += "" if fits else f" (registered as {str(registered)[:80]!r})"
