@@ -63,6 +63,27 @@ class StoppedError(RuntimeError):
 #: The mistakes above, whose text is a line for the user already.
 OWN = (ConfigError, DataError, DivergedError, SaveError, DeviceError, ExportError, StoppedError)
 
+
+@contextlib.contextmanager
+def damaged(path):
+    """Says of files of this package's that they are damaged, where what they say makes no sense.
+
+    Args:
+        path: The folder or file that is made sense of.
+
+    Raises:
+        ConfigError: In place of what missing keys and values of other types raise.
+    """
+    try:
+        yield
+    except OWN:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path} is damaged: it does not say what was written there ({reason(error)})."
+        ) from None
+
+
 #: Libraries whose errors are long and speak of their own insides, by the package they come from.
 _LIBRARIES = {
     "tensorflow": "TensorFlow",

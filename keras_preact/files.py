@@ -1,6 +1,7 @@
 """Files that are whole or not there, whenever the process is killed or the power fails."""
 
 import contextlib
+import datetime
 import errno
 import json
 import os
@@ -151,6 +152,33 @@ def sync_folder(path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def check_row(row, columns):
+    """A row of a table, if each of its values is of its column's type.
+
+    Args:
+        row: Values by the names of columns; `None` goes with all types.
+        columns: Types of pandas by name; columns without one hold anything.
+
+    Raises:
+        TypeError, ValueError: For a value of another type.
+
+    Example:
+        >>> from keras_preact.files import check_row
+        >>> check_row({"epochs": 3, "model": "resnet20v2"}, {"epochs": "Int64", "model": "str"})
+        {'epochs': 3, 'model': 'resnet20v2'}
+    """
+    numbers, kinds = (int, float), {"str": str}
+    for name, column in columns.items():
+        value = row.get(name)
+        if value is None:
+            continue
+        if column.startswith("datetime"):
+            datetime.datetime.fromisoformat(value)
+        elif not isinstance(value, kinds.get(column, numbers)):
+            raise TypeError(f"{name}: {value!r:.80}")
+    return row
 
 
 def sync_tree(path) -> None:

@@ -67,7 +67,11 @@ def pytest_addoption(parser):
     parser.addoption("--part", choices=[*PARTS], help="run a part of the suite only")
     parser.addoption("--devices", type=int, default=2, help="devices that the CPU is made into")
     parser.addoption("--kills", type=int, default=5, help="how often a training is killed")
-    parser.addoption("--fuzz-seconds", type=float, default=0, help="how long a format is fuzzed")
+    parser.addoption(
+        "--fuzz-seconds",
+        type=float,
+        help="how long a format is fuzzed; with --run-slow 140, which is half an hour in all",
+    )
     parser.addoption(
         "--block-tensorflow", action="store_true", help="make importing TensorFlow fail"
     )

@@ -3,10 +3,12 @@
 import json
 import statistics
 
+from keras_preact.errors import damaged
 from keras_preact.evaluation.scores import by_class
+from keras_preact.files import check_row
 from keras_preact.run import RunFolder
 from keras_preact.tuning.config import TuneConfig
-from keras_preact.tuning.state import TRIALS, read_dictionary, read_outcome
+from keras_preact.tuning.state import TRIAL, TRIALS, read_dictionary, read_outcome
 
 #: Columns of every search, after those of its dimensions.
 COLUMNS = {
@@ -56,7 +58,11 @@ def trials_frame(folder):
     config = TuneConfig.from_dict(search.read_json("search.json"))
     running = search.is_locked
     paths = sorted((search.path / TRIALS).glob("trial_*"))
-    rows = [row for path in paths if (row := _row(path, config, running))]
+    rows = []
+    for path in paths:
+        with damaged(path):
+            row = _row(path, config, running)
+            rows += [check_row(row, COLUMNS)] if row else []
     names = [dimension.name for dimension in config.dimensions()]
     frame = pd.DataFrame(rows, columns=["trial", "status", *names, *COLUMNS])
     for name in names:
@@ -85,7 +91,7 @@ def outcome_text(row) -> str:
 
 
 def _row(path, config, running):
-    trial = read_dictionary(path / "trial.json", ("hyperparameters", "status", "score"))
+    trial = read_dictionary(path / "trial.json", TRIAL)
     if not trial:
         return None
     outcome = read_outcome(path)

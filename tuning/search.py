@@ -273,7 +273,9 @@ class _Clock:
     """How long a search has taken, with its earlier starts; noted in its folder now and then."""
 
     def __init__(self, folder, started):
-        before = read_dictionary(folder.path / "time.json", ["seconds"]).get("seconds", 0.0)
+        before = read_dictionary(folder.path / "time.json", {"seconds": (int, float)}).get(
+            "seconds", 0.0
+        )
         self._folder, self._zero, self._last = folder, started - before, started
 
     def seconds(self) -> float:

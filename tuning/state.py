@@ -14,11 +14,13 @@ TRIALS, OUTCOME = "trials", "outcome.json"
 FINAL = ("COMPLETED", "FAILED")
 
 #: Without which these files are taken for damaged.
-_ORACLE = (
-    "hyperparameters", "values", "ongoing_trials", "retry_queue", "start_order", "end_order",
-    "run_times",
-)  # fmt: skip
-_TRIAL = ("hyperparameters", "status", "score", "metrics")
+_ORACLE = {
+    "hyperparameters": dict, "values": dict, "ongoing_trials": dict, "retry_queue": list,
+    "start_order": list, "end_order": list, "run_times": dict,
+}  # fmt: skip
+TRIAL = {
+    "hyperparameters": dict, "status": str, "score": (int, float, type(None)), "metrics": dict,
+}  # fmt: skip
 
 
 def mend(folder, keep_ongoing: bool = False) -> list[str]:
@@ -50,7 +52,7 @@ def mend(folder, keep_ongoing: bool = False) -> list[str]:
     if not (folder / "oracle.json").is_file() and not trials:
         return []
     oracle = read_dictionary(folder / "oracle.json", _ORACLE)
-    found = {name: read_dictionary(path / "trial.json", _TRIAL) for name, path in trials.items()}
+    found = {name: read_dictionary(path / "trial.json", TRIAL) for name, path in trials.items()}
     if not oracle:
         return _oracle_anew(folder, found)
     said = []
@@ -91,13 +93,21 @@ def write_state(path, state) -> None:
         raise save_error(error, path.name, path.parent) from error
 
 
-def read_dictionary(path, needed=()) -> dict:
-    """The object in a JSON file; empty where there is none with the needed keys."""
+def read_dictionary(path, needed=None) -> dict:
+    """The object in a JSON file; empty where there is none.
+
+    Args:
+        path: The file.
+        needed: The types that it must have under some keys, by key; else it is taken for damaged.
+    """
     try:
         found = json.loads(pathlib.Path(path).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) and {*needed} <= {*found} else {}
+    is_whole = isinstance(found, dict) and all(
+        key in found and isinstance(found[key], kind) for key, kind in (needed or {}).items()
+    )
+    return found if is_whole else {}
 
 
 def read_outcome(trial) -> dict:

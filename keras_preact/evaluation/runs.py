@@ -1,8 +1,9 @@
 """Run folders side by side: a table of them, and their curves in one picture."""
 
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, damaged
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
 from keras_preact.evaluation.scores import BY_CLASS
+from keras_preact.files import check_row
 from keras_preact.run import RunFolder, runs_in
 
 
@@ -50,11 +51,16 @@ _COLUMNS = {
 
 def _row(run: RunFolder):
     try:
-        config, log = run.config, run.log
-        planned = run.read_json("resolved.json")["recipe"]["epochs"]
-        result = run.result if run.is_finished else {}
+        with damaged(run.path):
+            return check_row(_facts(run), _COLUMNS)
     except ConfigError:  # killed before it was described, or damaged
         return None
+
+
+def _facts(run):
+    config, log = run.config, run.log
+    planned = run.read_json("resolved.json")["recipe"]["epochs"]
+    result = run.result if run.is_finished else {}
     state = "interrupted"
     if run.is_finished or run.is_locked:
         state = "finished" if run.is_finished else "running"

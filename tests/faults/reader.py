@@ -55,7 +55,9 @@ def image(path):
 def run(path):
     folder = RunFolder(path)
     frame = runs_frame(folder.path.parent).to_json()
-    return folder.log, folder.steps, frame, load_trained(path).class_names, folder.result
+    opened = load_trained(path, dtype="auto")
+    labels = opened.load_data().test.labels
+    return folder.log, folder.steps, frame, opened.class_names, labels, folder.result
 
 
 def checkpoint(path):

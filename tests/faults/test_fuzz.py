@@ -1,7 +1,7 @@
 """Damaged files of every format that is read: refused in a line or read, never anything else.
 
 The mutations are drawn from a seed; one long-lived process opens the files and is started again
-when it dies. `--fuzz-seconds 180` goes on with each format for so long.
+when it dies. `-s` shows what came of them; `--fuzz-seconds 180` goes on with each format so long.
 """
 
 import collections
@@ -235,10 +235,13 @@ FOLDERS = {
 OURS = (".weights.h5, ours", ".safetensors, ours", "checkpoint")
 
 
-def fuzz(files, seconds, open_one):
-    """Counts of what came of mutated files, and the first of each that must not be."""
+def fuzz(config, open_one):
+    """Counts of what came of mutated files, and those of each that must not be."""
+    seconds = config.getoption("--fuzz-seconds")
+    if seconds is None:
+        seconds = 140 if config.getoption("--run-slow") else 0
     counts, bad, number, start = collections.Counter(), {}, 0, time.monotonic()
-    while number < files or time.monotonic() - start < seconds:
+    while number < FILES or time.monotonic() - start < seconds:
         outcome, said, file = open_one(np.random.default_rng(number))
         counts[outcome] += 1
         if outcome not in ("refused", "equal", "other"):
@@ -267,7 +270,7 @@ def test_files(name, reader, tmp_path, request):
         path.write_bytes(mutate(data, rng))
         return *reader.open(kind=kind, path=str(path), original=str(original)), path.name
 
-    counts, bad = fuzz(FILES, request.config.getoption("--fuzz-seconds"), open_one)
+    counts, bad = fuzz(request.config, open_one)
     report(name, counts, bad, name in OURS)
 
 
@@ -292,7 +295,7 @@ def test_folders(name, reader, tmp_path, request):
             shutil.copyfile(file, changed)
         return *found, changed.name
 
-    counts, bad = fuzz(FILES, request.config.getoption("--fuzz-seconds"), open_one)
+    counts, bad = fuzz(request.config, open_one)
     report(name, counts, bad, name in OURS)
 
 
