@@ -169,14 +169,16 @@ def check_row(row, columns):
         >>> check_row({"epochs": 3, "model": "resnet20v2"}, {"epochs": "Int64", "model": "str"})
         {'epochs': 3, 'model': 'resnet20v2'}
     """
-    numbers, kinds = (int, float), {"str": str}
+    kinds = {"str": str, "Int64": int}
     for name, column in columns.items():
         value = row.get(name)
         if value is None:
             continue
         if column.startswith("datetime"):
             datetime.datetime.fromisoformat(value)
-        elif not isinstance(value, kinds.get(column, numbers)):
+        elif not isinstance(value, kinds.get(column, (int, float))) or (
+            column == "Int64" and abs(value) >= 2**63
+        ):
             raise TypeError(f"{name}: {value!r:.80}")
     return row
 

@@ -10,7 +10,7 @@ from keras_preact.checked import require
 from keras_preact.data.classes import distinct
 from keras_preact.data.load import facts_of, place_of, source
 from keras_preact.data.splits import ALL, WHOLE_PART
-from keras_preact.errors import ConfigError, DataError
+from keras_preact.errors import ConfigError, DataError, damaged
 from keras_preact.run import CLASSES, RunFolder, names_file
 
 
@@ -83,7 +83,8 @@ class Trained:
             seed = seed or 0
         data = load_data(name_or_path, options=wanted, seed=seed, on_progress=on_progress)
         if self.run and self.run.is_finished:
-            data = self._compared(data, own)
+            with damaged(self.path / "data.json"):
+                data = self._compared(data, own)
         return data.for_classes(self.class_names, self._where_names_are())
 
     def is_own(self, name_or_path) -> bool:

@@ -13,6 +13,7 @@ import pathlib
 import resource
 import sys
 import traceback
+from unittest import mock
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from keras_preact.data.images import decode
 from keras_preact.errors import OWN
 from keras_preact.evaluation import runs_frame
 from keras_preact.run import RunFolder
+from keras_preact.trained import open_keras_file
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.weights import read_source, read_weights
 
@@ -52,10 +54,14 @@ def image(path):
     return decode(pathlib.Path(path).read_bytes())
 
 
+network_once = functools.cache(open_keras_file)
+
+
 def run(path):
     folder = RunFolder(path)
-    frame = runs_frame(folder.path.parent).to_json()
-    opened = load_trained(path, dtype="auto")
+    frame = runs_frame(folder.path.parent).drop(columns="run").to_json()
+    with mock.patch("keras_preact.trained.open_keras_file", network_once):  # it is not mutated
+        opened = load_trained(path)
     labels = opened.load_data().test.labels
     return folder.log, folder.steps, frame, opened.class_names, labels, folder.result
 
