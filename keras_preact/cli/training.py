@@ -35,6 +35,7 @@ def _train(arguments) -> None:
         return
     _say_scores(result, console)
     served = ", saved_model/" if os.path.isdir(f"{result.run}/saved_model") else ""
+    own = result.data.startswith(("folder:", "npz:"))
     for line in (
         f"Run folder: {result.run}",
         f"  model.keras{served}: the trained network; it takes raw images, values 0 to 255",
@@ -43,11 +44,22 @@ def _train(arguments) -> None:
         "  config.json, command.txt, resolved.json, data.json, env.json",
         "Again, with other settings:",
         f"  keras-preact train --config {result.run}/config.json --epochs 60 --out NEW_FOLDER",
-        "Next, your own images (one folder a class):",
-        "  keras-preact check-data PATH",
-        "  keras-preact train --data folder:PATH --model resnet20v2",
+        *(_USE if own else _OWN_IMAGES),
     ):
         console.print(line, soft_wrap=True)
+
+
+#: What comes next: after a data set by name images of one's own, after these the network in use.
+_OWN_IMAGES = (
+    "Next, your own images (one folder a class):",
+    "  keras-preact check-data PATH",
+    "  keras-preact train --data folder:PATH --model resnet20v2",
+)
+_USE = (
+    "Next, in use:",
+    "  keras-preact predict RUN PHOTO...",
+    "  keras-preact export RUN --format saved_model,litert",
+)
 
 
 def _say_scores(result, console) -> None:
