@@ -22,6 +22,9 @@ NAMES = ("kernel", "gamma", "alpha", "bias", "beta", "moving_mean", "moving_vari
 #: What the header of a safetensors file of this package says of its format.
 FORMAT = "keras_preact"
 
+#: What that header has beside it, perhaps.
+ABOUT = ("format", "name", "config", "preprocessing")
+
 #: What the files of this package call the digest that they are held against.
 DIGEST = "sha256"
 
@@ -52,7 +55,8 @@ def read_weights(path) -> Weights:
     if path.suffix == ".safetensors":
         return _by_layer(read_tensors(path))
     file = read_model_file(path)
-    _hold_against(file.attributes.get("/", {}).get(DIGEST), file.arrays, {}, path)
+    names = {group: texts["name"] for group, texts in file.attributes.items() if "name" in texts}
+    _hold_against(file.attributes.get("/", {}).get(DIGEST), file.arrays, names, path)
     found = weights_in(file)
     if not found:
         raise ConfigError(f"A file with the weights of layers is expected. Received: {str(path)!r}")
@@ -110,7 +114,8 @@ def digest_of_arrays(arrays: dict[str, np.ndarray], about: dict[str, str] | None
 
 def _hold_against(digest, arrays, about, path):
     """Refuses a file of this package that is not what was written; others have no digest."""
-    if digest is not None and digest != digest_of_arrays(arrays, about):
+    strange = about.get("format") == FORMAT and not {*about} <= {*ABOUT}
+    if strange or (digest is not None and digest != digest_of_arrays(arrays, about)):
         raise ConfigError(
             "A file of this package has the SHA-256 of what was written into it. Received: "
             f"{str(path)!r}, of which something has changed since. Take another copy of it."
@@ -208,7 +213,8 @@ def write_weights(path, weights: Weights) -> None:
             file[path_inside] = array
         for layer in weights:
             file.require_group(f"layers/{layer}/vars").attrs["name"] = layer
-        file.attrs[DIGEST] = np.bytes_(digest_of_arrays(arrays))
+        names = {f"/layers/{layer}/vars": layer for layer in weights}
+        file.attrs[DIGEST] = np.bytes_(digest_of_arrays(arrays, names))
     try:
         replace_file(path, data.getvalue())
     except OSError as error:
