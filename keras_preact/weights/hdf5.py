@@ -88,7 +88,11 @@ class _Child:
 
     def __init__(self):
         # It finds h5py where this process does, and no module that lies beside its own file.
-        environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = {
+            **os.environ,
+            **_ONE_THREAD,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
         script = pathlib.Path(__file__).with_name("hdf5_child.py")
         self._process = subprocess.Popen(
             [sys.executable, "-P", script],
