@@ -88,11 +88,8 @@ class _Child:
 
     def __init__(self):
         # It finds h5py where this process does, and no module that lies beside its own file.
-        environment = {
-            **os.environ,
-            **_ONE_THREAD,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        }
+        path = os.pathsep.join(filter(None, sys.path))
+        environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": path}
         script = pathlib.Path(__file__).with_name("hdf5_child.py")
         self._process = subprocess.Popen(
             [sys.executable, "-P", script],
