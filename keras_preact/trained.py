@@ -101,9 +101,10 @@ class Trained:
         found = self._own_place()
         if found is None:
             known = self.run.read_json("env.json").get("data_path") or self.run.config["data"]
+            kind, _ = source(self.run.config["data"])
             raise DataError(
                 f"The images of this run are no longer where they were. Received: {known!r}. "
-                "Name others, or where these are now: --data folder:PATH or npz:PATH."
+                f"Name others, or where these are now: --data {kind}:PATH."
             )
         return found
 

@@ -15,8 +15,8 @@ class AnalyzeConfig(Checked):
     Args:
         networks: Names of registered networks, and folders of finished runs; of a run both its
             initial and its trained weights are looked at.
-        data: `digits`, a set of tensorflow-datasets, `folder:PATH` or `npz:PATH`; the run's if not
-            given, for named networks `digits`.
+        data: `digits`, a set of tensorflow-datasets, `folder:PATH`, `csv:PATH`, `parquet:PATH` or
+            `npz:PATH`; the run's if not given, for named networks `digits`.
         epochs: Passes over the training images that named networks are trained for, to be looked at
             before and after; 0 for their initial weights alone.
         images: Training images that are looked at, in whole mini-batches; the rest is left out.

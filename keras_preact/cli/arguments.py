@@ -59,6 +59,25 @@ def settings_of(assignments) -> dict:
     return settings
 
 
+def add_data_set(command) -> None:
+    """`--set` of a command that reads images with `data_options`."""
+    option = {"action": "append", "default": [], "metavar": "data.FIELD=VALUE"}
+    command.add_argument("--set", **option, help="any field of DataOptions")
+
+
+def data_options(assignments):
+    """Fields of `DataOptions` from `--set data.FIELD=VALUE`."""
+    from keras_preact.data import DataOptions
+
+    given = settings_of(assignments)
+    for name in given:
+        if not name.startswith("data."):
+            raise ConfigError(f"`--set` takes data.FIELD=VALUE here. Received: --set {name}.")
+    options = {name.removeprefix("data."): value for name, value in given.items()}
+    DataOptions().replace(**options)
+    return options
+
+
 def read_yaml(text: str, received: str):
     """A value in YAML, and so in JSON, in which 1e-4 is a number as it is in YAML 1.2.
 

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+from keras_preact.cli.arguments import add_data_set, data_options
 from keras_preact.console import make_console, reading_bar, say
 from keras_preact.errors import ConfigError, DataError, near
 from keras_preact.files import make_folder, replacing
@@ -52,13 +53,14 @@ def _models(arguments) -> None:
 
 
 def _check_data(arguments) -> None:
-    from keras_preact.data import check_data
+    from keras_preact.data import DataOptions, check_data
 
+    options = DataOptions().replace(**data_options(arguments.set))
     console = make_console(sys.stderr if arguments.json else sys.stdout)
     if arguments.html:
         make_folder(os.path.dirname(arguments.html) or ".", "The page")
     with reading_bar(console, f"reading {arguments.path}") as on_progress:
-        report = check_data(arguments.path, on_progress)
+        report = check_data(arguments.path, on_progress, options)
     if arguments.html:
         from keras_preact.evaluation.data_page import data_page
 
@@ -98,7 +100,8 @@ def _models_arguments(command) -> None:
 
 
 def _check_data_arguments(command) -> None:
-    command.add_argument("path", help="folder of images, folder:PATH, or npz:PATH")
+    command.add_argument("path", help="folder of images, table (.csv, .parquet) or .npz")
+    add_data_set(command)
     command.add_argument("--html", metavar="FILE", help="a page with pictures to write")
     command.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -108,6 +111,6 @@ COMMANDS = {
     "check-data": (
         _check_data,
         _check_data_arguments,
-        "look through a folder of images or a file of arrays",
+        "look through a folder or a table of images, or a file of arrays",
     ),
 }

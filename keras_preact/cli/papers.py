@@ -162,7 +162,7 @@ def _reproduce_arguments(command) -> None:
 
 
 def _init_study_arguments(command) -> None:
-    data = "digits, a set of tensorflow-datasets, folder:PATH or npz:PATH; scaled to 16 x 16"
+    data = "digits, a set of tensorflow-datasets, folder:PATH, csv:PATH, ...; scaled to 16 x 16"
     command.add_argument("--data", type=str, default="digits", help=data)
     seeds = "trainings of each network and initialisation"
     command.add_argument("--seeds", type=int, default=3, help=seeds)

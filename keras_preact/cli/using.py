@@ -5,9 +5,9 @@ import json
 import pathlib
 import sys
 
-from keras_preact.cli.arguments import read_yaml, settings_of
+from keras_preact.cli.arguments import add_data_set, data_options, read_yaml
 from keras_preact.console import import_keras_quietly, make_console, reading_bar, say
-from keras_preact.errors import ConfigError, DataError, shown
+from keras_preact.errors import DataError, shown
 from keras_preact.files import make_folder, to_csv
 from keras_preact.run import folder_name
 
@@ -28,7 +28,7 @@ def _evaluate(arguments) -> None:
     from keras_preact.evaluation import ensemble, evaluate
     from keras_preact.training.devices import open_on_devices
 
-    options = _data_options(arguments.set)
+    options = data_options(arguments.set)
     data, found, dtypes = None, {}, {}
     for path in arguments.network:
         opened, predict = open_on_devices(path, arguments.devices, how.rewriting(), arguments.dtype)
@@ -216,22 +216,9 @@ def _export(arguments) -> None:
             print(json.dumps(dataclasses.asdict(found)))
 
 
-def _data_options(assignments):
-    """Fields of `DataOptions` from `--set data.FIELD=VALUE`."""
-    from keras_preact.data import DataOptions
-
-    given = settings_of(assignments)
-    for name in given:
-        if not name.startswith("data."):
-            raise ConfigError(f"`--set` takes data.FIELD=VALUE here. Received: --set {name}.")
-    options = {name.removeprefix("data."): value for name, value in given.items()}
-    DataOptions().replace(**options)
-    return options
-
-
 _DTYPE = "auto (what it was trained in, or float32 without units for that), or a dtype policy"
 _NETWORK = "folder of a finished run, or a .keras file"
-_DATA = "digits, a set of tensorflow-datasets, folder:PATH or npz:PATH; the run's if not given"
+_DATA = "digits, a set of tensorflow-datasets, folder:PATH, csv:PATH, ...; the run's if not given"
 
 
 def _evaluate_arguments(command) -> None:
@@ -255,8 +242,7 @@ def _evaluate_arguments(command) -> None:
     )
     out += "the name of other images behind it"
     command.add_argument("--out", type=str, default=None, help=out)
-    option = {"action": "append", "default": [], "metavar": "data.FIELD=VALUE"}
-    command.add_argument("--set", **option, help="any field of DataOptions")
+    add_data_set(command)
     command.add_argument("--json", action="store_true", help="one JSON object a network")
 
 

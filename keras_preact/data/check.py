@@ -9,10 +9,12 @@ import numpy as np
 
 from keras_preact.data import folders
 from keras_preact.data.alike import Pair, alike, print_of
+from keras_preact.data.classes import untested
 from keras_preact.data.images import resize_and_crop
-from keras_preact.data.load import load_data, source
+from keras_preact.data.load import listed, load_data, source
+from keras_preact.data.options import DataOptions
 from keras_preact.data.splits import ImageData
-from keras_preact.data.tree import list_folder
+from keras_preact.data.tree import Folder
 from keras_preact.errors import shown
 
 #: Images of each class that a page shows, and the side of each in pixels.
@@ -20,6 +22,8 @@ SAMPLES, SAMPLE_SIDE = 4, 64
 
 #: How many times the images of the smallest class the largest may have before it is said.
 _UNEQUAL = 5
+
+_DEFAULTS = DataOptions()
 
 
 @dataclass
@@ -99,12 +103,13 @@ class Report:
         }
 
 
-def check_data(name_or_path: str, on_progress=None) -> Report:
+def check_data(name_or_path: str, on_progress=None, options=_DEFAULTS) -> Report:
     """Counts the images of each class, size, mode and format, decodes each, and looks for twins.
 
     Args:
-        name_or_path: as for `load_data`; a path may stand without `folder:` or `npz:`.
+        name_or_path: as for `load_data`; a path may stand without `folder:`, `csv:` or `npz:`.
         on_progress: called with `(done, total)` while files are read and decoded.
+        options: As for `load_data`.
 
     Returns:
         A `Report`.
@@ -118,9 +123,10 @@ def check_data(name_or_path: str, on_progress=None) -> Report:
         {'class': '0', 'train': 142, 'test': 36}
     """
     kind, path = source(name_or_path, paths=True)
-    if kind == "folder":
-        return _check_folder(path, on_progress)
-    return _described(load_data(f"npz:{path}" if kind == "npz" else path, on_progress=on_progress))
+    if kind in ("name", "npz"):
+        name = path if kind == "name" else f"npz:{path}"
+        return _described(load_data(name, options=options, on_progress=on_progress))
+    return _check_folder(listed(kind, path, options), options, on_progress)
 
 
 class _Looker:
@@ -144,8 +150,8 @@ class _Looker:
         return [(of(*places[p.first]), of(*places[p.second]), p.exact) for p in pairs]
 
 
-def _check_folder(path: str, on_progress) -> Report:
-    folder, looker = list_folder(path), _Looker()
+def _check_folder(folder: Folder, options: DataOptions, on_progress) -> Report:
+    looker = _Looker()
 
     def look(image, part, position):
         looker.look(image, part, position, int(folder.parts[part].labels[position]))
@@ -157,21 +163,24 @@ def _check_folder(path: str, on_progress) -> Report:
 
     folders.decode_all(folder, on_progress=on_progress, look=look)
     headers = folder.headers()
+    test, names = folder.parts.get("test"), folder.class_names
     report = Report(
-        name=f"folder:{path}",
+        name=folder.name,
         class_names=folder.class_names,
         counts=folder.counts(),
         sizes=folder.sizes(),
         modes=Counter(header.mode for header in headers),
         formats=Counter(header.format for header in headers),
         bad=folder.bad,
-        notes=folder.notes(),
+        notes=(*folder.notes(), *(untested(test.labels[test.good], names) if test else ())),
         twins=looker.twins(of),
         samples=looker.samples,
     )
     if folder.bad:
         report.problems.append(folders.bad_files(folder.bad))
-    report.problems += folder.empty_classes() + folder.different_sizes()
+    report.problems += folder.empty_classes()
+    if options.image_size is None:
+        report.problems += folder.different_sizes()
     report.warnings += [*_of_headers(headers), *_of_counts(report), *_of_twins(report)]
     return report
 

@@ -1,4 +1,4 @@
-"""Folders of JPEG and PNG files, one sub-folder per class."""
+"""JPEG and PNG files that a folder or a table lists by class: the images of a data set."""
 
 import contextlib
 
@@ -15,17 +15,16 @@ from keras_preact.data.splits import (
     threaded,
     train_and_test,
 )
-from keras_preact.data.tree import Folder, Part, list_folder, refuse
+from keras_preact.data.tree import Folder, Part, refuse
 from keras_preact.errors import DataError
 
 
-def load_folder(path: str, options: DataOptions, seed: int = 0, on_progress=None) -> ImageData:
-    """The images of a folder; see `load_data`.
+def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress=None) -> ImageData:
+    """The images of a listed folder or table; see `load_data`.
 
     All files are decoded once, so that a damaged one is named now and not in the middle of a
     training. Images that fit the memory are kept; of the others only the paths.
     """
-    folder = list_folder(path)
     shape = _expected_shape(folder, options)
     count = sum(len(part.paths) for part in folder.parts.values())
     keep = options.fits(count * int(np.prod(shape)))
@@ -39,7 +38,7 @@ def load_folder(path: str, options: DataOptions, seed: int = 0, on_progress=None
         shape = (*shape[:2], 1)
     splits = {name: _split(part, images[name], shape) for name, part in folder.parts.items()}
     return ImageData(
-        name=f"folder:{path}",
+        name=folder.name,
         **train_and_test(splits, options.test_fraction, seed),
         class_names=folder.class_names,
         image_shape=shape,
@@ -54,7 +53,7 @@ def decode_all(
     """Decodes every file once, and notes the headers and the damaged files in `folder.parts`.
 
     Args:
-        folder: what `list_folder` returned.
+        folder: what `listed` returned.
         shape: the shape to fit the images to; `None` (default): the pixels are not kept.
         on_progress: called with `(done, total)`.
         look: called with each image, its part's name and its position there, by several threads.

@@ -9,9 +9,11 @@ import numpy as np
 from keras_preact.data.arrays import load_npz
 from keras_preact.data.classes import distinct
 from keras_preact.data.folders import load_folder
-from keras_preact.data.named import kind_of, load_digits, load_tfds
+from keras_preact.data.named import KINDS, PATHS, kind_of, load_digits, load_tfds
 from keras_preact.data.options import DataOptions
 from keras_preact.data.splits import ImageData, validation_parts
+from keras_preact.data.tables import list_table
+from keras_preact.data.tree import Folder, list_folder
 from keras_preact.errors import ConfigError
 
 _DEFAULTS = DataOptions()
@@ -21,15 +23,17 @@ _LOOKED_AT = 64  # test images that stand for all where two data sets are compar
 def load_data(
     name_or_path: str, *, options: DataOptions = _DEFAULTS, seed: int | None = 0, on_progress=None
 ) -> ImageData:
-    """Images and labels of a named data set, a folder, or a file of arrays.
+    """Images and labels of a named data set, a folder, a table, or a file of arrays.
 
     Args:
         name_or_path: `"digits"`, `"cifar10"`, `"cifar100"`, `"imagenet2012"` or any other image
             classification set of tensorflow-datasets by its name; `"folder:PATH"`, a folder with
             one sub-folder of JPEG and PNG files per class, or with such folders in `train` and in
             `test` (or `training`, `testing`; `val`, `valid`, `validation` and `dev` take the place
-            of `test` where there is none); `"npz:PATH"`, a file with the arrays `x_train`,
-            `y_train` and perhaps `x_test`, `y_test`.
+            of `test` where there is none); `"csv:PATH"` or `"parquet:PATH"`, a table with a column
+            of image paths (`path`, `file`, `image`, ...), one of labels (`label`, `class`, ...)
+            and, if there are parts, one of theirs (`split`, `set`, ...); `"npz:PATH"`, a
+            file with the arrays `x_train`, `y_train` and perhaps `x_test`, `y_test`.
         options: size, channels, share of the test part, images held out, damaged files, memory.
         seed: decides which images become the test part where the source has none, and which are
             held out, unless the options say otherwise. `None`: a source without a test part is not
@@ -62,29 +66,34 @@ def load_data(
 
 def _load(name_or_path, options, seed, on_progress):
     kind, path = source(name_or_path)
-    if kind == "folder":
-        return load_folder(path, options, seed, on_progress)
     if kind == "npz":
         return load_npz(path, options, seed, on_progress)
+    if kind in KINDS:
+        return load_folder(listed(kind, path, options), options, seed, on_progress)
     if name_or_path == "digits":
         return load_digits(options)
     return load_tfds(name_or_path, options, seed, on_progress)
 
 
+def listed(kind: str, path: str, options: DataOptions) -> Folder:
+    """The image files of a folder or a table by part and class, without opening any."""
+    return list_folder(path) if kind == "folder" else list_table(path, kind, options)
+
+
 def source(name_or_path: str, paths: bool = False) -> tuple[str, str]:
-    """`("folder" or "npz", path)` or `("name", name)`; with `paths`, bare paths are taken too."""
+    """`(one of KINDS, path)` or `("name", name)`; with `paths`, bare paths are taken too."""
     kind, _, path = str(name_or_path).partition(":")
-    if kind in ("folder", "npz"):
+    if kind in KINDS:
         if not path:
             raise ConfigError(f"Expected '{kind}:PATH'. Received: {name_or_path!r}.")
         return kind, os.path.expanduser(path)
     path = os.path.expanduser(name_or_path)
-    is_path = name_or_path.startswith((".", "~", os.sep)) or kind_of(name_or_path) == "npz"
+    is_path = name_or_path.startswith((".", "~", os.sep)) or kind_of(name_or_path) != "folder"
     if paths and (is_path or os.path.exists(path)):
         return kind_of(path), path
     if is_path:
         raise ConfigError(
-            "Expected the name of a data set, 'folder:PATH' or 'npz:PATH'. "
+            f"Expected the name of a data set, {PATHS}. "
             f"Received: {name_or_path!r}. Did you mean '{kind_of(path)}:{name_or_path}'?"
         )
     return "name", name_or_path

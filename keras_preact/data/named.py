@@ -12,6 +12,10 @@ from keras_preact.data.splits import ArraySplit, EncodedSplit, ImageData, Split,
 from keras_preact.errors import ConfigError, DataError, near, quoted
 
 KNOWN = ("digits", "cifar10", "cifar100", "imagenet2012")
+
+#: What a path may be of: `KIND:PATH`; and these in words.
+KINDS = ("folder", "csv", "parquet", "npz")
+PATHS = "'folder:PATH', 'csv:PATH', 'parquet:PATH' or 'npz:PATH'"
 _READS_LEFT_TO_RIGHT = ("mnist", "svhn", "omniglot", "digits", "cmaterdb", "dsprites")
 _ITS_OWN = ("fashion_mnist", "pneumonia_mnist")  # "mnist" in name only: no signs to be read
 
@@ -97,8 +101,9 @@ def _prepared(name: str, builder, options: DataOptions):
 
 
 def kind_of(path: str) -> str:
-    """`"npz"` or `"folder"`, by how the path ends."""
-    return "npz" if path.lower().endswith(".npz") else "folder"
+    """One of `KINDS`, by how the path ends."""
+    end = os.path.splitext(path)[1].lower().removeprefix(".")
+    return end if end in KINDS else {"tsv": "csv", "pq": "parquet"}.get(end, "folder")
 
 
 def unknown(name: str) -> str:
@@ -109,8 +114,8 @@ def unknown(name: str) -> str:
     if os.path.exists(name):
         hint = f" Did you mean {kind_of(name) + ':' + name!r}?"
     return (
-        f"Expected one of {quoted(KNOWN)}, another image set of tensorflow-datasets, 'folder:PATH' "
-        f"or 'npz:PATH'. Received: {name!r}.{hint}"
+        f"Expected one of {quoted(KNOWN)}, another image set of tensorflow-datasets, {PATHS}. "
+        f"Received: {name!r}.{hint}"
     )
 
 

@@ -30,6 +30,8 @@ class DataOptions(Checked):
         fold: which of them, from 0.
         split_seed: decides which images become the test part where the source has none, and which
             are held out; `None` (default): the seed of the training.
+        path_column, label_column, split_column: names of a table's columns; `None` (default): the
+            usual ones, such as `path`, `label` and `split`.
 
     Example:
         >>> from keras_preact.data import DataOptions
@@ -47,6 +49,9 @@ class DataOptions(Checked):
     folds: int | None = None
     fold: int = 0
     split_seed: int | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
 
     def check(self) -> None:
         size, limit = self.image_size, self.memory_limit_mb

@@ -28,6 +28,7 @@ class Part:
     labels: np.ndarray
     headers: dict[int, Header] = field(default_factory=dict)  # by position
     bad: dict[int, str] = field(default_factory=dict)  # position: reason
+    columns: dict[str, list] = field(default_factory=dict)  # of a table: "group", "weight"
 
     @property
     def good(self) -> np.ndarray:
@@ -37,7 +38,7 @@ class Part:
 
 @dataclass
 class Folder:
-    """A listed folder.
+    """A listed folder, or table.
 
     Attributes:
         path: Where it is.
@@ -45,6 +46,8 @@ class Folder:
         parts: `"train"` and `"test"`, or only `"all"`.
         left_out: How many entries are no images, by reason (see `Listing`).
         unused: Names of folders beside the parts, which are not used.
+        kind: `"folder"`, or the table's, of which not every class needs images to test.
+        said: What else there is to say of it, a line each.
     """
 
     path: str
@@ -52,6 +55,13 @@ class Folder:
     parts: dict[str, Part]
     left_out: Counter = field(default_factory=Counter)
     unused: tuple[str, ...] = ()
+    kind: str = "folder"
+    said: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As `load_data` takes it."""
+        return f"{self.kind}:{self.path}"
 
     def notes(self) -> tuple[str, ...]:
         """What every command says of it, a line each."""
@@ -59,7 +69,8 @@ class Folder:
         unused = [f"not used: the {folders}"] if self.unused else []
         headers = self.headers()
         found = dark(max(header.brightest for header in headers)) if headers else []
-        return (*in_words(self.left_out), *unused, *alike(self.class_names), *found)
+        lines = (*in_words(self.left_out), *unused, *self.said)
+        return (*lines, *alike(self.class_names), *found)
 
     @property
     def bad(self) -> list[tuple[str, str]]:
@@ -98,6 +109,8 @@ class Folder:
         """For each part with classes without images a sentence that names them."""
         problems = []
         for name, counts in self.counts().items():
+            if self.kind != "folder" and name == "test" and any(counts):
+                continue
             empty = [self.class_names[i] for i, count in enumerate(counts) if count == 0]
             if empty:
                 problems.append(
@@ -157,7 +170,7 @@ def _roots(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     A folder that holds no folders is a class, whatever it is called.
     """
     folders = [child for child in _folders(root) if _folders(child)]
-    parts = {part: [child for child in folders if _part_of(child.name) == part] for part in PARTS}
+    parts = {part: [child for child in folders if part_of(child.name) == part] for part in PARTS}
     for part, found in parts.items():
         if len(found) > 1:
             raise DataError(
@@ -176,7 +189,7 @@ def _roots(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
 
 def _refuse_flat_parts(root, used):
     """Says what is missing, where a part has its images in no class folders, as for a contest."""
-    named = {child: _part_of(child.name) for child in _folders(root)}
+    named = {child: part_of(child.name) for child in _folders(root)}
     flat = [child.name for child, part in named.items() if part and part not in used]
     if flat and ("train" in used or (len(flat) > 1 and all(named.values()))):
         fix = f" {shown(used['train'])!r} alone is split into two parts." if used else ""
@@ -186,7 +199,7 @@ def _refuse_flat_parts(root, used):
         )
 
 
-def _part_of(name: str) -> str | None:
+def part_of(name: str) -> str | None:
     """The part of a data set that a folder of this name is for, if any."""
     return next((part for part, names in PARTS.items() if name.lower() in names), None)
 

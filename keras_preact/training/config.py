@@ -31,7 +31,8 @@ class TrainConfig(Checked):
 
     Args:
         model: Named network; `keras-preact models` lists them.
-        data: `digits`, a set of tensorflow-datasets such as `cifar10`, `folder:PATH` or `npz:PATH`.
+        data: `digits`, a set of tensorflow-datasets such as `cifar10`, `folder:PATH`, `csv:PATH`,
+            `parquet:PATH` or `npz:PATH`.
         recipe: One of `quick`, `fast_cifar`, `fine_tune`, `he2015_cifar`, `he2016_cifar`,
             `he2016_cifar_torch`, `he2015_imagenet`, `he2016_imagenet`, `rectifier_imagenet`.
         epochs: Passes over the training images; the recipe's if not given.

@@ -1,0 +1,105 @@
+"""The columns of a table in a file, as texts: CSV of any usual kind, and Parquet."""
+
+import csv
+import io
+from collections.abc import Callable
+
+from keras_preact.errors import DataError, reason, some
+
+_FIX = {
+    b"PAR1": "It is a Parquet file: parquet:PATH.",
+    b"PK\3\4": "Save it as CSV: it is a workbook or an archive.",
+    b"\x1f\x8b": "Unpack it first.",
+}
+
+
+def read_columns(
+    path: str, kind: str, choose: Callable[[list[str]], dict[str, int]]
+) -> dict[str, tuple[str, list[str]]]:
+    """The columns of a table that are wanted.
+
+    Args:
+        path: The file.
+        kind: `"csv"` (UTF-8, or UTF-16 with its mark; separated by commas, semicolons, tabs or
+            bars, whichever the first line has most of) or `"parquet"`.
+        choose: Gives the places of those that are wanted, by what they are for, for their names.
+
+    Returns:
+        For each use the column's name and its texts, which are blank for what is missing.
+
+    Raises:
+        DataError: For a file that is missing, of another kind, or damaged.
+    """
+    try:
+        names, texts = {"csv": _csv, "parquet": _parquet}[kind](path)
+        return {use: (names[k], texts(k)) for use, k in choose(names).items()}
+    except DataError:
+        raise
+    except OSError as error:
+        about = error.strerror or reason(error)
+        raise DataError(
+            f"Expected a file with a table ({kind}). Received: {path!r}: {about}."
+        ) from None
+    except Exception as error:  # PyArrow raises many types for damaged files
+        raise DataError(
+            f"Expected a table as {kind.upper() if kind == 'csv' else 'Parquet'}. "
+            f"Received: {path!r}, which is none or is damaged: {reason(error)}"
+        ) from None
+
+
+def _csv(path: str):
+    with open(path, "rb") as file:
+        data = file.read()
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if not wide and b"\0" in data[:4096]:
+        fix = next((words for start, words in _FIX.items() if data.startswith(start)), "")
+        raise ValueError(f"it is no text. {fix}".rstrip())
+    # What is no UTF-8 may be the name of a file; names of classes are looked at later.
+    text = data.decode("utf-16" if wide else "utf-8-sig", "strict" if wide else "surrogateescape")
+    first = text.lstrip().partition("\n")[0]
+    mark = max(",;\t|", key=first.count)
+    lines = csv.reader(
+        io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=mark != "\t", strict=True
+    )
+    rows = []
+    for row in lines:
+        if not any(row):  # as programs of tables leave at the end
+            continue
+        width = len(rows[0]) if rows else len(row)
+        if any(row[width:]):
+            raise ValueError(
+                f"line {lines.line_num} has {len(row)} cells, the first line {width}: put those "
+                f"with a {mark!r} inside between quotes."
+            )
+        rows.append(row + [""] * (width - len(row)))
+    if not rows:
+        raise ValueError("it is empty.")
+    return [name.strip() for name in rows[0]], lambda k: [row[k] for row in rows[1:]]
+
+
+def _parquet(path: str):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open(path, "rb"):  # says what is no file better
+        pass
+    schema = pq.read_schema(path)
+
+    def texts(k: int) -> list[str]:
+        name, kind = schema.names[k], schema.types[k]
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+            raise DataError(
+                f"Each column that is used must hold one text or number a row. Received: {name!r} "
+                f"of {path!r}, of the type {str(kind)[:80]}. Lists of labels are not supported: "
+                "an image has one; images are named by their paths."
+            )
+        if schema.names.count(name) > 1:
+            raise DataError(
+                f"Each column must have a name of its own. Received: {some([name])} in {path!r}."
+            )
+        values = pq.read_table(path, columns=[name], partitioning=None).column(0).to_pylist()
+        return ["" if value is None else str(value) for value in values]
+
+    return schema.names, texts
