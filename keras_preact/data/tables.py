@@ -108,7 +108,7 @@ def _place_of(use: str, names: list[str], options: DataOptions, path: str) -> in
     if hasattr(options, field) and len({names[k] for k in found}) == len(found):
         fix = f"Say which it is: --set data.{field}=NAME."
     if given is not None and not found:
-        fix = f"{near(given, names)} Null looks for the usual names.".strip()
+        fix = f"{near(given, names)} --set data.{field}=null looks for the usual names.".strip()
     received = some([names[k][:80] for k in found] or [name[:80] for name in names], 20)
     raise DataError(
         f"Expected one column for the {use} of each image, {called}, in the first line of "

@@ -11,6 +11,7 @@ from PIL import Image
 from keras_preact import TrainConfig, load_trained, train
 from keras_preact.cli import main
 from keras_preact.data.classes import key_of
+from keras_preact.errors import DataError
 
 pytestmark = pytest.mark.tensorflow
 CLASSES = 12
@@ -66,6 +67,10 @@ def test_classes_are_matched_by_name_and_all_images_tested(run, tmp_path, capsys
     found, said = evaluated(capsys, run, "--data", f"folder:{few}")
     assert (found["top1_error"], found["images"]) == (0.0, 12)
     assert "no test images of 9 of 12 classes: '0', '1', '3', '4', '5' and 4 more" in said
+    table = tmp_path / "few.csv"
+    table.write_text("file;class\nfew/10/0.png;10\nfew/7/1.png;007\n")
+    found, _ = evaluated(capsys, run, "--data", f"csv:{table}")
+    assert (found["top1_error"], found["images"]) == (0.0, 2)
     names = folder_of(tmp_path / "names", ["cat", "dog"], value=1)
     assert main(["evaluate", str(run), "--data", f"folder:{names}"]) == 3
     assert "matched by their names" in capsys.readouterr().err
@@ -153,6 +158,24 @@ def test_images_that_a_run_learned_from_are_no_test(split_run, monkeypatch):
         for file in sorted((box / "set" / name).iterdir())[:5]:
             file.rename(file.with_name(f"new{file.name}"))
     assert tested() == (4, changed)
+
+
+def test_a_run_finds_its_table_where_both_have_moved(tmp_path):
+    box = tmp_path / "box"
+    files = sorted(folder_of(box / "set", ["0", "11"], count=5).rglob("*.png"))
+    lines = [f"{file.relative_to(box)},{file.parent.name},g\n" for file in files[::-1]]
+    (box / "mine.csv").write_text("".join(["where,label,group\n", *lines]))
+    small = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
+    small |= {"data.path_column": "where", "data.memory_limit_mb": 0}
+    config = TrainConfig("resnet8v2", f"csv:{box}/mine.csv", epochs=1, settings=small)
+    train(config.replace(out=str(box / "run"), saved_model=False))
+    box = box.rename(tmp_path / "moved")
+    data = load_trained(box / "run").load_data()
+    assert (data.tested, data.name) == ("20% of its images, not trained on", f"csv:{box}/mine.csv")
+    assert data.notes == ("not used yet: the columns 'group'",) and data.test.streams
+    (box / "mine.csv").unlink()
+    with pytest.raises(DataError, match=r"no longer where they were.* --data csv:PATH"):
+        load_trained(box / "run").load_data()
 
 
 @pytest.mark.parametrize("option", ["evaluate --out", "check-data --html"])
