@@ -13,8 +13,8 @@ from keras_preact.data.classes import untested
 from keras_preact.data.images import resize_and_crop
 from keras_preact.data.load import listed, load_data, source
 from keras_preact.data.options import DataOptions
+from keras_preact.data.parts import Folder
 from keras_preact.data.splits import ImageData
-from keras_preact.data.tree import Folder
 from keras_preact.errors import shown
 
 #: Images of each class that a page shows, and the side of each in pixels.

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_preact.data.images import BadImage, read
 from keras_preact.data.options import DataOptions
+from keras_preact.data.parts import Folder, Part, refuse
 from keras_preact.data.splits import (
     ArraySplit,
     EncodedSplit,
@@ -15,7 +16,6 @@ from keras_preact.data.splits import (
     threaded,
     train_and_test,
 )
-from keras_preact.data.tree import Folder, Part, refuse
 from keras_preact.errors import DataError
 
 

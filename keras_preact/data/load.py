@@ -11,9 +11,10 @@ from keras_preact.data.classes import distinct
 from keras_preact.data.folders import load_folder
 from keras_preact.data.named import KINDS, PATHS, kind_of, load_digits, load_tfds
 from keras_preact.data.options import DataOptions
+from keras_preact.data.parts import Folder
 from keras_preact.data.splits import ImageData, validation_parts
 from keras_preact.data.tables import list_table
-from keras_preact.data.tree import Folder, list_folder
+from keras_preact.data.tree import list_folder
 from keras_preact.errors import ConfigError
 
 _DEFAULTS = DataOptions()

@@ -10,7 +10,7 @@ from keras_preact.data.classes import check_names, key_of
 from keras_preact.data.columns import read_columns
 from keras_preact.data.images import SUFFIXES
 from keras_preact.data.options import DataOptions
-from keras_preact.data.tree import PARTS, Folder, Part, part_of, refuse
+from keras_preact.data.parts import PARTS, Folder, Part, part_of, refuse
 from keras_preact.errors import DataError, near, quoted, shown, some
 
 #: What columns are called, in small letters without blanks, `_` and `-`, by what they are for.
