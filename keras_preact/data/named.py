@@ -14,7 +14,8 @@ from keras_preact.errors import ConfigError, DataError, near, quoted
 KNOWN = ("digits", "cifar10", "cifar100", "imagenet2012")
 
 #: What a path may be of: `KIND:PATH`; and these in words.
-KINDS = ("folder", "csv", "parquet", "npz")
+TABLES = ("csv", "parquet")
+KINDS = ("folder", *TABLES, "npz")
 PATHS = "'folder:PATH', 'csv:PATH', 'parquet:PATH' or 'npz:PATH'"
 _READS_LEFT_TO_RIGHT = ("mnist", "svhn", "omniglot", "digits", "cmaterdb", "dsprites")
 _ITS_OWN = ("fashion_mnist", "pneumonia_mnist")  # "mnist" in name only: no signs to be read

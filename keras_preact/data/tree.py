@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_preact.data.classes import check_names, key_of
 from keras_preact.data.listing import file_reason, leaves_out, list_images
+from keras_preact.data.named import TABLES, kind_of
 from keras_preact.data.parts import PARTS, Folder, Part, part_of, refuse
 from keras_preact.errors import DataError, quoted, shown, some
 
@@ -167,9 +168,12 @@ def _others(root: Path, folders: list[Path]) -> Counter:
 
 
 def _where_classes_may_be(root: Path) -> str:
-    """A hint to the only folder below that has several."""
+    """A hint to the only folder below that has several, or to the only table in it."""
     inside = _unwrapped(root)
-    return f" Did you mean {shown(inside)!r}?" if len(_folders(inside)) > 1 else ""
+    if len(_folders(inside)) > 1:
+        return f" Did you mean {shown(inside)!r}?"
+    tables = [f"{kind_of(file)}:{file}" for file in _files(root) if kind_of(file) in TABLES]
+    return f" Did you mean {shown(tables[0])!r}?" if len(tables) == 1 else ""
 
 
 def _in_order(names: tuple[str, ...], classes: dict[str, list]) -> dict[str, list] | None:

@@ -158,6 +158,13 @@ def test_parquet_that_is_refused(tmp_path, images, columns, words):
         load_data(f"parquet:{path}")
 
 
+def test_a_folder_with_a_table_points_to_it(tmp_path):
+    (tmp_path / "images").mkdir()
+    csv(tmp_path / "labels.CSV", rows())
+    with pytest.raises(DataError, match=r"Did you mean 'csv:.*/labels\.CSV'\?"):
+        load_data(f"folder:{tmp_path}")
+
+
 @pytest.mark.parametrize(("path", "words"), [("none", "No such file"), ("", "Is a directory")])
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_no_file(tmp_path, kind, path, words):
