@@ -73,21 +73,24 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
             f"Received: {some(class_names) or 'no rows'} in {path!r}."
         )
     numbers = {name: k for k, name in enumerate(class_names)}
-    rows.sort(key=lambda k: (numbers[labels[k]], files[k]))  # as a folder's, however they stand
+    labels = [numbers[label] for label in labels]
+    rows.sort(key=lambda k: (labels[k], files[k]))  # as a folder's, however they stand
     found = {}
-    for part in sorted({*parts}, reverse=True):  # the training part first
-        own = [k for k in rows if parts[k] == part]
-        found[part] = Part(
-            [files[k] for k in own],
-            np.array([numbers[labels[k]] for k in own], np.int32),
-            columns={use: [values[k] for k in own] for use, values in columns.items()},
-        )
+    for name in sorted({*parts}, reverse=True):  # the training part first
+        own = [k for k in rows if parts[k] == name]
+        found[name] = _part(own, files, labels, columns)
     if columns:
         unused.append(f"not used yet: the columns {some(titles[use] for use in columns)}")
     repeated = Counter({"named before": len(files) - len(rows)} if len(rows) < len(files) else {})
     folder = Folder(path, class_names, found, repeated, kind=kind, said=(*unused, *said))
     refuse(folder.empty_classes())
     return folder
+
+
+def _part(rows, files, labels, columns) -> Part:
+    kept = {use: [values[k] for k in rows] for use, values in columns.items()}
+    numbers = np.array([labels[k] for k in rows], np.int32)
+    return Part([files[k] for k in rows], numbers, columns=kept)
 
 
 def _place_of(use: str, names: list[str], options: DataOptions, path: str) -> int | None:
