@@ -35,7 +35,9 @@ def _train(arguments) -> None:
         return
     _say_scores(result, console)
     served = ", saved_model/" if os.path.isdir(f"{result.run}/saved_model") else ""
-    own = result.data.startswith(("folder:", "npz:"))
+    from keras_preact.data.load import source
+
+    own = source(result.data)[0] != "name"
     for line in (
         f"Run folder: {result.run}",
         f"  model.keras{served}: the trained network; it takes raw images, values 0 to 255",
