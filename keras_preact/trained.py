@@ -8,7 +8,9 @@ from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.data.classes import distinct
+from keras_preact.data.images import AS_STORED, Reading
 from keras_preact.data.load import facts_of, place_of, source
+from keras_preact.data.options import DataOptions
 from keras_preact.data.splits import ALL, WHOLE_PART
 from keras_preact.errors import ConfigError, DataError, damaged
 from keras_preact.run import CLASSES, RunFolder, names_file
@@ -46,6 +48,13 @@ class Trained:
         """`(height, width, channels)` of its images; `None` where any size goes."""
         return tuple(self.model.input_shape[1:])
 
+    @property
+    def reading(self) -> Reading:
+        """How the values in image files become its pixels: as in its training."""
+        if self.run is None:
+            return AS_STORED
+        return DataOptions(**self.run.read_json("resolved.json")["data"]).reading
+
     def load_data(self, name_or_path=None, on_progress=None, **options):
         """Images for it, in the size and the channels that it takes, with its classes' numbers.
 
@@ -63,7 +72,7 @@ class Trained:
             DataError: For images that are missing or damaged, or of classes that the network does
                 not have.
         """
-        from keras_preact.data import DataOptions, load_data
+        from keras_preact.data import load_data
 
         fields, seed = {}, None
         if self.run:

@@ -248,7 +248,7 @@ def _evaluate_arguments(command) -> None:
 
 def _predict_arguments(command) -> None:
     command.add_argument("network", help=_NETWORK)
-    command.add_argument("images", nargs="+", help="JPEG and PNG files, or folders of them")
+    command.add_argument("images", nargs="+", help="image files, or folders of them")
     command.add_argument("--top", type=int, default=3, help="classes an image")
     command.add_argument("--batch-size", type=int, default=64, help="images in a step")
     command.add_argument("--dtype", type=str, default="auto", help=_DTYPE)

@@ -10,7 +10,7 @@ import numpy as np
 from keras_preact.data import folders
 from keras_preact.data.alike import Pair, alike, print_of
 from keras_preact.data.classes import untested
-from keras_preact.data.images import resize_and_crop
+from keras_preact.data.images import Reading, resize_and_crop
 from keras_preact.data.load import listed, load_data, source
 from keras_preact.data.options import DataOptions
 from keras_preact.data.parts import Folder
@@ -19,6 +19,8 @@ from keras_preact.errors import shown
 
 #: Images of each class that a page shows, and the side of each in pixels.
 SAMPLES, SAMPLE_SIDE = 4, 64
+
+_DEFAULTS = DataOptions()
 
 #: How many times the images of the smallest class the largest may have before it is said.
 _UNEQUAL = 5
@@ -37,7 +39,7 @@ class Report:
             images of each class.
         sizes: `(width, height)`: number of good images.
         modes: `"RGB"`, `"L"` (grey), `"CMYK"`, ...: number of good images.
-        formats: `"JPEG"`, `"PNG"`: number of good images.
+        formats: `"JPEG"`, `"PNG"`, `"WebP"`, ...: number of good images.
         bad: `(path, reason)` of each damaged file.
         notes: what was left out, and parts that are not used, a line each.
         twins: pairs of images that are equal or nearly so: of each the `part`, `class` and `image`
@@ -103,13 +105,13 @@ class Report:
         }
 
 
-def check_data(name_or_path: str, on_progress=None, options=_DEFAULTS) -> Report:
+def check_data(name_or_path: str, on_progress=None, options: DataOptions = _DEFAULTS) -> Report:
     """Counts the images of each class, size, mode and format, decodes each, and looks for twins.
 
     Args:
         name_or_path: as for `load_data`; a path may stand without `folder:`, `csv:` or `npz:`.
         on_progress: called with `(done, total)` while files are read and decoded.
-        options: As for `load_data`.
+        options: as for `load_data`: how the values in files are read, and the channels.
 
     Returns:
         A `Report`.
@@ -151,7 +153,7 @@ class _Looker:
 
 
 def _check_folder(folder: Folder, options: DataOptions, on_progress) -> Report:
-    looker = _Looker()
+    looker, how = _Looker(), options.reading
 
     def look(image, part, position):
         looker.look(image, part, position, int(folder.parts[part].labels[position]))
@@ -161,7 +163,7 @@ def _check_folder(folder: Folder, options: DataOptions, on_progress) -> Report:
         label = folder.class_names[files.labels[position]]
         return {"part": part, "class": label, "image": shown(files.paths[position])}
 
-    folders.decode_all(folder, on_progress=on_progress, look=look)
+    folders.decode_all(folder, on_progress=on_progress, look=look, how=how)
     headers = folder.headers()
     test, names = folder.parts.get("test"), folder.class_names
     report = Report(
@@ -181,7 +183,7 @@ def _check_folder(folder: Folder, options: DataOptions, on_progress) -> Report:
     report.problems += folder.empty_classes()
     if options.image_size is None:
         report.problems += folder.different_sizes()
-    report.warnings += [*_of_headers(headers), *_of_counts(report), *_of_twins(report)]
+    report.warnings += [*_of_headers(headers, how), *_of_counts(report), *_of_twins(report)]
     return report
 
 
@@ -215,7 +217,7 @@ def _described(data: ImageData) -> Report:
     return report
 
 
-def _of_headers(headers):
+def _of_headers(headers, how):
     """What files say of themselves that a training does not heed."""
     turned = sum(header.orientation != 1 for header in headers)
     if turned:
@@ -224,11 +226,12 @@ def _of_headers(headers):
             "not applied: they are read as they are stored."
         )
     deep = [header.highest for header in headers if header.highest is not None]
-    if deep and max(deep) < 2**15:
+    if deep and max(deep) < 2**15 and not how.range:
         bits = max(1, max(deep).bit_length())
         yield (
             f"{len(deep):,} images of 16 bits use {bits} of them (up to {max(deep)}): of 255 grey "
-            f"levels they have {max(deep) >> 8}. Multiply their values by {2 ** (16 - bits)}."
+            f"levels they have {max(deep) >> 8}. Multiply their values by {2 ** (16 - bits)}, or "
+            f"scale them as they are read: --set data.range=[0,{2**bits - 1}]."
         )
 
 

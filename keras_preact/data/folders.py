@@ -1,10 +1,10 @@
-"""JPEG and PNG files that a folder or a table lists by class: the images of a data set."""
+"""Image files that a folder or a table lists by class: the images of a data set."""
 
 import contextlib
 
 import numpy as np
 
-from keras_preact.data.images import BadImage, read
+from keras_preact.data.images import AS_STORED, BadImage, Reading, read
 from keras_preact.data.options import DataOptions
 from keras_preact.data.parts import Folder, Part, refuse
 from keras_preact.data.splits import (
@@ -28,7 +28,7 @@ def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress
     shape = _expected_shape(folder, options)
     count = sum(len(part.paths) for part in folder.parts.values())
     keep = options.fits(count * int(np.prod(shape)))
-    images = decode_all(folder, shape if keep else None, on_progress)
+    images = decode_all(folder, shape if keep else None, on_progress, how=options.reading)
     if folder.bad and options.on_bad_image == "error":
         raise DataError(bad_files(folder.bad))
     refuse(folder.empty_classes())
@@ -36,7 +36,10 @@ def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress
         refuse(folder.different_sizes())
     if options.channels is None and all(header.channels == 1 for header in folder.headers()):
         shape = (*shape[:2], 1)
-    splits = {name: _split(part, images[name], shape) for name, part in folder.parts.items()}
+    splits = {
+        name: _split(part, images[name], shape, options.reading)
+        for name, part in folder.parts.items()
+    }
     return ImageData(
         name=folder.name,
         **train_and_test(splits, options.test_fraction, seed),
@@ -48,7 +51,11 @@ def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress
 
 
 def decode_all(
-    folder: Folder, shape: tuple[int, int, int] | None = None, on_progress=None, look=None
+    folder: Folder,
+    shape: tuple[int, int, int] | None = None,
+    on_progress=None,
+    look=None,
+    how: Reading = AS_STORED,
 ) -> dict[str, np.ndarray | None]:
     """Decodes every file once, and notes the headers and the damaged files in `folder.parts`.
 
@@ -57,6 +64,7 @@ def decode_all(
         shape: the shape to fit the images to; `None` (default): the pixels are not kept.
         on_progress: called with `(done, total)`.
         look: called with each image, its part's name and its position there, by several threads.
+        how: how the values in the files become pixels.
 
     Returns:
         For each part a uint8 array `[number of files, *shape]`, or `None` without a `shape`. The
@@ -68,7 +76,8 @@ def decode_all(
 
         def decode_one(position: int, name=name, part=part, rows=rows) -> None:
             try:
-                image, part.headers[position] = read(part.paths[position], shape and shape[2])
+                path, channels = part.paths[position], shape and shape[2]
+                image, part.headers[position] = read(path, channels, how=how)
             except BadImage as error:
                 part.bad[position] = error.reason
                 return
@@ -85,7 +94,7 @@ def decode_all(
     return images
 
 
-def _split(part: Part, images: np.ndarray | None, shape: tuple[int, int, int]) -> Split:
+def _split(part: Part, images: np.ndarray | None, shape, how: Reading) -> Split:
     """The undamaged images of a part: in memory, or by their paths."""
     good, labels = part.good, part.labels
     if images is not None:
@@ -93,7 +102,7 @@ def _split(part: Part, images: np.ndarray | None, shape: tuple[int, int, int]) -
         return ArraySplit(images if len(good) == len(images) else images[good], labels[good])
     paths = part.paths
     return EncodedSplit(
-        lambda i: (paths[i], labels[i]), paths.__getitem__, good, shape, labels[good]
+        lambda i: (paths[i], labels[i]), paths.__getitem__, good, shape, labels[good], how
     )
 
 
@@ -105,9 +114,9 @@ def _expected_shape(folder: Folder, options: DataOptions) -> tuple[int, int, int
     for part in folder.parts.values():
         for path in part.paths:
             with contextlib.suppress(BadImage):
-                header = read(path)[1]
+                header = read(path, how=options.reading)[1]
                 return header.height, header.width, channels
-    decode_all(folder)
+    decode_all(folder, how=options.reading)
     raise DataError(bad_files(folder.bad))
 
 

@@ -1,29 +1,16 @@
 """One way to decode an image and one way to resize it, for training, evaluation and checks."""
 
-import io
 import os
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from keras_preact.data.formats import open_image, orientation_of, turned_back
 from keras_preact.errors import DataError, shown
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
-MAX_PIXELS = 89_478_485  # Pillow's own bound; more is taken for a decompression bomb
 _DARK = 4  # so many times brighter images could be: it is said
-_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
-_ORIENTATION = 0x0112  # of EXIF
-warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)  # only its orientation is read
-_PNG = b"\x89PNG\r\n\x1a\n"
-_OTHER_FORMATS = {
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"RIFF": "WebP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"%PDF": "PDF",
-}
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 
 
 class BadImage(DataError):
@@ -39,9 +26,9 @@ class Header:
     """What an image file says of itself.
 
     Attributes:
-        width, height: Size in pixels.
+        width, height: Size in pixels, as it is read.
         mode: Pillow's mode, `"RGB"`, `"L"`, ...
-        format: `"JPEG"` or `"PNG"`.
+        format: `"JPEG"`, `"PNG"`, `"TIFF"`, ...
         orientation: The number in its EXIF data: 1 upright, others turned or mirrored.
         highest: Of 16-bit images the largest value, before its upper 8 bits are taken; of colours
             and of grey with an alpha channel the largest that has the same ones.
@@ -62,25 +49,49 @@ class Header:
         return 1 if self.mode in _GREY_MODES else 3
 
 
-def decode(
-    source: str | os.PathLike | bytes, channels: int | None = None, name: str | None = None
-) -> np.ndarray:
-    """The pixels of a JPEG or PNG image; what the file holds counts, not how it is called.
+@dataclass(frozen=True)
+class Reading:
+    """How the values in files become pixels, 0 to 255; the same for all images of a data set.
 
-    JPEG pixels equal those of `tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE")` bit for bit.
-    CMYK and palette images become RGB, an alpha channel is dropped, 16-bit values keep their upper
-    8 bits, and the orientation in the EXIF data is not applied, as in TensorFlow's decoders.
+    Attributes:
+        range: The values in the files that become 0 and 255; others beyond are cut off. `None`:
+            8 bits as they are, the upper 8 of 16 bits, and floats from 0 to 1.
+        alpha: `"drop"` leaves an alpha channel out; `"white"` and `"black"` blend the colours with
+            one behind them.
+    """
+
+    range: tuple[float, float] | None = None
+    alpha: Literal["drop", "white", "black"] = "drop"
+
+
+AS_STORED = Reading()
+
+
+def decode(
+    source: str | os.PathLike | bytes,
+    channels: int | None = None,
+    name: str | None = None,
+    how: Reading = AS_STORED,
+) -> np.ndarray:
+    """The pixels of an image; what the file holds counts, not how it is called.
+
+    JPEG, PNG, WebP, BMP, TIFF, GIF, and AVIF where Pillow reads it; of several frames or pages the
+    first. JPEG pixels equal those of `tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE")` bit
+    for bit. CMYK and palette images become RGB, an alpha channel is dropped, 16-bit values keep
+    their upper 8 bits, and the orientation in the EXIF data is not applied, as in TensorFlow's
+    decoders.
 
     Args:
         source: path of the file, or its bytes.
         channels: 1 (grey) or 3 (RGB) to convert to; `None` (default): 1 for grey images, else 3.
         name: how messages call the image; `None` (default): its path.
+        how: what becomes of deep values and of an alpha channel.
 
     Returns:
         uint8 array of shape `[height, width, channels]`.
 
     Raises:
-        BadImage: (a `DataError`) the file cannot be read or is no whole JPEG or PNG image.
+        BadImage: (a `DataError`) the file cannot be read or is no whole image.
 
     Example:
         >>> import io
@@ -91,39 +102,92 @@ def decode(
         >>> decode(file.getvalue()).shape
         (2, 4, 3)
     """
-    return read(source, channels, name)[0]
+    return read(source, channels, name, how)[0]
 
 
-def read(source, channels: int | None = None, name: str | None = None):
+def read(source, channels: int | None = None, name: str | None = None, how: Reading = AS_STORED):
     """`decode`, and the `Header` of the file."""
-    from PIL import ImageChops
-
     try:
-        image = _open(source)
-        stored = str(image.tile[0].args) if image.format == "PNG" else ""
-        mode = "LA" if stored == "LA;16B" else image.mode  # which Pillow opens as RGBA
-        size = image.width, image.height
-        header = Header(*size, mode, image.format, _orientation(image))
-        if image.mode.startswith("I"):  # a 16-bit PNG
-            values = np.asarray(image).astype(np.uint32)
-            header = replace(header, highest=int(values.max()))
-            pixels = (values >> 8).astype(np.uint8)
-        else:
-            if image.mode == "CMYK" and "adobe" not in image.info:
-                # Pillow takes all for Adobe's, whose values are the other way round.
-                image = ImageChops.invert(image)
-            if image.mode == "P" and "transparency" in image.info:
-                image = image.convert("RGBA")  # Pillow warns about the direct way
-            mode = "L" if header.channels == 1 else "RGB"
-            pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-            if stored.endswith(";16B"):  # of which Pillow has taken the upper 8 bits
-                header = replace(header, highest=int(pixels.max()) << 8 | 255)
+        data = source
+        if not isinstance(source, bytes):
+            with open(source, "rb") as file:
+                data = file.read()
+        image = open_image(data)
+        stored = str(image.tile[0].args) if image.tile else ""  # there until it is loaded
+        mode = "LA" if "LA;16B" in stored else image.mode  # which Pillow opens as RGBA
+        orientation = orientation_of(image)
+        values = _values(image, grey=mode in _GREY_MODES)
+        cut = values.dtype == np.uint8 and ";16" in stored  # Pillow has taken the upper 8 bits
+        deep = cut or (values.dtype.kind in "iu" and values.itemsize > 1)
+        highest = int(values.max()) if deep else None
+        pixels = _in_8_bits(values, cut, how.range)
+        if how.alpha != "drop" and image.has_transparency_data:
+            pixels = _blended(pixels, _alpha(image, values), how.alpha)
+        if image.format == "TIFF":  # which Pillow turns
+            pixels = turned_back(pixels, orientation)
     except Exception as error:  # Pillow raises many types for damaged files
         name = name or ("image" if isinstance(source, bytes) else shown(source))
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise BadImage(name, reason) from None
-    header = replace(header, brightest=int(pixels.max()))
+    header = Header(
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        mode=mode,
+        format={"MPO": "JPEG", "WEBP": "WebP"}.get(image.format, image.format),
+        orientation=orientation,
+        highest=highest << 8 | 255 if cut else highest,
+        brightest=int(pixels.max()),
+    )
     return to_channels(pixels[:, :, None] if pixels.ndim == 2 else pixels, channels), header
+
+
+def _values(image, grey):
+    """Grey values or colours as they are stored; more than 8 bits of grey alone."""
+    from PIL import ImageChops
+
+    if image.mode[0] in "IF":
+        return np.asarray(image)
+    if image.mode == "CMYK" and image.format != "TIFF" and "adobe" not in image.info:
+        # Pillow takes all for Adobe's, whose values are the other way round.
+        image = ImageChops.invert(image)
+    if image.mode in ("P", "PA") and "transparency" in image.info:
+        image = image.convert("RGBA")  # Pillow warns about the direct way
+    mode = "L" if grey else "RGB"
+    return np.asarray(image if image.mode == mode else image.convert(mode))
+
+
+def _in_8_bits(values, cut, limits):
+    if limits is None and values.dtype == np.uint8:
+        return values
+    known = (0, 1) if values.dtype.kind == "f" else (0, 2**16 - 1)
+    if not np.isfinite(values).all():
+        raise ValueError("values that are no finite numbers")
+    low, high = values.min(), values.max()
+    if limits is None and (low < known[0] or high > known[1]):
+        raise ValueError(
+            f"values from {low} to {high}, where those from {known[0]} to {known[1]} are expected; "
+            f"say which become black and white for all images: --set data.range=[{low},{high}]"
+        )
+    if limits is None and values.dtype.kind != "f":
+        return (values >> 8).astype(np.uint8)
+    black, white = limits or known
+    scale = 255 / (white - black)
+    whole = values.astype(np.float64) * (257 if cut else 1)
+    return np.rint(np.clip((whole - black) * scale, 0, 255)).astype(np.uint8)
+
+
+def _alpha(image, values):
+    key = image.info.get("transparency")
+    if image.mode.startswith("I"):  # the one grey value that is transparent
+        return np.where(values == key, 0, 255)
+    return np.asarray(image.convert("RGBA"))[..., 3]
+
+
+def _blended(pixels, alpha, colour):
+    """Colours over white or black, rounded."""
+    alpha = alpha.astype(np.uint32).reshape(alpha.shape + (1,) * (pixels.ndim - 2))
+    behind = {"white": 255, "black": 0}[colour]
+    return ((pixels * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def dark(brightest: int) -> list[str]:
@@ -214,48 +278,3 @@ def to_channels(image: np.ndarray, channels: int | None) -> np.ndarray:
         return np.repeat(image, 3, axis=-1)
     luma = image.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
     return ((luma + 0x8000) >> 16).astype(np.uint8)[..., None]
-
-
-def _open(source):
-    """A Pillow image of a file that is JPEG or PNG by its first bytes; raises what is wrong."""
-    from PIL import Image
-
-    data = source
-    if not isinstance(source, bytes):
-        with open(source, "rb") as file:
-            data = file.read()
-    if not data:
-        raise ValueError("the file is empty (0 bytes)")
-    if not data.startswith((b"\xff\xd8", _PNG)):
-        kind = next(
-            (kind for start, kind in _OTHER_FORMATS.items() if data.startswith(start)), None
-        )
-        raise ValueError(f"a {kind} file" if kind else "neither JPEG nor PNG")
-    try:
-        image = Image.open(io.BytesIO(_pixels_of(data)), formats=("JPEG", "PNG"))
-    except Image.UnidentifiedImageError:
-        raise ValueError("the header is damaged") from None
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-    return image
-
-
-def _orientation(image) -> int:
-    """The number in the EXIF data, 1 for none; what is damaged there leaves the pixels whole."""
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # Pillow raises many types
-        return 1
-
-
-def _pixels_of(data):
-    """A PNG file without its texts and colour profile, which Pillow takes for bombs if long."""
-    if not data.startswith(_PNG):
-        return data
-    kept, at = [data[:8]], 8
-    while at < len(data):
-        size = int.from_bytes(data[at : at + 4]) + 12
-        if data[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
-            kept.append(data[at : at + size])
-        at += size
-    return b"".join(kept)

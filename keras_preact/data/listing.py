@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from keras_preact.data.images import SUFFIXES
+from keras_preact.data.formats import SUFFIXES
 from keras_preact.errors import shown
 
 #: What systems and programs leave in folders of images, in small letters: thumbnails of a NAS, the
@@ -89,11 +89,11 @@ def list_images(folder: str | os.PathLike) -> Listing:
         >>> import pathlib, tempfile
         >>> from keras_preact.data.listing import list_images
         >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> for name in ("a.jpg", "b.PNG", "c.webp", ".hidden.jpg"):
+        >>> for name in ("a.jpg", "b.PNG", "c.heic", ".hidden.jpg"):
         ...     (folder / name).touch()
         >>> found = list_images(folder)
         >>> [path[-5:] for path in found.paths], dict(found.left_out)
-        (['a.jpg', 'b.PNG'], {'hidden': 1, '.webp': 1})
+        (['a.jpg', 'b.PNG'], {'hidden': 1, '.heic': 1})
     """
     found = Listing()
     _add(found, os.fspath(folder), (os.path.realpath(folder),))
@@ -145,8 +145,8 @@ def in_words(left_out: Counter) -> list[str]:
     Example:
         >>> from collections import Counter
         >>> from keras_preact.data.listing import in_words
-        >>> in_words(Counter({".webp": 3, "hidden": 1}))
-        ['left out: 4 (.webp 3, hidden 1); images are files called .jpg, .jpeg, .jpe, .jfif, .png']
+        >>> in_words(Counter({"notes": 3, "hidden": 1}))
+        ['left out: 4 (notes 3, hidden 1)']
     """
     if not left_out:
         return []

@@ -29,13 +29,14 @@ def load_data(
     Args:
         name_or_path: `"digits"`, `"cifar10"`, `"cifar100"`, `"imagenet2012"` or any other image
             classification set of tensorflow-datasets by its name; `"folder:PATH"`, a folder with
-            one sub-folder of JPEG and PNG files per class, or with such folders in `train` and in
+            one sub-folder of image files per class, or with such folders in `train` and in
             `test` (or `training`, `testing`; `val`, `valid`, `validation` and `dev` take the place
             of `test` where there is none); `"csv:PATH"` or `"parquet:PATH"`, a table with a column
             of image paths (`path`, `file`, `image`, ...), one of labels (`label`, `class`, ...)
             and, if there are parts, one of theirs (`split`, `set`, ...); `"npz:PATH"`, a
             file with the arrays `x_train`, `y_train` and perhaps `x_test`, `y_test`.
-        options: size, channels, share of the test part, images held out, damaged files, memory.
+        options: size, channels, how deep values and alpha are read, share of the test part, images
+            held out, damaged files, memory.
         seed: decides which images become the test part where the source has none, and which are
             held out, unless the options say otherwise. `None`: a source without a test part is not
             split, and all of it is in both parts.

@@ -56,7 +56,7 @@ def load_tfds(name: str, options: DataOptions, seed: int = 0, on_progress=None) 
     names = tuple(label.names or map(str, range(label.num_classes)))
     keep = options.fits(sum(map(len, sources.values())) * int(np.prod(shape)))
     splits = {
-        part: _split(f"{name}/{part}", source, keys, shape, keep, on_progress)
+        part: _split(f"{name}/{part}", source, keys, shape, keep, on_progress, options.reading)
         for part, source in sources.items()
     }
     parts = train_and_test(splits, options.test_fraction, seed)
@@ -220,7 +220,7 @@ def _records(name: str, builder, part: str, keys: tuple[str, str], options: Data
         raise DataError(f"{what}, which only TensorFlow reads. Install it. Or: {fix}") from None
 
 
-def _split(name: str, source, keys, shape, keep: bool, on_progress) -> Split:
+def _split(name: str, source, keys, shape, keep: bool, on_progress, how) -> Split:
     """The records as a split, decoded now if they are to be kept in memory."""
     image_key, label_key = keys
 
@@ -229,7 +229,7 @@ def _split(name: str, source, keys, shape, keep: bool, on_progress) -> Split:
         return record[image_key], int(record[label_key])
 
     everything = np.arange(len(source))
-    split = EncodedSplit(read, lambda index: f"{name}[{index}]", everything, shape)
+    split = EncodedSplit(read, lambda index: f"{name}[{index}]", everything, shape, how=how)
     if not keep:
         return split
     images = np.empty((len(source), *shape), np.uint8)

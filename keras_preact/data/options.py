@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keras_preact.checked import Checked, require
+from keras_preact.data.images import Reading
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class DataOptions(Checked):
             are held out; `None` (default): the seed of the training.
         path_column, label_column, split_column: names of a table's columns; `None` (default): the
             usual ones, such as `path`, `label` and `split`.
+        range: the two values in the image files that become 0 and 255, the same for all images,
+            such as `[0, 4095]` for 12 bits; what lies beyond is cut off. `None` (default): 8 bits
+            stay as they are, 16 bits keep their upper 8, and floats go from 0 to 1. Pillow reads
+            the upper 8 bits alone of colours of 16 bits.
+        alpha: what becomes of an alpha channel: `"drop"` (default) leaves it out, `"white"` and
+            `"black"` blend the colours with one behind them.
 
     Example:
         >>> from keras_preact.data import DataOptions
@@ -52,6 +59,13 @@ class DataOptions(Checked):
     path_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
+    range: tuple[float, ...] | None = None
+    alpha: Literal["drop", "white", "black"] = "drop"
+
+    @property
+    def reading(self) -> Reading:
+        """How the values in image files become pixels."""
+        return Reading(self.range, self.alpha)
 
     def check(self) -> None:
         size, limit = self.image_size, self.memory_limit_mb
@@ -66,6 +80,8 @@ class DataOptions(Checked):
         require(folds is None or folds >= 2, "folds", folds, "at least 2, or None")
         below = 0 <= self.fold < (folds or 1)
         require(below, "fold", self.fold, f"from 0 to {(folds or 1) - 1}")
+        ends = self.range is None or (len(self.range) == 2 and self.range[0] < self.range[1])
+        require(ends, "range", self.range, "two numbers that rise, such as [0, 4095], or None")
         one = held is None or folds is None
         require(one, "folds", folds, "None where `holdout` is given", "Leave out one of them.")
 

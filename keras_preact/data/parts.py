@@ -112,7 +112,7 @@ class Folder:
             empty = [self.class_names[i] for i, count in enumerate(counts) if count == 0]
             if empty:
                 problems.append(
-                    f"Each class needs at least one JPEG or PNG file. Received: none in "
+                    f"Each class needs at least one image file. Received: none in "
                     f"{len(empty)} of {len(counts)} classes (part {name!r}): {some(empty)}. "
                     f"{'; '.join(in_words(self.left_out)).capitalize()}".rstrip()
                 )

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from keras_preact.data.classes import places, untested
-from keras_preact.data.images import decode, resize_and_crop
+from keras_preact.data.images import AS_STORED, Reading, decode, resize_and_crop
 from keras_preact.data.random import epoch_order
 from keras_preact.errors import DataError, some
 
@@ -108,6 +108,7 @@ class EncodedSplit:
         image_shape: `(height, width, channels)` of what `images` returns.
         labels: integer array `[n]`; `None` (default): read from the source when asked for, which
             means reading all of it.
+        how: how the values in the images become pixels.
     """
 
     streams = True
@@ -119,9 +120,10 @@ class EncodedSplit:
         indices: np.ndarray,
         image_shape: tuple[int, int, int],
         labels: np.ndarray | None = None,
+        how: Reading = AS_STORED,
     ):
         self._read, self._name, self._indices = read, name, np.asarray(indices)
-        self.image_shape = image_shape
+        self.image_shape, self._how = image_shape, how
         if labels is not None:
             self.labels = np.asarray(labels, np.int32)
 
@@ -155,7 +157,7 @@ class EncodedSplit:
     def subset(self, indices: np.ndarray) -> "EncodedSplit":
         labels = self.labels[indices]
         chosen = self._indices[indices]
-        return EncodedSplit(self._read, self._name, chosen, self.image_shape, labels)
+        return EncodedSplit(self._read, self._name, chosen, self.image_shape, labels, self._how)
 
     def relabelled(self, places: np.ndarray) -> "EncodedSplit":
         def read(index: int) -> tuple[str | bytes, int]:
@@ -163,11 +165,11 @@ class EncodedSplit:
             return encoded, places[label]
 
         labels = places[self.labels]
-        return EncodedSplit(read, self._name, self._indices, self.image_shape, labels)
+        return EncodedSplit(read, self._name, self._indices, self.image_shape, labels, self._how)
 
     def _example(self, index: int) -> tuple[np.ndarray, int]:
         encoded, label = self._read(index)
-        return decode(encoded, self.image_shape[2], name=self._name(index)), label
+        return decode(encoded, self.image_shape[2], self._name(index), self._how), label
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,7 +11,7 @@ from keras_preact.errors import shown
 
 
 def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
-    """Classifies image files, as the network's test images were: scaled and cropped to its size.
+    """Classifies image files, read, scaled and cropped as the network's test images were.
 
     Args:
         trained: A `Trained`.
@@ -44,10 +44,10 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
     files = listed.paths
     top = min(top, len(trained.class_names))
     require(top >= 1, "top", top, "at least 1")
-    rows, unreadable = [], dict(listed.missing)
+    rows, unreadable, how = [], dict(listed.missing), trained.reading
     for first in range(0, len(files), batch_size):
         part = files[first : first + batch_size]
-        read = threaded(lambda file: _read(file, trained.image_shape), part, chunk=4)
+        read = threaded(lambda file: _read(file, trained.image_shape, how), part, chunk=4)
         good = [(f, i) for f, i in zip(part, read, strict=True) if not isinstance(i, BadImage)]
         unreadable |= {i.path: i.reason for i in read if isinstance(i, BadImage)}
         for file, scores in _scored(trained.model, good):
@@ -56,10 +56,10 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
     return pd.DataFrame(rows, columns=["file", "rank", "label", "probability"]), unreadable
 
 
-def _read(file, shape):
+def _read(file, shape, how):
     height, width, channels = shape
     try:
-        image = decode(file, channels)
+        image = decode(file, channels, how=how)
     except BadImage as error:
         return error
     free = height is None or width is None

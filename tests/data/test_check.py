@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_preact.cli import main
-from keras_preact.data import check_data, decode, load_data
+from keras_preact.data import DataOptions, check_data, decode, load_data
 from keras_preact.data.alike import alike, print_of
 from keras_preact.evaluation.data_page import data_page
 
@@ -105,6 +105,9 @@ def test_what_files_say_and_a_training_does_not_heed(channels, mode, tmp_path):
     np.testing.assert_array_equal(decode(tmp_path / "b" / "2.png"), colours >> 8)
     (warning,) = report.warnings[:1]
     assert "6 images of 16 bits use 12 of them (up to 4095)" in warning and "by 16" in warning
+    assert warning.endswith("--set data.range=[0,4095].")
+    scaled = check_data(str(tmp_path), options=DataOptions(range=[0, 4095]))
+    assert len(scaled.warnings) == len(report.warnings) - 1 and not scaled.notes
     (note,) = load_data(f"folder:{tmp_path}").notes  # a training says it too
     assert note == "all images are dark: their pixels go from 0 to 15 of 255; multiply them by 17"
     exif = Image.Exif()
@@ -150,3 +153,17 @@ def test_as_json_and_as_a_page(folder, tmp_path, capsys):
 
 def test_the_page_of_a_named_set():
     assert data_page(check_data("digits")).count("<tr>") >= 11
+
+
+def test_floats_need_the_range_that_they_have(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for n in range(2):
+            values = np.random.default_rng(n).uniform(-40, 80, (8, 8)).astype("f4")
+            Image.fromarray(values).save(tmp_path / name / f"{n}.tif")
+    assert main(["check-data", str(tmp_path)]) == 3
+    assert "--set data.range=[-" in capsys.readouterr().out
+    assert main(["check-data", str(tmp_path), "--set", "data.range=[-40,80]"]) == 0
+    assert "formats: TIFF (4)" in capsys.readouterr().out
+    assert main(["check-data", str(tmp_path), "--set", "data.range=[80,-40]"]) == 2
+    assert "two numbers that rise" in capsys.readouterr().err

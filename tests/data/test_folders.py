@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from keras_preact.data import DataOptions, check_data, load_data
+from keras_preact.data import DataOptions, check_data, decode, load_data
 from keras_preact.data.splits import stratified
 from keras_preact.errors import DataError
 
@@ -254,8 +254,7 @@ def damaged(root):
     (root / "cat" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (root / "cat" / "empty.jpg").touch()
     (root / "dog" / "text.jpg").write_text("this is text")
-    Image.new("RGB", (8, 8)).save(root / "dog" / "animation.gif")
-    (root / "dog" / "animation.gif").rename(root / "dog" / "animation.jpg")
+    (root / "dog" / "pages.jpg").write_bytes(b"%PDF-1.7")
     os.symlink(root / "nowhere", root / "dog" / "dangling.png")
     return root
 
@@ -266,9 +265,16 @@ def test_damaged_files_are_named_before_training(tmp_path, options):
     with pytest.raises(DataError) as caught:
         load_data(f"folder:{root}", options=options)
     message = str(caught.value)
-    for part in ("5 image files", "cut.png", "truncated", "empty.jpg", "0 bytes", "neither JPEG"):
+    for part in (
+        "5 image files",
+        "cut.png",
+        "truncated",
+        "empty.jpg",
+        "0 bytes",
+        "neither JPEG, PNG",
+    ):
         assert part in message
-    for part in ("a GIF file", "dangling.png: No such file", "--on-bad-image skip"):
+    for part in ("a PDF file", "dangling.png: No such file", "--on-bad-image skip"):
         assert part in message
     assert "\n" not in message
 
@@ -281,8 +287,8 @@ def test_damaged_files_can_be_skipped(tmp_path, memory):
     assert [os.path.basename(path) for path, _ in data.skipped] == [
         "cut.png",
         "empty.jpg",
-        "animation.jpg",
         "dangling.png",
+        "pages.jpg",
         "text.jpg",
     ]
     reference = load_data(f"folder:{classes(tmp_path / 'good', count=3)}")
@@ -323,8 +329,8 @@ def test_structure_that_is_no_data_set(tmp_path):
     with pytest.raises(DataError, match=r"'train' and one of 'test'.*Received: 'train'"):
         load_data(f"folder:{tmp_path}")
     (tmp_path / "train" / "empty").mkdir()
-    (tmp_path / "train" / "empty" / "a.bmp").touch()
-    with pytest.raises(DataError, match=r"1 of 3 classes .*'empty'.*Left out: 1 \(\.bmp 1\)"):
+    (tmp_path / "train" / "empty" / "a.svg").touch()
+    with pytest.raises(DataError, match=r"1 of 3 classes .*'empty'.*Left out: 1 \(\.svg 1\)"):
         load_data(f"folder:{tmp_path / 'train'}")
 
 
@@ -436,3 +442,30 @@ def test_cifar10_as_a_folder():
     assert data.image_shape == (32, 32, 3)
     assert set(np.bincount(data.train.labels)) == {5000}
     assert set(np.bincount(data.test.labels)) == {1000}
+
+
+@pytest.mark.parametrize("options", [{}, {"range": [0, 100], "alpha": "white"}])
+def test_formats_side_by_side_are_read_as_asked(tmp_path, options):
+    """In memory and from their files, and what they hold counts, not how they are called."""
+    suffixes = (".webp", ".bmp", ".TIFF", ".gif", ".png", ".apng", ".jpg")
+    for name in ("cat", "dog"):
+        for k, suffix in enumerate(suffixes):
+            image = Image.open(write(tmp_path / "new.png", seed=k)).convert("RGBA")
+            image.putalpha(100)
+            path = tmp_path / name / f"{k}{suffix}"
+            path.parent.mkdir(exist_ok=True)
+            image.save(path, "PNG" if suffix in (".jpg", ".apng") else None)
+    (tmp_path / "new.png").unlink()
+    held, read = (
+        load_data(f"folder:{tmp_path}", seed=None, options=DataOptions(**options, **memory))
+        for memory in ({}, {"memory_limit_mb": 0})
+    )
+    assert len(held.train) == 14 and read.train.streams and not held.notes
+    how = DataOptions(**options).reading
+    expected = [decode(tmp_path / "cat" / f"{k}{suffix}", how=how)
+                for k, suffix in enumerate(suffixes)]  # fmt: skip
+    for data in (held, read, held.train.subset(np.arange(14)), read.train.subset(np.arange(14))):
+        split = getattr(data, "train", data)
+        np.testing.assert_array_equal(split.images(np.arange(7)), expected)
+    formats = check_data(str(tmp_path)).formats
+    assert formats == {"WebP": 2, "BMP": 2, "TIFF": 2, "GIF": 2, "PNG": 6}

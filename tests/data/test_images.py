@@ -4,11 +4,11 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from keras_preact.data import decode, resize, resize_and_crop
-from keras_preact.data.images import BadImage, read, scaled_shape, to_channels
+from keras_preact.data.images import BadImage, Reading, read, scaled_shape, to_channels
 from keras_preact.errors import DataError
 
 
@@ -24,28 +24,140 @@ def encoded(image, kind="PNG", **options):
     return file.getvalue()
 
 
+#: Formats with the modes of Pillow that they hold, and how they are saved.
+STORED = [
+    *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+    *(("JPEG", mode, {"quality": 95}) for mode in ("L", "RGB", "CMYK")),
+    *(("WEBP", mode, {"lossless": True, "exact": True}) for mode in ("RGB", "RGBA")),
+    ("WEBP", "RGB", {"quality": 95}),
+    *(("BMP", mode, {}) for mode in ("1", "L", "P", "RGB", "RGBA")),
+    *(("GIF", mode, {}) for mode in ("1", "L", "P")),
+    *(
+        ("TIFF", mode, {"compression": compression})
+        for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I;16B", "I", "F")
+        for compression in ("raw", "tiff_lzw")
+    ),
+    ("TIFF", "YCbCr", {}),
+    *(("AVIF", mode, {"quality": 100, "subsampling": "4:4:4"}) for mode in ("RGB", "RGBA")),
+]
+table = pytest.mark.parametrize(("kind", "mode", "options"), STORED, ids=str)
+ALPHA = ("LA", "RGBA")
+
+
+def stored(kind, mode, options, seed=0, **more):
+    """A file of a format and mode, and the pixels that it holds, before an alpha channel."""
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    grey = np.asarray(picture(mode="L", seed=seed))
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        deep = {"F": "f4", "I": "i4", "I;16": "u2", "I;16B": ">u2"}[mode]
+        image = Image.fromarray((grey / 255 if mode == "F" else grey * 257.0).astype(deep))
+        return encoded(image, kind, **options, **more), grey[..., None]
+    image = picture(mode=mode, seed=seed)
+    if mode in ALPHA:
+        image.putalpha(Image.fromarray(np.roll(grey, 5)))
+    grey = mode in ("1", "LA") or (mode == "L" and kind != "GIF")  # whose palettes are of colours
+    pixels = np.asarray(image.convert("L" if grey else "RGB"))
+    return encoded(image, kind, **options, **more), pixels.reshape(24, 32, -1)
+
+
+def near(pixels, expected, kind, options):
+    """Equal where nothing is lost: to the last bit."""
+    lossy = kind in ("JPEG", "AVIF") or "quality" in options
+    assert pixels.shape == expected.shape and pixels.dtype == np.uint8
+    difference = np.abs(pixels.astype(int) - expected)
+    assert difference.max() <= (32 if lossy else 0) and difference.mean() <= (4 if lossy else 0)
+
+
+@table
+def test_every_format_depth_and_mode(kind, mode, options):
+    data, expected = stored(kind, mode, options)
+    pixels, header = read(data)
+    near(pixels, expected, kind, options)
+    assert header.format.upper() == kind
+    assert (header.width, header.height, header.channels) == (32, 24, expected.shape[2])
+
+
+@pytest.mark.parametrize(("colour", "behind"), [("white", 255), ("black", 0)])
+@table
+def test_alpha_is_blended_as_asked(kind, mode, options, colour, behind):
+    data, expected = stored(kind, mode, options)
+    if mode in ALPHA and kind != "BMP":  # as it is written without a mask for alpha
+        alpha = np.roll(np.asarray(picture(mode="L")), 5)[..., None] / 255
+        expected = np.rint(expected * alpha + behind * (1 - alpha)).astype(int)
+    near(decode(data, how=Reading(alpha=colour)), expected, kind, options)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "I;16"])
+def test_one_value_that_is_transparent(mode):
+    _, expected = stored("PNG", mode, {})
+    value = expected[3, 4].tolist()
+    key = {"RGB": tuple(value), "P": picture(mode="P").getpixel((4, 3)), "I;16": value[0] * 257}
+    data, _ = stored("PNG", mode, {}, transparency=key.get(mode, value[0]))
+    np.testing.assert_array_equal(decode(data), expected)
+    clear = (expected == value).all(axis=2, keepdims=True)
+    found = decode(data, how=Reading(alpha="white"))
+    np.testing.assert_array_equal(found, np.where(clear, 255, expected))
+
+
+@table
+def test_values_are_scaled_by_one_range(kind, mode, options):
+    """As files hold them: half of them, so that all is twice as bright."""
+    data, _ = stored(kind, mode, options)
+    deep = 257 if mode.startswith("I") else 1 / 255 if mode == "F" else 1
+    found = decode(data, how=Reading((0, 127.5 * deep)))
+    twice = np.minimum(2 * decode(data).astype(int), 255)
+    assert np.abs(found - twice).max() <= (1 if mode == "F" else 0)
+
+
 @pytest.mark.parametrize(
-    ("mode", "kind", "channels"),
+    ("values", "limits", "expected"),
     [
-        ("RGB", "PNG", 3),
-        ("RGB", "JPEG", 3),
-        ("L", "PNG", 1),
-        ("L", "JPEG", 1),
-        ("1", "PNG", 1),
-        ("P", "PNG", 3),
-        ("LA", "PNG", 1),
-        ("RGBA", "PNG", 3),
-        ("CMYK", "JPEG", 3),
+        ([0, 2048, 4095], (0, 4095), [0, 128, 255]),
+        ([-1000, 0, 3000], (-1000, 1000), [0, 128, 255]),
+        ([0.0, 0.5, 1.0], None, [0, 128, 255]),
+        ([-1.0, 0.0, 1.0], (-1, 1), [0, 128, 255]),
+        ([-1.0, 0.0, 1.0], None, r"values from -1.0 to 1.0, .* --set data.range=\[-1.0,1.0\]"),
+        ([0, 1, 70_000], None, "values from 0 to 70000, where those from 0 to 65535 are"),
+        ([0.0, 1.0, np.nan], (0, 1), "no finite numbers"),
+        ([0.0, 1.0, np.inf], None, "no finite numbers"),
     ],
 )
-def test_every_mode(mode, kind, channels):
-    image = picture(mode=mode)
-    pixels = decode(encoded(image, kind))
-    assert pixels.shape == (24, 32, channels)
-    assert pixels.dtype == np.uint8
-    if kind == "PNG":
-        expected = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-        np.testing.assert_array_equal(pixels, expected.reshape(pixels.shape))
+def test_deep_values(values, limits, expected):
+    kind = "f4" if isinstance(values[0], float) else "i4"
+    data = encoded(Image.fromarray(np.array([values], kind)), "TIFF")
+    if isinstance(expected, str):
+        with pytest.raises(BadImage, match=expected):
+            decode(data, how=Reading(limits))
+    else:
+        np.testing.assert_allclose(decode(data, how=Reading(limits)).ravel(), expected, atol=0.5)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_of_several_frames_the_first_is_read(kind):
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    options = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100}}.get(kind, {})
+    frames = [picture(seed=seed, mode="P" if kind == "GIF" else "RGB") for seed in range(3)]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert Image.open(io.BytesIO(data)).n_frames == 3
+    near(decode(data), np.asarray(frames[0].convert("RGB")), kind, options)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [(kind, mode) for kind, mode, _ in STORED if kind in ("PNG", "BMP", "GIF")
+     and (kind, mode) not in (("BMP", "1"), ("BMP", "P"), ("BMP", "L"))],
+)  # fmt: skip
+def test_equal_to_tensorflow_where_both_read(kind, mode):
+    import tensorflow as tf
+
+    data, _ = stored(kind, mode, {})
+    expected = getattr(tf.io, f"decode_{kind.lower()}")(data).numpy()
+    expected = expected[0] if kind == "GIF" else expected
+    colours = expected[..., :1] if expected.shape[2] < 3 else expected[..., :3]
+    np.testing.assert_array_equal(decode(data, colours.shape[2]), colours)
 
 
 def with_marker(data, transform=None):
@@ -85,6 +197,18 @@ def test_a_png_with_much_beside_its_pixels_is_no_bomb(kind):
         options = {"pnginfo": texts}
     image = picture()
     np.testing.assert_array_equal(decode(encoded(image, **options)), np.asarray(image))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "TIFF", "AVIF"])
+def test_much_beside_the_pixels_of_other_formats_is_no_bomb(kind):
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    bare, more = (
+        encoded(picture(), kind, icc_profile=profile)
+        for profile in (None, bytes(range(256)) * 20_000)
+    )
+    assert len(more) > len(bare) + 5_000_000
+    np.testing.assert_array_equal(decode(more), decode(bare))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +262,7 @@ def test_channels_as_asked():
     assert to_channels(repeated, None) is repeated
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97])
 def test_truncated_files_are_bad(tmp_path, kind, share):
     data = encoded(picture(48, 64), kind)
@@ -152,14 +276,16 @@ def test_truncated_files_are_bad(tmp_path, kind, share):
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"not an image at all", "neither JPEG nor PNG"),
-        (encoded(picture(), "GIF"), "a GIF file"),
-        (encoded(picture(), "BMP"), "a BMP file"),
-        (encoded(picture(), "TIFF"), "a TIFF file"),
-        (encoded(picture(), "WEBP"), "a WebP file"),
+        (b"not an image at all", "no image, neither JPEG, PNG, WebP, BMP, TIFF, GIF nor AVIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC file, neither JPEG"),
+        (b"%PDF-1.7", "a PDF file, neither JPEG"),
         (b"\xff\xd8\xff" + bytes(50), "header is damaged"),
+        (b"II*\0" + bytes(50), "header is damaged"),
+        (b"BM" + bytes(50), r"header|BMP"),
+        (b"RIFF\x30\0\0\0WEBPVP8 " + bytes(50), "decoder"),
+        (b"GIF89a", "header is damaged"),
     ],
-    ids=["empty", "text", "gif", "bmp", "tiff", "webp", "header"],
+    ids=["empty", "text", "heic", "pdf", "jpeg", "tiff", "bmp", "webp", "gif"],
 )
 def test_what_is_no_image_is_named_with_the_reason(tmp_path, data, reason):
     path = tmp_path / "x.jpg"
@@ -177,10 +303,13 @@ def test_missing_files_and_folders_are_bad(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("side", [10_000, 14_000])
-def test_decompression_bombs_are_refused(side):
+@pytest.mark.parametrize(
+    ("kind", "side"), [("PNG", 10_000), ("PNG", 14_000), ("TIFF", 10_000), ("GIF", 10_000)]
+)
+def test_decompression_bombs_are_refused(kind, side):
+    options = {"compression": "group4"} if kind == "TIFF" else {}
     with pytest.raises(DataError, match="pixels"):
-        decode(encoded(Image.new("1", (side, side))))
+        decode(encoded(Image.new("1", (side, side)), kind, **options))
 
 
 @pytest.mark.tensorflow

@@ -13,6 +13,8 @@ from PIL import Image
 
 from keras_preact import create_model, feature_extractor, load_trained
 from keras_preact.cli import main
+from keras_preact.data import decode
+from keras_preact.data.images import Reading
 from keras_preact.data.tree import list_folder
 from keras_preact.errors import ConfigError, shown
 from keras_preact.evaluation import Evaluation, classify_files
@@ -42,7 +44,7 @@ def folder(tmp_path):
 BAD = {
     "empty.jpg": b"",
     "text.jpg": b"no image",
-    "gif.png": b"GIF89a",
+    "pdf.png": b"%PDF-1.7",
     "cut.png": b"\x89PNG\r\n\x1a\n",
 }
 
@@ -64,6 +66,26 @@ def test_a_network_of_any_size_takes_images_as_they_are(folder, tmp_path):
     create_model("resnet8v2", input_shape=(None, None, 3), classes=4).save(path)
     found, _ = classify_files(load_trained(path), [folder], top=1)
     assert len(found) == 5
+
+
+def test_files_are_read_as_the_images_of_the_run(trained_run, tmp_path):
+    """And not as they would be without its options, which give other scores."""
+    pixels = np.random.default_rng(0).integers(0, 128, (8, 8), "uint8")
+    image = Image.fromarray(pixels).convert("LA")
+    image.putalpha(Image.fromarray(pixels + 60))
+    image.save(tmp_path / "a.png")
+    options = {"range": [0, 100], "alpha": "white"}
+    seen = decode(tmp_path / "a.png", how=Reading((0, 100), "white"))
+    Image.fromarray(seen[..., 0]).save(tmp_path / "seen.png")
+    expected, _ = classify_files(load_trained(trained_run), [tmp_path / "seen.png"])
+    plain, _ = classify_files(load_trained(trained_run), [tmp_path / "a.png"])
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    resolved = json.loads((run / "resolved.json").read_text())
+    resolved["data"] |= options
+    (run / "resolved.json").write_text(json.dumps(resolved))
+    found, _ = classify_files(load_trained(run), [tmp_path / "a.png"])
+    assert found["probability"].tolist() == expected["probability"].tolist()
+    assert found["probability"].tolist() != plain["probability"].tolist()
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (12, 8)])
@@ -97,15 +119,15 @@ def test_as_a_table_and_as_csv(network, folder, capsys):
 def test_what_is_not_there_is_named_and_the_rest_is_done(network, folder, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
-    (empty / "a.webp").touch()
+    (empty / "a.heic").touch()
     (tmp_path / "half.jpg").write_bytes((folder / "b.jpg").read_bytes()[:400])
     (tmp_path / "404.jpg").write_text("<!DOCTYPE html>")
     wrong = {
         tmp_path / "none.png": "No such file",
-        tmp_path / "*.webp": "No such file",
+        tmp_path / "*.heic": "No such file",
         tmp_path / "half.jpg": "(image file is truncated|Truncated File Read)",
-        tmp_path / "404.jpg": "neither JPEG nor PNG",
-        network: "neither JPEG nor PNG",
+        tmp_path / "404.jpg": "no image, neither JPEG",
+        network: "no image, neither JPEG",
         tmp_path / "half.jpg" / "a.png": "Not a directory",
         "http://example.com/a.png": "an address: download the image first",
         "null\0.png": "embedded null byte",
@@ -161,14 +183,14 @@ def test_the_files_of_a_folder_are_those_that_a_training_takes(network, tmp_path
     """A Mac's halves, a notebook's, a NAS's thumbnails, a folder called x.jpg, other formats."""
     for name in ("cat/1.png", "cat/._1.png", "cat/.ipynb_checkpoints/2.png", "dog/2.png",
                  "dog/@eaDir/2.png/SYNO_THUMB_M.jpg", "__MACOSX/cat/1.png", "dog/x.jpg/3.png",
-                 "dog/4.webp"):  # fmt: skip
+                 "dog/4.ppm"):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / name)
     expected = [str(tmp_path / name) for name in ("cat/1.png", "dog/2.png", "dog/x.jpg/3.png")]
     assert main(["predict", str(network), str(tmp_path), "--json"]) == 0
     said = capsys.readouterr()
     assert [json.loads(line)["file"] for line in said.out.splitlines()] == expected
-    assert "left out: 5 (" in said.err and ".webp 1" in said.err and "hidden 2" in said.err
+    assert "left out: 5 (" in said.err and ".ppm 1" in said.err and "hidden 2" in said.err
     folder = list_folder(str(tmp_path))
     assert folder.parts["all"].paths == expected and folder.class_names == ("cat", "dog")
     assert "left out: 5 (" in folder.notes()[0]
