@@ -141,6 +141,9 @@ def _use(trained, exports):
             f'```python\nimport keras\n\nmodel = keras.models.load_model("{file}")\n'
             f"scores = model.predict(images)  # {shape}\n```"
         )
+    has = trained.run and (trained.path / "saved_model").is_dir()
+    if has or any(name.startswith("saved_model") for name in exports):
+        lines.append(served_files(trained))
     if exports:
         rows = {
             name: f"{found['megabytes']} MB, largest difference of a score "
@@ -149,6 +152,19 @@ def _use(trained, exports):
         }
         lines.append(_table("file", rows))
     return "\n\n".join(lines)
+
+
+def served_files(trained) -> str:
+    """Which files a SavedModel reads, and what it does otherwise than the training did."""
+    changed = trained.reading.changed()
+    words = "`serve_bytes` of the SavedModel reads JPEG and PNG files alone"
+    if not changed:
+        return f"{words}."
+    return (
+        f"{words}, as TensorFlow decodes them: it cannot follow {', '.join(changed)}, with which "
+        "this network was trained. Where that matters decode files as `keras_preact.data.decode` "
+        "does, and give `serving_default` the pixels."
+    )
 
 
 def _rounded(found):

@@ -8,9 +8,9 @@ from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.data.classes import distinct
-from keras_preact.data.images import AS_STORED, Reading
 from keras_preact.data.load import facts_of, place_of, source
 from keras_preact.data.options import DataOptions
+from keras_preact.data.reading import AS_STORED, Reading
 from keras_preact.data.splits import ALL, WHOLE_PART
 from keras_preact.errors import ConfigError, DataError, damaged
 from keras_preact.run import CLASSES, RunFolder, names_file

@@ -155,13 +155,17 @@ def views_config(arguments):
 
 def _predict(arguments) -> None:
     import_keras_quietly()
+    from keras_preact.data.images import turning
     from keras_preact.data.listing import find_images, in_words
     from keras_preact.evaluation import classify_files
     from keras_preact.trained import load_trained
 
     trained = load_trained(arguments.network, arguments.dtype)
     listed = find_images(arguments.images)
-    found, unreadable = classify_files(trained, listed.paths, arguments.top, arguments.batch_size)
+    headers = []
+    found, unreadable = classify_files(
+        trained, listed.paths, arguments.top, arguments.batch_size, headers.append
+    )
     unreadable = listed.missing | unreadable
     if arguments.json:
         for file, rows in found.groupby("file", sort=False):
@@ -172,7 +176,8 @@ def _predict(arguments) -> None:
     elif len(found):
         _print_predictions(found)
     aside = make_console(sys.stderr)
-    for line in (f"{arguments.network}: {_opened(trained)}", *in_words(listed.left_out)):
+    opened = f"{arguments.network}: {_opened(trained)}"
+    for line in (opened, *in_words(listed.left_out), *turning(headers, trained.reading)):
         say(aside, line)
     if unreadable:
         for file, reason in unreadable.items():

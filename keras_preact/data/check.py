@@ -10,7 +10,7 @@ import numpy as np
 from keras_preact.data import folders
 from keras_preact.data.alike import Pair, alike, print_of
 from keras_preact.data.classes import untested
-from keras_preact.data.images import Reading, resize_and_crop
+from keras_preact.data.images import resize_and_crop, turning
 from keras_preact.data.load import listed, load_data, source
 from keras_preact.data.options import DataOptions
 from keras_preact.data.parts import Folder
@@ -19,8 +19,6 @@ from keras_preact.errors import shown
 
 #: Images of each class that a page shows, and the side of each in pixels.
 SAMPLES, SAMPLE_SIDE = 4, 64
-
-_DEFAULTS = DataOptions()
 
 #: How many times the images of the smallest class the largest may have before it is said.
 _UNEQUAL = 5
@@ -174,7 +172,11 @@ def _check_folder(folder: Folder, options: DataOptions, on_progress) -> Report:
         modes=Counter(header.mode for header in headers),
         formats=Counter(header.format for header in headers),
         bad=folder.bad,
-        notes=(*folder.notes(), *(untested(test.labels[test.good], names) if test else ())),
+        notes=(
+            *folder.notes(),
+            *(turning(headers, how) if how.orientation == "apply" else ()),
+            *(untested(test.labels[test.good], names) if test else ()),
+        ),
         twins=looker.twins(of),
         samples=looker.samples,
     )
@@ -219,12 +221,8 @@ def _described(data: ImageData) -> Report:
 
 def _of_headers(headers, how):
     """What files say of themselves that a training does not heed."""
-    turned = sum(header.orientation != 1 for header in headers)
-    if turned:
-        yield (
-            f"{turned:,} images are to be turned or mirrored by their EXIF orientation, which is "
-            "not applied: they are read as they are stored."
-        )
+    if how.orientation == "ignore":
+        yield from turning(headers, how)
     deep = [header.highest for header in headers if header.highest is not None]
     if deep and max(deep) < 2**15 and not how.range:
         bits = max(1, max(deep).bit_length())

@@ -4,9 +4,10 @@ import contextlib
 
 import numpy as np
 
-from keras_preact.data.images import AS_STORED, BadImage, Reading, read
+from keras_preact.data.images import BadImage, read, turning
 from keras_preact.data.options import DataOptions
 from keras_preact.data.parts import Folder, Part, refuse
+from keras_preact.data.reading import AS_STORED, Reading
 from keras_preact.data.splits import (
     ArraySplit,
     EncodedSplit,
@@ -46,7 +47,7 @@ def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress
         class_names=folder.class_names,
         image_shape=shape,
         skipped=tuple(folder.bad),
-        notes=folder.notes(),
+        notes=(*folder.notes(), *turning(folder.headers(), options.reading)),
     )
 
 

@@ -1,12 +1,13 @@
 """One way to decode an image and one way to resize it, for training, evaluation and checks."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from keras_preact.data.formats import open_image, orientation_of, turned_back
+from keras_preact.data.formats import open_image, orientation_of, turned, turned_back
+from keras_preact.data.reading import AS_STORED, Reading, blended, in_8_bits, values_of
 from keras_preact.errors import DataError, shown
 
 _DARK = 4  # so many times brighter images could be: it is said
@@ -49,24 +50,6 @@ class Header:
         return 1 if self.mode in _GREY_MODES else 3
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How the values in files become pixels, 0 to 255; the same for all images of a data set.
-
-    Attributes:
-        range: The values in the files that become 0 and 255; others beyond are cut off. `None`:
-            8 bits as they are, the upper 8 of 16 bits, and floats from 0 to 1.
-        alpha: `"drop"` leaves an alpha channel out; `"white"` and `"black"` blend the colours with
-            one behind them.
-    """
-
-    range: tuple[float, float] | None = None
-    alpha: Literal["drop", "white", "black"] = "drop"
-
-
-AS_STORED = Reading()
-
-
 def decode(
     source: str | os.PathLike | bytes,
     channels: int | None = None,
@@ -79,13 +62,13 @@ def decode(
     first. JPEG pixels equal those of `tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE")` bit
     for bit. CMYK and palette images become RGB, an alpha channel is dropped, 16-bit values keep
     their upper 8 bits, and the orientation in the EXIF data is not applied, as in TensorFlow's
-    decoders.
+    decoders, unless `how` says otherwise.
 
     Args:
         source: path of the file, or its bytes.
         channels: 1 (grey) or 3 (RGB) to convert to; `None` (default): 1 for grey images, else 3.
         name: how messages call the image; `None` (default): its path.
-        how: what becomes of deep values and of an alpha channel.
+        how: what becomes of deep values, of an alpha channel and of the orientation.
 
     Returns:
         uint8 array of shape `[height, width, channels]`.
@@ -116,15 +99,16 @@ def read(source, channels: int | None = None, name: str | None = None, how: Read
         stored = str(image.tile[0].args) if image.tile else ""  # there until it is loaded
         mode = "LA" if "LA;16B" in stored else image.mode  # which Pillow opens as RGBA
         orientation = orientation_of(image)
-        values = _values(image, grey=mode in _GREY_MODES)
+        values = values_of(image, grey=mode in _GREY_MODES)
         cut = values.dtype == np.uint8 and ";16" in stored  # Pillow has taken the upper 8 bits
         deep = cut or (values.dtype.kind in "iu" and values.itemsize > 1)
         highest = int(values.max()) if deep else None
-        pixels = _in_8_bits(values, cut, how.range)
+        pixels = in_8_bits(values, cut, how.range)
         if how.alpha != "drop" and image.has_transparency_data:
-            pixels = _blended(pixels, _alpha(image, values), how.alpha)
-        if image.format == "TIFF":  # which Pillow turns
-            pixels = turned_back(pixels, orientation)
+            pixels = blended(pixels, image, values, how.alpha)
+        is_turned = image.format == "TIFF"  # by Pillow
+        if is_turned != (how.orientation == "apply"):
+            pixels = (turned_back if is_turned else turned)(pixels, orientation)
     except Exception as error:  # Pillow raises many types for damaged files
         name = name or ("image" if isinstance(source, bytes) else shown(source))
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -141,55 +125,6 @@ def read(source, channels: int | None = None, name: str | None = None, how: Read
     return to_channels(pixels[:, :, None] if pixels.ndim == 2 else pixels, channels), header
 
 
-def _values(image, grey):
-    """Grey values or colours as they are stored; more than 8 bits of grey alone."""
-    from PIL import ImageChops
-
-    if image.mode[0] in "IF":
-        return np.asarray(image)
-    if image.mode == "CMYK" and image.format != "TIFF" and "adobe" not in image.info:
-        # Pillow takes all for Adobe's, whose values are the other way round.
-        image = ImageChops.invert(image)
-    if image.mode in ("P", "PA") and "transparency" in image.info:
-        image = image.convert("RGBA")  # Pillow warns about the direct way
-    mode = "L" if grey else "RGB"
-    return np.asarray(image if image.mode == mode else image.convert(mode))
-
-
-def _in_8_bits(values, cut, limits):
-    if limits is None and values.dtype == np.uint8:
-        return values
-    known = (0, 1) if values.dtype.kind == "f" else (0, 2**16 - 1)
-    if not np.isfinite(values).all():
-        raise ValueError("values that are no finite numbers")
-    low, high = values.min(), values.max()
-    if limits is None and (low < known[0] or high > known[1]):
-        raise ValueError(
-            f"values from {low} to {high}, where those from {known[0]} to {known[1]} are expected; "
-            f"say which become black and white for all images: --set data.range=[{low},{high}]"
-        )
-    if limits is None and values.dtype.kind != "f":
-        return (values >> 8).astype(np.uint8)
-    black, white = limits or known
-    scale = 255 / (white - black)
-    whole = values.astype(np.float64) * (257 if cut else 1)
-    return np.rint(np.clip((whole - black) * scale, 0, 255)).astype(np.uint8)
-
-
-def _alpha(image, values):
-    key = image.info.get("transparency")
-    if image.mode.startswith("I"):  # the one grey value that is transparent
-        return np.where(values == key, 0, 255)
-    return np.asarray(image.convert("RGBA"))[..., 3]
-
-
-def _blended(pixels, alpha, colour):
-    """Colours over white or black, rounded."""
-    alpha = alpha.astype(np.uint32).reshape(alpha.shape + (1,) * (pixels.ndim - 2))
-    behind = {"white": 255, "black": 0}[colour]
-    return ((pixels * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
 def dark(brightest: int) -> list[str]:
     """A line where a data set uses few of the 255 grey levels, as masks and 12 bits do; else none.
 
@@ -204,6 +139,27 @@ def dark(brightest: int) -> list[str]:
         return []
     fix = f"; multiply them by {255 // brightest}" if brightest else ""
     return [f"all images are dark: their pixels go from 0 to {brightest} of 255{fix}"]
+
+
+def turning(headers: Iterable[Header], how: Reading) -> list[str]:
+    """A line where images are to be turned by their EXIF data, and what becomes of that; else none.
+
+    Example:
+        >>> from keras_preact.data.images import Header, turning
+        >>> from keras_preact.data.reading import AS_STORED
+        >>> turning([Header(4, 3, "RGB")], AS_STORED)
+        []
+    """
+    count = sum(header.orientation != 1 for header in headers)
+    if not count:
+        return []
+    images = f"{count:,} images are" if count > 1 else "1 image is"
+    if how.orientation == "apply":
+        return [f"{images} turned or mirrored as the EXIF orientation says."]
+    return [
+        f"{images} to be turned or mirrored by the EXIF orientation, which is not applied: they "
+        "are read as they are stored. data.orientation=apply turns them."
+    ]
 
 
 def resize(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keras_preact.checked import Checked, require
-from keras_preact.data.images import Reading
+from keras_preact.data.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class DataOptions(Checked):
             the upper 8 bits alone of colours of 16 bits.
         alpha: what becomes of an alpha channel: `"drop"` (default) leaves it out, `"white"` and
             `"black"` blend the colours with one behind them.
+        orientation: whether photographs are turned and mirrored as their EXIF data say: `"ignore"`
+            (default), as they are stored, or `"apply"`.
 
     Example:
         >>> from keras_preact.data import DataOptions
@@ -61,11 +63,12 @@ class DataOptions(Checked):
     split_column: str | None = None
     range: tuple[float, ...] | None = None
     alpha: Literal["drop", "white", "black"] = "drop"
+    orientation: Literal["ignore", "apply"] = "ignore"
 
     @property
     def reading(self) -> Reading:
         """How the values in image files become pixels."""
-        return Reading(self.range, self.alpha)
+        return Reading(self.range, self.alpha, self.orientation)
 
     def check(self) -> None:
         size, limit = self.image_size, self.memory_limit_mb

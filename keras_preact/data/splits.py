@@ -11,8 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from keras_preact.data.classes import places, untested
-from keras_preact.data.images import AS_STORED, Reading, decode, resize_and_crop
+from keras_preact.data.images import decode, resize_and_crop
 from keras_preact.data.random import epoch_order
+from keras_preact.data.reading import AS_STORED, Reading
 from keras_preact.errors import DataError, some
 
 #: Which images of a data set are tested, in words: see `ImageData.tested`.

@@ -3,14 +3,13 @@
 import numpy as np
 
 from keras_preact.checked import require
-from keras_preact.data import decode, resize_and_crop
-from keras_preact.data.images import BadImage
+from keras_preact.data.images import BadImage, read, resize_and_crop
 from keras_preact.data.listing import find_images
 from keras_preact.data.splits import threaded
 from keras_preact.errors import shown
 
 
-def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
+def classify_files(trained, paths, top: int = 5, batch_size: int = 64, look=None):
     """Classifies image files, read, scaled and cropped as the network's test images were.
 
     Args:
@@ -18,6 +17,7 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
         paths: Files, or folders of which all images are taken that a training would take.
         top: How many classes of each image, the most likely first.
         batch_size: Images in a step.
+        look: Called with the `Header` of each image.
 
     Returns:
         A `pandas.DataFrame` with a row an image and class, `file`, `rank` (from 1), `label` and
@@ -47,21 +47,23 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64):
     rows, unreadable, how = [], dict(listed.missing), trained.reading
     for first in range(0, len(files), batch_size):
         part = files[first : first + batch_size]
-        read = threaded(lambda file: _read(file, trained.image_shape, how), part, chunk=4)
-        good = [(f, i) for f, i in zip(part, read, strict=True) if not isinstance(i, BadImage)]
-        unreadable |= {i.path: i.reason for i in read if isinstance(i, BadImage)}
+        images = threaded(lambda file: _read(file, trained.image_shape, how, look), part, chunk=4)
+        good = [(f, i) for f, i in zip(part, images, strict=True) if not isinstance(i, BadImage)]
+        unreadable |= {i.path: i.reason for i in images if isinstance(i, BadImage)}
         for file, scores in _scored(trained.model, good):
             for rank, k in enumerate(np.argsort(-scores, kind="stable")[:top], 1):
                 rows.append((file, rank, trained.class_names[k], float(scores[k])))
     return pd.DataFrame(rows, columns=["file", "rank", "label", "probability"]), unreadable
 
 
-def _read(file, shape, how):
+def _read(file, shape, how, look):
     height, width, channels = shape
     try:
-        image = decode(file, channels, how=how)
+        image, header = read(file, channels, how=how)
     except BadImage as error:
         return error
+    if look:
+        look(header)
     free = height is None or width is None
     fits = free or image.shape[:2] == (height, width)
     return image if fits else resize_and_crop(image, height, width)

@@ -6,9 +6,10 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_preact.card import model_card
+from keras_preact.card import model_card, served_files
 from keras_preact.checked import require
 from keras_preact.console import say
+from keras_preact.data.reading import AS_STORED
 from keras_preact.errors import ConfigError, DataError, ExportError, in_one_line, quoted
 from keras_preact.evaluation import evaluate
 from keras_preact.export.formats import FORMATS, call
@@ -151,6 +152,8 @@ def export(
             _refuse_difference(found, TOLERANCE_FOLDED if fold else TOLERANCE)
     _list(folder, trained, file, found)
     say(console, f"{found.path}: {found.megabytes:.1f} MB, {_in_words(found)}")
+    if format == "saved_model" and trained.reading != AS_STORED:
+        say(console, served_files(trained))
     return found
 
 

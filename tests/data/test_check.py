@@ -113,7 +113,14 @@ def test_what_files_say_and_a_training_does_not_heed(channels, mode, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     save(photo(1), tmp_path / "a" / "turned.jpg", exif=exif)
-    assert "1 images are to be turned" in check_data(str(tmp_path)).warnings[0]
+    assert "1 image is to be turned" in check_data(str(tmp_path)).warnings[0]
+    applied = check_data(str(tmp_path), options=DataOptions(orientation="apply"))
+    assert applied.notes[-1].startswith("1 image is turned") and applied.sizes[40, 48] == 1
+    assert "turned" not in " ".join(applied.warnings)
+    for orientation, report in (("ignore", check_data(str(tmp_path))), ("apply", applied)):
+        options = DataOptions(orientation=orientation, image_size=8)  # a training says the same
+        notes = load_data(f"folder:{tmp_path}", options=options).notes
+        assert notes[-1] in report.summary()
 
 
 @pytest.mark.parametrize(("brightest", "said"), [(0, "to 0 of 255"), (1, "by 255"), (64, "")])

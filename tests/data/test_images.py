@@ -4,11 +4,12 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image, ImageOps, features
 from PIL.PngImagePlugin import PngInfo
 
 from keras_preact.data import decode, resize, resize_and_crop
-from keras_preact.data.images import BadImage, Reading, read, scaled_shape, to_channels
+from keras_preact.data.images import BadImage, read, scaled_shape, to_channels
+from keras_preact.data.reading import Reading
 from keras_preact.errors import DataError
 
 
@@ -76,6 +77,27 @@ def test_every_format_depth_and_mode(kind, mode, options):
     near(pixels, expected, kind, options)
     assert header.format.upper() == kind
     assert (header.width, header.height, header.channels) == (32, 24, expected.shape[2])
+
+
+@table
+def test_every_orientation_is_ignored_or_applied(kind, mode, options):
+    """Of files that can carry one; what is turned is what Pillow shows."""
+    if kind in ("BMP", "GIF"):
+        pytest.skip("has no EXIF data")
+    upright = read(stored(kind, mode, options)[0])[0]
+    for orientation in (*range(1, 9), *((0, 9) if kind == "JPEG" else ())):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data, _ = stored(kind, mode, options, exif=exif)
+        pixels, header = read(data)
+        near(pixels, upright, kind, {})
+        assert header.orientation == (orientation if 0 < orientation < 9 else 1)
+        shown = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        shown.getexif()[0x0112] = orientation
+        expected = np.asarray(ImageOps.exif_transpose(shown)).reshape(-1, *upright.shape[1:][-1:])
+        found, turned = read(data, how=Reading(orientation="apply"))
+        assert (turned.height, turned.width) == ((32, 24) if 4 < orientation < 9 else (24, 32))
+        np.testing.assert_array_equal(found.reshape(expected.shape), expected)
 
 
 @pytest.mark.parametrize(("colour", "behind"), [("white", 255), ("black", 0)])
@@ -303,13 +325,19 @@ def test_missing_files_and_folders_are_bad(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize(
-    ("kind", "side"), [("PNG", 10_000), ("PNG", 14_000), ("TIFF", 10_000), ("GIF", 10_000)]
-)
+@pytest.mark.parametrize(("kind", "side"), [("PNG", 10_000), ("PNG", 14_000), ("TIFF", 10_000)])
 def test_decompression_bombs_are_refused(kind, side):
     options = {"compression": "group4"} if kind == "TIFF" else {}
     with pytest.raises(DataError, match="pixels"):
         decode(encoded(Image.new("1", (side, side)), kind, **options))
+
+
+@pytest.mark.parametrize(("kind", "at"), [("GIF", slice(6, 10)), ("BMP", slice(18, 26))])
+def test_sizes_that_a_header_makes_up_are_refused(kind, at):
+    data = bytearray(encoded(picture(mode="P"), kind))
+    data[at] = b"\xf0\x7f" * 2 if kind == "GIF" else b"\xf0\x7f\0\0" * 2
+    with pytest.raises(DataError, match=r"32752 x 32752 pixels, more than|exceeds limit"):
+        decode(bytes(data))
 
 
 @pytest.mark.tensorflow

@@ -14,7 +14,7 @@ from PIL import Image
 from keras_preact import create_model, feature_extractor, load_trained
 from keras_preact.cli import main
 from keras_preact.data import decode
-from keras_preact.data.images import Reading
+from keras_preact.data.reading import Reading
 from keras_preact.data.tree import list_folder
 from keras_preact.errors import ConfigError, shown
 from keras_preact.evaluation import Evaluation, classify_files
@@ -68,14 +68,15 @@ def test_a_network_of_any_size_takes_images_as_they_are(folder, tmp_path):
     assert len(found) == 5
 
 
-def test_files_are_read_as_the_images_of_the_run(trained_run, tmp_path):
+def test_files_are_read_as_the_images_of_the_run(trained_run, tmp_path, capsys):
     """And not as they would be without its options, which give other scores."""
     pixels = np.random.default_rng(0).integers(0, 128, (8, 8), "uint8")
     image = Image.fromarray(pixels).convert("LA")
     image.putalpha(Image.fromarray(pixels + 60))
-    image.save(tmp_path / "a.png")
-    options = {"range": [0, 100], "alpha": "white"}
-    seen = decode(tmp_path / "a.png", how=Reading((0, 100), "white"))
+    image.getexif()[0x0112] = 6
+    image.save(tmp_path / "a.png", exif=image.getexif())
+    options = {"range": [0, 100], "alpha": "white", "orientation": "apply"}
+    seen = decode(tmp_path / "a.png", how=Reading((0, 100), "white", "apply"))
     Image.fromarray(seen[..., 0]).save(tmp_path / "seen.png")
     expected, _ = classify_files(load_trained(trained_run), [tmp_path / "seen.png"])
     plain, _ = classify_files(load_trained(trained_run), [tmp_path / "a.png"])
@@ -86,6 +87,8 @@ def test_files_are_read_as_the_images_of_the_run(trained_run, tmp_path):
     found, _ = classify_files(load_trained(run), [tmp_path / "a.png"])
     assert found["probability"].tolist() == expected["probability"].tolist()
     assert found["probability"].tolist() != plain["probability"].tolist()
+    assert main(["predict", str(run), str(tmp_path / "a.png"), "--json"]) == 0
+    assert "1 image is turned" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (12, 8)])

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from keras_preact import create_model, load_trained
+from keras_preact.card import model_card
+from keras_preact.cli import main
 from keras_preact.errors import ConfigError, ExportError
 from keras_preact.export import artefacts, export, export_litert
 from keras_preact.export.formats import FORMATS
@@ -271,3 +273,19 @@ def test_layers_that_litert_cannot_hold_are_said(tmp_path):
     with pytest.raises(ExportError, match="no operations for this network"):
         export_litert(model, tmp_path / "model.tflite")
     assert not [*tmp_path.iterdir()]
+
+
+def test_what_serve_bytes_cannot_follow_is_said(trained_run, tmp_path, capsys, monkeypatch):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    plain = "`serve_bytes` of the SavedModel reads JPEG and PNG files alone."
+    assert plain in model_card(load_trained(run))
+    resolved = json.loads((run / "resolved.json").read_text())
+    resolved["data"] |= {"orientation": "apply", "range": [0.0, 16.0]}
+    (run / "resolved.json").write_text(json.dumps(resolved))
+    words = "it cannot follow data.range=[0.0, 16.0], data.orientation=apply, with which"
+    assert words in model_card(load_trained(run))
+    quick = FORMATS["keras"]._replace(file="saved_model.keras")  # what is written is not the matter
+    monkeypatch.setitem(FORMATS, "saved_model", quick)
+    assert main(["export", str(run), "--no-fold"]) == 0
+    assert words in " ".join(capsys.readouterr().out.split())
+    assert words in (run / "export" / "README.md").read_text()
