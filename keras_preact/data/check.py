@@ -37,7 +37,7 @@ class Report:
             images of each class.
         sizes: `(width, height)`: number of good images.
         modes: `"RGB"`, `"L"` (grey), `"CMYK"`, ...: number of good images.
-        formats: `"JPEG"`, `"PNG"`, `"WebP"`, ...: number of good images.
+        formats: by what files hold: `"JPEG"`, `"PNG"`, `"WebP"`, ...: number of good images.
         bad: `(path, reason)` of each damaged file.
         notes: what was left out, and parts that are not used, a line each.
         twins: pairs of images that are equal or nearly so: of each the `part`, `class` and `image`

@@ -1,4 +1,8 @@
-"""Which files are images, by what they hold: opened by Pillow, with limits of our own."""
+"""Which files are images, by what they hold: opened by Pillow, with limits of our own.
+
+Sizes above `MAX_PIXELS` are refused before anything is decoded; texts and profiles beside the
+pixels may be of any length.
+"""
 
 import importlib
 import io

@@ -15,11 +15,11 @@ def export_saved_model(model, path, class_names=None) -> None:
     """Writes a SavedModel that takes images as they are, in batches of any size.
 
     Its signatures are `serving_default` (`images`: uint8 `(batch, h, w, c)`), `serve_bytes`
-    (`images`: encoded JPEG or PNG files as strings `(batch,)`, which are scaled and cropped as in
-    training; one that is damaged fails the batch) and `serve_features` (`images` as in
-    `serving_default`). The first two give `scores`, float32 `(batch, classes)`, and `label`, the
-    name of the most likely class, a string `(batch,)`; the third gives `features`, float32, what
-    the classifier takes. The names stand in `assets/classes.txt`, a line each.
+    (`images`: encoded JPEG or PNG files as strings `(batch,)`, which are read as they are stored,
+    scaled and cropped as in training; one that is damaged fails the batch) and `serve_features`
+    (`images` as in `serving_default`). The first two give `scores`, float32 `(batch, classes)`, and
+    `label`, the name of the most likely class, a string `(batch,)`; the third gives `features`,
+    float32, what the classifier takes. The names stand in `assets/classes.txt`, a line each.
 
     Args:
         model: A `keras.Model` that takes raw images, values 0 to 255, `(batch, h, w, c)`, and whose

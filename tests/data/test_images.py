@@ -387,3 +387,12 @@ def test_resize_and_crop_takes_the_centre():
 def test_scaled_shape_keeps_the_ratio():
     assert scaled_shape((100, 200, 3), 50) == (50, 100)
     assert scaled_shape((375, 500), 256) == (256, 341)
+
+
+def test_two_photographs_in_one_jpeg_file_are_the_first():
+    """As cameras store a preview beside it, which Pillow calls MPO."""
+    first, second = picture(), picture(seed=1)
+    data = encoded(first, "MPO", save_all=True, append_images=[second])
+    pixels, header = read(data)
+    assert header.format == "JPEG"
+    np.testing.assert_array_equal(pixels, decode(encoded(first, "JPEG")))
