@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_preact.data.classes import check_names, key_of
 from keras_preact.data.columns import read_columns
-from keras_preact.data.images import SUFFIXES
+from keras_preact.data.formats import SUFFIXES
 from keras_preact.data.options import DataOptions
 from keras_preact.data.parts import PARTS, Folder, Part, part_of, refuse
 from keras_preact.errors import DataError, near, quoted, shown, some

@@ -7,7 +7,8 @@ other:
 
     to it:   8 bytes, the length of a file, and the file
     from it: 8 bytes, the length of JSON, and the JSON: `refused` (what came, what is expected),
-             `error`, or the `attributes` of groups and the `size` of the safetensors that follow
+             `error`, `memory` where that ends, or the `attributes` of groups and the `size` of the
+             safetensors that follow
 """
 
 import contextlib
@@ -50,22 +51,26 @@ def main():
     base = _address_space()
     _answer(gave, {"confined": confine()})
     while len(header := took.read(8)) == 8:
-        length = struct.unpack("<Q", header)[0]
+        _answer(gave, *_of_one(took, struct.unpack("<Q", header)[0], base))
 
-        def allow(size, length=length):
-            _limit_memory(base + _MEMORY + 3 * length + 3 * size)
 
-        allow(0)
-        try:
-            attributes, arrays = read(took.read(length), allow)
-            packed = save(arrays)
-            _answer(gave, {"attributes": attributes, "size": len(packed)}, packed)
-        except Refused as refused:
-            _answer(gave, {"refused": refused.args})
-        except MemoryError:
-            _answer(gave, {"error": "it takes more memory than a file of its size may"})
-        except Exception as error:  # whatever a damaged file makes h5py raise
-            _answer(gave, {"error": f"{type(error).__name__}: {error}"[:300]})
+def _of_one(took, length, base):
+    """The answer to a file of some length, and the arrays that go with it."""
+
+    def allow(size):
+        _limit_memory(base + _MEMORY + 3 * length + 3 * size)
+
+    allow(0)
+    try:
+        attributes, arrays = read(took.read(length), allow)
+        packed = save(arrays)
+        return {"attributes": attributes, "size": len(packed)}, packed
+    except Refused as refused:
+        return {"refused": refused.args}, b""
+    except MemoryError:
+        return {"memory": "it takes more memory than a file of its size may"}, b""
+    except Exception as error:  # whatever a damaged file makes h5py raise
+        return {"error": f"{type(error).__name__}: {error}"[:300]}, b""
 
 
 def read(data, allow):

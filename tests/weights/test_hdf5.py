@@ -145,6 +145,19 @@ def test_the_process_reaches_nothing(tmp_path):
     assert hdf5.confinement() == held
 
 
+def test_damaged_files_before_it_take_no_memory_from_a_file(monkeypatch):
+    """HDF5 leaves pieces of them: a process at its limit is replaced, and the file read again."""
+    data = file_of(a=np.ones(3))
+    hdf5.read_hdf5(data)
+    child = hdf5._CHILDREN[0]
+    monkeypatch.setattr(child, "ask", lambda data: ({"memory": "it takes more memory"}, b""))
+    assert hdf5.read_hdf5(data).arrays["a"].size == 3
+    assert hdf5._CHILDREN[0] is not child
+    monkeypatch.setattr(hdf5._Child, "ask", lambda self, data: ({"memory": "too much"}, b""))
+    with pytest.raises(hdf5.RefusedError, match="too much"):
+        hdf5.read_hdf5(data)
+
+
 def test_memory_is_what_the_file_explains():
     """A file whose arrays would take more than it may is refused, and the next one is read."""
     data = file_of(a=np.zeros(2**20))
