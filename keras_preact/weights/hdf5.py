@@ -27,7 +27,7 @@ class Hdf5(NamedTuple):
     """What an HDF5 file holds.
 
     Attributes:
-        arrays: By their paths, such as `"layers/stem_conv/vars/0"`; bfloat16 as float32.
+        arrays: By their paths, such as `"layers/dense/vars/0"`; bfloat16 as float32.
         attributes: Texts that groups have, by path and name, such as `"/"` and `"layer_names"`.
     """
 
@@ -59,8 +59,8 @@ def read_hdf5(data: bytes) -> Hdf5:
         >>> from keras_preact.weights.hdf5 import read_hdf5
         >>> path = tempfile.mkdtemp() + "/net.weights.h5"
         >>> ResNet8V2().save_weights(path)
-        >>> read_hdf5(open(path, "rb").read()).arrays["layers/stem_conv/vars/0"].shape
-        (3, 3, 3, 16)
+        >>> read_hdf5(open(path, "rb").read()).arrays["layers/dense/vars/0"].shape
+        (64, 10)
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load

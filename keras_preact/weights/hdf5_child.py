@@ -46,6 +46,7 @@ class Refused(Exception):
 
 
 def main():
+    """Answers files until there are no more."""
     took, gave = sys.stdin.buffer, sys.stdout.buffer
     read(_sample(), lambda size: None)  # so that all that is imported late has been
     base = _address_space()

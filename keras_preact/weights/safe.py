@@ -57,7 +57,7 @@ class ModelFile(NamedTuple):
     """What is in a model file.
 
     Attributes:
-        arrays: Its arrays by their paths, such as `"layers/stem_conv/vars/0"`.
+        arrays: Its arrays by their paths, such as `"layers/dense/vars/0"`.
         attributes: Texts that groups of arrays have, by path and name.
         config: The model as Keras has it in JSON, not compiled; `None` where the file has weights
             alone.
