@@ -36,13 +36,13 @@ class Reader:
     """The process that opens the files."""
 
     def __init__(self):
+        self.start()
+
+    def start(self):
         script = pathlib.Path(__file__).with_name("reader.py")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.command = [sys.executable, script]
-        self.start = lambda: subprocess.Popen(
-            self.command, **pipes, stderr=subprocess.DEVNULL, text=True, bufsize=1
-        )
-        self.process = self.start()
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([sys.executable, script], **pipes, text=True, bufsize=1)
+        assert self.process.stdout.readline() == "ready\n"
 
     def open(self, **file):
         """What came of a file, and the text that goes with it."""
@@ -55,8 +55,7 @@ class Reader:
         if not answer:
             self.process.kill()
             code = self.process.wait()
-            self.process = self.start()
-            self.open(kind="weights", path="none.weights.h5", original="")  # until it is ready
+            self.start()
             return ("signal", f"ended with {code}") if ready else ("slow", "")
         found = json.loads(answer)
         if found["memory"] > MEMORY:
@@ -67,8 +66,6 @@ class Reader:
 @pytest.fixture(scope="module")
 def reader():
     reader = Reader()
-    while reader.open(kind="weights", path="none.weights.h5", original="")[0] != "refused":
-        pass
     yield reader
     reader.process.stdin.close()
     reader.process.wait()
