@@ -91,7 +91,8 @@ def outcome_text(row) -> str:
 
 
 def _row(path, config, running):
-    trial = read_dictionary(path / "trial.json", TRIAL)
+    needed = {key: kind for key, kind in TRIAL.items() if key != "metrics"}
+    trial = read_dictionary(path / "trial.json", needed)
     if not trial:
         return None
     outcome = read_outcome(path)
