@@ -188,6 +188,8 @@ def _few(pairs, most=12):
 
 
 def _plain(axes):
-    axes.set_ylim(bottom=0)
+    highest = axes.dataLim.y1
+    # A point at the top is drawn whole; where all are 0, or none is there, Matplotlib knows better.
+    axes.set_ylim(0, 1.05 * highest if 0 < highest < math.inf else None)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
