@@ -4,9 +4,10 @@ import contextlib
 
 import numpy as np
 
-from keras_preact.data.images import BadImage, read, turning
+from keras_preact.data.images import turning
 from keras_preact.data.options import DataOptions
 from keras_preact.data.parts import Folder, Part, refuse
+from keras_preact.data.picture import BadImage, Picture
 from keras_preact.data.reading import AS_STORED, Reading
 from keras_preact.data.splits import (
     ArraySplit,
@@ -78,14 +79,15 @@ def decode_all(
         def decode_one(position: int, name=name, part=part, rows=rows) -> None:
             try:
                 path, channels = part.paths[position], shape and shape[2]
-                image, part.headers[position] = read(path, channels, how=how)
+                picture = Picture(path, channels, how=how)
+                part.headers[position] = picture.header()
             except BadImage as error:
                 part.bad[position] = error.reason
                 return
             if look:
-                look(image, name, position)
-            if rows is not None and (image.shape == shape or shape[0] == shape[1]):
-                rows[position] = fitted(image, shape)
+                look(picture.pixels(), name, position)
+            if rows is not None and (picture.shape == shape or shape[0] == shape[1]):
+                rows[position] = fitted(picture, shape)
 
         def report(count: int, _, before=done) -> None:
             on_progress(before + count, total)
@@ -115,8 +117,9 @@ def _expected_shape(folder: Folder, options: DataOptions) -> tuple[int, int, int
     for part in folder.parts.values():
         for path in part.paths:
             with contextlib.suppress(BadImage):
-                header = read(path, how=options.reading)[1]
-                return header.height, header.width, channels
+                picture = Picture(path, how=options.reading)
+                picture.pixels()
+                return *picture.shape[:2], channels
     decode_all(folder, how=options.reading)
     raise DataError(bad_files(folder.bad))
 

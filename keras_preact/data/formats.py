@@ -1,15 +1,12 @@
 """Which files are images, by what they hold: opened by Pillow, with limits of our own.
 
-Sizes above `MAX_PIXELS` are refused before anything is decoded; texts and profiles beside the
-pixels may be of any length.
+Sizes above `MAX_PIXELS` are not decoded; texts and profiles beside the pixels may be of any length.
 """
 
 import importlib
 import io
 import re
 import warnings
-
-import numpy as np
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".tif", ".tiff", ".gif",
@@ -72,8 +69,6 @@ def open_image(data: bytes):
         raise ValueError(f"{kind}, which this version of Pillow does not read") from None
     except Image.UnidentifiedImageError:
         raise ValueError("the header is damaged, or of a kind that Pillow does not read") from None
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
     return image
 
 
@@ -95,26 +90,25 @@ def orientation_of(image) -> int:
     return number if 1 <= number <= 8 else 1
 
 
-def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels `[height, width, ...]` as EXIF's number says that they are to be seen.
+def turned(image, orientation: int):
+    """A Pillow image as EXIF's number says that it is to be seen.
 
     Example:
-        >>> import numpy as np
+        >>> from PIL import Image
         >>> from keras_preact.data.formats import turned
-        >>> turned(np.array([[1, 2], [3, 4]]), 6).tolist()  # by 90 degrees, as a clock's hands
-        [[3, 1], [4, 2]]
+        >>> turned(Image.new("L", (4, 3)), 6).size  # by 90 degrees, as a clock's hands
+        (3, 4)
     """
-    if orientation == 1:
-        return pixels
-    if orientation > 4:
-        pixels = pixels.swapaxes(0, 1)
-    down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
-    return np.ascontiguousarray(pixels[:: -1 if down else 1, :: -1 if across else 1])
+    ways = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270",
+            "TRANSVERSE", "ROTATE_90")  # fmt: skip
+    from PIL import Image
+
+    return image if orientation == 1 else image.transpose(Image.Transpose[ways[orientation - 2]])
 
 
-def turned_back(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The inverse of `turned`."""
-    return turned(pixels, {6: 8, 8: 6}.get(orientation, orientation))
+def back_from(orientation: int) -> int:
+    """The orientation that undoes another."""
+    return {6: 8, 8: 6}.get(orientation, orientation)
 
 
 def _pixels_of(data):

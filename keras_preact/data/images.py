@@ -2,52 +2,13 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
-from keras_preact.data.formats import open_image, orientation_of, turned, turned_back
-from keras_preact.data.reading import AS_STORED, Reading, blended, in_8_bits, values_of
-from keras_preact.errors import DataError, shown
+from keras_preact.data.picture import Header, Picture
+from keras_preact.data.reading import AS_STORED, Reading
 
 _DARK = 4  # so many times brighter images could be: it is said
-_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
-
-
-class BadImage(DataError):
-    """An image file that cannot be read, with its `path` (or name) and the `reason`."""
-
-    def __init__(self, path: str, reason: str):
-        super().__init__(f"{path}: {reason}")
-        self.path, self.reason = path, reason
-
-
-@dataclass(frozen=True)
-class Header:
-    """What an image file says of itself.
-
-    Attributes:
-        width, height: Size in pixels, as it is read.
-        mode: Pillow's mode, `"RGB"`, `"L"`, ...
-        format: `"JPEG"`, `"PNG"`, `"TIFF"`, ...
-        orientation: The number in its EXIF data: 1 upright, others turned or mirrored.
-        highest: Of 16-bit images the largest value, before its upper 8 bits are taken; of colours
-            and of grey with an alpha channel the largest that has the same ones.
-        brightest: The largest value of the pixels that are read, up to 255.
-    """
-
-    width: int
-    height: int
-    mode: str
-    format: str = "JPEG"
-    orientation: int = 1
-    highest: int | None = None
-    brightest: int = 255
-
-    @property
-    def channels(self) -> int:
-        """1 for grey images, 3 for all others."""
-        return 1 if self.mode in _GREY_MODES else 3
 
 
 def decode(
@@ -85,44 +46,13 @@ def decode(
         >>> decode(file.getvalue()).shape
         (2, 4, 3)
     """
-    return read(source, channels, name, how)[0]
+    return Picture(source, channels, name, how).pixels()
 
 
 def read(source, channels: int | None = None, name: str | None = None, how: Reading = AS_STORED):
     """`decode`, and the `Header` of the file."""
-    try:
-        data = source
-        if not isinstance(source, bytes):
-            with open(source, "rb") as file:
-                data = file.read()
-        image = open_image(data)
-        stored = str(image.tile[0].args) if image.tile else ""  # there until it is loaded
-        mode = "LA" if "LA;16B" in stored else image.mode  # which Pillow opens as RGBA
-        orientation = orientation_of(image)
-        values = values_of(image, grey=mode in _GREY_MODES)
-        cut = values.dtype == np.uint8 and ";16" in stored  # Pillow has taken the upper 8 bits
-        deep = cut or (values.dtype.kind in "iu" and values.itemsize > 1)
-        highest = int(values.max()) if deep else None
-        pixels = in_8_bits(values, cut, how.range)
-        if how.alpha != "drop" and image.has_transparency_data:
-            pixels = blended(pixels, image, values, how.alpha)
-        is_turned = image.format == "TIFF"  # by Pillow
-        if is_turned != (how.orientation == "apply"):
-            pixels = (turned_back if is_turned else turned)(pixels, orientation)
-    except Exception as error:  # Pillow raises many types for damaged files
-        name = name or ("image" if isinstance(source, bytes) else shown(source))
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise BadImage(name, reason) from None
-    header = Header(
-        width=pixels.shape[1],
-        height=pixels.shape[0],
-        mode=mode,
-        format={"MPO": "JPEG", "WEBP": "WebP"}.get(image.format, image.format),
-        orientation=orientation,
-        highest=highest << 8 | 255 if cut else highest,
-        brightest=int(pixels.max()),
-    )
-    return to_channels(pixels[:, :, None] if pixels.ndim == 2 else pixels, channels), header
+    picture = Picture(source, channels, name, how)
+    return picture.pixels(), picture.header()
 
 
 def dark(brightest: int) -> list[str]:
@@ -163,18 +93,21 @@ def turning(headers: Iterable[Header], how: Reading) -> list[str]:
 
 
 def resize(
-    image: np.ndarray, shape: tuple[int, int], crop: tuple[int, int, int, int] | None = None
+    image: np.ndarray | Picture,
+    shape: tuple[int, int],
+    crop: tuple[int, int, int, int] | None = None,
+    interpolation: str = "bilinear",
 ) -> np.ndarray:
-    """Scales an image (bilinear, antialiased), and cuts a window out of the scaled image.
+    """Scales an image (antialiased), and cuts a window out of the scaled image.
 
-    Within one grey level of `tf.image.resize(..., antialias=True)`, rounded.
+    Bilinear within one grey level of `tf.image.resize(..., antialias=True)`, rounded.
 
     Args:
-        image: uint8 `[height, width, 1 or 3]`.
+        image: uint8 `[height, width, 1 or 3]`, or a `Picture`.
         shape: height and width the whole image is scaled to.
         crop: `(top, left, height, width)` of the window, in pixels of the scaled image; `None`
-            (default): all of it. A window of less than half the area is computed alone, which may
-            differ by two grey levels through rounding.
+            (default): all of it. Nothing else is computed.
+        interpolation: `"nearest"` (not antialiased), `"bilinear"` (default) or `"bicubic"`.
 
     Returns:
         uint8 array of the window's (or the scaled image's) height and width.
@@ -185,32 +118,36 @@ def resize(
         >>> resize(np.zeros((10, 20, 3), np.uint8), (5, 10)).shape
         (5, 10, 3)
     """
-    from PIL import Image
-
-    top, left, height, width = crop or (0, 0, *shape)
-    if tuple(shape) != image.shape[:2]:
-        grey = image.shape[2] == 1
-        picture = Image.fromarray(image[:, :, 0] if grey else image)
-        box = (0, 0, picture.width, picture.height)
-        if shape[0] * shape[1] > 2 * height * width:  # compute the window alone
-            down, across = picture.height / shape[0], picture.width / shape[1]
-            right, bottom = (left + width) * across, (top + height) * down
-            box = (left * across, top * down, min(right, box[2]), min(bottom, box[3]))
-            top, left, shape = 0, 0, (height, width)
-        picture = picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR, box)
-        image = np.asarray(picture)[:, :, None] if grey else np.asarray(picture)
-    return image[top : top + height, left : left + width]
+    picture = image if isinstance(image, Picture) else Picture(image)
+    return picture.scaled(shape, crop, interpolation)
 
 
 def scaled_shape(shape: tuple[int, ...], shorter: int) -> tuple[int, int]:
-    """Height and width after scaling so that the shorter side has `shorter` pixels."""
+    """Height and width after scaling so that the shorter side has `shorter` pixels.
+
+    The longer side is rounded down, as torchvision, timm and transformers do.
+    """
     height, width = shape[:2]
-    scale = shorter / min(height, width)
-    return max(shorter, round(height * scale)), max(shorter, round(width * scale))
+    least = min(height, width)
+    return shorter * height // least, shorter * width // least
 
 
-def resize_and_crop(image: np.ndarray, size: int, width: int | None = None) -> np.ndarray:
-    """The centre `size` x `size` pixels after scaling the shorter side to `size`.
+def centre(scaled: tuple[int, int], height: int, width: int) -> tuple[int, int, int, int]:
+    """The window in the middle, `(top, left, height, width)`; halves go to the even side.
+
+    As torchvision's and timm's centre crop.
+    """
+    return round((scaled[0] - height) / 2), round((scaled[1] - width) / 2), height, width
+
+
+def resize_and_crop(
+    image: np.ndarray | Picture,
+    size: int,
+    width: int | None = None,
+    shorter: int | None = None,
+    interpolation: str = "bilinear",
+) -> np.ndarray:
+    """The centre `size` x `size` pixels after scaling the shorter side to `size`, or to `shorter`.
 
     With a `width` they are `size` x `width`, and the larger of the two is what it is scaled to.
 
@@ -221,9 +158,8 @@ def resize_and_crop(image: np.ndarray, size: int, width: int | None = None) -> n
         (5, 5, 3)
     """
     width = size if width is None else width
-    scaled = scaled_shape(image.shape, max(size, width))
-    top, left = (scaled[0] - size) // 2, (scaled[1] - width) // 2
-    return resize(image, scaled, (top, left, size, width))
+    scaled = scaled_shape(image.shape, shorter or max(size, width))
+    return resize(image, scaled, centre(scaled, size, width), interpolation)
 
 
 def to_channels(image: np.ndarray, channels: int | None) -> np.ndarray:

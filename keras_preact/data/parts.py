@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keras_preact.data.classes import alike
-from keras_preact.data.images import Header, dark
+from keras_preact.data.images import dark
 from keras_preact.data.listing import in_words
+from keras_preact.data.picture import Header
 from keras_preact.errors import DataError, shown, some
 
 #: What parts of a data set are called, in small letters, by what they are for.

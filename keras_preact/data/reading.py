@@ -42,22 +42,37 @@ class Reading:
 AS_STORED = Reading()
 
 
-def values_of(image, grey):
-    """Grey values or colours as they are stored; more than 8 bits of grey alone."""
+def in_grey_or_rgb(image, grey):
+    """A Pillow image in grey or colours of 8 bits; one of grey alone as deep as it is."""
     from PIL import ImageChops
 
     if image.mode[0] in "IF":
-        return np.asarray(image)
+        return image
     if image.mode == "CMYK" and image.format != "TIFF" and "adobe" not in image.info:
         # Pillow takes all for Adobe's, whose values are the other way round.
         image = ImageChops.invert(image)
     if image.mode in ("P", "PA") and "transparency" in image.info:
         image = image.convert("RGBA")  # Pillow warns about the direct way
     mode = "L" if grey else "RGB"
-    return np.asarray(image if image.mode == mode else image.convert(mode))
+    return image if image.mode == mode else image.convert(mode)
 
 
-def in_8_bits(values, cut, limits):
+def as_pixels(values, image, cut, how: Reading) -> np.ndarray:
+    """Values of an image as pixels from 0 to 255, blended with what is behind them if asked.
+
+    Args:
+        values: those of `in_grey_or_rgb`.
+        image: the Pillow image.
+        cut: whether its values were deeper, and the upper 8 bits are there.
+        how: how they are read.
+    """
+    pixels = _in_8_bits(values, cut, how.range)
+    if how.alpha == "drop" or not image.has_transparency_data:
+        return pixels
+    return _blended(pixels, image, values, how.alpha)
+
+
+def _in_8_bits(values, cut, limits):
     """Pixels from 0 to 255; of values that were `cut` the upper 8 of 16 bits are there."""
     if limits is None and values.dtype == np.uint8:
         return values
@@ -78,7 +93,7 @@ def in_8_bits(values, cut, limits):
     return np.rint(np.clip((whole - black) * scale, 0, 255)).astype(np.uint8)
 
 
-def blended(pixels, image, values, colour):
+def _blended(pixels, image, values, colour):
     """An image's pixels over white or black, rounded."""
     alpha = _alpha(image, values).astype(np.uint32)
     alpha = alpha.reshape(alpha.shape + (1,) * (pixels.ndim - 2))

@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from keras_preact.data.classes import places, untested
-from keras_preact.data.images import decode, resize_and_crop
+from keras_preact.data.images import resize_and_crop
+from keras_preact.data.picture import Picture
 from keras_preact.data.random import epoch_order
 from keras_preact.data.reading import AS_STORED, Reading
 from keras_preact.errors import DataError, some
@@ -19,7 +20,7 @@ from keras_preact.errors import DataError, some
 #: Which images of a data set are tested, in words: see `ImageData.tested`.
 WHOLE_PART, ALL = "its test part", "all its images"
 
-Change = Callable[[int, np.ndarray], np.ndarray]
+Change = Callable[[int, Picture], np.ndarray]
 
 
 class Split(Protocol):
@@ -44,8 +45,8 @@ class Split(Protocol):
     def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
         """`images(indices)` and their labels, int32 `[k]`.
 
-        `change(position, image)` makes the image at a position of `indices` from `raw`, instead
-        of the scaling and centre crop; it is called from several threads.
+        `change(position, picture)` makes the image at a position of `indices` from the `Picture`
+        of it, instead of the scaling and centre crop; it is called from several threads.
         """
         ...
 
@@ -86,7 +87,8 @@ class ArraySplit:
     def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
         images, labels = self._images[indices], self.labels[indices]
         if change is not None:
-            images = np.stack(threaded(lambda i: change(i, images[i]), range(len(images)), chunk=8))
+            made = threaded(lambda i: change(i, Picture(images[i])), range(len(images)), chunk=8)
+            images = np.stack(made)
         return images, labels
 
     def raw(self, index: int) -> np.ndarray:
@@ -146,14 +148,14 @@ class EncodedSplit:
         labels = np.empty(len(chosen), np.int32)
 
         def fill(position: int) -> None:
-            image, labels[position] = self._example(chosen[position])
-            images[position] = change(position, image) if change else fitted(image, shape)
+            picture, labels[position] = self._example(chosen[position])
+            images[position] = change(position, picture) if change else fitted(picture, shape)
 
         threaded(fill, range(len(chosen)), chunk=4)
         return images, labels
 
     def raw(self, index: int) -> np.ndarray:
-        return self._example(self._indices[index].item())[0]
+        return self._example(self._indices[index].item())[0].pixels()
 
     def subset(self, indices: np.ndarray) -> "EncodedSplit":
         labels = self.labels[indices]
@@ -168,9 +170,9 @@ class EncodedSplit:
         labels = places[self.labels]
         return EncodedSplit(read, self._name, self._indices, self.image_shape, labels, self._how)
 
-    def _example(self, index: int) -> tuple[np.ndarray, int]:
+    def _example(self, index: int) -> tuple[Picture, int]:
         encoded, label = self._read(index)
-        return decode(encoded, self.image_shape[2], self._name(index), self._how), label
+        return Picture(encoded, self.image_shape[2], self._name(index), self._how), label
 
 
 @dataclass(frozen=True, repr=False)
@@ -241,9 +243,10 @@ class ImageData:
         return f"<ImageData {self.name!r}: {parts}, {kind}>"
 
 
-def fitted(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """`image` itself if it has the size of `shape`, else scaled and cropped to it (a square)."""
-    return image if image.shape[:2] == shape[:2] else resize_and_crop(image, shape[0])
+def fitted(picture: Picture, shape: tuple[int, int, int]) -> np.ndarray:
+    """A picture's pixels if it has the size of `shape`, else scaled and cropped to a square."""
+    same = picture.shape[:2] == shape[:2]
+    return picture.pixels() if same else resize_and_crop(picture, shape[0])
 
 
 def train_and_test(

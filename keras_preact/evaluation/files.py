@@ -3,8 +3,9 @@
 import numpy as np
 
 from keras_preact.checked import require
-from keras_preact.data.images import BadImage, read, resize_and_crop
+from keras_preact.data.images import resize_and_crop
 from keras_preact.data.listing import find_images
+from keras_preact.data.picture import BadImage, Picture
 from keras_preact.data.splits import threaded
 from keras_preact.errors import shown
 
@@ -17,7 +18,7 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64, look=None
         paths: Files, or folders of which all images are taken that a training would take.
         top: How many classes of each image, the most likely first.
         batch_size: Images in a step.
-        look: Called with the `Header` of each image.
+        look: Called with the `Picture` of each image.
 
     Returns:
         A `pandas.DataFrame` with a row an image and class, `file`, `rank` (from 1), `label` and
@@ -59,14 +60,15 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64, look=None
 def _read(file, shape, how, look):
     height, width, channels = shape
     try:
-        image, header = read(file, channels, how=how)
+        picture = Picture(file, channels, how=how)
+        free = height is None or width is None
+        fits = free or picture.shape[:2] == (height, width)
+        image = picture.pixels() if fits else resize_and_crop(picture, height, width)
     except BadImage as error:
         return error
     if look:
-        look(header)
-    free = height is None or width is None
-    fits = free or image.shape[:2] == (height, width)
-    return image if fits else resize_and_crop(image, height, width)
+        look(picture)
+    return image
 
 
 def _scored(model, images):

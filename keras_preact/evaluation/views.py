@@ -6,7 +6,7 @@ import json
 import numpy as np
 
 from keras_preact.checked import Checked, is_whole, require
-from keras_preact.data import resize
+from keras_preact.data import resize, resize_and_crop
 from keras_preact.data.images import scaled_shape
 from keras_preact.errors import ConfigError
 
@@ -115,9 +115,7 @@ def center_crop(size: int, shorter: int | None = None):
     shorter = _shorter(size, shorter or size)
 
     def views(image):
-        height, width = scaled_shape(image.shape, shorter)
-        crop = ((height - size) // 2, (width - size) // 2, size, size)
-        return [resize(image, (height, width), crop)]
+        return [resize_and_crop(image, size, shorter=shorter)]
 
     return views
 

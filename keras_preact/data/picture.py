@@ -1,0 +1,263 @@
+"""An image before its pixels are needed: no more of it is decoded than is asked for."""
+
+import contextlib
+import os
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_preact.data.formats import MAX_PIXELS, back_from, open_image, orientation_of, turned
+from keras_preact.data.reading import AS_STORED, Reading, as_pixels, in_grey_or_rgb
+from keras_preact.errors import DataError, shown
+
+#: Pixels above which a JPEG file is reduced while it is decoded, where it is to be scaled to at
+#: most half its size or less; twice the pixels that are needed remain each way.
+DRAFT_PIXELS = 4_000_000
+
+#: Pixels above which images are decoded one at a time, whatever the number of threads.
+_LARGE_PIXELS = 16_000_000
+
+#: How pixels between those of an image are found, as Pillow does; all but the first take the mean
+#: over what a pixel of a smaller image covers.
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class BadImage(DataError):
+    """An image file that cannot be read, with its `path` (or name) and the `reason`."""
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself.
+
+    Attributes:
+        width, height: Size in pixels, as it is read.
+        mode: Pillow's mode, `"RGB"`, `"L"`, ...
+        format: `"JPEG"`, `"PNG"`, `"TIFF"`, ...
+        orientation: The number in its EXIF data: 1 upright, others turned or mirrored.
+        highest: Of 16-bit images the largest value, before its upper 8 bits are taken; of colours
+            and of grey with an alpha channel the largest that has the same ones.
+        brightest: The largest value of the pixels that are read, up to 255.
+    """
+
+    width: int
+    height: int
+    mode: str
+    format: str = "JPEG"
+    orientation: int = 1
+    highest: int | None = None
+    brightest: int = 255
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for all others."""
+        return 1 if self.mode in _GREY_MODES else 3
+
+
+class Picture:
+    """An image file, or an array of pixels, that is decoded when pixels of it are asked for.
+
+    Args:
+        source: path of the file, its bytes, or its pixels, uint8 `[height, width, 1 or 3]`.
+        channels: 1 (grey) or 3 (RGB) to convert to; `None` (default): 1 for grey images, else 3.
+        name: how messages call the image; `None` (default): its path.
+        how: what becomes of deep values, of an alpha channel and of the orientation.
+
+    Attributes:
+        shape: `(height, width, channels)` of its pixels.
+        orientation: The number in its EXIF data.
+
+    Raises:
+        BadImage: the file cannot be read or is no image.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.data.picture import Picture
+        >>> picture = Picture(np.zeros((10, 20, 3), np.uint8))
+        >>> picture.scaled((5, 10), crop=(0, 2, 5, 5)).shape
+        (5, 5, 3)
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike | bytes | np.ndarray,
+        channels: int | None = None,
+        name: str | None = None,
+        how: Reading = AS_STORED,
+    ):
+        self._how, self._file, self._reduced, self.orientation = how, None, 1, 1
+        if isinstance(source, np.ndarray):
+            from PIL import Image
+
+            self._decoded = Image.fromarray(source[:, :, 0] if source.shape[2] == 1 else source)
+            self.shape, self._name, self._data = source.shape, name, None
+            return
+        self._name = name or ("image" if isinstance(source, bytes) else shown(source))
+        self._decoded = self._highest = None
+        with self._damage_named():
+            if not isinstance(source, bytes):
+                with open(source, "rb") as file:
+                    source = file.read()
+            self._data = source
+            self._open()
+            self.orientation = orientation_of(self._file)
+            self._channels = channels or (1 if self._mode in _GREY_MODES else 3)
+            if self.format == "JPEG":  # of others Pillow tells the size when they are decoded
+                size = self._file.size
+                aside = how.orientation == "apply" and self.orientation > 4
+                width, height = size[::-1] if aside else size
+            else:
+                width, height = self._whole().size
+        self.shape = height, width, self._channels
+
+    def pixels(self) -> np.ndarray:
+        """All pixels, uint8 `[height, width, channels]`.
+
+        Raises:
+            BadImage: the file is damaged.
+        """
+        with self._damage_named(), self._in_turn():
+            return _array(self._whole())
+
+    def scaled(
+        self,
+        shape: tuple[int, int],
+        crop: tuple[int, int, int, int] | None = None,
+        interpolation: str = "bilinear",
+        region: tuple[int, int, int, int] | None = None,
+        mirror: bool = False,
+    ) -> np.ndarray:
+        """The image scaled to a height and width, or a window of that.
+
+        Where that is much smaller than a JPEG file of more than `DRAFT_PIXELS`, the file is
+        reduced while it is decoded, which moves pixels by a grey level in the mean.
+
+        Args:
+            shape: height and width that the whole image, or its region, is scaled to.
+            crop: `(top, left, height, width)` of the window, in pixels of the scaled image; `None`
+                (default): all of it. Nothing else is computed.
+            interpolation: one of `INTERPOLATIONS`.
+            region: `(top, left, height, width)` in pixels of the image, which is cut out before
+                scaling; `None` (default): all of it.
+            mirror: whether left and right are exchanged, at the end.
+
+        Returns:
+            uint8 array of the window's (or the scaled image's) height and width.
+
+        Raises:
+            BadImage: the file is damaged.
+        """
+        top, left, tall, wide = region or (0, 0, *self.shape[:2])
+        crop = crop or (0, 0, *shape)
+        with self._damage_named(), self._in_turn():
+            image, by = self._at((shape[0] / tall, shape[1] / wide))
+            if region:
+                image = image.crop(_outwards(left / by, top / by, wide / by, tall / by))
+            # Where the region lies in what is left, in fractions of a pixel after a reduction.
+            left, top = (left / by) % 1, (top / by) % 1
+            tall, wide = tall / by, wide / by
+            down, across = tall / shape[0], wide / shape[1]
+            box = (left + crop[1] * across, top + crop[0] * down)
+            ends = (left + (crop[1] + crop[3]) * across, top + (crop[0] + crop[2]) * down)
+            box = (*box, min(ends[0], image.width), min(ends[1], image.height))
+            from PIL import Image
+
+            if by == 1 and (tall, wide) == tuple(shape):
+                image = image.crop(tuple(map(round, box)))
+            else:
+                kind = Image.Resampling[interpolation.upper()]
+                image = image.resize((crop[3], crop[2]), kind, box)
+            return _array(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirror else image)
+
+    def header(self) -> Header:
+        """What the file says of itself and, after decoding all of it, of its values."""
+        with self._damage_named(), self._in_turn():
+            brightest = self._whole().getextrema()
+        brightest = max(ends[1] for ends in (brightest if self.shape[2] == 3 else [brightest]))
+        height, width, _ = self.shape
+        return Header(
+            width, height, self._mode, self.format, self.orientation, self._highest, brightest
+        )
+
+    def _open(self):
+        self._file = open_image(self._data)
+        stored = str(self._file.tile[0].args) if self._file.tile else ""  # there until it is loaded
+        self._cut = ";16" in stored  # Pillow takes the upper 8 bits of colours
+        self._mode = "LA" if "LA;16B" in stored else self._file.mode  # which Pillow opens as RGBA
+        kind = self._file.format
+        self.format = {"MPO": "JPEG", "WEBP": "WebP"}.get(kind, kind)
+
+    def _at(self, scale):
+        """The image for scaling it so much, and by what it is reduced already."""
+        by = 1
+        if self._data and self.format == "JPEG" and np.prod(self.shape[:2]) > DRAFT_PIXELS:
+            by = max((n for n in (1, 2, 4, 8) if 2 * n * max(scale) <= 1), default=1)
+        return self._whole(by), by
+
+    def _whole(self, by=1):
+        """The image as Pillow has it, grey or RGB and as it is to be seen, reduced so much."""
+        if self._decoded is None or self._reduced != by:
+            if self._file is None:
+                self._open()
+            self._decoded, self._reduced, self._file = self._decode(by), by, None
+        return self._decoded
+
+    def _decode(self, by):
+        from PIL import Image
+
+        image, how = self._file, self._how
+        if by > 1:
+            image.draft(image.mode, (image.width // by, image.height // by))
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+        plain = in_grey_or_rgb(image, grey=self._mode in _GREY_MODES)
+        blends = how.alpha != "drop" and image.has_transparency_data
+        if plain.mode[0] in "IF" or self._cut or how.range or blends:
+            values = np.asarray(plain)
+            cut = self._cut and values.dtype == np.uint8
+            if cut or (values.dtype.kind in "iu" and values.itemsize > 1):
+                self._highest = int(values.max()) << 8 | 255 if cut else int(values.max())
+            plain = Image.fromarray(as_pixels(values, image, cut, how))
+        is_turned = image.format == "TIFF"  # by Pillow
+        if is_turned != (how.orientation == "apply"):
+            way = back_from(self.orientation) if is_turned else self.orientation
+            plain = turned(plain, way)
+        wanted = "L" if self._channels == 1 else "RGB"
+        return plain if plain.mode == wanted else plain.convert(wanted)
+
+    @contextlib.contextmanager
+    def _in_turn(self):
+        """Keeps large images to one at a time, and no longer than they are needed."""
+        if self._data is None or np.prod(self.shape[:2]) <= _LARGE_PIXELS:
+            yield
+            return
+        with _ONE_AT_A_TIME:
+            yield
+            self._decoded = None
+
+    @contextlib.contextmanager
+    def _damage_named(self):
+        try:
+            yield
+        except Exception as error:  # Pillow raises many types for damaged files
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise BadImage(self._name, reason) from None
+
+
+def _array(image) -> np.ndarray:
+    pixels = np.asarray(image)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _outwards(left, top, width, height):
+    """Whole pixels that cover a region."""
+    ends = np.ceil(np.round([left + width, top + height], 6)).astype(int).tolist()
+    return (int(left), int(top), *ends)
