@@ -8,7 +8,8 @@ import numpy as np
 from keras_preact.data.classes import check_names
 from keras_preact.data.images import dark, resize_and_crop, to_channels
 from keras_preact.data.options import DataOptions
-from keras_preact.data.splits import ArraySplit, ImageData, threaded, train_and_test
+from keras_preact.data.partition import train_and_test
+from keras_preact.data.splits import ArraySplit, ImageData, threaded
 from keras_preact.errors import DataError, quoted, reason, some
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")

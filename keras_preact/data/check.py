@@ -10,6 +10,7 @@ import numpy as np
 from keras_preact.data import folders
 from keras_preact.data.alike import Pair, alike, print_of
 from keras_preact.data.classes import untested
+from keras_preact.data.formats import MAX_PIXELS
 from keras_preact.data.images import resize_and_crop, turning
 from keras_preact.data.load import listed, load_data, source
 from keras_preact.data.options import DataOptions
@@ -153,15 +154,16 @@ class _Looker:
 def _check_folder(folder: Folder, options: DataOptions, on_progress) -> Report:
     looker, how = _Looker(), options.reading
 
-    def look(image, part, position):
-        looker.look(image, part, position, int(folder.parts[part].labels[position]))
+    def look(picture, part, position):
+        label = int(folder.parts[part].labels[position])
+        looker.look(_seen(picture), part, position, label)
 
     def of(part, position):
         files = folder.parts[part]
         label = folder.class_names[files.labels[position]]
         return {"part": part, "class": label, "image": shown(files.paths[position])}
 
-    folders.decode_all(folder, on_progress=on_progress, look=look, how=how)
+    folders.decode_all(folder, on_progress, look, how)
     headers = folder.headers()
     test, names = folder.parts.get("test"), folder.class_names
     report = Report(
@@ -187,6 +189,13 @@ def _check_folder(folder: Folder, options: DataOptions, on_progress) -> Report:
         report.problems += folder.different_sizes()
     report.warnings += [*_of_headers(headers, how), *_of_counts(report), *_of_twins(report)]
     return report
+
+
+def _seen(picture):
+    """The pixels of a picture; of one beyond the limit what a training would have of it."""
+    height, width, _ = picture.shape
+    huge = height * width > MAX_PIXELS
+    return picture.scaled((height // 16, width // 16)) if huge else picture.pixels()
 
 
 def _described(data: ImageData) -> Report:

@@ -1,127 +1,193 @@
 """Image files that a folder or a table lists by class: the images of a data set."""
 
-import contextlib
+import functools
 
 import numpy as np
 
+from keras_preact.data.cache import cached
 from keras_preact.data.images import turning
 from keras_preact.data.options import DataOptions
-from keras_preact.data.parts import Folder, Part, refuse
+from keras_preact.data.partition import train_and_test
+from keras_preact.data.parts import Folder, refuse
 from keras_preact.data.picture import BadImage, Picture
+from keras_preact.data.random import epoch_order
 from keras_preact.data.reading import AS_STORED, Reading
 from keras_preact.data.splits import (
-    ArraySplit,
+    Encoded,
     EncodedSplit,
+    Held,
+    HeldSplit,
     ImageData,
-    Split,
     fitted,
     threaded,
-    train_and_test,
 )
 from keras_preact.errors import DataError
+
+#: Files of each part that are decoded before a training begins; the others on the way.
+LOOKED_AT = 2048
 
 
 def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress=None) -> ImageData:
     """The images of a listed folder or table; see `load_data`.
 
-    All files are decoded once, so that a damaged one is named now and not in the middle of a
-    training. Images that fit the memory are kept; of the others only the paths.
+    A sample of the files is decoded now, which shows their size, their channels and what is wrong
+    with them; the others when they are asked for, and one that is damaged or unlike the sample is
+    named then. Where damaged files are to be left out, and for a cache, all are decoded now.
     """
     shape = _expected_shape(folder, options)
+    whole = options.cache is not None or options.on_bad_image == "skip"
     count = sum(len(part.paths) for part in folder.parts.values())
-    keep = options.fits(count * int(np.prod(shape)))
-    images = decode_all(folder, shape if keep else None, on_progress, how=options.reading)
-    if folder.bad and options.on_bad_image == "error":
+    keep = options.cache is None and options.fits(count * int(np.prod(shape)))
+    held = {name: Held(len(part.paths), shape) for name, part in folder.parts.items() if keep}
+    refused = functools.partial(_refused, shape=shape, options=options)
+
+    def look(picture: Picture, name: str, position: int) -> None:
+        if refused(picture):
+            picture.pixels()  # which may be damaged as well
+        elif keep:
+            held[name].keep(position, picture)
+        else:
+            fitted(picture, shape)
+
+    def decode(look) -> None:
+        most = None if whole else LOOKED_AT
+        decode_all(folder, on_progress, look, options.reading, shape[2], most)
+        if folder.bad and options.on_bad_image == "error":
+            raise DataError(bad_files(folder.bad))
+
+    cache = cached(folder, options, shape[2], decode) if options.cache is not None else decode(look)
+    if folder.bad and options.on_bad_image == "error":  # of a cache made without them
         raise DataError(bad_files(folder.bad))
     refuse(folder.empty_classes())
     if options.image_size is None:
         refuse(folder.different_sizes())
-    if options.channels is None and all(header.channels == 1 for header in folder.headers()):
-        shape = (*shape[:2], 1)
-    splits = {
-        name: _split(part, images[name], shape, options.reading)
-        for name, part in folder.parts.items()
-    }
+    splits = {}
+    for name, part in folder.parts.items():
+        source = Encoded(
+            functools.partial(_read, part, cache and functools.partial(cache.pixels, name)),
+            part.paths.__getitem__,
+            shape,
+            options.reading,
+            refused,
+        )
+        rest = source, part.good, part.labels[part.good]
+        splits[name] = HeldSplit(*rest, held[name]) if keep else EncodedSplit(*rest)
     return ImageData(
         name=folder.name,
         **train_and_test(splits, options.test_fraction, seed),
         class_names=folder.class_names,
         image_shape=shape,
         skipped=tuple(folder.bad),
-        notes=(*folder.notes(), *turning(folder.headers(), options.reading)),
+        notes=(*folder.notes(), *turning(folder.headers(), options.reading), *_rest(folder, count)),
     )
 
 
 def decode_all(
     folder: Folder,
-    shape: tuple[int, int, int] | None = None,
     on_progress=None,
     look=None,
     how: Reading = AS_STORED,
-) -> dict[str, np.ndarray | None]:
-    """Decodes every file once, and notes the headers and the damaged files in `folder.parts`.
+    channels: int | None = None,
+    most: int | None = None,
+) -> None:
+    """Decodes files once, and notes the headers and the damaged files in `folder.parts`.
 
     Args:
         folder: what `listed` returned.
-        shape: the shape to fit the images to; `None` (default): the pixels are not kept.
         on_progress: called with `(done, total)`.
-        look: called with each image, its part's name and its position there, by several threads.
+        look: called with each `Picture`, its part's name and its position there, by several
+            threads, to decode what is needed of it; `None` (default): all pixels are decoded.
         how: how the values in the files become pixels.
-
-    Returns:
-        For each part a uint8 array `[number of files, *shape]`, or `None` without a `shape`. The
-        rows of damaged files are not set, nor those of another size where `shape` is no square.
+        channels: 1 or 3 to convert to; `None` (default): each as it is.
+        most: files of each part that are decoded, a fixed sample; `None` (default): all.
     """
-    total, done, images = sum(len(part.paths) for part in folder.parts.values()), 0, {}
+    chosen = {name: _sample(len(part.paths), most) for name, part in folder.parts.items()}
+    total, done = sum(map(len, chosen.values())), 0
     for name, part in folder.parts.items():
-        rows = None if shape is None else np.empty((len(part.paths), *shape), np.uint8)
 
-        def decode_one(position: int, name=name, part=part, rows=rows) -> None:
+        def decode_one(position: int, name=name, part=part) -> None:
             try:
-                path, channels = part.paths[position], shape and shape[2]
-                picture = Picture(path, channels, how=how)
+                picture = Picture(part.paths[position], channels, how=how)
+                if look:
+                    look(picture, name, position)
+                else:
+                    picture.pixels()
                 part.headers[position] = picture.header()
             except BadImage as error:
                 part.bad[position] = error.reason
-                return
-            if look:
-                look(picture.pixels(), name, position)
-            if rows is not None and (picture.shape == shape or shape[0] == shape[1]):
-                rows[position] = fitted(picture, shape)
 
         def report(count: int, _, before=done) -> None:
             on_progress(before + count, total)
 
-        threaded(decode_one, range(len(part.paths)), on_progress and report)
-        done, images[name] = done + len(part.paths), rows
-    return images
+        threaded(decode_one, chosen[name], on_progress and report)
+        done += len(chosen[name])
 
 
-def _split(part: Part, images: np.ndarray | None, shape, how: Reading) -> Split:
-    """The undamaged images of a part: in memory, or by their paths."""
-    good, labels = part.good, part.labels
-    if images is not None:
-        images = np.ascontiguousarray(images[..., : shape[2]])  # no copies in the usual case
-        return ArraySplit(images if len(good) == len(images) else images[good], labels[good])
-    paths = part.paths
-    return EncodedSplit(
-        lambda i: (paths[i], labels[i]), paths.__getitem__, good, shape, labels[good], how
-    )
+def _sample(count, most=LOOKED_AT):
+    """Positions of some of `count` files, always the same."""
+    return (np.arange(count) if most is None else np.sort(epoch_order(0, 0, count)[:most])).tolist()
+
+
+def _rest(folder, count):
+    """A line where files are left that are not looked at yet; else none."""
+    looked = len(folder.headers()) + len(folder.bad)
+    if looked < count:
+        yield (
+            f"{looked:,} of {count:,} files were looked at; the others are decoded when they are "
+            "needed. check-data looks at all."
+        )
+
+
+def _read(part, pixels, position):
+    """What an `Encoded` reads: a path, or pixels that a cache has, and the label."""
+    image = part.paths[position] if pixels is None else pixels(position)
+    return image, int(part.labels[position])
 
 
 def _expected_shape(folder: Folder, options: DataOptions) -> tuple[int, int, int]:
-    """The shape asked for, else that of the first undamaged image, in RGB."""
-    channels = options.channels or 3
-    if options.image_size is not None:
-        return options.image_size, options.image_size, channels
+    """The shape asked for, else that of the first undamaged image, grey if all of a sample are."""
+    shape = options.image_size and (options.image_size, options.image_size)
+    channels = options.channels
+    for picture in _pictures(folder, options.reading):
+        if shape and channels:
+            break
+        try:
+            if shape is None:
+                shape = picture.pixels().shape[:2]
+            channels = channels or (picture.in_colour and 3)
+        except BadImage:
+            continue
+    if shape is None:
+        decode_all(folder, how=options.reading)
+        raise DataError(bad_files(folder.bad))
+    return *shape, channels or 1
+
+
+def _pictures(folder, how):
+    """The first file of each part that can be opened, and others of a sample."""
     for part in folder.parts.values():
-        for path in part.paths:
-            with contextlib.suppress(BadImage):
-                picture = Picture(path, how=options.reading)
-                picture.pixels()
-                return *picture.shape[:2], channels
-    decode_all(folder, how=options.reading)
-    raise DataError(bad_files(folder.bad))
+        for position in dict.fromkeys([*range(len(part.paths))[:1], *_sample(len(part.paths))]):
+            try:
+                yield Picture(part.paths[position], how=how)
+            except BadImage:
+                continue
+
+
+def _refused(picture, shape, options):
+    """Why a picture cannot be used beside those that were looked at first; `None` if it can."""
+    height, width, channels = shape
+    if options.image_size is None and picture.shape[:2] != (height, width):
+        return (
+            f"{picture.shape[1]} x {picture.shape[0]} pixels, where the images before have {width} "
+            f"x {height}; give a size to scale and crop them to, for example image_size=224 "
+            "(--set data.image_size=224)"
+        )
+    if options.channels is None and channels == 1 and picture.in_colour:
+        return (
+            "in colour, where the images that were looked at first are grey; say which they are to "
+            "be: channels=3 or 1 (--set data.channels=3)"
+        )
+    return None
 
 
 def bad_files(bad: list[tuple[str, str]]) -> str:

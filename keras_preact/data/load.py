@@ -6,16 +6,18 @@ import os
 
 import numpy as np
 
+from keras_preact.checked import require
 from keras_preact.data.arrays import load_npz
 from keras_preact.data.classes import distinct
 from keras_preact.data.folders import load_folder
 from keras_preact.data.named import KINDS, PATHS, kind_of, load_digits, load_tfds
 from keras_preact.data.options import DataOptions
+from keras_preact.data.partition import validation_parts
 from keras_preact.data.parts import Folder
-from keras_preact.data.splits import ImageData, validation_parts
+from keras_preact.data.splits import ImageData
 from keras_preact.data.tables import list_table
 from keras_preact.data.tree import list_folder
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, quoted
 
 _DEFAULTS = DataOptions()
 _LOOKED_AT = 64  # test images that stand for all where two data sets are compared
@@ -43,8 +45,8 @@ def load_data(
         on_progress: called with `(done, total)` while files are read and decoded.
 
     Returns:
-        The two parts, the class names and the shape of the images. Images that fit the memory
-        are held there; others are decoded in each epoch.
+        The two parts, the class names and the shape of the images. Images are decoded when they
+        are first asked for, and held if all fit the memory; else in each epoch.
 
     Raises:
         ConfigError: the name is unknown.
@@ -68,13 +70,16 @@ def load_data(
 
 def _load(name_or_path, options, seed, on_progress):
     kind, path = source(name_or_path)
+    kinds, cache = [f"{kind}:PATH" for kind in KINDS if kind != "npz"], options.cache
+    fits = cache is None or kind in KINDS[:-1]
+    require(fits, "cache", cache, f"None, but for {quoted(kinds)}", f"Data here: {name_or_path!r}.")
     if kind == "npz":
         return load_npz(path, options, seed, on_progress)
     if kind in KINDS:
         return load_folder(listed(kind, path, options), options, seed, on_progress)
     if name_or_path == "digits":
         return load_digits(options)
-    return load_tfds(name_or_path, options, seed, on_progress)
+    return load_tfds(name_or_path, options, seed)
 
 
 def listed(kind: str, path: str, options: DataOptions) -> Folder:

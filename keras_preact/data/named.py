@@ -8,7 +8,16 @@ import numpy as np
 
 from keras_preact.data.arrays import fit_array
 from keras_preact.data.options import DataOptions
-from keras_preact.data.splits import ArraySplit, EncodedSplit, ImageData, Split, train_and_test
+from keras_preact.data.partition import train_and_test
+from keras_preact.data.splits import (
+    ArraySplit,
+    Encoded,
+    EncodedSplit,
+    Held,
+    HeldSplit,
+    ImageData,
+    Split,
+)
 from keras_preact.errors import ConfigError, DataError, near, quoted
 
 KNOWN = ("digits", "cifar10", "cifar100", "imagenet2012")
@@ -40,7 +49,7 @@ def load_digits(options: DataOptions) -> ImageData:
     return ImageData("digits", *parts, names, whole.image_shape, flip=False)
 
 
-def load_tfds(name: str, options: DataOptions, seed: int = 0, on_progress=None) -> ImageData:
+def load_tfds(name: str, options: DataOptions, seed: int = 0) -> ImageData:
     """An image classification set of tensorflow-datasets; see `load_data`.
 
     The set is prepared as ArrayRecord files, which need no TensorFlow and can be read in any
@@ -56,7 +65,7 @@ def load_tfds(name: str, options: DataOptions, seed: int = 0, on_progress=None) 
     names = tuple(label.names or map(str, range(label.num_classes)))
     keep = options.fits(sum(map(len, sources.values())) * int(np.prod(shape)))
     splits = {
-        part: _split(f"{name}/{part}", source, keys, shape, keep, on_progress, options.reading)
+        part: _split(f"{name}/{part}", source, keys, shape, keep, options.reading)
         for part, source in sources.items()
     }
     parts = train_and_test(splits, options.test_fraction, seed)
@@ -220,23 +229,16 @@ def _records(name: str, builder, part: str, keys: tuple[str, str], options: Data
         raise DataError(f"{what}, which only TensorFlow reads. Install it. Or: {fix}") from None
 
 
-def _split(name: str, source, keys, shape, keep: bool, on_progress, how) -> Split:
-    """The records as a split, decoded now if they are to be kept in memory."""
+def _split(name: str, source, keys, shape, keep: bool, how) -> Split:
+    """The records as a split, whose images are decoded when they are asked for."""
     image_key, label_key = keys
 
     def read(index: int) -> tuple[bytes, int]:
         record = source[index]
         return record[image_key], int(record[label_key])
 
+    encoded = Encoded(read, lambda index: f"{name}[{index}]", shape, how)
     everything = np.arange(len(source))
-    split = EncodedSplit(read, lambda index: f"{name}[{index}]", everything, shape, how=how)
-    if not keep:
-        return split
-    images = np.empty((len(source), *shape), np.uint8)
-    labels = np.empty(len(source), np.int32)
-    for start in range(0, len(source), 1024):
-        rows = slice(start, start + 1024)
-        images[rows], labels[rows] = split.examples(rows)
-        if on_progress:
-            on_progress(min(start + 1024, len(source)), len(source))
-    return ArraySplit(images, labels)
+    if keep:
+        return HeldSplit(encoded, everything, None, Held(len(source), shape))
+    return EncodedSplit(encoded, everything)

@@ -18,7 +18,7 @@ class DataOptions(Checked):
             between 0 and 1, default 0.2.
         on_bad_image: what to do about damaged files: `"error"` (default) names them and stops,
             `"skip"` leaves them out and lists them in `ImageData.skipped`.
-        memory_limit_mb: images that need more are decoded from their files in each epoch; `None`
+        memory_limit_mb: images that need more are decoded in each epoch, others once; `None`
             (default): 40 % of the memory that is free.
         data_dir: folder of the sets of `tensorflow-datasets`; `None` (default): its own choice
             (`~/tensorflow_datasets`, or the environment variable `TFDS_DATA_DIR`).
@@ -39,6 +39,12 @@ class DataOptions(Checked):
             the upper 8 bits alone of colours of 16 bits.
         alpha: what becomes of an alpha channel: `"drop"` (default) leaves it out, `"white"` and
             `"black"` blend the colours with one behind them.
+        cache: folder in which the decoded images are kept as one file that all processes share,
+            for folders and tables that are read many times; made once, which decodes all of them.
+            `None` (default): no cache.
+        cache_shorter: pixels of the shorter side to which larger images are scaled down in the
+            cache; `None` (default): they are kept as they are, and training meets the same pixels
+            as without a cache.
         orientation: whether photographs are turned and mirrored as their EXIF data say: `"ignore"`
             (default), as they are stored, or `"apply"`.
 
@@ -64,6 +70,8 @@ class DataOptions(Checked):
     range: tuple[float, ...] | None = None
     alpha: Literal["drop", "white", "black"] = "drop"
     orientation: Literal["ignore", "apply"] = "ignore"
+    cache: str | None = None
+    cache_shorter: int | None = None
 
     @property
     def reading(self) -> Reading:
@@ -74,6 +82,10 @@ class DataOptions(Checked):
         size, limit = self.image_size, self.memory_limit_mb
         require(size is None or size >= 1, "image_size", size, "at least 1, or None")
         require(limit is None or limit >= 0, "memory_limit_mb", limit, "at least 0, or None")
+        shorter = self.cache_shorter
+        small = shorter is None or (self.cache is not None and shorter >= (size or 1))
+        within = f"at least {size or 1}, the images' side, beside a `cache`; or None"
+        require(small, "cache_shorter", shorter, within)
         require(self.channels in (None, 1, 3), "channels", self.channels, "1, 3 or None")
         inside = 0 < self.test_fraction < 1
         require(inside, "test_fraction", self.test_fraction, "greater than 0 and less than 1")

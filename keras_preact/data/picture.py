@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,7 +45,8 @@ class Header:
         orientation: The number in its EXIF data: 1 upright, others turned or mirrored.
         highest: Of 16-bit images the largest value, before its upper 8 bits are taken; of colours
             and of grey with an alpha channel the largest that has the same ones.
-        brightest: The largest value of the pixels that are read, up to 255.
+        brightest: The largest value of the pixels that are read, up to 255; that where they were
+            not, or are too many to be kept.
     """
 
     width: int
@@ -74,6 +75,7 @@ class Picture:
     Attributes:
         shape: `(height, width, channels)` of its pixels.
         orientation: The number in its EXIF data.
+        in_colour: whether the image is not grey, whatever it is converted to.
 
     Raises:
         BadImage: the file cannot be read or is no image.
@@ -99,6 +101,7 @@ class Picture:
 
             self._decoded = Image.fromarray(source[:, :, 0] if source.shape[2] == 1 else source)
             self.shape, self._name, self._data = source.shape, name, None
+            self.in_colour = source.shape[2] == 3
             return
         self._name = name or ("image" if isinstance(source, bytes) else shown(source))
         self._decoded = self._highest = None
@@ -109,13 +112,13 @@ class Picture:
             self._data = source
             self._open()
             self.orientation = orientation_of(self._file)
-            self._channels = channels or (1 if self._mode in _GREY_MODES else 3)
-            if self.format == "JPEG":  # of others Pillow tells the size when they are decoded
-                size = self._file.size
-                aside = how.orientation == "apply" and self.orientation > 4
-                width, height = size[::-1] if aside else size
-            else:
+            self.in_colour = self._mode not in _GREY_MODES
+            self._channels = channels or (3 if self.in_colour else 1)
+            if self.format == "TIFF":  # which Pillow turns when it decodes it
                 width, height = self._whole().size
+            else:
+                aside = how.orientation == "apply" and self.orientation > 4
+                width, height = self._file.size[:: -1 if aside else 1]
         self.shape = height, width, self._channels
 
     def pixels(self) -> np.ndarray:
@@ -178,14 +181,13 @@ class Picture:
             return _array(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirror else image)
 
     def header(self) -> Header:
-        """What the file says of itself and, after decoding all of it, of its values."""
-        with self._damage_named(), self._in_turn():
-            brightest = self._whole().getextrema()
-        brightest = max(ends[1] for ends in (brightest if self.shape[2] == 3 else [brightest]))
+        """What the file says of itself and, once it was decoded, of its values."""
         height, width, _ = self.shape
-        return Header(
-            width, height, self._mode, self.format, self.orientation, self._highest, brightest
-        )
+        found = Header(width, height, self._mode, self.format, self.orientation, self._highest)
+        if self._decoded is None:
+            return found
+        ends = np.reshape(self._decoded.getextrema(), (-1, 2))
+        return replace(found, brightest=int(ends.max()))
 
     def _open(self):
         self._file = open_image(self._data)

@@ -12,8 +12,7 @@ import numpy as np
 
 from keras_preact.data.classes import places, untested
 from keras_preact.data.images import resize_and_crop
-from keras_preact.data.picture import Picture
-from keras_preact.data.random import epoch_order
+from keras_preact.data.picture import BadImage, Picture
 from keras_preact.data.reading import AS_STORED, Reading
 from keras_preact.errors import DataError, some
 
@@ -29,12 +28,14 @@ class Split(Protocol):
     Attributes:
         labels: int32 array `[n]`, classes from 0.
         image_shape: `(height, width, channels)` of what `images` returns.
-        streams: whether images are decoded when asked for, instead of held in memory.
+        streams: whether images are decoded each time they are asked for, and not held in memory.
+        decoded: whether all images are there already.
     """
 
     labels: np.ndarray
     image_shape: tuple[int, int, int]
     streams: bool
+    decoded: bool
 
     def __len__(self) -> int: ...
 
@@ -71,7 +72,7 @@ class ArraySplit:
         labels: integer array `[n]`.
     """
 
-    streams = False
+    streams, decoded = False, True
 
     def __init__(self, images: np.ndarray, labels: np.ndarray):
         self._images = images
@@ -85,11 +86,7 @@ class ArraySplit:
         return self._images[indices]
 
     def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = self._images[indices], self.labels[indices]
-        if change is not None:
-            made = threaded(lambda i: change(i, Picture(images[i])), range(len(images)), chunk=8)
-            images = np.stack(made)
-        return images, labels
+        return changed(self._images[indices], change), self.labels[indices]
 
     def raw(self, index: int) -> np.ndarray:
         return self._images[index]
@@ -101,32 +98,48 @@ class ArraySplit:
         return ArraySplit(self._images, places[self.labels])
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Where images come from that are decoded when they are asked for; an index is one of them.
+
+    Attributes:
+        read: gives the image of an index (path, bytes or pixels) and its label (an int).
+        name: gives the name of an image for messages.
+        shape: `(height, width, channels)` that images are fitted to.
+        how: how the values in the images become pixels.
+        refused: gives the reason why a picture cannot be used, or `None`.
+    """
+
+    read: Callable[[int], tuple[str | bytes | np.ndarray, int]]
+    name: Callable[[int], str]
+    shape: tuple[int, int, int]
+    how: Reading = AS_STORED
+    refused: Callable[[Picture], str | None] = lambda picture: None
+
+    def picture(self, index: int) -> tuple[Picture, int]:
+        """The picture of an index, and its label; raises `BadImage` if it cannot be used."""
+        encoded, label = self.read(index)
+        picture = Picture(encoded, self.shape[2], self.name(index), self.how)
+        if reason := self.refused(picture):
+            raise BadImage(self.name(index), reason)
+        return picture, label
+
+
 class EncodedSplit:
     """Images decoded when they are asked for, by as many threads as there are processors.
 
     Args:
-        read: gives the encoded image (path or bytes) and its label (an int) for an index.
-        name: gives the name of an image for messages.
-        indices: integer array `[n]`: what `read` and `name` are called with.
-        image_shape: `(height, width, channels)` of what `images` returns.
+        source: where they come from.
+        indices: integer array `[n]`, which of its images.
         labels: integer array `[n]`; `None` (default): read from the source when asked for, which
             means reading all of it.
-        how: how the values in the images become pixels.
     """
 
-    streams = True
+    streams, decoded = True, False
 
-    def __init__(
-        self,
-        read: Callable[[int], tuple[str | bytes, int]],
-        name: Callable[[int], str],
-        indices: np.ndarray,
-        image_shape: tuple[int, int, int],
-        labels: np.ndarray | None = None,
-        how: Reading = AS_STORED,
-    ):
-        self._read, self._name, self._indices = read, name, np.asarray(indices)
-        self.image_shape, self._how = image_shape, how
+    def __init__(self, source: Encoded, indices: np.ndarray, labels: np.ndarray | None = None):
+        self._source, self._indices = source, np.asarray(indices)
+        self.image_shape = source.shape
         if labels is not None:
             self.labels = np.asarray(labels, np.int32)
 
@@ -135,7 +148,7 @@ class EncodedSplit:
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
-        labels = threaded(lambda index: self._read(index)[1], self._indices.tolist())
+        labels = threaded(lambda index: self._source.read(index)[1], self._indices.tolist())
         return np.array(labels, np.int32)
 
     def images(self, indices) -> np.ndarray:
@@ -148,31 +161,75 @@ class EncodedSplit:
         labels = np.empty(len(chosen), np.int32)
 
         def fill(position: int) -> None:
-            picture, labels[position] = self._example(chosen[position])
+            picture, labels[position] = self._source.picture(chosen[position])
             images[position] = change(position, picture) if change else fitted(picture, shape)
 
         threaded(fill, range(len(chosen)), chunk=4)
-        return images, labels
+        known = vars(self).get("labels")
+        return images, labels if known is None else known[indices]
 
     def raw(self, index: int) -> np.ndarray:
-        return self._example(self._indices[index].item())[0].pixels()
+        return self._source.picture(self._indices[index].item())[0].pixels()
 
     def subset(self, indices: np.ndarray) -> "EncodedSplit":
-        labels = self.labels[indices]
-        chosen = self._indices[indices]
-        return EncodedSplit(self._read, self._name, chosen, self.image_shape, labels, self._how)
+        return self._like(self._indices[indices], self.labels[indices])
 
     def relabelled(self, places: np.ndarray) -> "EncodedSplit":
-        def read(index: int) -> tuple[str | bytes, int]:
-            encoded, label = self._read(index)
-            return encoded, places[label]
+        return self._like(self._indices, places[self.labels])
 
-        labels = places[self.labels]
-        return EncodedSplit(read, self._name, self._indices, self.image_shape, labels, self._how)
+    def _like(self, indices, labels):
+        return type(self)(self._source, indices, labels)
 
-    def _example(self, index: int) -> tuple[Picture, int]:
-        encoded, label = self._read(index)
-        return Picture(encoded, self.image_shape[2], self._name(index), self._how), label
+
+class HeldSplit(EncodedSplit):
+    """Images that are decoded and fitted when they are first asked for, and held from then on.
+
+    Args:
+        source, indices, labels: as of an `EncodedSplit`.
+        held: the images of the source that were decoded, as all its splits share them.
+    """
+
+    streams = False
+
+    def __init__(self, source: Encoded, indices, labels, held: "Held"):
+        super().__init__(source, indices, labels)
+        self._held = held
+
+    @property
+    def decoded(self) -> bool:
+        return bool(self._held.there[self._indices].all())
+
+    def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self._indices[indices]
+        missing = chosen[~self._held.there[chosen]].tolist()
+        threaded(
+            lambda index: self._held.keep(index, self._source.picture(index)[0]), missing, chunk=4
+        )
+        return changed(self._held.pixels[chosen], change), self.labels[indices]
+
+    def raw(self, index: int) -> np.ndarray:
+        return self.images([index])[0]
+
+    def _like(self, indices, labels):
+        return HeldSplit(self._source, indices, labels, self._held)
+
+
+class Held:
+    """Room for the images of a source, and which are there.
+
+    Args:
+        count: how many images the source has.
+        shape: what they are fitted to.
+    """
+
+    def __init__(self, count: int, shape: tuple[int, int, int]):
+        self.pixels = np.empty((count, *shape), np.uint8)  # which takes memory as it is filled
+        self.there = np.zeros(count, bool)
+
+    def keep(self, index: int, picture: Picture) -> None:
+        """Decodes and fits a picture, and keeps it."""
+        self.pixels[index] = fitted(picture, self.pixels.shape[1:])
+        self.there[index] = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -243,97 +300,18 @@ class ImageData:
         return f"<ImageData {self.name!r}: {parts}, {kind}>"
 
 
+def changed(images: np.ndarray, change: Change | None) -> np.ndarray:
+    """What `Split.examples` makes of images that are there."""
+    if change is None:
+        return images
+    made = threaded(lambda i: change(i, Picture(images[i])), range(len(images)), chunk=8)
+    return np.stack(made)
+
+
 def fitted(picture: Picture, shape: tuple[int, int, int]) -> np.ndarray:
     """A picture's pixels if it has the size of `shape`, else scaled and cropped to a square."""
     same = picture.shape[:2] == shape[:2]
     return picture.pixels() if same else resize_and_crop(picture, shape[0])
-
-
-def train_and_test(
-    splits: dict[str, Split], fraction: float, seed: int | None
-) -> dict[str, Split | str]:
-    """`train`, `test` and `tested` of an `ImageData`.
-
-    Where there is no part `"test"`, the only part is split; without a `seed` it is both of them.
-    """
-    if "test" in splits:
-        return {"train": splits["train"], "test": splits["test"]}
-    (whole,) = splits.values()
-    if seed is None:
-        return {"train": whole, "test": whole, "tested": ALL}
-    train, test = stratified(whole.labels, fraction, seed)
-    parts = {"train": whole.subset(train), "test": whole.subset(test)}
-    return {**parts, "tested": f"{fraction:.0%} of its images, not trained on"}
-
-
-def validation_parts(train: Split, options, seed: int) -> tuple[Split, Split] | None:
-    """The training part without the images that are held out, and those; `None` for none.
-
-    Args:
-        train: The training part of the source.
-        options: `DataOptions`, of which `holdout`, `folds` and `fold` count.
-        seed: decides which images are held out.
-
-    Raises:
-        DataError: there are fewer images than are to be held out, or a class has too few.
-    """
-    if options.folds:
-        held = np.flatnonzero(fold_of_each(train.labels, options.folds, seed) == options.fold)
-        rest = np.setdiff1d(np.arange(len(train)), held)
-    elif options.holdout:
-        share = options.holdout if options.holdout < 1 else options.holdout / len(train)
-        if share >= 1:
-            raise DataError(
-                f"`holdout` must be less than the {len(train)} training images. "
-                f"Received: holdout={options.holdout:g}."
-            )
-        rest, held = stratified(train.labels, share, seed)
-    else:
-        return None
-    return train.subset(rest), train.subset(held)
-
-
-def fold_of_each(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Which fold each image is in, int `[n]`: as many of each class in each, to one image.
-
-    Raises:
-        DataError: a class has fewer images than there are folds.
-    """
-    found = np.empty(len(labels), int)
-    first = 0  # goes on from class to class, so that the folds are equally large as well
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if len(members) < folds:
-            raise DataError(
-                f"Each class needs at least {folds} training images, one for each fold. "
-                f"Received: {len(members)} of class {label}."
-            )
-        places = np.arange(first, first + len(members)) % folds
-        found[members[epoch_order(seed, int(label), len(members))]] = places
-        first = places[-1] + 1
-    return found
-
-
-def stratified(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of a training and a test part, both sorted, with `fraction` of each class in test.
-
-    Every class has at least one image in each part.
-
-    Raises:
-        DataError: a class has only one image.
-    """
-    test = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if len(members) < 2:
-            raise DataError(
-                "Each class needs at least 2 images to be split into a training and a test part. "
-                f"Received: {len(members)} image of class {label}."
-            )
-        count = min(max(1, round(fraction * len(members))), len(members) - 1)
-        test.append(members[epoch_order(seed, int(label), len(members))[:count]])
-    test = np.sort(np.concatenate(test))
-    return np.setdiff1d(np.arange(len(labels)), test), test
 
 
 def threaded(

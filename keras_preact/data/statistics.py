@@ -1,6 +1,6 @@
 """Mean and standard deviation of the training images."""
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,13 +11,42 @@ from keras_preact.data.splits import Split
 SAMPLE = 10_000
 
 
+class Statistics(NamedTuple):
+    """Mean and standard deviation of images, on the scale 0 to 255.
+
+    Attributes:
+        mean, deviation: float32 `[height, width, channels]` or `[channels]`.
+        images: over how many images they were taken.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    images: int
+
+    @property
+    def channel_mean(self) -> np.ndarray:
+        """One mean for each channel, float `[channels]`."""
+        return self.mean.reshape(-1, self.mean.shape[-1]).mean(axis=0, dtype=np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it, to the last bit."""
+        return {**self._asdict(), "mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Statistics":
+        """The inverse of `to_dict`."""
+        arrays = (np.asarray(values[name], np.float32) for name in ("mean", "deviation"))
+        return cls(*arrays, values["images"])
+
+
 def image_mean(
     split: Split, kind: Literal["pixel", "channel"] = "channel"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the pixel values, on the scale 0 to 255.
 
     The papers subtract the mean of each pixel (He et al. 2015b, sec. 4.2), their Torch code the
-    mean of each channel. Of images that are not in memory a fixed sample of 10,000 is read.
+    mean of each channel. The former is that of all images; of images that are not decoded yet the
+    latter is that of a fixed sample of 10,000.
 
     Args:
         split: the training part.
@@ -34,9 +63,24 @@ def image_mean(
         ((1,), (1,))
     """
     require(kind in ("pixel", "channel"), "kind", kind, "one of 'pixel', 'channel'")
+    sampled = kind == "channel" and not split.decoded
+    return statistics(split, kind, SAMPLE if sampled else None)[:2]
+
+
+def statistics(
+    split: Split, kind: Literal["pixel", "channel"], most: int | None = None
+) -> Statistics:
+    """What `image_mean` gives, over `most` images, a fixed sample, or (`None`, default) over all.
+
+    Example:
+        >>> from keras_preact.data import load_data
+        >>> from keras_preact.data.statistics import statistics
+        >>> statistics(load_data("digits").train, "channel", most=100).images
+        100
+    """
     order = np.arange(len(split))
-    if split.streams and len(split) > SAMPLE:
-        order = np.sort(epoch_order(0, 0, len(split))[:SAMPLE])
+    if most is not None:
+        order = np.sort(epoch_order(0, 0, len(split))[:most])
     total = np.zeros(split.image_shape, np.int64)  # exact sums: the order does not matter
     squares = np.zeros(split.image_shape, np.int64)
     for start in range(0, len(order), 256):
@@ -50,4 +94,5 @@ def image_mean(
         total, squares = total.sum((0, 1)), squares.sum((0, 1))
     mean = total / count
     variance = np.maximum(squares / count - mean**2, 0)
-    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+    found = mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+    return Statistics(*found, len(order))

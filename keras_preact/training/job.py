@@ -10,7 +10,8 @@ import numpy as np
 
 from keras_preact.applications import create_model
 from keras_preact.console import reading_bar, say
-from keras_preact.data import Batches, ImageData, image_mean, load_data
+from keras_preact.data import Batches, ImageData, load_data
+from keras_preact.data.statistics import SAMPLE, Statistics, statistics
 from keras_preact.errors import ConfigError
 from keras_preact.precision import choose_dtype
 from keras_preact.run import RunFolder
@@ -36,6 +37,8 @@ class Job:
             another: `dtype`, `streams` (whether images are decoded when they are needed) and
             `batch_size`.
         chosen: `backend`, `devices`, and `why` the dtype.
+        statistics: Those of the training images by which they are prepared and padded; `None`
+            where neither is done.
     """
 
     config: TrainConfig
@@ -45,6 +48,7 @@ class Job:
     batches: Batches
     decided: dict[str, Any]
     chosen: dict[str, str]
+    statistics: Statistics | None = None
 
     @property
     def title(self) -> str:
@@ -82,7 +86,7 @@ def prepare(
         config: What to train on what.
         engine: The devices, of `make_engine`.
         console: For progress, or `None`.
-        decided: `Job.decided` of the run that is taken up again.
+        decided: `Job.decided` of the run that is taken up again, and its `statistics`.
         batch_size: Images in a step, in place of the config's.
 
     Returns:
@@ -115,11 +119,12 @@ def prepare(
     data = _load_like_the_chief(config, parts, engine, console, decided.get("streams"))
     batch_size = batch_size or decided.get("batch_size") or parts.recipe.batch_size
     parts = dataclasses.replace(parts, recipe=parts.recipe.replace(batch_size=batch_size))
-    batches = _batches(data, config, parts, engine.replicas)
-    say(console, f"dtype {dtype.policy}: {dtype.reason}; devices {engine.devices}")
     start = read_start(config.init, config.model) if config.init else None
+    found = _statistics(data, parts, start, decided)
+    batches = _batches(data, config, parts, engine.replicas, found)
+    say(console, f"dtype {dtype.policy}: {dtype.reason}; devices {engine.devices}")
     with engine.scope():
-        model = build_for(data, config, parts, dtype.policy, start)
+        model = build_for(data, config, parts, dtype.policy, start, found)
         say_small_maps(model, data.image_shape, console)
         if start:
             new = " and a new classifier" if start.into(model, parts.network) else ""
@@ -138,14 +143,19 @@ def prepare(
         batches,
         {"dtype": dtype.policy, "streams": data.train.streams, "batch_size": batch_size},
         {"why": dtype.reason, "backend": keras.backend.backend(), "devices": _devices(engine)},
+        found,
     )
 
 
-def build_for(data, config, parts, dtype, start: Start | None = None):
-    """The network for a data set, from raw images (0 to 255) to logits."""
+def build_for(data, config, parts, dtype, start: Start | None = None, found=None):
+    """The network for a data set, from raw images (0 to 255) to logits.
+
+    `found` are the `Statistics` of its training images; taken now if not given.
+    """
     images = keras.Input(data.image_shape, name="images")
     x = images
-    layer = _preprocessing(data, parts, start)
+    found = found or _statistics(data, parts, start)
+    layer = _preprocessing(data, parts, start, found)
     if layer is not None:
         x = layer(images)
     model = create_model(
@@ -192,7 +202,26 @@ def _packaging(config):
     return "nested" if config.sync_batch_norm and config.packaging == "auto" else config.packaging
 
 
-def _preprocessing(data, parts, start):
+def _statistics(data, parts, start, decided=None) -> Statistics | None:
+    """What images are prepared and padded by: as the run has it, else taken of the images now.
+
+    Each pixel's mean is the papers', and so that of all images; where only one number a channel is
+    wanted, 10,000 images tell it of those that are not decoded yet.
+    """
+    prepared = None if start and start.preprocessing else parts.recipe.preprocessing
+    each_pixel = prepared == "pixel_mean"
+    padded = parts.augmentation.padding(data.image_shape) > 0
+    if not (padded or each_pixel or prepared == "standardize"):
+        return None
+    if decided and "statistics" in decided:
+        return Statistics.from_dict(decided["statistics"])
+    # Early versions did not write them down, and decoded all images that they held.
+    sampled = data.train.streams if decided else not (each_pixel or data.train.decoded)
+    kind = "pixel" if each_pixel else "channel"
+    return statistics(data.train, kind, SAMPLE if sampled else None)
+
+
+def _preprocessing(data, parts, start, found):
     """The layer that prepares raw images; that of the weights that are the start, if they say."""
     if start and start.preprocessing:
         shape = np.shape(start.preprocessing["mean"])
@@ -203,25 +232,23 @@ def _preprocessing(data, parts, start):
                 "or data.channels."
             )
         return keras.layers.Normalization.from_config(start.preprocessing)
-    statistics = {
-        "pixel_mean": lambda: (image_mean(data.train, "pixel")[0], None),
-        "standardize": lambda: image_mean(data.train, "channel"),
-        "none": lambda: (None, None),
-    }
-    mean, deviation = statistics[parts.recipe.preprocessing]()
-    if mean is None:
+    if parts.recipe.preprocessing == "none":
         return None
-    variance = np.ones_like(mean) if deviation is None else np.maximum(deviation, 1e-3) ** 2
-    axis = (1, 2, 3) if mean.ndim == 3 else -1
+    each_pixel = parts.recipe.preprocessing == "pixel_mean"
+    deviation = np.maximum(found.deviation, 1e-3)
     return keras.layers.Normalization(
-        axis=axis, mean=mean, variance=variance, dtype="float32", name="preprocessing"
+        axis=(1, 2, 3) if each_pixel else -1,
+        mean=found.mean,
+        variance=np.ones_like(found.mean) if each_pixel else deviation**2,
+        dtype="float32",
+        name="preprocessing",
     )
 
 
 def _load_like_the_chief(config, parts, engine, console, streams):
     """The images, held in memory or decoded in each epoch as the chief, or an earlier process, did.
 
-    What is held is cropped once, and the mean of what is not is that of a sample, so this matters.
+    What is held is cropped once, so this matters.
     """
     if engine.is_chief:
         data = _load(config, parts, console, streams)
@@ -246,7 +273,7 @@ def _load(config, parts, console, streams=None):
     return data
 
 
-def _batches(data, config, parts, replicas):
+def _batches(data, config, parts, replicas, found):
     """The training batches; the first is made at once, so that what is wrong is said at once."""
     size = parts.recipe.batch_size
     if len(data.train) < size:  # one batch, of as many images as the devices can share
@@ -258,6 +285,7 @@ def _batches(data, config, parts, replicas):
         seed=config.seed,
         augmentation=parts.augmentation,
         flip=data.flip,
+        fill=0 if found is None else found.channel_mean,
         drop_remainder=True,  # a small last batch would make poor statistics
     )
     _ = batches[0]

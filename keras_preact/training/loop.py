@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 from keras_preact.console import say
-from keras_preact.errors import DivergedError, SaveError, StoppedError
+from keras_preact.errors import DataError, DivergedError, SaveError, StoppedError
 from keras_preact.evaluation import Evaluation, evaluate
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.engine import LOGS
@@ -106,6 +106,7 @@ class Loop:
         """Trains until the recipe's epochs are done.
 
         Raises:
+            DataError: For an image that is damaged; what was trained until then is saved.
             DivergedError: At the step at which loss or gradient is not finite.
             StoppedError: After SIGTERM or SIGINT, once a checkpoint is written.
             SaveError: When a log or a checkpoint cannot be written.
@@ -114,8 +115,11 @@ class Loop:
         with shown as bar, self._signals:
             while self.epochs_done < self.recipe.epochs:
                 self.epoch.begin()
-                self._train_epoch(self.epoch, bar)
-                self._end_epoch(self.epoch, bar)
+                try:
+                    self._train_epoch(self.epoch, bar)
+                    self._end_epoch(self.epoch, bar)
+                except DataError as error:  # files are decoded when they are needed
+                    raise DataError(f"{error} {self._kept()}") from error
         if self._stops_alone():  # asked while the last epoch was saved
             self._save_and_stop()
 
@@ -235,6 +239,16 @@ class Loop:
             f"{self.run_folder.path}. The same command goes on from there.",
             number,
         )
+
+    def _kept(self):
+        """Saves what was trained before an image that cannot be read, and says how to go on."""
+        fix = "With an image that can be read in its place the same command goes on; in a new run "
+        fix += "--on-bad-image skip leaves such files out."
+        if not self.step:
+            return fix
+        saved = self._saved_step == self.step or self._save()
+        where = self.run_folder.path if saved else self.checkpoints.last_good
+        return f"What was trained until step {self.step} is kept in {where}. {fix}"
 
     def _write(self, function, *arguments):
         """Writes, or says what could not be written and where the last good state is."""

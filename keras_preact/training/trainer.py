@@ -59,7 +59,7 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     if result:
         say(console, f"This run is finished already: {result['run']}.")
         return Result(**result)
-    decided = engine.broadcast_json(run.read_json("env.json")["decided"] if run else None) or {}
+    decided = engine.broadcast_json(_decided(run) if run else None) or {}
     if engine.is_chief and not run and config.out:
         RunFolder.create(config.out, "").discard_if_empty()  # says now that it can be written
     job = prepare(config, engine, console, decided, batch_size)
@@ -128,6 +128,13 @@ def _differences(run, config):
     return found
 
 
+def _decided(run):
+    """What was settled when a run was begun: see `Job.decided` and `Job.statistics`."""
+    decided, file = run.read_json("env.json")["decided"], "statistics.json"
+    there = (run.path / file).is_file()
+    return {**decided, "statistics": run.read_json(file)} if there else decided
+
+
 def _new_run(config, job):
     if not job.engine.is_chief:
         return RunFolder.temporary()
@@ -150,6 +157,8 @@ def _describe(run, job, console):
         command = f"keras-preact train --config {shlex.quote(str(run.path))}/config.json"
         for name, value in facts.items():
             run.write_json(name, value)
+        if job.statistics:
+            run.write_json("statistics.json", job.statistics.to_dict())
         run.write_bytes("command.txt", f"{command} --out NEW_FOLDER\n".encode())
         run.write_bytes("citations.bib", citations(job.parts).encode())
         run.write_json("config.json", job.config.to_dict())  # last: now it is a run

@@ -1,6 +1,7 @@
 """Batches: order, epochs, remainders, resumption, training with Keras; and statistics."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from keras_preact.data import Augmentation, Batches, epoch_order, image_mean, prefetched
 from keras_preact.data import statistics as statistics_module
-from keras_preact.data.splits import ArraySplit, EncodedSplit
+from keras_preact.data.splits import ArraySplit, Encoded, EncodedSplit
 from keras_preact.errors import ConfigError
 
 
@@ -134,10 +135,25 @@ def test_image_mean_of_streamed_images_reads_a_fixed_sample(monkeypatch):
 
     asked = []
     monkeypatch.setattr(statistics_module, "SAMPLE", 50)
-    split = EncodedSplit(read, str, np.arange(300), (2, 2, 1), np.zeros(300))
+    split = EncodedSplit(Encoded(read, str, (2, 2, 1)), np.arange(300), np.zeros(300))
     first, second = image_mean(split)[0], image_mean(split)[0]
     assert len(asked) == 100 and len(set(asked)) == 50
     assert first == second
+    asked.clear()
+    mean, _ = image_mean(split, "pixel")  # the papers', of all
+    assert len(asked) == 300
+    np.testing.assert_allclose(mean, (np.arange(300) % 256).mean(), rtol=1e-6)
+
+
+def test_statistics_are_written_down_to_the_last_bit():
+    images = np.random.default_rng(0).integers(0, 256, (70, 5, 7, 3), dtype=np.uint8)
+    split = ArraySplit(images, np.zeros(70))
+    for kind in ("pixel", "channel"):
+        found = statistics_module.statistics(split, kind)
+        again = found.from_dict(json.loads(json.dumps(found.to_dict())))
+        assert again.images == 70 and (again.mean == found.mean).all()
+        assert (again.deviation == found.deviation).all()
+        np.testing.assert_allclose(found.channel_mean, images.mean((0, 1, 2)), rtol=1e-6)
 
 
 def test_shares_of_a_batch_are_the_batch():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from keras_preact.data import DataOptions, check_data, decode, load_data
-from keras_preact.data.splits import stratified
+from keras_preact.data.partition import stratified
 from keras_preact.errors import DataError
 
 STREAM = DataOptions(memory_limit_mb=0)

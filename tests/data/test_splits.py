@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_preact.data import DataOptions, load_data
-from keras_preact.data.splits import fold_of_each
+from keras_preact.data.partition import fold_of_each
 from keras_preact.errors import ConfigError, DataError
 
 
