@@ -123,7 +123,7 @@ def decode_all(
         done += len(chosen[name])
 
 
-def _sample(count, most=LOOKED_AT):
+def _sample(count, most):
     """Positions of some of `count` files, always the same."""
     return (np.arange(count) if most is None else np.sort(epoch_order(0, 0, count)[:most])).tolist()
 
@@ -166,7 +166,8 @@ def _expected_shape(folder: Folder, options: DataOptions) -> tuple[int, int, int
 def _pictures(folder, how):
     """The first file of each part that can be opened, and others of a sample."""
     for part in folder.parts.values():
-        for position in dict.fromkeys([*range(len(part.paths))[:1], *_sample(len(part.paths))]):
+        count = len(part.paths)
+        for position in dict.fromkeys([*range(count)[:1], *_sample(count, LOOKED_AT)]):
             try:
                 yield Picture(part.paths[position], how=how)
             except BadImage:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from keras_preact.data import DataOptions, check_data, decode, load_data
 from keras_preact.data.partition import stratified
+from keras_preact.data.picture import Picture
 from keras_preact.errors import DataError
 
 STREAM = DataOptions(memory_limit_mb=0)
@@ -469,3 +470,66 @@ def test_formats_side_by_side_are_read_as_asked(tmp_path, options):
         np.testing.assert_array_equal(split.images(np.arange(7)), expected)
     formats = check_data(str(tmp_path)).formats
     assert formats == {"WebP": 2, "BMP": 2, "TIFF": 2, "GIF": 2, "PNG": 6}
+
+
+@pytest.fixture
+def few_looked_at(monkeypatch):
+    """A folder of 40 images, of which 4 of each part are looked at before they are needed."""
+    monkeypatch.setattr("keras_preact.data.folders.LOOKED_AT", 4)
+
+
+def unlooked(root, options=None):
+    """A file of a folder that is not among those that are looked at."""
+    data = load_data(f"folder:{root}", options=options or DataOptions())
+    held = data.train._held.there
+    return root / "dog" / f"{np.flatnonzero(~held)[-1] - 20}.png"
+
+
+@pytest.mark.parametrize("options", [DataOptions(), STREAM], ids=["held", "streamed"])
+def test_files_are_decoded_when_they_are_needed(tmp_path, few_looked_at, monkeypatch, options):
+    decoded, pixels = [], Picture.pixels
+    monkeypatch.setattr(Picture, "pixels", lambda self: decoded.append(self._name) or pixels(self))
+    root = classes(tmp_path, count=20)
+    data = load_data(f"folder:{root}", options=options)
+    assert len(set(decoded)) <= 5  # the first, for its size, and the sample
+    assert data.notes[-1].startswith("4 of 40 files were looked at; the others are decoded when")
+    whole = load_data(f"folder:{root}", options=DataOptions(on_bad_image="skip"))
+    for _ in range(2):
+        decoded.clear()
+        for part in ("train", "test"):
+            order = np.random.default_rng(0).permutation(len(getattr(data, part)))
+            images, labels = getattr(data, part).examples(order)
+            expected = getattr(whole, part).examples(order)
+            np.testing.assert_array_equal(images, expected[0])
+            np.testing.assert_array_equal(labels, expected[1])
+    assert len(decoded) == (40 if data.train.streams else 0)
+    assert data.train.decoded is not data.train.streams
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("cut", r"\.png: .*"),
+        ("size", r"\.png: 9 x 7 pixels, where the images before have 8 x 8; give a size"),
+        ("colour", r"\.png: in colour, where the images that were looked at first are grey; say"),
+    ],
+)
+@pytest.mark.parametrize("options", [DataOptions(), STREAM], ids=["held", "streamed"])
+def test_what_is_found_on_the_way_is_named(tmp_path, few_looked_at, options, damage, message):
+    root = classes(tmp_path, count=20, mode="L" if damage == "colour" else "RGB")
+    file = unlooked(root)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-30])
+    else:
+        write(file, size=(9, 7) if damage == "size" else (8, 8))
+    data = load_data(f"folder:{root}", options=options)
+    with pytest.raises(DataError, match=file.name.removesuffix(".png") + message):
+        data.train.images(slice(None)), data.test.images(slice(None))
+
+
+def test_all_are_looked_at_where_damaged_ones_are_left_out(tmp_path, few_looked_at):
+    root = classes(tmp_path, count=20)
+    unlooked(root).write_bytes(b"none")
+    data = load_data(f"folder:{root}", options=DataOptions(on_bad_image="skip"))
+    assert len(data.skipped) == 1 and len(data.train) + len(data.test) == 39
+    assert not check_data(str(root)).ok

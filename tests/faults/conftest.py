@@ -100,6 +100,22 @@ def reference(zygote, tmp_path_factory):
     return _outcome(out), time.monotonic() - start
 
 
+@pytest.fixture(scope="session")
+def digit_files(tmp_path_factory):
+    """The first 700 digits as files in a folder for each class."""
+    from PIL import Image
+
+    from keras_preact import load_data
+
+    root = tmp_path_factory.mktemp("digits")
+    images, labels = load_data("digits").train.examples(slice(0, 700))
+    for k, (image, label) in enumerate(zip(images, labels, strict=True)):
+        file = root / str(label) / f"{k}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(image[..., 0]).save(file)
+    return root
+
+
 @pytest.fixture
 def outcome():
     return _outcome

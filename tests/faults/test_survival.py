@@ -69,6 +69,20 @@ def test_killed_while_writing(zygote, reference, outcome, tmp_path, faults):
     assert outcome(out) == reference[0]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_killed_in_the_first_epoch_on_files(zygote, outcome, digit_files, tmp_path, streamed):
+    """Images that are decoded when they are first needed, or in each epoch."""
+    settings = {**zygote.config("")["settings"], "recipe.preprocessing": "standardize"}
+    settings |= {"data.memory_limit_mb": 0} if streamed else {}
+    config = {"data": f"folder:{digit_files}", "batch_size": 64, "settings": settings}
+    assert zygote.run(tmp_path / "whole", config=config) == 0, zygote.message
+    out = tmp_path / "run"
+    assert zygote.run(out, config=config, faults={"append_log": [6, "after"]}) == -signal.SIGKILL
+    assert not RunFolder(out).log  # in the first epoch
+    assert zygote.run(out, config=config) == 0, zygote.message
+    assert outcome(out) == outcome(tmp_path / "whole")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_save_and_exit(zygote, reference, outcome, tmp_path, number, code):
     """R3: the step that was under way is finished and saved, and nothing is done twice."""

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import pathlib
 import re
 import signal
 import subprocess
@@ -16,7 +17,8 @@ from PIL import Image
 from keras_preact import TrainConfig, create_model, load_data, train
 from keras_preact.cli import main
 from keras_preact.console import make_console
-from keras_preact.data import Batches
+from keras_preact.data import Batches, DataOptions, image_mean
+from keras_preact.data.statistics import Statistics
 from keras_preact.errors import (
     ConfigError,
     DataError,
@@ -30,6 +32,7 @@ from keras_preact.precision import Choice, choose_dtype
 from keras_preact.run import LOCK, RunFolder
 from keras_preact.training import Recipe, doctor, dry_run
 from keras_preact.training.checkpoint import Checkpoints
+from keras_preact.training.engine import make_engine
 from keras_preact.training.job import prepare, say_small_maps
 from keras_preact.training.loop import Loop
 
@@ -587,3 +590,69 @@ def test_16_bits_go_on_to_the_last_bit(dtype, tmp_path, monkeypatch):
     assert weights(some).keys() == weights(others).keys()
     for name, value in weights(some).items():
         np.testing.assert_array_equal(value, weights(others)[name], err_msg=name)
+
+
+@pytest.fixture
+def folder_of_digits(tmp_path, monkeypatch):
+    """Digits as 240 files, of which few are looked at before they are needed."""
+    monkeypatch.setattr("keras_preact.data.folders.LOOKED_AT", 4)
+    monkeypatch.setattr("keras_preact.data.load._LOOKED_AT", 4)
+    monkeypatch.setattr("keras_preact.training.job.SAMPLE", 50)
+    digits = load_data("digits").train
+    for k, (image, label) in enumerate(zip(*digits.examples(slice(0, 240)), strict=True)):
+        file = tmp_path / "digits" / f"{label}" / f"{k}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).save(file)
+    return tmp_path / "digits"
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("memory", [None, 0])
+def test_a_damaged_image_stops_a_training_and_loses_nothing(
+    tmp_path, folder_of_digits, part, memory
+):
+    settings = {"data.memory_limit_mb": memory}
+    arguments = {"data": f"folder:{folder_of_digits}", "batch_size": 32, "settings": settings}
+    expected = RunFolder(train(small(tmp_path, out=f"{tmp_path}/whole", **arguments)).run)
+    data = load_data(f"folder:{folder_of_digits}")
+    split = getattr(data, part)
+    batches = Batches(data.train, 32, shuffle=True)
+    late = batches.places(4)[0] if part == "train" else 20
+    file = pathlib.Path(split._source.name(split._indices[late]))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-40])
+    with pytest.raises(
+        DataError, match=rf"{file.name}: .* until step {4 if part == 'train' else 6}"
+    ):
+        train(small(tmp_path, **arguments))
+    with pytest.raises(DataError, match="same command goes on"):  # and stops there again
+        train(small(tmp_path, **arguments))
+    file.write_bytes(whole)
+    run = RunFolder(train(small(tmp_path, **arguments)).run)
+    assert [row["loss"] for row in run.steps] == [row["loss"] for row in expected.steps]
+    assert [row["test_loss"] for row in run.log] == [row["test_loss"] for row in expected.log]
+
+
+def test_statistics_of_a_sample_are_the_run_s(tmp_path, folder_of_digits):
+    """A run goes on with those that it was begun with, whatever has been decoded by then."""
+    settings = {"recipe.preprocessing": "standardize"}
+    config = small(tmp_path, data=f"folder:{folder_of_digits}", settings=settings)
+    job = prepare(config, make_engine(config))
+    assert job.statistics.images == 50 and not job.data.train.decoded
+    mean, _ = image_mean(load_data(config.data, options=DataOptions(on_bad_image="skip")).train)
+    assert 0 < abs(job.statistics.mean - mean).max() < 20
+    kept = {**job.statistics.to_dict(), "mean": [7.0]}
+    again = prepare(config, make_engine(config), decided={**job.decided, "statistics": kept})
+    layer = again.engine.model.get_layer("preprocessing")
+    assert np.ravel(layer.mean) == 7 and again.batches.fill == 7
+    early = prepare(config, make_engine(config), decided=job.decided)  # of an early version
+    np.testing.assert_array_equal(early.statistics.mean, mean)
+    config = config.replace(settings={**config.settings, "recipe.preprocessing": "pixel_mean"})
+    job = prepare(config, make_engine(config))
+    assert job.statistics.images == len(job.data.train) > 190
+
+
+def test_statistics_are_in_the_run_s_folder(finished):
+    config, _ = finished
+    found = Statistics.from_dict(RunFolder(config.out).read_json("statistics.json"))
+    assert found.images == 1437 and found.mean.shape == (1,)
