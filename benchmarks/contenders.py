@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 
+from benchmarks.loaders import LOADERS
+
 
 def _data(spec):
     """Random images as floats, labels, and what is known of the network if it is one of ours."""
@@ -162,6 +164,7 @@ CONTENDERS = {
     "torch.compile": functools.partial(_torch_step, compiled=True),
     "timm": functools.partial(_torch_step, make=_timm),
     "timm, compiled": functools.partial(_torch_step, make=_timm, compiled=True),
+    **LOADERS,
 }
 
 
@@ -192,6 +195,8 @@ def available(names):
 
 def library(contender):
     """The library that a contender is built with; a process imports it before the clock starts."""
-    if contender.startswith("timm"):
-        return "timm"
+    of_their_own = {"timm": "timm", "tf.data": "tensorflow", "torchvision": "torchvision"}
+    for name, package in of_their_own.items():
+        if contender.startswith(name):
+            return package
     return "torch" if "orch" in contender else "keras"

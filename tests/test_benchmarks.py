@@ -21,6 +21,8 @@ COMMANDS = {
     "overhead": ["--model", "resnet8v2", "--steps", "2"],
     "opening": ["--model", "resnet8v2"],
 }
+#: Options of `input` with which it reads files.
+FILES = ["--files", "true", "--seconds_a_round", "0.1"]
 
 
 def results(name, *arguments):
@@ -40,8 +42,11 @@ def results(name, *arguments):
     "name",
     [pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS],
 )
-def test_a_benchmark_reports_every_contender(name):
-    found = results(name)
+@pytest.mark.parametrize("more", [[], FILES], ids=["", "files"])
+def test_a_benchmark_reports_every_contender(name, more):
+    if more and name != "input":
+        pytest.skip("has no files")
+    found = results(name, *more)
     assert found["command"].startswith(f"python -m benchmarks.{name} ")
     assert found["machine"]["packages"]["keras"]
     assert found["results"]

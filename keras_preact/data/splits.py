@@ -164,7 +164,7 @@ class EncodedSplit:
             picture, labels[position] = self._source.picture(chosen[position])
             images[position] = change(position, picture) if change else fitted(picture, shape)
 
-        threaded(fill, range(len(chosen)), chunk=4)
+        threaded(fill, range(len(chosen)), chunk=2)
         known = vars(self).get("labels")
         return images, labels if known is None else known[indices]
 
