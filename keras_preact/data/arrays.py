@@ -8,7 +8,7 @@ import numpy as np
 from keras_preact.data.classes import check_names
 from keras_preact.data.images import dark, resize_and_crop, to_channels
 from keras_preact.data.options import DataOptions
-from keras_preact.data.partition import train_and_test
+from keras_preact.data.partition import parts_of
 from keras_preact.data.splits import ArraySplit, ImageData, threaded
 from keras_preact.errors import DataError, quoted, reason, some
 
@@ -33,7 +33,7 @@ def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -
     names = _texts(arrays["class_names"]) if "class_names" in arrays else None
     class_names = _class_names(names, labels)
     splits = {part: ArraySplit(images[part], labels[part]) for part in parts}
-    parts = train_and_test(splits, options.test_fraction, seed)
+    parts = parts_of(splits, options.test_fraction, seed)
     shape, other = (parts[part].image_shape for part in ("train", "test"))
     if shape != other:
         raise DataError(

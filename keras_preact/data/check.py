@@ -200,7 +200,7 @@ def _seen(picture):
 
 def _described(data: ImageData) -> Report:
     height, width, channels = data.image_shape
-    parts, looker = {"train": data.train, "test": data.test}, _Looker()
+    parts, looker = data.parts(), _Looker()
     for name, part in parts.items():
         if not part.streams:
             for k, label in enumerate(part.labels.tolist()):

@@ -1,13 +1,15 @@
 """Image files that a folder or a table lists by class: the images of a data set."""
 
 import functools
+import os
+import re
 
 import numpy as np
 
 from keras_preact.data.cache import cached
 from keras_preact.data.images import turning
 from keras_preact.data.options import DataOptions
-from keras_preact.data.partition import train_and_test
+from keras_preact.data.partition import parts_of
 from keras_preact.data.parts import Folder, refuse
 from keras_preact.data.picture import BadImage, Picture
 from keras_preact.data.random import epoch_order
@@ -21,7 +23,7 @@ from keras_preact.data.splits import (
     fitted,
     threaded,
 )
-from keras_preact.errors import DataError
+from keras_preact.errors import DataError, shown
 
 #: Files of each part that are decoded before a training begins; the others on the way.
 LOOKED_AT = 2048
@@ -70,11 +72,14 @@ def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress
             options.reading,
             refused,
         )
-        rest = source, part.good, part.labels[part.good]
-        splits[name] = HeldSplit(*rest, held[name]) if keep else EncodedSplit(*rest)
+        good = part.good
+        known = {**part.columns, **_groups(folder, part, options.group)}
+        columns = {use: np.asarray(values)[good] for use, values in known.items()}
+        rest = source, good, part.labels[good], columns
+        splits[name] = HeldSplit(held[name], *rest) if keep else EncodedSplit(*rest)
     return ImageData(
         name=folder.name,
-        **train_and_test(splits, options.test_fraction, seed),
+        **parts_of(splits, options.test_fraction, seed),
         class_names=folder.class_names,
         image_shape=shape,
         skipped=tuple(folder.bad),
@@ -126,6 +131,20 @@ def decode_all(
 def _sample(count, most):
     """Positions of some of `count` files, always the same."""
     return (np.arange(count) if most is None else np.sort(epoch_order(0, 0, count)[:most])).tolist()
+
+
+def _groups(folder, part, pattern):
+    """The groups of a folder's files, by what a regular expression finds in their names."""
+    if pattern is None or folder.kind != "folder":
+        return {}
+    found = [re.search(pattern, os.path.basename(path)) for path in part.paths]
+    if None in found:
+        path = part.paths[found.index(None)]
+        raise DataError(
+            f"`group` must be a regular expression that finds a group in the name of each file. "
+            f"Received: group={pattern!r}, which finds none in {shown(path)!r}."
+        )
+    return {"group": [match[1] for match in found]}
 
 
 def _rest(folder, count):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import re
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from keras_preact.data.classes import distinct
 from keras_preact.data.folders import load_folder
 from keras_preact.data.named import KINDS, PATHS, kind_of, load_digits, load_tfds
 from keras_preact.data.options import DataOptions
-from keras_preact.data.partition import validation_parts
+from keras_preact.data.partition import held_out, share_of
 from keras_preact.data.parts import Folder
 from keras_preact.data.splits import ImageData
 from keras_preact.data.tables import list_table
@@ -32,10 +33,11 @@ def load_data(
         name_or_path: `"digits"`, `"cifar10"`, `"cifar100"`, `"imagenet2012"` or any other image
             classification set of tensorflow-datasets by its name; `"folder:PATH"`, a folder with
             one sub-folder of image files per class, or with such folders in `train` and in
-            `test` (or `training`, `testing`; `val`, `valid`, `validation` and `dev` take the place
-            of `test` where there is none); `"csv:PATH"` or `"parquet:PATH"`, a table with a column
-            of image paths (`path`, `file`, `image`, ...), one of labels (`label`, `class`, ...)
-            and, if there are parts, one of theirs (`split`, `set`, ...); `"npz:PATH"`, a
+            `test` (or `training`, `testing`), and perhaps in `val` (or `valid`, `validation`,
+            `dev`), which takes the place of `test` where there is none; `"csv:PATH"` or
+            `"parquet:PATH"`, a table with a column of image paths (`path`, `file`, `image`, ...),
+            one of labels (`label`, `class`, ...) and, if there are parts, one of theirs (`split`,
+            `set`, ...); `"npz:PATH"`, a
             file with the arrays `x_train`, `y_train` and perhaps `x_test`, `y_test`.
         options: size, channels, how deep values and alpha are read, share of the test part, images
             held out, damaged files, memory.
@@ -45,7 +47,7 @@ def load_data(
         on_progress: called with `(done, total)` while files are read and decoded.
 
     Returns:
-        The two parts, the class names and the shape of the images. Images are decoded when they
+        The parts, the class names and the shape of the images. Images are decoded when they
         are first asked for, and held if all fit the memory; else in each epoch.
 
     Raises:
@@ -60,12 +62,15 @@ def load_data(
     seed = seed if options.split_seed is None else options.split_seed
     data = _load(name_or_path, options, seed, on_progress)
     data = dataclasses.replace(data, class_names=distinct(data.class_names))
-    parts = validation_parts(data.train, options, seed)
-    if parts is None:
-        return data
-    train, test = parts
-    held = "images held out of its training part"
-    return dataclasses.replace(data, train=train, test=test, tested=held)
+    if parts := held_out(data.train, options, seed):
+        held = "images held out of its training part"
+        data = dataclasses.replace(data, train=parts[0], test=parts[1], tested=held)
+    if options.validation == 0:
+        data = dataclasses.replace(data, validation=None)
+    # Not those that `holdout` would take, of which a search may leave out the same.
+    elif parts := share_of(data.train, options.validation, "validation", (seed or 0) + 1):
+        data = dataclasses.replace(data, train=parts[0], validation=parts[1])
+    return data
 
 
 def _load(name_or_path, options, seed, on_progress):
@@ -73,6 +78,11 @@ def _load(name_or_path, options, seed, on_progress):
     kinds, cache = [f"{kind}:PATH" for kind in KINDS if kind != "npz"], options.cache
     fits = cache is None or kind in KINDS[:-1]
     require(fits, "cache", cache, f"None, but for {quoted(kinds)}", f"Data here: {name_or_path!r}.")
+    if kind == "folder" and options.group is not None:
+        _check_pattern(options.group)
+    elif kind not in KINDS[:-1]:
+        wanted = f"None, but for {quoted(kinds)}"
+        require(options.group is None, "group", options.group, wanted)
     if kind == "npz":
         return load_npz(path, options, seed, on_progress)
     if kind in KINDS:
@@ -80,6 +90,16 @@ def _load(name_or_path, options, seed, on_progress):
     if name_or_path == "digits":
         return load_digits(options)
     return load_tfds(name_or_path, options, seed)
+
+
+def _check_pattern(pattern):
+    """Raises `ConfigError` for what is no regular expression with parentheses."""
+    try:
+        groups = re.compile(pattern).groups
+    except re.error:
+        groups = 0
+    expected = r"a regular expression with parentheses, such as '(patient\d+)_', for a folder"
+    require(groups >= 1, "group", pattern, expected)
 
 
 def listed(kind: str, path: str, options: DataOptions) -> Folder:
@@ -121,6 +141,7 @@ def facts_of(data: ImageData) -> dict:
         "classes": list(data.class_names),
         "training_images": len(data.train),
         "test_images": len(data.test),
+        **({"validation_images": len(data.validation)} if data.validation else {}),
         "labels_sha256": labels is not None and hashlib.sha256(labels.tobytes()).hexdigest(),
         "test_sha256": hashlib.sha256(data.test.images(some).tobytes()).hexdigest(),
     }

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_preact.data.arrays import fit_array
 from keras_preact.data.options import DataOptions
-from keras_preact.data.partition import train_and_test
+from keras_preact.data.partition import parts_of
 from keras_preact.data.splits import (
     ArraySplit,
     Encoded,
@@ -68,7 +68,7 @@ def load_tfds(name: str, options: DataOptions, seed: int = 0) -> ImageData:
         part: _split(f"{name}/{part}", source, keys, shape, keep, options.reading)
         for part, source in sources.items()
     }
-    parts = train_and_test(splits, options.test_fraction, seed)
+    parts = parts_of(splits, options.test_fraction, seed)
     return ImageData(name, **parts, class_names=names, image_shape=shape, flip=_flip(name))
 
 
@@ -192,16 +192,20 @@ def _shape(name: str, feature, options: DataOptions) -> tuple[int, int, int]:
 
 
 def _sources(name: str, builder, keys: tuple[str, str], options: DataOptions) -> dict:
-    """The records of the training part, and of the first part with labels to test on."""
+    """The records of the parts that have labels; one for validation is the test part of a set
+    that has no other.
+    """
     parts = list(builder.info.splits) or ["train", "test"]  # unknown to tfds.testing.mock_data
     if "train" not in parts:
         raise DataError(f"Expected a part 'train' in {name!r}. Received: {quoted(parts)}.")
-    sources = {"train": _records(name, builder, "train", keys, options)}
-    for part in ("test", "validation"):
+    sources = {}
+    for part in ("train", "test", "validation"):
         if part in parts:
             source = _records(name, builder, part, keys, options)
             if len(source) and source[0][keys[1]] >= 0:  # -1: labels that are kept secret
-                return sources | {"test": source}
+                sources[part] = source
+    if "test" not in sources and "validation" in sources:
+        sources["test"] = sources.pop("validation")
     return sources
 
 
@@ -240,5 +244,5 @@ def _split(name: str, source, keys, shape, keep: bool, how) -> Split:
     encoded = Encoded(read, lambda index: f"{name}[{index}]", shape, how)
     everything = np.arange(len(source))
     if keep:
-        return HeldSplit(encoded, everything, None, Held(len(source), shape))
+        return HeldSplit(Held(len(source), shape), encoded, everything)
     return EncodedSplit(encoded, everything)

@@ -26,6 +26,14 @@ class DataOptions(Checked):
         holdout: images of the training part that take the place of the test part, which is then
             not used: a number of them, or below 1 their share; the same share of each class.
             `None` (default): none, the test part is the source's.
+        validation: images of the training part for validation, by which a training is steered: a
+            number of them, or below 1 their share, such as 0.1; the same share of each class.
+            `None` (default): the source's own validation part, if it has one beside a test part; 0:
+            none.
+        group: what belongs together, such as one patient's photographs, and so is on one side
+            wherever images are divided: of a table the name of a column (`None`, the default:
+            `group`, if there is one; `""`: none); of a folder a regular expression, of which what
+            is in its first parentheses is the group of a file by its name: `(patient\\d+)_`.
         folds: for cross-validation: the training part is cut into this many parts, and part `fold`
             takes the place of the test part.
         fold: which of them, from 0.
@@ -61,6 +69,8 @@ class DataOptions(Checked):
     data_dir: str | None = None
     channels: int | None = None
     holdout: float | None = None
+    validation: float | None = None
+    group: str | None = None
     folds: int | None = None
     fold: int = 0
     split_seed: int | None = None
@@ -90,8 +100,10 @@ class DataOptions(Checked):
         inside = 0 < self.test_fraction < 1
         require(inside, "test_fraction", self.test_fraction, "greater than 0 and less than 1")
         held, folds = self.holdout, self.folds
-        some = held is None or 0 < held < 1 or (held >= 1 and held == int(held))
-        require(some, "holdout", held, "a number of images, a share between 0 and 1, or None")
+        for name, least in (("holdout", 1e-9), ("validation", 0)):
+            value = getattr(self, name)
+            some = value is None or least <= value < 1 or (value >= 1 and value == int(value))
+            require(some, name, value, "a number of images, a share between 0 and 1, or None")
         require(folds is None or folds >= 2, "folds", folds, "at least 2, or None")
         below = 0 <= self.fold < (folds or 1)
         require(below, "fold", self.fold, f"from 0 to {(folds or 1) - 1}")

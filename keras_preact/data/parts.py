@@ -42,7 +42,7 @@ class Folder:
     Attributes:
         path: Where it is.
         class_names: Names of the classes.
-        parts: `"train"` and `"test"`, or only `"all"`.
+        parts: `"train"`, `"test"` and perhaps `"validation"`, or only `"all"`.
         left_out: How many entries are no images, by reason (see `Listing`).
         unused: Names of folders beside the parts, which are not used.
         kind: `"folder"`, or the table's, of which not every class needs images to test.
@@ -108,7 +108,7 @@ class Folder:
         """For each part with classes without images a sentence that names them."""
         problems = []
         for name, counts in self.counts().items():
-            if self.kind != "folder" and name == "test" and any(counts):
+            if self.kind != "folder" and name in ("test", "validation") and any(counts):
                 continue
             empty = [self.class_names[i] for i, count in enumerate(counts) if count == 0]
             if empty:

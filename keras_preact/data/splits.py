@@ -30,12 +30,14 @@ class Split(Protocol):
         image_shape: `(height, width, channels)` of what `images` returns.
         streams: whether images are decoded each time they are asked for, and not held in memory.
         decoded: whether all images are there already.
+        columns: what else is known of each image, arrays `[n]` by name: `"group"`, `"weight"`.
     """
 
     labels: np.ndarray
     image_shape: tuple[int, int, int]
     streams: bool
     decoded: bool
+    columns: dict[str, np.ndarray]
 
     def __len__(self) -> int: ...
 
@@ -75,7 +77,7 @@ class ArraySplit:
     streams, decoded = False, True
 
     def __init__(self, images: np.ndarray, labels: np.ndarray):
-        self._images = images
+        self._images, self.columns = images, {}
         self.labels = np.asarray(labels, np.int32)
         self.image_shape = tuple(int(size) for size in images.shape[1:])
 
@@ -133,12 +135,19 @@ class EncodedSplit:
         indices: integer array `[n]`, which of its images.
         labels: integer array `[n]`; `None` (default): read from the source when asked for, which
             means reading all of it.
+        columns: what else is known of the images.
     """
 
     streams, decoded = True, False
 
-    def __init__(self, source: Encoded, indices: np.ndarray, labels: np.ndarray | None = None):
-        self._source, self._indices = source, np.asarray(indices)
+    def __init__(
+        self,
+        source: Encoded,
+        indices: np.ndarray,
+        labels: np.ndarray | None = None,
+        columns: dict[str, np.ndarray] | None = None,
+    ):
+        self._source, self._indices, self.columns = source, np.asarray(indices), columns or {}
         self.image_shape = source.shape
         if labels is not None:
             self.labels = np.asarray(labels, np.int32)
@@ -172,27 +181,28 @@ class EncodedSplit:
         return self._source.picture(self._indices[index].item())[0].pixels()
 
     def subset(self, indices: np.ndarray) -> "EncodedSplit":
-        return self._like(self._indices[indices], self.labels[indices])
+        columns = {name: values[indices] for name, values in self.columns.items()}
+        return self._like(self._indices[indices], self.labels[indices], columns)
 
     def relabelled(self, places: np.ndarray) -> "EncodedSplit":
-        return self._like(self._indices, places[self.labels])
+        return self._like(self._indices, places[self.labels], self.columns)
 
-    def _like(self, indices, labels):
-        return type(self)(self._source, indices, labels)
+    def _like(self, *arguments):
+        return EncodedSplit(self._source, *arguments)
 
 
 class HeldSplit(EncodedSplit):
     """Images that are decoded and fitted when they are first asked for, and held from then on.
 
     Args:
-        source, indices, labels: as of an `EncodedSplit`.
         held: the images of the source that were decoded, as all its splits share them.
+        *arguments: as of an `EncodedSplit`.
     """
 
     streams = False
 
-    def __init__(self, source: Encoded, indices, labels, held: "Held"):
-        super().__init__(source, indices, labels)
+    def __init__(self, held: "Held", *arguments):
+        super().__init__(*arguments)
         self._held = held
 
     @property
@@ -210,8 +220,8 @@ class HeldSplit(EncodedSplit):
     def raw(self, index: int) -> np.ndarray:
         return self.images([index])[0]
 
-    def _like(self, indices, labels):
-        return HeldSplit(self._source, indices, labels, self._held)
+    def _like(self, *arguments):
+        return HeldSplit(self._held, self._source, *arguments)
 
 
 class Held:
@@ -238,9 +248,11 @@ class ImageData:
 
     Attributes:
         name: as it was asked for.
-        train, test: the two parts.
+        train, test: the part to train on, and the one that tells, at the end, how good that was.
         class_names: the name of each class, in the order of the labels.
         named: whether the source says these names; else they are the labels.
+        validation: the part by which a training is steered: which weights are best, when to stop;
+            `None`: there is none.
         image_shape: `(height, width, channels)`.
         flip: whether mirroring an image left to right keeps its label: not for named sets of
             digits and letters; folders and arrays are taken to allow it.
@@ -260,6 +272,7 @@ class ImageData:
     tested: str = WHOLE_PART
     notes: tuple[str, ...] = ()
     named: bool = True
+    validation: Split | None = None
 
     @property
     def num_classes(self) -> int:
@@ -285,8 +298,13 @@ class ImageData:
         found = places(names, self.class_names, fix)
         if np.array_equal(found, np.arange(len(names))):
             return dataclasses.replace(self, class_names=names)
-        parts = {part: getattr(self, part).relabelled(found) for part in ("train", "test")}
+        parts = {name: part.relabelled(found) for name, part in self.parts().items()}
         return dataclasses.replace(self, class_names=names, **parts)
+
+    def parts(self) -> dict[str, Split]:
+        """The parts that there are, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def lines(self) -> tuple[str, ...]:
         """The notes, and which classes no image tests, as far as that is known without reading."""
@@ -295,7 +313,8 @@ class ImageData:
 
     def __repr__(self) -> str:
         height, width, channels = self.image_shape
-        parts = f"{len(self.train)} training and {len(self.test)} test images"
+        validated = f", {len(self.validation)} validation" if self.validation else ""
+        parts = f"{len(self.train)} training{validated} and {len(self.test)} test images"
         kind = f"{height}x{width}x{channels}, {self.num_classes} classes"
         return f"<ImageData {self.name!r}: {parts}, {kind}>"
 

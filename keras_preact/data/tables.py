@@ -55,11 +55,8 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
     titles = {use: title for use, (title, _) in read.items()}
     columns = {use: [*map(str.strip, cells)] for use, (_, cells) in read.items()}
     parts, unused = _parts(titles.get("split"), columns.pop("split", None), len(columns["path"]))
-    rows = [k for k, part in enumerate(parts) if part]
-    parts = [parts[k] for k in rows]
-    columns = {use: [values[k] for k in rows] for use, values in columns.items()}
     for use, values in columns.items():
-        _refuse_blank(titles[use], values, rows)
+        _refuse_blank(titles[use], values)
     files = _files(columns.pop("path"), path)
     labels = _labels(columns.pop("label"))
     if "weight" in columns:
@@ -76,11 +73,11 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
     labels = [numbers[label] for label in labels]
     rows.sort(key=lambda k: (labels[k], files[k]))  # as a folder's, however they stand
     found = {}
-    for name in sorted({*parts}, reverse=True):  # the training part first
+    for name in sorted({*parts}, key=[*PARTS, "all"].index):
         own = [k for k in rows if parts[k] == name]
         found[name] = _part(own, files, labels, columns)
-    if columns:
-        unused.append(f"not used yet: the columns {some(titles[use] for use in columns)}")
+    if "weight" in columns:
+        unused.append(f"not used yet: the column {titles['weight']!r}")
     repeated = Counter({"named before": len(files) - len(rows)} if len(rows) < len(files) else {})
     folder = Folder(path, class_names, found, repeated, kind=kind, said=(*unused, *said))
     refuse(folder.empty_classes())
@@ -95,8 +92,10 @@ def _part(rows, files, labels, columns) -> Part:
 
 def _place_of(use: str, names: list[str], options: DataOptions, path: str) -> int | None:
     """Where the column for a use stands; `None` where there is none and need not be."""
-    field = f"{use}_column"
+    field = "group" if use == "group" else f"{use}_column"
     given = getattr(options, field, None)
+    if given == "":
+        return None
     usual = COLUMNS[use]
     if given is not None:
         found = [k for k, name in enumerate(names) if name == given]
@@ -119,8 +118,8 @@ def _place_of(use: str, names: list[str], options: DataOptions, path: str) -> in
     )
 
 
-def _parts(title, cells, count) -> tuple[list[str | None], list[str]]:
-    """The part of each row, `None` for one that is not used, and what there is to say of it."""
+def _parts(title, cells, count) -> tuple[list[str], list[str]]:
+    """The part of each row, and what there is to say of them."""
     if cells is None:
         return ["all"] * count, []
     parts = [part_of(cell) for cell in cells]
@@ -139,18 +138,16 @@ def _parts(title, cells, count) -> tuple[list[str | None], list[str]]:
             f"Received: {some(sorted({*cells}))}. Of one part alone all images are taken."
         )
     if "test" in there:
-        said = [f"not used: the part 'validation' ({there['validation']:,} rows)"]
-        parts = [None if part == "validation" else part for part in parts]
-        return parts, said if there["validation"] else []
+        return parts, []
     return ["test" if part == "validation" else part for part in parts], []
 
 
-def _refuse_blank(title, cells, rows) -> None:
+def _refuse_blank(title, cells) -> None:
     blank = [k for k, cell in enumerate(cells) if cell.lower() in _NOTHING]
     if blank:
         raise DataError(
             f"The column {title!r} must have a value in each row. Received: none in {len(blank):,} "
-            f"of {len(cells):,} rows, the first of them row {rows[blank[0]] + 1:,} below the "
+            f"of {len(cells):,} rows, the first of them row {blank[0] + 1:,} below the "
             "names. Fill it, or remove the rows."
         )
 
@@ -213,7 +210,7 @@ def _weights(title, cells) -> list[float]:
 
 
 def _once(files, labels, parts) -> tuple[list[int], list[str]]:
-    """The first row of each file in each part, and a line where a file is in both."""
+    """The first row of each file in each part, and a line where a file is in several."""
     first: dict[tuple[str, str], int] = {}
     label_of: dict[str, str] = {}
     several = {}
@@ -230,8 +227,10 @@ def _once(files, labels, parts) -> tuple[list[int], list[str]]:
     both = len(first) - len(label_of)
     if not both:
         return [*first.values()], []
-    file = next(file for file, part in first if part == "test" and (file, "train") in first)
-    said = f"in both parts: {both:,} files, such as {shown(file)!r}: tested is what was trained on"
+    file = next(file for file, count in Counter(file for file, _ in first).items() if count > 1)
+    where = " and ".join(part for other, part in first if other == file)
+    said = f"in several parts: {both:,} files, such as {shown(file)!r} ({where}): what is tested "
+    said += "was trained on"
     return [*first.values()], [said]
 
 

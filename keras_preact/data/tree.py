@@ -47,7 +47,7 @@ def list_folder(path: str) -> Folder:
     for name, classes in listed.items():
         classes = _in_order(class_names, classes)
         if classes is None:
-            raise DataError(_different_classes(roots, listed))
+            raise DataError(_different_classes(roots, listed, name))
         counts = [len(paths) for paths in classes.values()]
         paths = [path for paths in classes.values() for path in paths]
         parts[name] = Part(paths, np.repeat(np.arange(len(counts), dtype=np.int32), counts))
@@ -73,6 +73,8 @@ def _roots(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     tested = used.get("test", used.get("validation"))
     if "train" in used and tested:
         roots = {"train": used["train"], "test": tested}
+        if "test" in used and "validation" in used:
+            roots["validation"] = used["validation"]
         return roots, tuple(f.name for f in _folders(root) if f not in roots.values())
     _refuse_flat_parts(root, used)
     _refuse_parts(root, used, folders)
@@ -185,14 +187,14 @@ def _in_order(names: tuple[str, ...], classes: dict[str, list]) -> dict[str, lis
     return {name: keys[key_of(name)] for name in names} if same else None
 
 
-def _different_classes(roots: dict, listed: dict) -> str:
-    train, test = set(listed["train"]), set(listed["test"])
+def _different_classes(roots: dict, listed: dict, other: str) -> str:
+    train, rest = set(listed["train"]), set(listed[other])
     only = [
         f"only in {roots[name].name} ({len(classes)}): {some(sorted(classes))}"
-        for name, classes in (("train", train - test), ("test", test - train))
+        for name, classes in (("train", train - rest), (other, rest - train))
         if classes
     ]
     return (
-        f"The training and the test folder must have the same classes. Received: {len(train)} and "
-        f"{len(test)} classes; {'; '.join(only)}."
+        f"The training and the {other} folder must have the same classes. Received: {len(train)} "
+        f"and {len(rest)} classes; {'; '.join(only)}."
     )

@@ -11,6 +11,7 @@ from PIL import Image
 from keras_preact.data import DataOptions, check_data, decode, load_data
 from keras_preact.data.partition import stratified
 from keras_preact.data.picture import Picture
+from keras_preact.data.splits import ArraySplit
 from keras_preact.errors import DataError
 
 STREAM = DataOptions(memory_limit_mb=0)
@@ -64,9 +65,10 @@ def test_a_part_that_is_not_used_is_said(tmp_path):
     (tmp_path / "__MACOSX").mkdir()
     (tmp_path / "list.csv").touch()
     data = load_data(f"folder:{tmp_path}")
-    assert (len(data.train), len(data.test)) == (6, 2)
+    assert (len(data.train), len(data.validation), len(data.test)) == (6, 4, 2)
+    assert "6 training, 4 validation and 2 test images" in repr(data)
     assert data.notes[0].startswith("left out: 2 (.csv 1, of the system 1)")
-    assert data.notes[1:] == ("not used: the folders 'Val', 'unlabeled'",)
+    assert data.notes[1:] == ("not used: the folder 'unlabeled'",)
     assert data.notes[1] in check_data(str(tmp_path)).summary()
 
 
@@ -189,7 +191,8 @@ def test_split_by_seed(tmp_path):
 )
 def test_stratified_split(counts, fraction, seed):
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
-    train, test = stratified(labels, fraction, seed)
+    split = ArraySplit(np.zeros((len(labels), 1, 1, 1), np.uint8), labels)
+    train, test = stratified(split, fraction, seed)
     assert sorted([*train, *test]) == list(range(len(labels)))
     in_test = np.bincount(labels[test], minlength=len(counts))
     for count, chosen in zip(counts, in_test, strict=True):

@@ -174,7 +174,7 @@ def test_no_file(tmp_path, kind, path, words):
 
 def test_parts_and_what_is_said_of_them(images):
     split = ["train"] * 4 + ["val"] * 4 + ["Testing"] * 4
-    label = ["a", "b", "c", "c", "a", "only here", "a", "b"] + ["a", "b"] * 2
+    label = ["a", "b", "c", "c", "a", "b", "a", "b"] + ["a", "b"] * 2
     columns = {
         "path": FILES,
         "label": label,
@@ -185,13 +185,14 @@ def test_parts_and_what_is_said_of_them(images):
     columns["path"] = [*FILES[:-1], FILES[1]]  # a file of both parts
     path = csv(images / "parts.csv", columns)
     lines = [
-        "not used: the part 'validation' (4 rows)",
-        "not used yet: the columns 'group', 'weight'",
-        f"in both parts: 1 files, such as '{images}/{FILES[1]}': tested is what was trained on",
+        "not used yet: the column 'weight'",
+        f"in several parts: 1 files, such as '{images}/{FILES[1]}' (train and test): what is "
+        "tested was trained on",
         "no test images of 1 of 3 classes: 'c'",
     ]
     data = load_data(path)
-    assert [*data.lines()] == lines and (len(data.train), len(data.test)) == (4, 4)
+    assert [*data.lines()] == lines
+    assert [*map(len, data.parts().values())] == [4, 4, 4]
     report = check_data(path)
     assert [*report.notes] == lines and any("in both parts" in line for line in report.warnings)
     train = list_table(path.removeprefix("csv:"), "csv", DataOptions()).parts["train"]

@@ -163,7 +163,7 @@ def test_images_that_a_run_learned_from_are_no_test(split_run, monkeypatch):
 def test_a_run_finds_its_table_where_both_have_moved(tmp_path):
     box = tmp_path / "box"
     files = sorted(folder_of(box / "set", ["0", "11"], count=5).rglob("*.png"))
-    lines = [f"{file.relative_to(box)},{file.parent.name},g\n" for file in files[::-1]]
+    lines = [f"{file.relative_to(box)},{file.parent.name},{file.stem}\n" for file in files[::-1]]
     (box / "mine.csv").write_text("".join(["where,label,group\n", *lines]))
     small = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
     small |= {"data.path_column": "where", "data.memory_limit_mb": 0}
@@ -172,7 +172,8 @@ def test_a_run_finds_its_table_where_both_have_moved(tmp_path):
     box = box.rename(tmp_path / "moved")
     data = load_trained(box / "run").load_data()
     assert (data.tested, data.name) == ("20% of its images, not trained on", f"csv:{box}/mine.csv")
-    assert data.notes == ("not used yet: the columns 'group'",) and data.test.streams
+    assert not data.notes and data.test.streams
+    assert not {*data.train.columns["group"]} & {*data.test.columns["group"]}
     (box / "mine.csv").unlink()
     with pytest.raises(DataError, match=r"no longer where they were.* --data csv:PATH"):
         load_trained(box / "run").load_data()
