@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import warnings
 
 
 def make_console(stream, least_width=None):
@@ -28,6 +29,14 @@ def say(console, text: str) -> None:
     """One line on a console; nothing where there is none."""
     if console:
         console.print(text, soft_wrap=True)
+
+
+def warn(console, text: str) -> None:
+    """One line on a console; a `RuntimeWarning` where there is none."""
+    if console:
+        say(console, text)
+    else:
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def duration(seconds: float) -> str:

@@ -33,7 +33,8 @@ class RunFolder:
     and machine), `data.json` (what the images were), `citations.bib`, `log.jsonl` and `steps.jsonl`
     (one JSON object an epoch and a step), `checkpoints/`, and once it is finished `result.json`,
     `classes.json`, the trained model as `model.keras` and, where the config has
-    `saved_model`, in `saved_model/`, and pictures.
+    `saved_model`, in `saved_model/`, and pictures. Loggers have `tensorboard/`, `wandb/` and
+    `wandb.json`.
 
     Args:
         path: An existing run's folder.

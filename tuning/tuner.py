@@ -70,7 +70,7 @@ class TrainingTuner(base_tuner.BaseTuner):
                     runs[name] = self._train(config, folder)
                 outcome["runs"].append(runs[name])
                 _write(folder, outcome)
-                if config.tensorboard:
+                if "tensorboard" in config.logger_names():
                     values = self._config.values_of(codes)
                     write_values(f"{config.out}/tensorboard", values, runs[name]["error"])
         except (ConfigError, keras_tuner.errors.FailedTrialError) as error:

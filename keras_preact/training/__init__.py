@@ -5,6 +5,7 @@ from keras_preact.lazy import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "Logger": ".loggers",
         "RECIPES": ".recipes",
         "Recipe": ".recipes",
         "Result": ".finish",

@@ -29,6 +29,7 @@ EXTRAS = (
     ("jax", "jax", "training on JAX"),
     ("onnx", "onnxruntime", "export to ONNX"),
     ("onnx", "tf2onnx", "export to ONNX"),
+    ("wandb", "wandb", "logging to Weights & Biases"),
     ("bench", "torch", "benchmarks beside PyTorch"),
     ("notebook", "nbclient", "the notebooks"),
 )

@@ -8,6 +8,7 @@ from keras_preact.applications.registry import model_info
 from keras_preact.checked import Checked, require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
+from keras_preact.training.loggers import LOGGERS
 from keras_preact.training.recipes import RECIPES, Recipe
 
 #: Fields that say where and how a training runs, and not what it computes.
@@ -20,6 +21,7 @@ _AROUND = {
     "resume",
     "save_every",
     "on_save_error",
+    "log_to",
     "tensorboard",
     "saved_model",
 }
@@ -66,7 +68,9 @@ class TrainConfig(Checked):
         save_every: Steps between checkpoints; at the end of an epoch and every ten minutes if not
             given.
         on_save_error: What to do when the disk is full: `stop`, or `continue` without saving.
-        tensorboard: Write curves for TensorBoard too.
+        log_to: Where else the curves go: `tensorboard`, `wandb` (Weights & Biases), or both with a
+            comma between.
+        tensorboard: Short for `tensorboard` in `log_to`.
         saved_model: Write a SavedModel too, at the end (on TensorFlow); `keras-preact export` makes
             one later, of any finished run.
         settings: Further fields by dotted name: `network.*` (ResNetConfig), `recipe.*` (Recipe),
@@ -105,6 +109,7 @@ class TrainConfig(Checked):
     resume: Literal["auto", "never"] = "auto"
     save_every: int | None = None
     on_save_error: Literal["stop", "continue"] = "stop"
+    log_to: str | None = None
     tensorboard: bool = False
     saved_model: bool = True
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -115,6 +120,10 @@ class TrainConfig(Checked):
         every = self.save_every
         require(every is None or every >= 1, "save_every", every, "at least 1, or None")
         self._check_workers()
+        for name in self.logger_names():
+            fix = functools.partial(near, name, LOGGERS)
+            expected = f"some of {quoted(LOGGERS)}, with commas between"
+            require(name in LOGGERS, "log_to", self.log_to, expected, fix)
         if self.sync_batch_norm and (self.packaging == "repeated" or self.recompute):
             raise ConfigError(
                 "sync_batch_norm=True cannot go with units in a loop, since devices cannot wait "
@@ -133,6 +142,12 @@ class TrainConfig(Checked):
     def worker_list(self) -> list[str] | None:
         """The workers one by one."""
         return [worker.strip() for worker in self.workers.split(",")] if self.workers else None
+
+    def logger_names(self) -> list[str]:
+        """The names of its loggers, each once."""
+        listed = self.log_to.split(",") if self.log_to is not None else []
+        names = [name.strip() for name in listed] + ["tensorboard"] * self.tensorboard
+        return [*dict.fromkeys(names)]
 
     def training(self) -> dict[str, Any]:
         """The fields that decide what is computed; a run goes on only under the same ones."""

@@ -2,14 +2,12 @@
 
 import json
 import math
-import shutil
 import signal
 import time
-import warnings
 
 import numpy as np
 
-from keras_preact.console import say
+from keras_preact.console import say, warn
 from keras_preact.errors import DataError, DivergedError, SaveError, StoppedError
 from keras_preact.evaluation import Evaluation, evaluate
 from keras_preact.training.checkpoint import Checkpoints
@@ -41,7 +39,7 @@ class Loop:
         console: A `rich.console.Console` or `None`.
         save_every: Steps between checkpoints; `None`: at the end of an epoch and every 10 minutes.
         stop_on_save_error: Whether a full disk ends the training; else it goes on without saving.
-        tensorboard: Whether curves are written for TensorBoard as well.
+        log: Called with each epoch's line of the log, once it is saved; or `None`.
         loss_scaled: Whether single steps may overflow, as under float16.
         started: When all of this began, of `time.perf_counter`; said with the first step.
     """
@@ -57,7 +55,7 @@ class Loop:
         *,
         save_every=None,
         stop_on_save_error=True,
-        tensorboard=False,
+        log=None,
         loss_scaled=False,
         started=None,
     ):
@@ -72,7 +70,7 @@ class Loop:
         self._started, self._said_first = started or time.perf_counter(), False
         self._signals, self._overflows, self._said = Signals(), 0, set()
         self._saved_at, self._saved_step = (0, time.monotonic()), None
-        self.tensorboard, self._board = tensorboard, None
+        self.log = log or (lambda row: None)
 
     def resume(self) -> bool:
         """Takes up the newest whole checkpoint; whether there was one.
@@ -190,7 +188,7 @@ class Loop:
             self.best = {"epoch": number, "test_error": error, "checkpoint": name}
         if not self._save():
             self.best = best  # what is not there is not to be kept
-        self._write(self._to_board, [row])
+        self.log(row)
         bar.epoch(row)
 
     def _refuse_infinite(self, line):
@@ -265,22 +263,6 @@ class Loop:
             return False
         return True
 
-    def _to_board(self, rows):
-        """Curves for TensorBoard; written anew from the log by each process, so none is twice."""
-        if not self.tensorboard:
-            return
-        if self._board is None:
-            from tensorboard.summary import Writer
-
-            folder = self.run_folder.path / "tensorboard"
-            shutil.rmtree(folder, ignore_errors=True)
-            self._board, rows = Writer(str(folder)), self.run_folder.log
-        for row in rows:
-            for name, value in row.items():
-                if name not in ("epoch", "step") and value is not None:
-                    self._board.add_scalar(name, value, row["step"])
-        self._board.flush()
-
     def _predict(self, images):
         if self._stops_alone():
             raise _Asked
@@ -298,10 +280,7 @@ class Loop:
         if kind in self._said:
             return
         self._said |= {kind} - {None}
-        if self.console:
-            say(self.console, text)
-        else:
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warn(self.console, text)
 
 
 class _Asked(Exception):

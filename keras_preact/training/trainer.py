@@ -15,10 +15,11 @@ from keras_preact.training.config import TrainConfig
 from keras_preact.training.engine import make_engine
 from keras_preact.training.finish import Result, finish
 from keras_preact.training.job import prepare
+from keras_preact.training.loggers import Loggers, make_loggers
 from keras_preact.training.memory import largest_batch
 
 
-def train(config: TrainConfig | None = None, *, console=None) -> Result:
+def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Result:
     """Trains a named network on images and writes a run folder.
 
     Called again with the same config after it was interrupted, at any moment and in any way, it
@@ -27,6 +28,8 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     Args:
         config: What to train on what; by default ResNet-20 V2 on `digits`.
         console: A `rich.console.Console` for progress; `None` prints nothing.
+        loggers: A list of `keras_preact.training.Logger`s of one's own, beside those that
+            `config.log_to` names.
 
     Returns:
         The `Result`; of a run that is finished already, the one that it had.
@@ -53,12 +56,13 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
         batch_size = None if begun else largest_batch(config, console)
     engine = make_engine(config)
     if not engine.is_chief:
-        console = None
+        console, loggers = None, ()
     run = begun_run(config) if engine.is_chief else None
     result = engine.broadcast_json(run.result if run and run.is_finished else None)
     if result:
         say(console, f"This run is finished already: {result['run']}.")
         return Result(**result)
+    loggers = make_loggers(config.logger_names() if engine.is_chief else (), loggers)
     decided = engine.broadcast_json(_decided(run) if run else None) or {}
     if engine.is_chief and not run and config.out:
         RunFolder.create(config.out, "").discard_if_empty()  # says now that it can be written
@@ -67,15 +71,19 @@ def train(config: TrainConfig | None = None, *, console=None) -> Result:
     run = run or (engine.is_chief and begun_run(config)) or _new_run(config, job)
     with run.locked():
         _describe(run, job, console)
-        loop = job.loop(run, console, start)
+        told = Loggers(loggers, run, console)
+        loop = job.loop(run, console, start, told.log)
         if loop.resume():
             say(console, f"going on in {run.path} after step {loop.step}")
-        loop.run()
-        try:
-            result = finish(job, loop, run, console, start)
-        except KeyboardInterrupt:
-            words = "Interrupted while results were written; the same command goes on with that."
-            raise StoppedError(words, signal.SIGINT) from None
+        with told:
+            loop.run()
+            try:
+                told.result = result = finish(job, loop, run, console, start)
+            except KeyboardInterrupt:
+                words = (
+                    "Interrupted while results were written; the same command goes on with that."
+                )
+                raise StoppedError(words, signal.SIGINT) from None
     return result
 
 

@@ -385,17 +385,6 @@ def test_init_from_what_is_not_finished(tmp_path, monkeypatch):
         train(small(tmp_path, out=str(tmp_path / "b"), init=str(tmp_path / "run")))
 
 
-@pytest.mark.tensorflow
-def test_tensorboard_has_each_epoch_once(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    result = train(small(tmp_path, tensorboard=True))
-    board = EventAccumulator(f"{result.run}/tensorboard").Reload()
-    tag = next(tag for tags in board.Tags().values() if tags is not True for tag in tags or ())
-    assert tag
-    assert "test_error" in str(board.Tags())
-
-
 def test_a_dry_run_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = dry_run(small(tmp_path, out=None, batch_size=64))

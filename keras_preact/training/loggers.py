@@ -1,0 +1,271 @@
+"""Loggers: where the numbers of a training can be looked at, beside its own `log.jsonl`."""
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import shutil
+
+from keras_preact.checked import require
+from keras_preact.console import say, silent_stderr, warn
+from keras_preact.errors import ConfigError, first_line
+
+#: Seconds that W&B may take at the end to send what is left; `wandb sync` sends it later.
+_PATIENCE = 60
+
+
+class Logger:
+    """What a logger does: it is told of the beginning, of each epoch and of the end of a training.
+
+    A logger of one's own overrides what it needs, and is handed to `train(config, loggers=[...])`.
+    One that raises is told nothing more, which is said in a line; the training goes on. A training
+    that goes on after an interruption begins anew, with a new logger, and `run.log` then holds the
+    epochs that are done; one that was logged and not saved comes again, with the same `step`.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact import TrainConfig, train
+        >>> from keras_preact.training import Logger
+        >>> class Table(Logger):
+        ...     def begin(self, run):
+        ...         self.rows = run.log
+        ...
+        ...     def log(self, row):
+        ...         self.rows.append(row)
+        ...
+        ...     def end(self, result):
+        ...         print(f"{len(self.rows)} epochs of {result.model if result else 'no end'}")
+        >>> config = TrainConfig("resnet8v2", epochs=1, out=tempfile.mkdtemp())
+        >>> _ = train(config, loggers=[Table()])
+        1 epochs of resnet8v2
+    """
+
+    def begin(self, run) -> str | None:
+        """The training begins, or goes on.
+
+        Args:
+            run: Its `RunFolder`: `run.path`, `run.config`, and in `run.log` what was logged before.
+
+        Returns:
+            Where the numbers can be looked at, as a line for the terminal, or `None`.
+        """
+
+    def log(self, row) -> None:
+        """An epoch is done and saved.
+
+        Args:
+            row: Its line of `log.jsonl`: `epoch`, `step` (of all steps), and numbers such as
+                `loss`, `test_error` and `learning_rate`; one that there is none of is `None`.
+        """
+
+    def end(self, result) -> None:
+        """The training is over.
+
+        Args:
+            result: Its `Result`; `None` where it was stopped or failed.
+        """
+
+
+class TensorBoard(Logger):
+    """Curves for TensorBoard in `tensorboard/` of the run's folder.
+
+    Each process writes them anew from the log, so that no epoch is there twice.
+    """
+
+    def __init__(self):
+        with _needed("tensorboard", "tensorboard"):
+            from tensorboard.summary import Writer
+        self._make_writer = Writer
+
+    def begin(self, run):
+        folder = run.path / "tensorboard"
+        shutil.rmtree(folder, ignore_errors=True)
+        self._writer = self._make_writer(str(folder))
+        for row in run.log:
+            self.log(row)
+        return f"tensorboard --logdir {folder}"
+
+    def log(self, row):
+        for name, value in curves(row).items():
+            self._writer.add_scalar(name, value, row["step"])
+        self._writer.flush()
+
+    def end(self, result):
+        self._writer.close()
+
+
+class WeightsAndBiases(Logger):
+    """A run of Weights & Biases (wandb.ai): curves, config, and at the end the result.
+
+    It takes W&B's own settings from the environment: `WANDB_PROJECT` (`keras-preact` if not given),
+    `WANDB_ENTITY`, `WANDB_MODE=offline`. The run's number is kept in `wandb.json` of the run's
+    folder, so that a training that goes on does so in the same run of W&B, in which each step is
+    once: what is there already stays. W&B's own files are in `wandb/`; what was written offline and
+    not synced is written anew by the next process, as a whole. No key is in the folder, and nothing
+    of the command, of the environment, of the repository or of what is printed is sent.
+    """
+
+    def __init__(self):
+        with _needed("wandb", "keras-preact[wandb]"):
+            import wandb
+        self._wandb = wandb
+
+    def begin(self, run):
+        online = self._wandb.setup().settings.mode == "online"
+        if online:
+            with silent_stderr():
+                is_known = self._wandb.login(prompt=False)
+            if not is_known:
+                raise ConfigError("no one is logged in; `wandb login`, or WANDB_MODE=offline")
+        is_new = not (run.path / "wandb.json").is_file()
+        if is_new:
+            run.write_json("wandb.json", {"id": secrets.token_hex(6)})
+        folder = run.path / "wandb"
+        is_sent = any(folder.glob("run-*")) or any(folder.glob("*/*.synced"))
+        if not is_sent:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._run = self._wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "keras-preact"),
+            name="/".join(run.path.absolute().parts[-2:]) if is_new else None,
+            id=run.read_json("wandb.json")["id"],
+            resume="allow",
+            dir=str(run.path),
+            config=_facts(run),
+            allow_val_change=True,
+            settings=self._wandb.Settings(
+                reinit="create_new",  # one of the caller's own stays as it is
+                silent=True,
+                console="off",
+                save_code=False,
+                disable_git=True,
+                x_disable_meta=True,
+                x_save_requirements=False,
+                symlink=False,
+                finish_timeout=_PATIENCE,
+                x_transaction_log_flush_interval=1.0,  # what is lost when it is killed
+            ),
+        )
+        if online or not is_sent:
+            for row in run.log:
+                self.log(row)
+        return f"W&B: {self._run.url}" if online else f"W&B: wandb sync {folder}/offline-run-*"
+
+    def log(self, row):
+        if row["step"] >= self._run.starting_step:  # else it is there, of an earlier process
+            self._run.log({"epoch": row["epoch"], **curves(row)}, step=row["step"], commit=True)
+
+    def end(self, result):
+        if result:
+            self._run.summary["result"] = dataclasses.asdict(result)
+        self._run.finish(exit_code=0 if result else 1)
+
+
+def _facts(run):
+    """What W&B is told of a run."""
+    env = run.read_json("env.json")
+    facts = {name: env.get(name) for name in ("packages", "backend", "devices", "decided")}
+    return {"config": run.config, "resolved": run.read_json("resolved.json"), "env": facts}
+
+
+#: Loggers by their names in `TrainConfig.log_to`.
+LOGGERS = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+
+
+def curves(row) -> dict[str, float]:
+    """The numbers of a line of the log by name, without those that there are none of.
+
+    Example:
+        >>> from keras_preact.training.loggers import curves
+        >>> curves({"epoch": 1, "step": 11, "loss": 2.3, "gradient_norm": None})
+        {'loss': 2.3}
+    """
+    return {
+        name: value
+        for name, value in row.items()
+        if name not in ("epoch", "step") and isinstance(value, (int, float))
+    }
+
+
+def make_loggers(names, others=()) -> list[Logger]:
+    """The loggers of a training.
+
+    Args:
+        names: Some of `LOGGERS`.
+        others: Objects of `Logger`, which come after them.
+
+    Raises:
+        ConfigError: Where the package of a name is not installed, or another is no `Logger`.
+
+    Example:
+        >>> from keras_preact.training.loggers import Logger, make_loggers
+        >>> len(make_loggers([], [Logger()]))
+        1
+    """
+    listed = isinstance(others, (list, tuple)) and all(isinstance(x, Logger) for x in others)
+    require(listed, "loggers", others, "a list of objects of keras_preact.training.Logger")
+    return [*(LOGGERS[name]() for name in names), *others]
+
+
+class Loggers:
+    """Several loggers as one, which never fails and begins and ends with a `with` statement.
+
+    Args:
+        loggers: Objects of `Logger`.
+        run: The `RunFolder`.
+        console: For what they say, or `None`.
+
+    Attributes:
+        result: The `Result`, to be set once it is there.
+
+    Example:
+        >>> from keras_preact.run import RunFolder
+        >>> from keras_preact.training.loggers import Logger, Loggers
+        >>> class Printer(Logger):
+        ...     def log(self, row):
+        ...         print(row["loss"])
+        >>> with Loggers([Printer()], RunFolder.temporary()) as loggers:
+        ...     loggers.log({"epoch": 1, "step": 11, "loss": 2.3})
+        2.3
+    """
+
+    result = None
+
+    def __init__(self, loggers, run, console=None):
+        self._loggers, self._run, self._console = loggers, run, console
+
+    def __enter__(self):
+        for place in self._tell("begin", self._run):
+            if place:
+                say(self._console, place)
+        return self
+
+    def __exit__(self, *error):
+        self._tell("end", self.result)
+
+    def log(self, row) -> None:
+        """Tells all of them of an epoch."""
+        self._tell("log", row)
+
+    def _tell(self, what, argument):
+        """What those answer that do not raise; the others are told nothing more."""
+        answers, well = [], []
+        for logger in self._loggers:
+            try:
+                answers.append(getattr(logger, what)(argument))
+                well.append(logger)
+            except Exception as error:
+                name, why = type(logger).__name__, first_line(error)
+                warn(self._console, f"{name} logs nothing more: {why}. The training is untouched.")
+        self._loggers = well
+        return answers
+
+
+@contextlib.contextmanager
+def _needed(name, package):
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(
+            f"To log to {name!r} a package is needed: pip install '{package}'. Received: no "
+            f"{error.name}."
+        ) from None
