@@ -35,7 +35,8 @@ class Logger:
         ...
         ...     def end(self, result):
         ...         print(f"{len(self.rows)} epochs of {result.model if result else 'no end'}")
-        >>> config = TrainConfig("resnet8v2", epochs=1, out=tempfile.mkdtemp())
+        >>> out = tempfile.mkdtemp()
+        >>> config = TrainConfig("resnet8v2", epochs=1, saved_model=False, out=out)
         >>> _ = train(config, loggers=[Table()])
         1 epochs of resnet8v2
     """
