@@ -33,7 +33,7 @@ def plot_curves(log, title):
         >>> len(plot_curves([row], "resnet20v2 on digits").axes)
         2
     """
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import PercentFormatter
 
     figure, (left, right) = new_figure(10, 4, columns=2)
     epochs = [row["epoch"] for row in log]
@@ -45,11 +45,8 @@ def plot_curves(log, title):
         ):
             values = [row[name] for row in log]
             axes.plot(epochs, values, label=label, lw=width, color=color, marker=marker)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        over_epochs(axes)
         axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     left.set_ylabel("cross-entropy")
     right.set_ylabel("top-1 error")
@@ -84,7 +81,7 @@ def plot_confusion_matrix(evaluation, title):
     figure, axes = new_figure(side, side)
     many = classes > 30
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    names = None if many else [_short(name) for name in evaluation.class_names]
+    names = None if many else [short(name) for name in evaluation.class_names]
     display = ConfusionMatrixDisplay(shares, display_labels=names)
     display.plot(ax=axes, cmap="Blues", colorbar=False, include_values=False)
     if many:
@@ -223,10 +220,10 @@ def _sheet(evaluation, split, shown, headline):
         predicted, true = predictions[k], evaluation.labels[k]
         text = "no score"
         if predicted >= 0:
-            name = _short(evaluation.class_names[predicted])
+            name = short(evaluation.class_names[predicted])
             text = f"{name} ({evaluation.scores[k, predicted]:.0%})"
         if predicted != true:
-            text += f"\nis {_short(evaluation.class_names[true])}"
+            text += f"\nis {short(evaluation.class_names[true])}"
         color = RIGHT if predicted == true else WRONG
         axes.text(left + 0.5, top - 0.05, text, fontsize=9, color=color, ha="center", va="bottom")
     axes.set_xlim(-0.1, columns * 1.2 - 0.1)
@@ -235,9 +232,9 @@ def _sheet(evaluation, split, shown, headline):
     return figure
 
 
-def _short(name):
-    """The name of a class in so many letters that it leaves the picture its room."""
-    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
+def short(name: str, letters: int = _LETTERS) -> str:
+    """A name in so many letters that it leaves a picture its room."""
+    return name if len(name) <= letters else f"{name[: letters - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _spread(places, count):
@@ -260,6 +257,16 @@ def save_figure(figure, path) -> None:
             figure.savefig(path, dpi=150)
     except OSError as error:
         raise save_error(error, "The picture", path) from error
+
+
+def over_epochs(axes) -> None:
+    """Gives axes that have epochs from left to right their label, whole numbers and a grid."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def new_figure(width, height, rows=1, columns=1, layout="constrained"):

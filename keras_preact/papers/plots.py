@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_preact.evaluation.plots import INK, new_figure, plain_text
+from keras_preact.evaluation.plots import INK, new_figure, over_epochs, plain_text
 from keras_preact.papers.results import diverged, errors, trained_layers
 from keras_preact.papers.tables import FAILS
 
@@ -60,7 +60,7 @@ def plot_training(runs):
         A `matplotlib.figure.Figure`.
     """
     from matplotlib import colormaps
-    from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
+    from matplotlib.ticker import LogLocator, PercentFormatter
 
     drawn = {}  # rows that differ in the test only have the same runs, which are drawn once
     for row, of_row in runs:
@@ -86,10 +86,7 @@ def plot_training(runs):
     right.set_ylim(bottom=0)
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        over_epochs(axes)
     if drawn:
         figure.legend(frameon=False, labelcolor=INK, loc="outside lower center", ncols=3)
     return figure
@@ -135,8 +132,6 @@ def plot_study(curves, title):
         >>> len(plot_study({key: [[1.0, 0.5]] for key in PAPER}, "digits").axes)
         2
     """
-    from matplotlib.ticker import MaxNLocator
-
     figure, panels = new_figure(10, 4.2, columns=2)
     depths = dict.fromkeys(layers for layers, _ in curves)
     for axes, layers in zip(panels, depths, strict=True):
@@ -152,11 +147,8 @@ def plot_study(curves, title):
             axes.plot(epochs, table.T, color=color, lw=0.9, alpha=0.45, marker=marker)
             axes.plot(epochs, table.mean(axis=0), color=color, lw=2.4, label=kind, marker=marker)
         axes.set_title(f"{layers} layers", color=INK)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        over_epochs(axes)
         axes.set_ylim(0, 1.15)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, labelcolor=INK, loc="center right", bbox_to_anchor=(1, 0.68))
     panels[0].set_ylabel("training loss / ln K")
     figure.suptitle(f"{title}: mean bold, each seed thin", color=INK)
