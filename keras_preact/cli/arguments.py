@@ -1,10 +1,12 @@
 """What several commands share: options of a config's fields, and their values."""
 
 import dataclasses
+import os
 import re
 import typing
 
 from keras_preact.errors import ConfigError
+from keras_preact.files import make_folder, replacing
 
 
 def add_fields(command, config_class, leave_out=(), **same) -> None:
@@ -76,6 +78,17 @@ def data_options(assignments):
     options = {name.removeprefix("data."): value for name, value in given.items()}
     DataOptions().replace(**options)
     return options
+
+
+def write_page(path: str, page: str) -> None:
+    """Writes a page, whole or not at all, and the folder that it is in.
+
+    Raises:
+        SaveError: When it cannot be written.
+    """
+    make_folder(os.path.dirname(path) or ".", "The page")
+    with replacing(path, "The page") as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def read_yaml(text: str, received: str):

@@ -4,10 +4,10 @@ import json
 import os
 import sys
 
-from keras_preact.cli.arguments import add_data_set, data_options
+from keras_preact.cli.arguments import add_data_set, data_options, write_page
 from keras_preact.console import make_console, reading_bar, say
 from keras_preact.errors import ConfigError, DataError, near
-from keras_preact.files import make_folder, replacing
+from keras_preact.files import make_folder
 
 
 def _models(arguments) -> None:
@@ -64,8 +64,7 @@ def _check_data(arguments) -> None:
     if arguments.html:
         from keras_preact.evaluation.data_page import data_page
 
-        with replacing(arguments.html, "The page") as path:
-            path.write_text(data_page(report), encoding="utf-8")
+        write_page(arguments.html, data_page(report))
     if arguments.json:
         print(json.dumps(report.to_dict()))
     else:

@@ -11,6 +11,7 @@ from keras_preact.cli.arguments import (
     add_fields,
     add_settings,
     settings_of,
+    write_page,
 )
 from keras_preact.console import duration, import_keras_quietly, make_console, say
 from keras_preact.errors import DeviceError
@@ -169,11 +170,16 @@ def _runs(arguments) -> None:
 
 
 def _compare(arguments) -> None:
-    from keras_preact.evaluation.plots import save_figure
-    from keras_preact.evaluation.runs import plot_runs
+    from keras_preact.evaluation import compare_page, plot_runs, save_figure
 
-    save_figure(plot_runs(arguments.runs), arguments.out)
-    make_console(sys.stdout).print(f"curves of {len(arguments.runs)} runs: {arguments.out}")
+    console = make_console(sys.stdout)
+    if arguments.html:
+        write_page(arguments.html, compare_page(arguments.runs))
+        say(console, f"page: {arguments.html}")
+    if arguments.out or not arguments.html:
+        out = arguments.out or "compare.png"
+        save_figure(plot_runs(arguments.runs), out)
+        say(console, f"curves of {len(arguments.runs)} runs: {out}")
 
 
 def _train_arguments(command) -> None:
@@ -203,7 +209,10 @@ def _runs_arguments(command) -> None:
 
 def _compare_arguments(command) -> None:
     command.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
-    command.add_argument("--out", default="compare.png", help="picture to write")
+    words = "a page to write: curves, results, and what differs in config, images and machine"
+    command.add_argument("--html", metavar="FILE", help=words)
+    words = "picture of the curves to write; compare.png if there is no page"
+    command.add_argument("--out", metavar="FILE", help=words)
 
 
 COMMANDS = {
@@ -213,7 +222,11 @@ COMMANDS = {
         "train a network on images: with no arguments ResNet-20 V2 on real digits",
     ),
     "runs": (_runs, _runs_arguments, "list the runs in a folder"),
-    "compare": (_compare, _compare_arguments, "plot the curves of several runs"),
+    "compare": (
+        _compare,
+        _compare_arguments,
+        "compare runs: their curves, and on a page all they differ in",
+    ),
     "doctor": (
         _doctor,
         _doctor_arguments,

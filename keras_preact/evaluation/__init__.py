@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "ViewsConfig": ".views",
         "center_crop": ".views",
         "classify_files": ".files",
+        "compare_page": ".comparison",
         "ensemble": ".scores",
         "evaluate": ".scores",
         "multi_scale": ".views",

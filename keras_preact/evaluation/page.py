@@ -13,7 +13,10 @@ table { border-collapse: collapse; font-size: 0.9rem } .wide { overflow-x: auto 
 th, td { padding: 0.3rem 0.8rem; text-align: left; border-bottom: 1px solid #ddd }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 td.number, td:first-child { white-space: nowrap }
+td:not(.number, :first-child, :has(img)) { max-width: 18rem; overflow-wrap: break-word }
 img { max-width: 100%; height: auto } .failed { color: #c62828 }
+ul.plain { list-style: none; padding: 0 } ul.plain li { margin: 0.4rem 0 }
+details { margin: 1rem 0 }
 code { background: #f3f3f3; padding: 0.1rem 0.3rem; overflow-wrap: anywhere }
 pre { background: #f3f3f3; padding: 0.6rem; white-space: pre-wrap; overflow-wrap: anywhere }
 """

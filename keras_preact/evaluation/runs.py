@@ -1,7 +1,7 @@
-"""Run folders side by side: a table of them, and their curves in one picture."""
+"""Run folders side by side: a table of them, their curves in one picture, their machines."""
 
 from keras_preact.errors import ConfigError, damaged
-from keras_preact.evaluation.plots import INK, new_figure, plain_text
+from keras_preact.evaluation.plots import INK, new_figure, over_epochs, plain_text, short
 from keras_preact.evaluation.scores import BY_CLASS
 from keras_preact.files import check_row
 from keras_preact.run import RunFolder, runs_in
@@ -52,12 +52,13 @@ _COLUMNS = {
 def _row(run: RunFolder):
     try:
         with damaged(run.path):
-            return check_row(_facts(run), _COLUMNS)
+            return facts_of(run)
     except ConfigError:  # killed before it was described, or damaged
         return None
 
 
-def _facts(run):
+def facts_of(run: RunFolder) -> dict:
+    """A row of `runs_frame`; raises `TypeError` for values of other types."""
     config, log = run.config, run.log
     planned = run.read_json("resolved.json")["recipe"]["epochs"]
     result = run.result if run.is_finished else {}
@@ -65,7 +66,7 @@ def _facts(run):
     if run.is_finished or run.is_locked:
         state = "finished" if run.is_finished else "running"
     accuracies = [1 - row["test_error"] for row in log]
-    return {
+    facts = {
         "run": str(run.path),
         "state": state,
         **{name: config[name] for name in ("model", "data", "recipe")},
@@ -77,11 +78,23 @@ def _facts(run):
         "images_per_second": log[-1]["images_per_second"] if log else None,
         "seconds": sum(row["seconds"] for row in log),
     }
+    return check_row(facts, _COLUMNS)
+
+
+#: The panels of `plot_runs`: what is drawn thin and bold of a line of the log, and its axis.
+_PANELS = (
+    ("error", "test_error", "top-1 error"),
+    ("loss", "test_loss", "loss"),
+    (None, "learning_rate", "learning rate"),
+)
+
+#: What they draw.
+LOGGED = tuple(name for *names, _ in _PANELS for name in names if name)
 
 
 @plain_text
 def plot_runs(paths):
-    """Test error of several runs over their epochs, training error thin.
+    """Error, loss and learning rate of several runs over their epochs: test bold, training thin.
 
     Args:
         paths: Run folders, at least one epoch long.
@@ -102,30 +115,75 @@ def plot_runs(paths):
         >>> len(plot_runs([run.path, run.path]).axes[0].lines)
         4
     """
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    runs = [RunFolder(path) for path in paths]
+    for run in runs:
+        if not run.log:
+            raise ConfigError(f"A run to be compared has at least one epoch. Received: {run.path}.")
+    return plot_logs({k: (run.log, _label(run)) for k, run in enumerate(runs)})
 
-    figure, axes = new_figure(9, 5)
-    for k, path in enumerate(paths):
-        run = RunFolder(path)
-        log = run.log
-        if not log:
-            raise ConfigError(f"A run to be compared has at least one epoch. Received: {path}.")
-        epochs, color = [row["epoch"] for row in log], f"C{k}"
-        label = f"{run.path.name}: {run.config['model']}, {1 - log[-1]['test_error']:.2%} correct"
-        balanced = run.result.get("balanced_accuracy") if run.is_finished else None
-        label += f" (balanced {balanced:.2%})" if balanced is not None else ""
-        marker = "o" if len(log) == 1 else None
-        axes.plot(epochs, [r["error"] for r in log], color=color, lw=0.9, alpha=0.6, marker=marker)
-        errors = [row["test_error"] for row in log]
-        axes.plot(epochs, errors, color=color, lw=2.2, label=label, marker=marker)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("top-1 error; bold: test, thin: training")
-    axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    longest = max(map(len, axes.get_legend_handles_labels()[1]))
-    columns = 2 if longest < 60 else 1  # letters that fit side by side
-    figure.legend(loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK)
+
+def plot_logs(logs):
+    """`plot_runs` of logs.
+
+    Args:
+        logs: `{number of the colour: (log, label)}`; a log is one dictionary an epoch.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import PercentFormatter
+
+    figure, panels = new_figure(12, 4.6, columns=3)
+    for axes, (thin, bold, title) in zip(panels, _PANELS, strict=True):
+        for k, (log, _) in logs.items():
+            for name, style in ((thin, {"lw": 0.9, "alpha": 0.6}), (bold, {"lw": 2.2})):
+                points = [(row["epoch"], row[name]) for row in log if row.get(name) is not None]
+                marker = "o" if len(points) == 1 else None
+                if points:
+                    axes.plot(*zip(*points, strict=True), color=f"C{k}", marker=marker, **style)
+        over_epochs(axes)
+        axes.set_title(title, color=INK)
+        axes.set_ylim(bottom=0)
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+    peaks = [max(line.get_ydata()) for line in panels[2].lines]
+    if peaks and max(peaks) > 9 * min(peaks) > 0:
+        panels[2].set(yscale="log", ylim=(min(peaks) / 1000, 2 * max(peaks)))
+    lines = [Line2D([], [], color=f"C{k}", lw=2.2, label=label) for k, (_, label) in logs.items()]
+    longest = max((len(label) for _, label in logs.values()), default=0)
+    columns = min(len(logs), max(1, 150 // (longest + 8)))  # letters that fit side by side
+    figure.legend(
+        handles=lines, loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK
+    )
     return figure
+
+
+def _label(run):
+    """A run in a picture that has nothing beside it: its name, its network, and its accuracy."""
+    label = f"{short(run.path.name, 60)}: {run.config['model']}"
+    last = run.log[-1].get("test_error")
+    label += f", {1 - last:.2%} correct" if last is not None else ""
+    balanced = run.result.get("balanced_accuracy") if run.is_finished else None
+    return label + (f" (balanced {balanced:.2%})" if balanced is not None else "")
+
+
+def machine_of(run: RunFolder) -> str:
+    """The machine and the versions of a run, in a line.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact.evaluation.runs import machine_of
+        >>> from keras_preact.run import RunFolder
+        >>> run = RunFolder.create(tempfile.mkdtemp() + "/mine", name="")
+        >>> env = {"processors": 2, "backend": "jax", "devices": "GPU:0", "python": "3.12.1"}
+        >>> run.write_json("env.json", {**env, "packages": {"keras": "3.15.1"}})
+        >>> machine_of(run)
+        '2 processors; jax on GPU:0; Python 3.12.1, keras 3.15.1'
+    """
+    env = run.read_json("env.json")
+    dtype = env.get("decided", {}).get("dtype")
+    versions = [f"{name} {version}" for name, version in env["packages"].items()]
+    platform = [env["platform"]] if "platform" in env else []  # early versions did not say
+    machine = [*platform, f"{env['processors']} processors"]
+    computed = [f"{env['backend']} on {env['devices']}", *([dtype] if dtype else [])]
+    return "; ".join(map(", ".join, (machine, computed, [f"Python {env['python']}", *versions])))

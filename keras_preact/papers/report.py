@@ -4,6 +4,7 @@ import html
 
 from keras_preact.console import duration
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
+from keras_preact.evaluation.runs import machine_of
 from keras_preact.files import to_csv
 from keras_preact.papers.plan import read_config
 from keras_preact.papers.plots import plot_errors, plot_training
@@ -214,16 +215,7 @@ def _condition(run):
 
 def _hardware(runs):
     """Machines and versions of the runs, each once."""
-    found = {}
-    for _, of_row in runs:
-        for run in of_row:
-            env = run.read_json("env.json")
-            versions = ", ".join(f"{name} {version}" for name, version in env["packages"].items())
-            found[
-                f"{env['platform']}, {env['processors']} processors; {env['backend']} on "
-                f"{env['devices']}, {env['decided']['dtype']}; Python {env['python']}, {versions}"
-            ] = None
-    return [*found]
+    return [*dict.fromkeys(machine_of(run) for _, of_row in runs for run in of_row)]
 
 
 def _page(config, frame, lines, orders, figures, machines):
