@@ -25,8 +25,7 @@ _NOT_COMPARED = {
 #: What `data.json` says of the test images.
 _TESTED = ("classes", "test_images", "test_sha256")
 
-#: What is calculated with, of a line of the log, of a result and of `data.json`.
-_NUMBERS = dict.fromkeys(("epoch", *LOGGED), "float64")
+#: Whole numbers of `result.json` and `data.json`.
 _COUNTS = dict.fromkeys(("parameters", "multiply_adds", "training_images", "test_images"), "Int64")
 
 #: In place of what a run does not say.
@@ -69,7 +68,7 @@ class _Compared:
         with damaged(run.path):
             self.letter, self.path = letter, run.path
             self.facts, self.machine = facts_of(run), machine_of(run)
-            self.log = [check_row(row, _NUMBERS) for row in run.log]
+            self.log = [_numbers(row) for row in run.log]
             self.last = dict(self.log[-1]) if self.log else {}  # of its epochs
             if "error" in self.last:
                 self.last["accuracy"] = 1 - self.last["error"]
@@ -78,6 +77,10 @@ class _Compared:
             self.result = check_row(run.result, _COUNTS) if run.is_finished else {}
             self.data = check_row(run.read_json("data.json"), _COUNTS)
             self.data["classes"] = [*map(str, self.data["classes"])]
+            self.images = (
+                f"{self.data['training_images']:,} images for training, "
+                f"{self.data['test_images']:,} for the test, {len(self.data['classes']):,} classes"
+            )
             config, env = run.config, run.read_json("env.json")
             fields = {name: config[name] for name in config if name not in _NOT_COMPARED}
             decided = env.get("decided", {})
@@ -91,6 +94,12 @@ class _Compared:
         return f"{self.letter}: {facts['model']}, {facts['recipe']}"
 
 
+def _numbers(row):
+    """What is drawn of a line of the log."""
+    drawn = {name: float(row[name]) for name in LOGGED if row.get(name) is not None}
+    return {"epoch": float(row["epoch"]), **drawn}
+
+
 def _letters():
     for size in itertools.count(1):
         yield from map("".join, itertools.product(string.ascii_uppercase, repeat=size))
@@ -101,7 +110,7 @@ def _runs(compared):
     items = []
     for k, one in enumerate(compared):
         facts = one.facts
-        data = pathlib.PurePath(facts["data"]).name or facts["data"]
+        data = pathlib.PurePath(str(facts["data"])).name or facts["data"]
         words = (
             f"{facts['model']} on {data}, recipe {facts['recipe']}, {facts['epochs']} of "
             f"{facts['epochs_planned']} epochs, {facts['state']}"
@@ -205,12 +214,7 @@ def _data(compared):
     if rows:
         table = html_table(_titles(compared), rows, 1 + len(compared))
         return f"<h2>What differs in the images</h2>{table}"
-    data = compared[0].data
-    words = (
-        f"Nothing: {data['training_images']:,} images for training, {data['test_images']:,} for "
-        f"the test, {len(data['classes']):,} classes."
-    )
-    return f"<h2>What differs in the images</h2><p>{words}</p>"
+    return f"<h2>What differs in the images</h2><p>Nothing: {compared[0].images}.</p>"
 
 
 def _names(compared, where):

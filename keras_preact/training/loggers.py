@@ -255,8 +255,9 @@ class Loggers:
                 answers.append(getattr(logger, what)(argument))
                 well.append(logger)
             except Exception as error:
-                name, why = type(logger).__name__, first_line(error)
-                warn(self._console, f"{name} logs nothing more: {why}. The training is untouched.")
+                name, more = type(logger).__name__, "" if what == "begin" else " more"
+                words = f"{name} logs nothing{more}: {first_line(error)}. The training goes on."
+                warn(self._console, words)
         self._loggers = well
         return answers
 
