@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from keras_preact.console import duration
 from keras_preact.errors import damaged, some
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
-from keras_preact.evaluation.runs import LOGGED, facts_of, machine_of, plot_logs
+from keras_preact.evaluation.runs import drawn, facts_of, machine_of, plot_logs
 from keras_preact.files import check_row
 from keras_preact.run import RunFolder
 
@@ -68,7 +68,7 @@ class _Compared:
         with damaged(run.path):
             self.letter, self.path = letter, run.path
             self.facts, self.machine = facts_of(run), machine_of(run)
-            self.log = [_numbers(row) for row in run.log]
+            self.log = drawn(run.log)
             self.last = dict(self.log[-1]) if self.log else {}  # of its epochs
             if "error" in self.last:
                 self.last["accuracy"] = 1 - self.last["error"]
@@ -92,12 +92,6 @@ class _Compared:
     def title(self):
         facts = self.facts
         return f"{self.letter}: {facts['model']}, {facts['recipe']}"
-
-
-def _numbers(row):
-    """What is drawn of a line of the log."""
-    drawn = {name: float(row[name]) for name in LOGGED if row.get(name) is not None}
-    return {"epoch": float(row["epoch"]), **drawn}
 
 
 def _letters():

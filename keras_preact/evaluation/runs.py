@@ -88,8 +88,23 @@ _PANELS = (
     (None, "learning_rate", "learning rate"),
 )
 
-#: What they draw.
-LOGGED = tuple(name for *names, _ in _PANELS for name in names if name)
+
+def drawn(log) -> list[dict[str, float]]:
+    """What `plot_logs` draws of the lines of a log; raises `TypeError` for what is no number.
+
+    Example:
+        >>> from keras_preact.evaluation.runs import drawn
+        >>> drawn([{"epoch": 1, "loss": 2, "gradient_norm": None}])
+        [{'epoch': 1.0, 'loss': 2.0}]
+    """
+    names = [name for *pair, _ in _PANELS for name in pair]
+    return [
+        {
+            "epoch": float(row["epoch"]),
+            **{name: float(row[name]) for name in names if row.get(name) is not None},
+        }
+        for row in log
+    ]
 
 
 @plain_text
@@ -103,7 +118,7 @@ def plot_runs(paths):
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ConfigError: For a folder that is no run, or has no epoch yet.
+        ConfigError: For a folder that is no run, is damaged, or has no epoch yet.
 
     Example:
         >>> import tempfile
@@ -115,18 +130,20 @@ def plot_runs(paths):
         >>> len(plot_runs([run.path, run.path]).axes[0].lines)
         4
     """
-    runs = [RunFolder(path) for path in paths]
-    for run in runs:
+    logs = {}
+    for k, run in enumerate(map(RunFolder, paths)):
         if not run.log:
             raise ConfigError(f"A run to be compared has at least one epoch. Received: {run.path}.")
-    return plot_logs({k: (run.log, _label(run)) for k, run in enumerate(runs)})
+        with damaged(run.path):
+            logs[k] = drawn(run.log), _label(run)
+    return plot_logs(logs)
 
 
 def plot_logs(logs):
     """`plot_runs` of logs.
 
     Args:
-        logs: `{number of the colour: (log, label)}`; a log is one dictionary an epoch.
+        logs: `{number of the colour: (log, label)}`, the logs as `drawn` gives them.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -138,7 +155,7 @@ def plot_logs(logs):
     for axes, (thin, bold, title) in zip(panels, _PANELS, strict=True):
         for k, (log, _) in logs.items():
             for name, style in ((thin, {"lw": 0.9, "alpha": 0.6}), (bold, {"lw": 2.2})):
-                points = [(row["epoch"], row[name]) for row in log if row.get(name) is not None]
+                points = [(row["epoch"], row[name]) for row in log if name in row]
                 marker = "o" if len(points) == 1 else None
                 if points:
                     axes.plot(*zip(*points, strict=True), color=f"C{k}", marker=marker, **style)

@@ -112,7 +112,8 @@ class WeightsAndBiases(Logger):
         self._wandb = wandb
 
     def begin(self, run):
-        online = self._wandb.setup().settings.mode == "online"
+        mode = self._wandb.setup().settings.mode
+        online = mode not in ("offline", "dryrun", "disabled")
         if online:
             with silent_stderr():
                 is_known = self._wandb.login(prompt=False)
@@ -149,7 +150,9 @@ class WeightsAndBiases(Logger):
         if online or not is_sent:
             for row in run.log:
                 self.log(row)
-        return f"W&B: {self._run.url}" if online else f"W&B: wandb sync {folder}/offline-run-*"
+        if online:
+            return f"W&B: {self._run.url}"
+        return f"W&B: {mode if mode == 'disabled' else f'wandb sync {folder}/offline-run-*'}"
 
     def log(self, row):
         if row["step"] >= self._run.starting_step:  # else it is there, of an earlier process
