@@ -122,16 +122,12 @@ def augment(
         pad = augmentation.padding(split.image_shape)
         offsets, mirrored = crop_draws(indices, augmentation, pad, seed, epoch, flip)
         return shift_and_flip(images, offsets, mirrored, pad, fill), labels
-    numbers = uniform(seed, epoch, indices, _DRAWS)
-    mirrored = _mirrored(numbers, augmentation, flip)
     window = _aspect_window if augmentation.aspect else _scale_window
     shape, scales = split.image_shape, augmentation.scales(split.image_shape)
-    shifts = None
-    if augmentation.colour and shape[2] == 3:
-        shifts = colour_shifts(augmentation.colour * normal(seed, epoch, indices, 3, first=_DRAWS))
+    numbers, mirrored, shifts = window_draws(indices, augmentation, shape, seed, epoch, flip)
 
     def change(position: int, picture: Picture) -> np.ndarray:
-        image = window(picture, shape, numbers[position, 1:], scales, bool(mirrored[position]))
+        image = window(picture, shape, numbers[position], scales, bool(mirrored[position]))
         return image if shifts is None else shift_colours(image, shifts[position])
 
     return split.examples(indices, change)
@@ -149,6 +145,59 @@ def crop_draws(
     numbers = uniform(seed, epoch, indices, 4)
     offsets = (numbers[:, 2:4] * (2 * pad + 1)).astype(np.int64)
     return offsets, _mirrored(numbers, augmentation, flip)
+
+
+def window_draws(
+    indices: np.ndarray,
+    augmentation: Augmentation,
+    shape: tuple[int, ...],
+    seed: int,
+    epoch: int,
+    flip: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The random part of `"imagenet"`, for windows of a `shape`.
+
+    Returns:
+        Numbers in [0, 1) that `scale_window` and `aspect_window` make windows from, one row for
+        each image; which images are mirrored, bool `[n]`; and what `shift_colours` adds, or `None`
+        where colours stay.
+    """
+    numbers = uniform(seed, epoch, indices, _DRAWS)
+    shifts = None
+    if augmentation.colour and shape[2] == 3:
+        shifts = colour_shifts(augmentation.colour * normal(seed, epoch, indices, 3, first=_DRAWS))
+    return numbers[:, 1:], _mirrored(numbers, augmentation, flip), shifts
+
+
+def scale_window(image_shape, shape, numbers, scales) -> tuple[tuple, tuple]:
+    """A window of `shape` at random, after scaling the shorter side to a random length.
+
+    Returns:
+        Height and width of the whole image, scaled, and `(top, left, height, width)` of the
+        window in it, as `Picture.scaled` takes them.
+    """
+    shorter = int(scales[0] + numbers[0] * (scales[1] - scales[0] + 1))
+    scaled = scaled_shape(image_shape, shorter)
+    top, left = (
+        int(number * (a - b + 1)) for number, a, b in zip(numbers[1:3], scaled, shape, strict=False)
+    )
+    return scaled, (top, left, *shape[:2])
+
+
+def aspect_window(image_shape, numbers) -> tuple[int, int, int, int] | None:
+    """A part of random area and aspect ratio, as fb.resnet.torch draws it.
+
+    Returns:
+        `(top, left, height, width)` in the image; `None` if no draw lies in it.
+    """
+    height, width = image_shape[:2]
+    for area, ratio, down, across in numbers[1:].reshape(_TRIES, 4):
+        area = (0.08 + 0.92 * area) * height * width
+        ratio = 3 / 4 + ratio * (4 / 3 - 3 / 4)
+        tall, wide = round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)
+        if 1 <= tall <= height and 1 <= wide <= width:
+            return int(down * (height - tall + 1)), int(across * (width - wide + 1)), tall, wide
+    return None
 
 
 def _mirrored(numbers: np.ndarray, augmentation: Augmentation, flip: bool) -> np.ndarray:
@@ -225,25 +274,13 @@ def shift_colours(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 def _scale_window(picture, shape, numbers, scales, mirror) -> np.ndarray:
-    """A window of `shape` at random, after scaling the shorter side to a random length."""
-    shorter = int(scales[0] + numbers[0] * (scales[1] - scales[0] + 1))
-    scaled = scaled_shape(picture.shape, shorter)
-    top, left = (
-        int(number * (a - b + 1)) for number, a, b in zip(numbers[1:3], scaled, shape, strict=False)
-    )
-    return picture.scaled(scaled, (top, left, *shape[:2]), mirror=mirror)
+    scaled, crop = scale_window(picture.shape, shape, numbers, scales)
+    return picture.scaled(scaled, crop, mirror=mirror)
 
 
 def _aspect_window(picture, shape, numbers, scales, mirror) -> np.ndarray:
-    """A part of random area and aspect ratio, scaled to `shape`; as fb.resnet.torch."""
-    height, width = picture.shape[:2]
-    for area, ratio, down, across in numbers[1:].reshape(_TRIES, 4):
-        area = (0.08 + 0.92 * area) * height * width
-        ratio = 3 / 4 + ratio * (4 / 3 - 3 / 4)
-        tall, wide = round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)
-        if 1 <= tall <= height and 1 <= wide <= width:
-            top, left = int(down * (height - tall + 1)), int(across * (width - wide + 1))
-            region = (top, left, tall, wide)
-            return picture.scaled(shape[:2], region=region, mirror=mirror)
+    region = aspect_window(picture.shape, numbers)
+    if region:
+        return picture.scaled(shape[:2], region=region, mirror=mirror)
     image = fitted(picture, shape)
     return image[:, ::-1] if mirror else image

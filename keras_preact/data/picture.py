@@ -167,10 +167,10 @@ class Picture:
             # Where the region lies in what is left, in fractions of a pixel after a reduction.
             left, top = (left / by) % 1, (top / by) % 1
             tall, wide = tall / by, wide / by
-            down, across = tall / shape[0], wide / shape[1]
-            box = (left + crop[1] * across, top + crop[0] * down)
-            ends = (left + (crop[1] + crop[3]) * across, top + (crop[0] + crop[2]) * down)
-            box = (*box, min(ends[0], image.width), min(ends[1], image.height))
+            box = box_of((tall, wide), shape, crop)
+            if by > 1:
+                box = (left + box[0], top + box[1], left + box[2], top + box[3])
+                box = (*box[:2], min(box[2], image.width), min(box[3], image.height))
             from PIL import Image
 
             if by == 1 and (tall, wide) == tuple(shape):
@@ -252,6 +252,25 @@ class Picture:
         except Exception as error:  # Pillow raises many types for damaged files
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise BadImage(self._name, reason) from None
+
+
+def box_of(size, shape, crop) -> tuple[float, float, float, float]:
+    """The box of an image, `(left, top, right, bottom)`, that a window of the scaled one shows.
+
+    Args:
+        size: height and width of the image.
+        shape: height and width that it is scaled to.
+        crop: `(top, left, height, width)` of the window, in pixels of the scaled image.
+
+    Example:
+        >>> from keras_preact.data.picture import box_of
+        >>> box_of((20, 20), (40, 40), (10, 0, 20, 20))
+        (0.0, 5.0, 10.0, 15.0)
+    """
+    down, across = size[0] / shape[0], size[1] / shape[1]
+    top, left, height, width = crop
+    right, bottom = (left + width) * across, (top + height) * down
+    return left * across, top * down, min(right, size[1]), min(bottom, size[0])
 
 
 def _array(image) -> np.ndarray:
