@@ -1,13 +1,17 @@
 """JAX's engine: steps as pure functions, on one device or on several that share a batch.
 
-On a GPU or TPU images that fit in its memory are held and augmented there; many steps then run as
-one compiled loop, with the host out of the way. What each image becomes is what the host would make
-of it. On several devices batch normalisation takes its statistics over the whole batch.
+On a GPU or TPU images that fit in its memory are held and augmented there, whatever their size;
+many steps then run as one compiled loop, with the host out of the way: it draws what becomes of the
+images of the next ones. What each image becomes is what the host would make of it. Images that are
+decoded from their files in each epoch, do not fit, or come in batches of different sizes are
+augmented on the host. On several devices batch normalisation takes its statistics over the whole
+batch.
 """
 
 import contextlib
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +20,8 @@ import numpy as np
 
 from keras_preact.checked import require
 from keras_preact.data import prefetched
-from keras_preact.data.augment import crop_draws
 from keras_preact.errors import quoted
+from keras_preact.training.augment_jax import augmented, draws
 from keras_preact.training.engine import Engine, logged, process_memory
 
 #: Steps of one compiled loop, at most; and about how long it should run, in seconds, so that
@@ -92,24 +96,26 @@ class JaxEngine(Engine):
             yield [{**logged(np.asarray(logs), len(images), waited), "stop": stop()}]
 
     def _train_resident(self, resident, batches, first, last, stop, parts):
-        while first < last:
-            start = time.perf_counter()
-            count = min(self._chunk, last - first)
-            draws = [self._draws(batches, index) for index in range(first, first + count)]
-            # Always as many, so that there is one loop to compile; those behind are not run.
-            draws += [draws[-1]] * (CHUNK - count)
-            draws = jax.tree.map(lambda *values: np.stack(values), *draws)
-            waited = time.perf_counter() - start
-            self._state, logs = self._steps(self._state, resident, draws, count, parts=parts)
-            logs = np.asarray(logs)[:count]
-            taken = time.perf_counter() - start
-            if self._timed:  # the first time is spent on compiling
-                self._chunk = int(np.clip(SECONDS * count / taken, 1, CHUNK))
-            self._timed = True
-            size = batches.size(first)
-            found = [logged(values, size, waited / count) for values in logs]
-            yield [{**row, "stop": stop()} for row in found]
-            first += count
+        with ThreadPoolExecutor(1) as worker:  # draws while the device computes
+
+            def drawn():
+                return worker.submit(self._draws, batches, first, min(first + self._chunk, last))
+
+            ahead = drawn()
+            while first < last:
+                start = time.perf_counter()
+                count, steps = ahead.result()
+                waited = time.perf_counter() - start
+                self._state, logs = self._steps(self._state, resident, steps, count, parts=parts)
+                size, first = batches.size(first), first + count
+                ahead = drawn()
+                logs = np.asarray(logs)[:count]
+                taken = time.perf_counter() - start
+                if self._timed:  # the first time is spent on compiling
+                    self._chunk = int(np.clip(SECONDS * count / taken, 1, CHUNK))
+                self._timed = True
+                found = [logged(values, size, waited / count) for values in logs]
+                yield [{**row, "stop": stop()} for row in found]
 
     def step_on(self, images, labels):
         inputs = self._placed(images), self._placed(labels), None
@@ -183,46 +189,41 @@ class JaxEngine(Engine):
             rate = jnp.asarray(self.optimizer.learning_rate, jnp.float32)
             return self.optimizer.scale_loss(1.0), rate
 
-    def _train_steps(self, state, resident, draws, count, *, parts):
+    def _train_steps(self, state, resident, steps, count, *, parts):
         """`count` steps over images that are on the device."""
         images, labels, fill = resident
 
         def step(number, carried):
             state, logs = carried
-            drawn = {name: values[number] for name, values in draws.items()}
+            drawn = jax.tree.map(lambda values: self._sharded(values[number]), steps)
             places = drawn["places"]
-            batch = images[places]
-            if "offsets" in drawn:
-                batch = _shifted(batch, drawn["offsets"], drawn["mirrored"], fill, self._pad)
-            batch = self._sharded(batch)
-            state, values = self._train_step(
-                state, batch, self._sharded(labels[places]), drawn.get("blend"), parts=parts
-            )
+            batch = augmented(images[places], drawn, fill, self._pad)
+            inputs = self._sharded(batch), self._sharded(labels[places]), drawn.get("blend")
+            state, values = self._train_step(state, *inputs, parts=parts)
             return state, logs.at[number].set(values)
 
         logs = jnp.zeros((CHUNK, 4))
         return jax.lax.fori_loop(0, count, step, (state, logs))
 
-    def _draws(self, batches, index):
-        """What the host decides about a batch: order, windows, mirror images, mixing."""
-        places = batches.places(index)
-        drawn = {"places": places.astype(np.int32)}
-        pad = batches.augmentation.padding(batches.split.image_shape)
-        if batches.augmentation.kind == "crop":
-            arguments = (batches.augmentation, pad, batches.seed, batches.epoch, batches.flip)
-            offsets, mirrored = crop_draws(places, *arguments)
-            drawn |= {"offsets": offsets.astype(np.int32), "mirrored": mirrored}
-        blend = batches.blend(index, self.recipe.mixup)
-        return drawn if blend is None else {**drawn, "blend": blend}
+    def _draws(self, batches, first, last):
+        """The number of steps, and what the host decides about each: order, windows, mixing."""
+        steps = []
+        for index in range(first, last):
+            places = batches.places(index)
+            drawn = {"places": places.astype(np.int32), **draws(batches, places)}
+            blend = batches.blend(index, self.recipe.mixup)
+            steps.append(drawn if blend is None else {**drawn, "blend": blend})
+        # Always as many, so that there is one loop to compile; those behind are not run.
+        steps += steps[-1:] * (CHUNK - len(steps))
+        stacked = jax.tree.map(lambda *values: np.stack(values), *steps) if steps else None
+        return last - first, stacked
 
     def _hold(self, batches):
         """Images, labels and the value of the padding, on the devices; `None` if they stream."""
         split = batches.split
-        whole = len(split) >= batches.batch_size and len(split) % batches.batch_size == 0
-        if not self.holds_images or split.streams or batches.augmentation.kind == "imagenet":
+        alike = batches.drop_remainder or len(split) % batches.batch_size == 0
+        if not self.holds_images or split.streams or not alike:
             return None
-        if not (whole or batches.drop_remainder):
-            return None  # batches of different sizes
         _, limit = self.memory()
         if limit and len(split) * math.prod(split.image_shape) > 0.4 * limit:
             return None
@@ -260,19 +261,6 @@ class JaxEngine(Engine):
 
     def _values(self, variables):
         return [variable.value for variable in variables]
-
-
-def _shifted(images, offsets, mirrored, fill, pad):
-    """`keras_preact.data.augment.shift_and_flip` on the device."""
-    n, height, width, channels = images.shape
-    padded = jnp.broadcast_to(fill, (n, height + 2 * pad, width + 2 * pad, channels))
-    padded = padded.at[:, pad : pad + height, pad : pad + width].set(images)
-
-    def window(image, offset):
-        return jax.lax.dynamic_slice(image, (*offset, 0), (height, width, channels))
-
-    windows = jax.vmap(window)(padded, offsets)
-    return jnp.where(mirrored[:, None, None, None], windows[:, :, ::-1], windows)
 
 
 def _added(sums, values):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_preact import TrainConfig
-from keras_preact.data import Batches
-from keras_preact.data.augment import crop_draws, shift_and_flip
+from keras_preact.data import Augmentation, Batches
+from keras_preact.data.splits import ArraySplit
 from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization
 from keras_preact.training.engine import make_engine
@@ -43,11 +43,11 @@ def job(settings=None, **fields):
     return prepare(chosen, make_engine(chosen))
 
 
-def train(job, steps=20):
+def train(job, steps=20, first=0):
     return np.array(
         [
             [row["loss"], row["accuracy"], row["gradient_norm"], row["learning_rate"]]
-            for rows in job.engine.train(job.batches, 0, steps)
+            for rows in job.engine.train(job.batches, first, steps)
             for row in rows
         ]
     )
@@ -218,18 +218,40 @@ def test_two_devices_train_as_one_under_jax(held):
 
 
 @pytest.mark.skipif(not JAX, reason="the device augments under JAX")
-def test_the_device_augments_as_the_host_does():
-    import jax.numpy as jnp
+@pytest.mark.parametrize(
+    ("count", "shape"),
+    [
+        (200, (64, 64, 3)),
+        (32, (224, 224, 3)),
+        (32, (224, 224, 1)),
+        (64, (20, 33, 1)),
+        (64, (2, 1, 3)),
+    ],
+    ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else None,
+)
+def test_the_device_augments_as_the_host_does(count, shape):
+    """To the last bit, black and white images with their many ties of rounding included."""
+    import jax
 
-    from keras_preact.training.engine_jax import _shifted
+    from keras_preact.training.augment_jax import augmented, draws
 
-    one = job()
-    places = one.batches.places(3)
-    offsets, mirrored = crop_draws(places, one.batches.augmentation, 1, 0, 0, True)
-    images = one.data.train.images(places)
-    expected = shift_and_flip(images, offsets, mirrored, 1, [77])
-    found = _shifted(jnp.asarray(images), offsets, mirrored, jnp.array([77], jnp.uint8), 1)
-    np.testing.assert_array_equal(np.asarray(found), expected)
+    images = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+    images[::3] = np.where(images[::3] > 127, 255, 0)
+    split = ArraySplit(images, np.zeros(count))
+    on_device = jax.jit(augmented, static_argnames="pad")
+    for augmentation in (
+        Augmentation("none"),
+        Augmentation("crop"),
+        Augmentation("imagenet"),
+        Augmentation("imagenet", aspect=True),
+    ):
+        pad, keys = augmentation.padding(shape), {"shuffle": True, "seed": 3, "fill": [77]}
+        for epoch in range(3):
+            batches = Batches(split, count, augmentation=augmentation, epoch=epoch, **keys)
+            places = batches.places(0)
+            fill = np.broadcast_to(batches.fill, shape[2:])
+            found = on_device(images[places], draws(batches, places), fill, pad=pad)
+            np.testing.assert_array_equal(found, batches[0][0])
 
 
 @pytest.mark.skipif(not JAX, reason="the device holds the images under JAX")
@@ -237,3 +259,37 @@ def test_images_on_the_device_and_from_the_host_train_alike():
     held, streamed = job(EVERYTHING), job(EVERYTHING)
     held.engine.holds_images = True
     np.testing.assert_allclose(train(streamed, 5), train(held, 5), rtol=1e-4)
+
+
+@pytest.mark.skipif(not JAX, reason="the device holds the images under JAX")
+def test_windows_cut_on_two_devices_train_alike_and_go_on_where_they_were():
+    windows = {**EVERYTHING, "augmentation.kind": "imagenet", "augmentation.flip": True}
+    streamed, held = job(windows), job(windows, devices=TWO)
+    held.engine.holds_images = True
+    start = held.engine.state()
+    rows = train(held, 5)
+    np.testing.assert_allclose(train(streamed, 5), rows, rtol=1e-4, atol=1e-6)
+    held.engine.restore(start)
+    train(held, 3)
+    there = held.engine.state()
+    train(held, 1)
+    held.engine.restore(there)
+    np.testing.assert_array_equal(train(held, 5, first=3), rows[3:])
+    calls = [len(rows) for rows in held.engine.train(held.batches, 0, 20)]
+    assert sum(calls) == 20 and max(calls) > 1
+
+
+@pytest.mark.skipif(not JAX, reason="the device holds the images under JAX")
+def test_images_are_held_where_they_fit():
+    engine = make_engine(config())
+    split = ArraySplit(np.zeros((10, 64, 64, 3), np.uint8), np.zeros(10))
+    windows = {"augmentation": Augmentation("imagenet")}
+    equal = Batches(split, 4, drop_remainder=True, **windows)
+    assert engine._hold(equal) is None  # on a CPU
+    engine.holds_images = True
+    assert engine._hold(Batches(split, 4, **windows)) is None  # the last one is smaller
+    for share, held in [(0.41, False), (0.39, True)]:
+        engine.memory = lambda share=share: (0, split.images(slice(None)).nbytes / share)
+        assert (engine._hold(equal) is not None) == held
+    images = engine._hold(equal)[0]
+    assert (images.dtype, images.shape) == ("uint8", (10, 64, 64, 3))
