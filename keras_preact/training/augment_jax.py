@@ -10,14 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from keras_preact.data.augment import (
-    aspect_window,
-    colour_shifts,
-    crop_draws,
-    scale_window,
-    window_draws,
-)
-from keras_preact.data.images import scaling
+from keras_preact.data.augment import aspect_window, crop_draws, scale_window, window_draws
+from keras_preact.data.picture import box_of
 
 _BITS = 22  # of Pillow's weights (src/libImaging/Resample.c: PRECISION_BITS)
 
@@ -39,14 +33,14 @@ def draws(batches, places: np.ndarray) -> dict:
     if augmentation.kind == "crop":
         offsets, mirrored = crop_draws(places, augmentation, augmentation.padding(shape), *keys)
         return {"offsets": offsets.astype(np.int32), "mirrored": mirrored}
-    numbers, mirrored, amounts = window_draws(places, augmentation, shape, *keys)
+    numbers, mirrored, shifts = window_draws(places, augmentation, shape, *keys)
     scales = augmentation.scales(shape)
     windows = np.array([_window(augmentation, shape, row, scales) for row in numbers])
     rows, columns = (_neighbours(*windows.T[axis::2], shape[axis]) for axis in (0, 1))
     for values in columns:
         values[mirrored] = values[mirrored, ::-1]
     drawn = {"rows": rows, "columns": columns}
-    return drawn if amounts is None else {**drawn, "shifts": colour_shifts(amounts)}
+    return drawn if shifts is None else {**drawn, "shifts": shifts.astype(np.int16)}
 
 
 def augmented(images: jax.Array, drawn: dict, fill: jax.Array, pad: int) -> jax.Array:
@@ -75,35 +69,34 @@ def augmented(images: jax.Array, drawn: dict, fill: jax.Array, pad: int) -> jax.
 def _window(augmentation, shape, numbers, scales):
     """What the host would have Pillow do with an image: pairs of numbers, down and across.
 
-    Top left corner and size of a part of the image, start and end of the box in that part which is
-    scaled, the size it is scaled to, and the top left corner of the window in the result.
+    Top left corner and size of a part of the image, and start and end of the box in that part which
+    is scaled to the window.
     """
-    whole = (0, 0, *shape[:2])
-    part, scaled, window = whole, shape[:2], whole
+    region, scaled, crop = (0, 0, *shape[:2]), shape[:2], (0, 0, *shape[:2])
     if augmentation.aspect:
-        part = aspect_window(shape, numbers) or whole
+        region = aspect_window(shape, numbers) or region
     else:
-        scaled, window = scale_window(shape, shape, numbers, scales)
-    scaled, (left, top, right, bottom), window = scaling(part[2:], scaled, window)
-    return *part, top, left, bottom, right, *scaled, *window[:2]
+        scaled, crop = scale_window(shape, shape, numbers, scales)
+    left, top, right, bottom = box_of(region[2:], scaled, crop)
+    return *region, top, left, bottom, right
 
 
-def _neighbours(offset, side, start, end, scaled, first, length):
+def _neighbours(offset, side, start, end, length):
     """The two neighbours along one axis that make each pixel of the windows, and their weights.
 
     Pillow's arithmetic, in which a box is float32. Images have the size of the windows and are thus
     never reduced, which would mix more than two.
 
     Args:
-        offset, side, start, end, scaled, first: float64 arrays `[n]`, as `_window` gives them.
+        offset, side, start, end: float64 arrays `[n]`, as `_window` gives them.
         length: pixels of a window.
 
     Returns:
         int32 `[n, length]`, the first of the two, and int32 `[n, length, 2]`.
     """
     start, end = start.astype(np.float32), end.astype(np.float32)
-    scale, side = ((end - start) / scaled)[:, None], side[:, None]
-    at = start.astype(float)[:, None] + (first[:, None] + np.arange(length) + 0.5) * scale - 0.5
+    scale, side = ((end - start).astype(float) / length)[:, None], side[:, None]
+    at = start.astype(float)[:, None] + (np.arange(length) + 0.5) * scale - 0.5
     lower = np.clip(np.floor(at), 0, np.maximum(side - 2, 0))
     share = np.clip(at - lower, 0, np.minimum(side - 1, 1))  # an edge goes on beyond itself
     weights = np.floor(np.stack([1 - share, share], -1) * 2**_BITS + 0.5)
