@@ -8,8 +8,8 @@ _NETWORK = (
     "initializer", "normalization",
 )  # fmt: skip
 _RECIPE = (
-    "epochs", "batch_size", "learning_rate", "schedule", "weight_decay", "momentum", "nesterov",
-    "augmentation", "label_smoothing", "mixup",
+    "epochs", "batch_size", "optimizer", "learning_rate", "schedule", "weight_decay", "momentum",
+    "nesterov", "loss", "augmentation", "label_smoothing", "mixup",
 )  # fmt: skip
 
 

@@ -55,6 +55,59 @@ WORKS = {
         "International Conference on Learning Representations (ICLR)",
         2019,
     ),
+    "kingma2015adam": (
+        "inproceedings",
+        "Kingma, Diederik P. and Ba, Jimmy",
+        "Adam: A Method for Stochastic Optimization",
+        "International Conference on Learning Representations (ICLR)",
+        2015,
+    ),
+    "dozat2016nadam": (
+        "inproceedings",
+        "Dozat, Timothy",
+        "Incorporating Nesterov Momentum into Adam",
+        "International Conference on Learning Representations (ICLR), Workshop Track",
+        2016,
+    ),
+    "you2020lamb": (
+        "inproceedings",
+        "You, Yang and Li, Jing and Reddi, Sashank and Hseu, Jonathan and Kumar, Sanjiv and "
+        "Bhojanapalli, Srinadh and Song, Xiaodan and Demmel, James and Keutzer, Kurt and Hsieh, "
+        "Cho-Jui",
+        "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes",
+        "International Conference on Learning Representations (ICLR)",
+        2020,
+    ),
+    "chen2023lion": (
+        "inproceedings",
+        "Chen, Xiangning and Liang, Chen and Huang, Da and Real, Esteban and Wang, Kaiyuan and "
+        "Pham, Hieu and Dong, Xuanyi and Luong, Thang and Hsieh, Cho-Jui and Lu, Yifeng and Le, "
+        "Quoc V.",
+        "Symbolic Discovery of Optimization Algorithms",
+        "Advances in Neural Information Processing Systems (NeurIPS)",
+        2023,
+    ),
+    "pascanu2013difficulty": (
+        "inproceedings",
+        "Pascanu, Razvan and Mikolov, Tomas and Bengio, Yoshua",
+        "On the difficulty of training recurrent neural networks",
+        "International Conference on Machine Learning (ICML)",
+        2013,
+    ),
+    "howard2018universal": (
+        "inproceedings",
+        "Howard, Jeremy and Ruder, Sebastian",
+        "Universal Language Model Fine-tuning for Text Classification",
+        "Annual Meeting of the Association for Computational Linguistics (ACL)",
+        2018,
+    ),
+    "wightman2021resnet": (
+        "inproceedings",
+        "Wightman, Ross and Touvron, Hugo and Jegou, Herve",
+        "ResNet strikes back: An improved training procedure in timm",
+        "NeurIPS 2021 Workshop on ImageNet: Past, Present, and Future",
+        2021,
+    ),
     "szegedy2016rethinking": (
         "inproceedings",
         "Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jon and Wojna, "
@@ -97,7 +150,11 @@ def citations(parts) -> str:
         "he2015rectifiers": network.initializer == "he_normal" or "prelu" in network.activation,
         "ioffe2015batch": network.normalization == "batch",
         "loshchilov2017sgdr": recipe.schedule == "cosine",
-        "loshchilov2019decoupled": recipe.decay == "decoupled",
+        "loshchilov2019decoupled": recipe.decoupled,
+        recipe.algorithm.work: recipe.algorithm.work is not None,
+        "pascanu2013difficulty": recipe.clip_norm,
+        "howard2018universal": recipe.layer_decay < 1,
+        "wightman2021resnet": recipe.loss == "binary_crossentropy",
         "szegedy2016rethinking": recipe.label_smoothing > 0,
         "zhang2018mixup": recipe.mixup > 0,
     }

@@ -5,7 +5,8 @@ import keras_tuner
 
 from keras_preact.applications import create_model
 from keras_preact.checked import require
-from keras_preact.training import SGD, freeze, start_from
+from keras_preact.training import freeze, start_from
+from keras_preact.training.optimizer import optimizer
 from keras_preact.tuning.budget import within_budget
 from keras_preact.tuning.config import TuneConfig
 
@@ -70,7 +71,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         return within_budget(self.config, self.config.training_config(values))
 
     def build(self, hp):
-        """The network of these values, compiled with its recipe's SGD at a constant rate.
+        """The network of these values, compiled with its recipe's optimiser at a constant rate.
 
         Its dtype is that of Keras's policy where the training says `auto`.
 
@@ -93,16 +94,8 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         if training.freeze_to:
             freeze(model, training.freeze_to)
         recipe = parts.recipe
-        optimizer = SGD(
-            recipe.learning_rate,
-            l2=recipe.weight_decay,
-            decay=recipe.decay,
-            decayed=recipe.decayed,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-        )
         loss = keras.losses.SparseCategoricalCrossentropy()
-        model.compile(optimizer, loss, metrics=["accuracy"])
+        model.compile(optimizer(recipe.replace(ema=0.0)), loss, metrics=["accuracy"])
         return model
 
     def fit(self, hp, model, *args, **kwargs):

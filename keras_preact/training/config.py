@@ -174,7 +174,11 @@ class TrainConfig(Checked):
         fix = functools.partial(near, self.recipe, RECIPES)
         require(self.recipe in RECIPES, "recipe", self.recipe, f"one of {quoted(RECIPES)}", fix)
         changes = _by_part({**self.settings, **self._given()}, Resolved.__annotations__)
-        recipe = RECIPES[self.recipe].replace(**changes["recipe"])
+        recipe, base = RECIPES[self.recipe].replace(**changes["recipe"]), RECIPES[self.recipe]
+        rate_is_for_it = recipe.optimizer == base.optimizer or "learning_rate" in changes["recipe"]
+        expected = f"given with {recipe.optimizer}: the recipe's is for {base.optimizer}"
+        fix = "Keras's default is 0.001."
+        require(rate_is_for_it, "learning_rate", self.learning_rate, expected, fix)
         data = DataOptions().replace(**changes["data"])
         scale = recipe.scale and [round(s * (data.image_size or 224) / 224) for s in recipe.scale]
         augmentation = Augmentation(kind=recipe.augmentation, scale=scale)

@@ -11,8 +11,10 @@ statistics move by the mean of what each part would have moved them.
 
 import abc
 import contextlib
+import functools
 import json
 import math
+import re
 import sys
 
 import keras
@@ -26,6 +28,9 @@ from keras_preact.weights import layers_with_weights
 
 #: The numbers that a step gives, in the order in which the compiled steps return them.
 LOGS = ("loss", "accuracy", "gradient_norm", "learning_rate")
+
+#: What Keras calls a variable without a name, as Nadam has one: its number is another in each run.
+_UNNAMED = re.compile(r"^(\w+_)?variable(_\d+)?$")
 
 
 class Engine(abc.ABC):
@@ -52,9 +57,7 @@ class Engine(abc.ABC):
     def prepare(self, model: keras.Model, optimizer, recipe: Recipe) -> None:
         """Takes a model that gives logits, and what trains it."""
         self.model, self.optimizer, self.recipe = model, optimizer, recipe
-        self.loss = keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing, reduction=None
-        )
+        self.loss = functools.partial(getattr(keras.losses, recipe.loss), from_logits=True)
         self.moving = [
             variable
             for layer in layers_with_weights(model)
@@ -189,6 +192,8 @@ class Engine(abc.ABC):
         targets = ops.one_hot(labels, classes)
         if blend is not None:  # mixup with the neighbour: the order of an epoch is random already
             images, targets = _blended(images, blend), _blended(targets, blend)
+        if smoothing := self.recipe.label_smoothing:  # Keras's binary loss would smooth to a half
+            targets = targets * (1.0 - smoothing) + smoothing / classes
         scores = ops.cast(self.model(images, training=True), "float32")
         loss = ops.sum(self.loss(targets, scores)) / all_images
         others = sum(self.model.losses, ops.zeros(())) / parts
@@ -200,7 +205,8 @@ class Engine(abc.ABC):
         owners = {"model": self.model, "optimizer": self.optimizer}
         for owner, holder in owners.items():
             for number, variable in enumerate(holder.variables):
-                named[f"{owner}.{number:05d}.{variable.name}"] = variable
+                name = _UNNAMED.sub("unnamed", variable.name)
+                named[f"{owner}.{number:05d}.{name}"] = variable
         return named
 
 

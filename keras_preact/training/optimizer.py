@@ -1,37 +1,43 @@
-"""The papers' optimiser: SGD with momentum, weight decay by rule, and the schedules of the rate."""
+"""Keras's optimisers with weight decay by rule and a rate for each stage, and rates' schedules."""
 
 import re
+from collections.abc import Sequence
 
 import keras
 
 from keras_preact.training.recipes import Recipe
 
 
-@keras.saving.register_keras_serializable("keras_preact")
-class SGD(keras.optimizers.SGD):
-    """Keras's SGD with the papers' weight decay: `l2 * weight` is added to the gradient.
+class Rules:
+    """What a recipe asks of any optimiser: weight decay by rule, and a rate for each stage.
 
     Keras's own `weight_decay` is decoupled only: it shrinks a weight by the learning rate times the
-    decay, outside the momentum.
+    decay, outside of momentum and moments.
 
     Args:
-        learning_rate: Number or schedule.
+        learning_rate: Number or schedule; Keras's default if not given.
         l2: Factor of the weights in the update.
-        decay: `"coupled"`: in the gradient, and so through the momentum (the papers);
-            `"decoupled"`: the weight shrinks by `learning_rate * l2` of itself.
+        decay: `"coupled"`: `l2 * weight` is added to the gradient, and so goes through the momentum
+            (the papers); `"decoupled"`: the weight shrinks by `learning_rate * l2` of itself.
         decayed: `"all"` weights or the `"kernels"` of convolutions and dense layers; slopes of
             PReLU never decay (rectifier paper, section 2.1).
-        **kwargs: Arguments of `keras.optimizers.SGD`.
-
-    Example:
-        >>> from keras_preact.training.optimizer import SGD
-        >>> SGD(0.1, momentum=0.9, l2=1e-4).l2
-        0.0001
+        layer_decay: Factor of the rate from each stage of one of this package's networks to the one
+            before it: the head has the whole rate, the last stage this share of it, and so on.
+        **kwargs: Arguments of Keras's optimiser.
     """
 
-    def __init__(self, learning_rate=0.01, l2=0.0, decay="coupled", decayed="all", **kwargs):
-        super().__init__(learning_rate, **kwargs)
-        self.l2, self.decay, self.decayed = l2, decay, decayed
+    def __init__(
+        self,
+        learning_rate=None,
+        l2=0.0,
+        decay="coupled",
+        decayed="all",
+        layer_decay=1.0,
+        **kwargs,
+    ):
+        rate = {} if learning_rate is None else {"learning_rate": learning_rate}
+        super().__init__(**rate, **kwargs)
+        self.l2, self.decay, self.decayed, self.layer_decay = l2, decay, decayed, layer_decay
 
     def decays(self, path: str) -> bool:
         """Whether the variable with this path decays."""
@@ -48,11 +54,16 @@ class SGD(keras.optimizers.SGD):
 
     def build(self, variables):
         super().build(variables)
-        self._decays = [self.decays(variable.path) for variable in variables]
+        paths = [variable.path for variable in variables]
+        self._decays = [self.decays(path) for path in paths]
+        self._shares = [self.layer_decay**steps for steps in steps_from_head(paths)]
 
     def update_step(self, gradient, variable, learning_rate):
         # By number, since TensorFlow's own variables, which come here, have no path.
-        if self.l2 and self._decays[self._get_variable_index(variable)]:
+        number = self._get_variable_index(variable)
+        if self.layer_decay != 1:
+            learning_rate = learning_rate * self._shares[number]
+        if self.l2 and self._decays[number]:
             if self.decay == "coupled":
                 gradient = gradient + keras.ops.cast(self.l2 * variable, gradient.dtype)
             else:
@@ -61,8 +72,68 @@ class SGD(keras.optimizers.SGD):
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self):
-        own = {"l2": self.l2, "decay": self.decay, "decayed": self.decayed}
-        return {**super().get_config(), **own}
+        names = ("l2", "decay", "decayed", "layer_decay")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def steps_from_head(paths: Sequence[str]) -> list[int]:
+    """How many stages lie between the head of a network and each of its variables.
+
+    Args:
+        paths: Paths of the variables, in any packaging.
+
+    Returns:
+        0 for the head's, 1 for those of the last stage, and so on to the stem's.
+
+    Example:
+        >>> from keras_preact.training.optimizer import steps_from_head
+        >>> steps_from_head(["stem_conv/kernel", "stage1_unit1_conv1/kernel", "head_norm/gamma"])
+        [2, 1, 0]
+    """
+    names = [re.match(r"stem|stage(\d+)", path) for path in paths]
+    stages = [int(name[1] or 0) if name else None for name in names]
+    last = max((stage for stage in stages if stage is not None), default=0)
+    return [0 if stage is None else last + 1 - stage for stage in stages]
+
+
+@keras.saving.register_keras_serializable("keras_preact")
+class SGD(Rules, keras.optimizers.SGD):
+    """Keras's SGD with the papers' weight decay; arguments as `Rules` has them.
+
+    Example:
+        >>> from keras_preact.training.optimizer import SGD
+        >>> SGD(0.1, momentum=0.9, l2=1e-4).l2
+        0.0001
+    """
+
+
+@keras.saving.register_keras_serializable("keras_preact")
+class RMSprop(Rules, keras.optimizers.RMSprop):
+    """Keras's RMSprop with the rules of a recipe."""
+
+
+@keras.saving.register_keras_serializable("keras_preact")
+class Adam(Rules, keras.optimizers.Adam):
+    """Keras's Adam with the rules of a recipe; with decoupled decay it is AdamW."""
+
+
+@keras.saving.register_keras_serializable("keras_preact")
+class Nadam(Rules, keras.optimizers.Nadam):
+    """Keras's Nadam with the rules of a recipe."""
+
+
+@keras.saving.register_keras_serializable("keras_preact")
+class Lamb(Rules, keras.optimizers.Lamb):
+    """Keras's LAMB with the rules of a recipe; decoupled decay is outside of its trust ratio."""
+
+
+@keras.saving.register_keras_serializable("keras_preact")
+class Lion(Rules, keras.optimizers.Lion):
+    """Keras's Lion with the rules of a recipe."""
+
+
+#: By Keras's names, as `Algorithm.keras` has them.
+CLASSES = {cls.__name__: cls for cls in (SGD, RMSprop, Adam, Nadam, Lamb, Lion)}
 
 
 @keras.saving.register_keras_serializable("keras_preact")
@@ -131,15 +202,15 @@ def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int):
     return schedules.PiecewiseConstantDecay([mark - 1 for mark in marks], rates) if marks else rate
 
 
-def optimizer(recipe: Recipe, steps_per_epoch: int) -> SGD:
+def optimizer(recipe: Recipe, steps_per_epoch: int | None = None):
     """The recipe's optimiser.
 
     Args:
         recipe: The recipe.
-        steps_per_epoch: Batches in an epoch.
+        steps_per_epoch: Batches in an epoch; `None` for a constant rate.
 
     Returns:
-        An `SGD`.
+        One of `CLASSES`.
 
     Example:
         >>> from keras_preact.training import RECIPES
@@ -147,13 +218,16 @@ def optimizer(recipe: Recipe, steps_per_epoch: int) -> SGD:
         >>> optimizer(RECIPES["he2016_cifar"], steps_per_epoch=390).l2
         0.0001
     """
-    return SGD(
-        learning_rate_schedule(recipe, steps_per_epoch),
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
+    scheduled = steps_per_epoch is not None
+    of_sgd = {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
+    return CLASSES[recipe.algorithm.keras](
+        learning_rate_schedule(recipe, steps_per_epoch) if scheduled else recipe.learning_rate,
         l2=recipe.weight_decay,
-        decay=recipe.decay,
+        decay="decoupled" if recipe.decoupled else "coupled",
         decayed=recipe.decayed,
+        layer_decay=recipe.layer_decay,
+        global_clipnorm=recipe.clip_norm,
         use_ema=recipe.ema > 0,
         ema_momentum=recipe.ema or 0.99,  # Keras wants a number in either case
+        **(of_sgd if recipe.optimizer == "sgd" else recipe.optimizer_arguments),
     )

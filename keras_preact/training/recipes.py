@@ -1,9 +1,10 @@
 """Training recipes as a table: the papers' and today's."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from keras_preact.checked import Checked, require
+from keras_preact.training.algorithms import OPTIMIZERS, Algorithm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,9 +14,16 @@ class Recipe(Checked):
     Args:
         epochs: Passes over the training images.
         batch_size: Images in a step, over all devices.
-        learning_rate: Its highest value.
+        optimizer: `"sgd"` (the papers), or another of `OPTIMIZERS`: `"rmsprop"`, `"adam"`,
+            `"adamw"`, `"nadam"`, `"lamb"` (Keras's decays outside of its trust ratio), `"lion"`.
+        optimizer_arguments: Keras's arguments of that optimiser, such as `{"beta_2": 0.95}`.
+        learning_rate: Its highest value. The recipes' are for SGD; others learn at about 0.001.
         momentum: Momentum of SGD, in the papers' (Caffe's) form v = m v + lr g.
-        nesterov: Nesterov's momentum.
+        nesterov: Nesterov's momentum, for SGD.
+        layer_decay: Factor of the rate from the head to the last stage, from there to the stage
+            before it, and so on to the stem, for fine-tuning (Howard and Ruder 2018).
+        clip_norm: Largest norm of the gradient of all weights, before decay; a longer one is
+            scaled to it (Pascanu et al. 2013). What is logged is the norm before. `None` for any.
         schedule: `"step"`: the rate is multiplied by `decay_factor` at each milestone, and in the
             warm-up it is a tenth; `"cosine"`: it rises linearly in the warm-up, then falls along a
             half cosine to 0; `"one_cycle"`: it rises and falls linearly.
@@ -26,9 +34,13 @@ class Recipe(Checked):
         weight_decay: Factor of the weights in the update.
         decay: `"coupled"`: the decay is the gradient of an L2 penalty, and so goes through the
             momentum (the papers); `"decoupled"`: weights shrink by rate times decay in each step
-            (Loshchilov and Hutter 2019).
+            (Loshchilov and Hutter 2019). `None`: decoupled for adamw, lamb and lion.
         decayed: Weights that decay: `"all"` (the authors' code) or `"kernels"`. Slopes of PReLU
             never do (rectifier paper, section 2.1).
+        loss: `"categorical_crossentropy"` of a softmax over the classes, or
+            `"binary_crossentropy"` of a sigmoid for each class, the mean over the classes
+            (Wightman et al. 2021). Scores are a softmax in either case: with sigmoids it gives the
+            probability of each class, given that an image is of exactly one.
         label_smoothing: Share of the target that is spread evenly over the classes, in [0, 1)
             (Szegedy et al. 2016).
         mixup: Parameter of the Beta distribution from which each step draws how it blends its
@@ -56,16 +68,21 @@ class Recipe(Checked):
 
     epochs: int = 30
     batch_size: int = 128
+    optimizer: Literal[*OPTIMIZERS] = "sgd"
+    optimizer_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     learning_rate: float = 0.1
     momentum: float = 0.9
     nesterov: bool = True
+    layer_decay: float = 1.0
+    clip_norm: float | None = None
     schedule: Literal["step", "cosine", "one_cycle"] = "cosine"
     milestones: tuple[float, ...] = ()
     decay_factor: float = 0.1
     warmup_steps: int | None = None
     weight_decay: float = 5e-4
-    decay: Literal["coupled", "decoupled"] = "coupled"
+    decay: Literal["coupled", "decoupled"] | None = None
     decayed: Literal["all", "kernels"] = "kernels"
+    loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
     label_smoothing: float = 0.0
     mixup: float = 0.0
     ema: float = 0.0
@@ -80,6 +97,9 @@ class Recipe(Checked):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("learning_rate", "decay_factor"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        factor, norm = self.layer_decay, self.clip_norm
+        require(0 < factor <= 1, "layer_decay", factor, "above 0 and at most 1")
+        require(norm is None or norm > 0, "clip_norm", norm, "above 0, or None")
         for name in ("momentum", "label_smoothing", "ema"):
             value = getattr(self, name)
             require(0 <= value < 1, name, value, "in [0, 1)")
@@ -91,6 +111,20 @@ class Recipe(Checked):
         marks = self.milestones
         inside = all(0 < mark < 1 for mark in marks) and list(marks) == sorted(set(marks))
         require(inside, "milestones", marks, "ascending shares of the training between 0 and 1")
+        fix = "Adam with coupled decay is the optimizer 'adam'."
+        coupled_adamw = self.optimizer == "adamw" and not self.decoupled
+        require(not coupled_adamw, "decay", self.decay, "'decoupled' or None for adamw", fix)
+        self.algorithm.check(self.optimizer_arguments)
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The row of `optimizer`."""
+        return OPTIMIZERS[self.optimizer]
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether the decay is decoupled: `decay`, or what the optimiser's authors do."""
+        return (self.decay or self.algorithm.decay) == "decoupled"
 
 
 _CAFFE = {"nesterov": False, "schedule": "step", "weight_decay": 1e-4, "decayed": "all"}

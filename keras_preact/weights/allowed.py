@@ -134,7 +134,9 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "keras_preact.layers.spatial_pyramid_pooling": (
         "SlidingPyramidPooling", "SpatialPyramidPooling",
     ),
-    "keras_preact.training.optimizer": ("OneCycle", "SGD"),
+    "keras_preact.training.optimizer": (
+        "Adam", "Lamb", "Lion", "Nadam", "OneCycle", "RMSprop", "SGD",
+    ),
 }  # fmt: skip
 
 #: Functions, by the module that a config gives; of "builtins" Keras looks in its own tables.
