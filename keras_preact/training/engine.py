@@ -14,7 +14,6 @@ import contextlib
 import functools
 import json
 import math
-import re
 import sys
 
 import keras
@@ -28,9 +27,6 @@ from keras_preact.weights import layers_with_weights
 
 #: The numbers that a step gives, in the order in which the compiled steps return them.
 LOGS = ("loss", "accuracy", "gradient_norm", "learning_rate")
-
-#: What Keras calls a variable without a name, as Nadam has one: its number is another in each run.
-_UNNAMED = re.compile(r"^(\w+_)?variable(_\d+)?$")
 
 
 class Engine(abc.ABC):
@@ -205,8 +201,7 @@ class Engine(abc.ABC):
         owners = {"model": self.model, "optimizer": self.optimizer}
         for owner, holder in owners.items():
             for number, variable in enumerate(holder.variables):
-                name = _UNNAMED.sub("unnamed", variable.name)
-                named[f"{owner}.{number:05d}.{name}"] = variable
+                named[f"{owner}.{number:05d}.{variable.name}"] = variable
         return named
 
 

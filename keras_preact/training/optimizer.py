@@ -90,7 +90,7 @@ def steps_from_head(paths: Sequence[str]) -> list[int]:
         >>> steps_from_head(["stem_conv/kernel", "stage1_unit1_conv1/kernel", "head_norm/gamma"])
         [2, 1, 0]
     """
-    names = [re.match(r"stem|stage(\d+)", path) for path in paths]
+    names = [re.search(r"(?:^|/)(?:stem|stage(\d+))", path) for path in paths]
     stages = [int(name[1] or 0) if name else None for name in names]
     last = max((stage for stage in stages if stage is not None), default=0)
     return [0 if stage is None else last + 1 - stage for stage in stages]
@@ -119,7 +119,16 @@ class Adam(Rules, keras.optimizers.Adam):
 
 @keras.saving.register_keras_serializable("keras_preact")
 class Nadam(Rules, keras.optimizers.Nadam):
-    """Keras's Nadam with the rules of a recipe."""
+    """Keras's Nadam with the rules of a recipe, and all of its state among its variables."""
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        # Keras's has no name, so that another process calls it otherwise, and under float16 it is
+        # not among the variables: not saved, and never changed under JAX.
+        self._untrack_variable(self._u_product)
+        self._u_product = self.add_variable((), "ones", self._u_product.dtype, name="u_product")
 
 
 @keras.saving.register_keras_serializable("keras_preact")

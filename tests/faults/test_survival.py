@@ -12,6 +12,7 @@ import pytest
 from keras_preact import TrainConfig, train
 from keras_preact.errors import ConfigError
 from keras_preact.run import RunFolder
+from keras_preact.training.algorithms import OPTIMIZERS
 from keras_preact.training.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.tensorflow
@@ -50,6 +51,38 @@ def test_killed_at_random_moments(zygote, reference, outcome, tmp_path, request)
         compared += 1
         shutil.rmtree(out)
     print(f"{done} kills, {compared} runs compared")
+
+
+#: Those that are always killed; SGD is in the reference above.
+KILLED = ("nadam", "lamb")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in KILLED else pytest.mark.slow)
+        for name in OPTIMIZERS
+        if name != "sgd"
+    ],
+)
+def test_killed_at_a_random_step_with_every_optimizer(zygote, outcome, tmp_path, name):
+    """R1: and with all else that is between gradient and weight."""
+    settings = {
+        **zygote.config(tmp_path)["settings"],
+        "recipe.optimizer": name,
+        "recipe.layer_decay": 0.8,
+        "recipe.clip_norm": 0.1,
+        "recipe.loss": "binary_crossentropy",
+    }
+    config = {"epochs": 1, "learning_rate": 0.002, "settings": settings}
+    step = random.Random(name).randint(1, 11)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    assert zygote.run(whole, config=config) == 0, zygote.message
+    faults = {"append_log": [step, "after"]}
+    assert zygote.run(killed, config=config, faults=faults) == -signal.SIGKILL
+    assert zygote.run(killed, config=config) == 0, zygote.message
+    assert outcome(killed) == outcome(whole)
+    print(f"{name}: killed after step {step} of 11")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,11 @@ from keras_preact.errors import ConfigError
 from keras_preact.training import RECIPES, Recipe
 
 
+def adamw(name, value):
+    """Fields of a training with AdamW, but for a setting."""
+    return {"learning_rate": 0.001, "settings": {"recipe.optimizer": "adamw", name: value}}
+
+
 def test_shorthands_and_settings_reach_their_parts():
     config = TrainConfig(
         "resnet110",
@@ -75,6 +80,21 @@ def test_the_recipes_augmentation_can_be_set():
         ({"settings": {"recipe.bn_batch": 0}}, "bn_batch"),
         ({"settings": {"recipe.momentum": 1.0}}, r"in \[0, 1\)"),
         ({"settings": {"recipe.milestones": [0.5, 0.2]}}, "ascending"),
+        ({"settings": {"recipe.optimizer": "adam"}}, "`learning_rate` must be given with adam"),
+        (adamw("recipe.optimizer", "muon"), "one of 'sgd', 'rmsprop'"),
+        (adamw("recipe.decay", "coupled"), "'decoupled' or None for adamw"),
+        (
+            adamw("recipe.optimizer_arguments", {"betas": 1}),
+            "some of 'beta_1', .*optimizers.Adam",
+        ),
+        (adamw("recipe.optimizer_arguments", {"weight_decay": 1}), "Set recipe.weight_decay"),
+        (adamw("recipe.optimizer_arguments", {"beta_1": 1}), "a number between 0 and 1"),
+        (adamw("recipe.optimizer_arguments", {"epsilon": "1"}), "a number above 0"),
+        (adamw("recipe.optimizer_arguments", {"amsgrad": 1}), "True or False"),
+        ({"settings": {"recipe.optimizer_arguments": {"momentum": 0.5}}}, "Set recipe.momentum"),
+        ({"settings": {"recipe.layer_decay": 1.5}}, "above 0 and at most 1"),
+        ({"settings": {"recipe.clip_norm": 0}}, "above 0, or None"),
+        ({"settings": {"recipe.loss": "mse"}}, "'binary_crossentropy'"),
     ],
     ids=str,
 )

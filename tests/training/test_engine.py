@@ -1,5 +1,7 @@
 """Steps: the same on one device and on several, in one part and in several, on host and device."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from keras_preact.data import Augmentation, Batches
 from keras_preact.data.splits import ArraySplit
 from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization
+from keras_preact.training.algorithms import OPTIMIZERS
+from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.engine import make_engine
 from keras_preact.training.job import prepare
 from keras_preact.training.statistics import average_statistics
@@ -30,6 +34,11 @@ EVERYTHING = {
     "recipe.label_smoothing": 0.1,
     "recipe.ema": 0.9,
     "recipe.decay": "decoupled",
+    "recipe.layer_decay": 0.8,
+    "recipe.clip_norm": 0.1,
+    "recipe.loss": "binary_crossentropy",
+    "recipe.optimizer": "nadam",  # which has a state of its own besides those of the weights
+    "recipe.learning_rate": 0.002,
 }
 
 
@@ -53,6 +62,16 @@ def train(job, steps=20, first=0):
     )
 
 
+def with_optimizer(name, settings=None, **fields):
+    """A smallest network, with all that is between gradient and weight."""
+    smallest = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
+    own = {"recipe.optimizer": name, "recipe.decay": None, "recipe.warmup_steps": 0}
+    return job({**EVERYTHING, **smallest, **own, **(settings or {})}, **fields)
+
+
+of_every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
+
+
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("settings", [{}, EVERYTHING], ids=["plain", "everything"])
 def test_one_device_and_two_with_synchronized_statistics(settings):
@@ -62,6 +81,15 @@ def test_one_device_and_two_with_synchronized_statistics(settings):
     np.testing.assert_allclose(train(two), train(one), rtol=1e-5, atol=1e-6)
     images = one.data.test.images(np.arange(33))
     np.testing.assert_allclose(two.engine.predict(images), one.engine.predict(images), atol=1e-5)
+
+
+@pytest.mark.slow
+@of_every_optimizer
+def test_one_device_and_two_with_every_optimizer(name):
+    one, two = with_optimizer(name), with_optimizer(name, devices=TWO, sync_batch_norm=True)
+    np.testing.assert_allclose(train(two, 8), train(one, 8), rtol=1e-5, atol=1e-6)
+    for variable, value in one.engine.state().items():
+        np.testing.assert_allclose(two.engine.state()[variable], value, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.tensorflow
@@ -141,26 +169,46 @@ def test_unknown_devices_are_refused():
         make_engine(config(devices="gpu:7"))
 
 
-def test_a_step_is_the_formula():
+@pytest.mark.parametrize(
+    ("loss", "clip", "dtype"),
+    [
+        ("categorical_crossentropy", None, "float32"),
+        ("binary_crossentropy", 0.01, "float32"),
+        ("binary_crossentropy", 0.01, "mixed_float16"),  # clipped without its scale
+    ],
+)
+def test_a_step_is_the_formula(loss, clip, dtype):
     """Loss, gradient and update of one step against Keras's own pieces."""
-    one = job({"recipe.label_smoothing": 0.1, "recipe.warmup_steps": 0})
+    settings = {"recipe.label_smoothing": 0.1, "recipe.warmup_steps": 0}
+    one = job({**settings, "recipe.loss": loss, "recipe.clip_norm": clip}, dtype=dtype)
     model = one.engine.model
     images, labels = one.batches[0]
     scores = keras.ops.convert_to_numpy(model(images.astype("float32"), training=True))
-    shifted = scores - scores.max(1, keepdims=True)
-    logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    scores = scores.astype("float32")
     targets = 0.9 * np.eye(10)[labels] + 0.01
+    if loss == "categorical_crossentropy":
+        shifted = scores - scores.max(1, keepdims=True)
+        logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+        expected, gradient = -(targets * logs).sum(1), np.exp(logs) - targets
+    else:
+        chances = 1 / (1 + np.exp(-scores.astype("float64")))
+        logs = targets * np.log(chances) + (1 - targets) * np.log(1 - chances)
+        expected, gradient = -logs.mean(1), (chances - targets) / 10
     before = one.engine.state()
     (row,) = train(one, 1)
     after = one.engine.state()
-    assert row[0] == pytest.approx(-(targets * logs).sum(1).mean(), rel=1e-5)
+    rounding = 1e-5 if dtype == "float32" else 1e-3
+    assert row[0] == pytest.approx(expected.mean(), rel=rounding)
     assert row[1] == pytest.approx((scores.argmax(1) == labels).mean())
     assert row[3] == pytest.approx(0.01)
-    # The bias of the classifier is not decayed: its gradient is the mean of (softmax - target), and
-    # Nesterov's first step is 1.9 times rate times gradient.
+    # The bias of the classifier is not decayed: its gradient is the mean of (score - target), and
+    # Nesterov's first step is 1.9 times rate times gradient, which is clipped to a norm below that
+    # which is logged.
     name = next(n for n in before if n.startswith("model.") and n.endswith("bias"))
-    gradient = (np.exp(logs) - targets).mean(0)
-    np.testing.assert_allclose(after[name] - before[name], -0.019 * gradient, atol=1e-6)
+    step = 0.019 * gradient.mean(0) * (clip / row[2] if clip else 1)
+    assert clip is None or clip < row[2] / 2
+    atol = 50 * rounding * np.abs(step).max()
+    np.testing.assert_allclose(after[name] - before[name], -step, rtol=0, atol=atol)
 
 
 def test_the_average_of_the_weights_is_used_for_a_while():
@@ -185,6 +233,34 @@ def test_a_state_comes_back_and_another_networks_is_refused():
     other = job({"network.filters": [8, 32]})
     with pytest.raises(ConfigError, match="this very network and optimiser"):
         other.engine.restore(first.engine.state())
+
+
+@of_every_optimizer
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float32",
+        pytest.param("mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param("mixed_float16", marks=pytest.mark.slow),
+    ],
+)
+def test_every_optimizer_goes_on_to_the_last_bit(dtype, name, tmp_path):
+    """From a checkpoint after a random step: all that the next one depends on is in it."""
+    settings, steps = {"network.shortcut": "dropout"}, 6
+    one = with_optimizer(name, settings, dtype=dtype)
+    stop = random.Random(name).randrange(1, steps)
+    train(one, stop)
+    Checkpoints(tmp_path).save(one.engine.state(), {"step": stop})
+    rest, after = train(one, steps, stop), one.engine.state()
+    saved = Checkpoints(tmp_path).latest()[0].state
+    other = with_optimizer(name, settings, dtype=dtype)
+    other.engine.restore(saved)
+    for variable, value in other.engine.state().items():
+        np.testing.assert_array_equal(value, saved[variable], err_msg=variable)
+    one.engine.restore(saved)
+    np.testing.assert_array_equal(train(one, steps, stop), rest)
+    for variable, value in one.engine.state().items():
+        np.testing.assert_array_equal(value, after[variable], err_msg=variable)
 
 
 def test_statistics_over_many_images():

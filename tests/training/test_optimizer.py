@@ -1,4 +1,6 @@
-"""The papers' optimiser and schedules against NumPy."""
+"""Optimisers against Keras's own and NumPy, and the schedules of the rate."""
+
+import inspect
 
 import keras
 import numpy as np
@@ -7,7 +9,12 @@ import pytest
 from keras_preact import ResNetConfig, build_network
 from keras_preact.applications import create_model
 from keras_preact.training import RECIPES, SGD, Recipe
-from keras_preact.training.optimizer import learning_rate_schedule, optimizer
+from keras_preact.training.algorithms import _FIELDS, OPTIMIZERS
+from keras_preact.training.engine import scaled_optimizer
+from keras_preact.training.optimizer import learning_rate_schedule, optimizer, steps_from_head
+from keras_preact.weights.allowed import CLASSES
+
+NAMES = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
 def rates(recipe, steps_per_epoch, steps):
@@ -98,6 +105,69 @@ def test_steps_are_the_papers_update(nesterov, decay, decayed):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value, rtol=1e-5)
 
 
+@NAMES
+def test_arguments_are_those_of_keras(name):
+    """Those of one alone, with their defaults; what a recipe says itself is refused."""
+    row = OPTIMIZERS[name]
+    every = [getattr(keras.optimizers, OPTIMIZERS[n].keras) for n in ("sgd", "adam", "lion")]
+    shared = set.intersection(*({*inspect.signature(cls).parameters} for cls in every))
+    found = inspect.signature(getattr(keras.optimizers, row.keras)).parameters
+    shared -= {"beta_1", "beta_2"}
+    own = {n: p.default for n, p in found.items() if n not in shared}
+    of_recipe = {"momentum", "nesterov"} if name == "sgd" else set()
+    assert {n: value for n, value in own.items() if n not in of_recipe} == row.arguments
+    made = optimizer(Recipe(optimizer=name, optimizer_arguments=row.arguments), 10)
+    assert row.arguments.items() <= made.get_config().items()
+    assert of_recipe <= {*_FIELDS} and {*_FIELDS} <= shared | {"momentum", "nesterov"}
+
+
+@NAMES
+@pytest.mark.parametrize("decay", [None, "coupled", "decoupled"])
+def test_steps_are_keras_own_after_the_rules(name, decay):
+    """Decay by rule and a rate for each stage, then what Keras's optimiser does to each weight."""
+    if (name, decay) == ("adamw", "coupled"):
+        return
+    recipe = Recipe(
+        optimizer=name, learning_rate=0.01, weight_decay=0.1, decay=decay, layer_decay=0.5
+    )
+    steps, random = {"stem": 2, "stage1": 1, "predictions": 0}, np.random.default_rng(0)
+    layers = [keras.layers.Dense(3, name=layer) for layer in steps]
+    variables = keras.Sequential([keras.Input((3,)), *layers]).trainable_variables
+    others = [keras.Variable(variable.value) for variable in variables]
+    ours = optimizer(recipe)
+    ours.build(variables)
+    cls = getattr(keras.optimizers, OPTIMIZERS[name].keras)
+    fields = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
+    rates = [0.01 * 0.5 ** steps[v.path.split("/")[-2]] for v in variables]
+    theirs = [cls(rate, **fields) for rate in rates]
+    for _ in range(3):
+        gradients = [random.normal(size=v.shape).astype("float32") for v in variables]
+        ours.apply([keras.ops.convert_to_tensor(g) for g in gradients])
+        for k, (own, other, g) in enumerate(zip(theirs, others, gradients, strict=True)):
+            if variables[k].name == "kernel" and recipe.decoupled:
+                other.assign(other * (1 - rates[k] * 0.1))
+            elif variables[k].name == "kernel":
+                g = g + 0.1 * keras.ops.convert_to_numpy(other)
+            own.apply([keras.ops.convert_to_tensor(g)], [other])
+    assert recipe.decoupled == ((decay or OPTIMIZERS[name].decay) == "decoupled")
+    for variable, other in zip(variables, others, strict=True):
+        found, expected = map(keras.ops.convert_to_numpy, (variable, other))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, err_msg=variable.path)
+
+
+@NAMES
+def test_all_of_the_state_is_among_the_variables_under_float16(name):
+    """Keras's Nadam leaves out a part of its own there."""
+
+    def names(policy):
+        made = scaled_optimizer(optimizer(Recipe(optimizer=name)), policy)
+        made.build([keras.Variable(np.ones((2, 3)), name="kernel")])
+        return [variable.name for variable in made.variables]
+
+    assert names("mixed_float16")[-len(names("float32")) :] == names("float32")
+    assert not any("variable" in name for name in names("float32"))  # numbered in each process
+
+
 @pytest.mark.parametrize("decayed", ["all", "kernels"])
 def test_every_variable_is_decayed_or_spared_by_rule(decayed):
     model = create_model("resnet8v2", activation="prelu", shortcut="exclusive_gating")
@@ -108,6 +178,18 @@ def test_every_variable_is_decayed_or_spared_by_rule(decayed):
     spared = {"alpha"} if decayed == "all" else {"alpha", "bias", "gamma", "beta"}
     everything = {"kernel", "bias", "gamma", "beta", "alpha"}
     assert names == {name: {name not in spared} for name in everything}
+
+
+@NAMES
+def test_every_optimizer_survives_saving(name):
+    recipe = Recipe(optimizer=name, ema=0.9, clip_norm=1.0, layer_decay=0.7)
+    made = optimizer(recipe, 100)
+    saved = keras.saving.serialize_keras_object(made)
+    assert saved["registered_name"] == f"keras_preact>{OPTIMIZERS[name].keras}"
+    assert saved["class_name"] in CLASSES[saved["module"]]
+    again = keras.saving.deserialize_keras_object(saved)
+    assert again.get_config() == made.get_config()
+    assert (again.layer_decay, again.global_clipnorm, again.ema_momentum) == (0.7, 1.0, 0.9)
 
 
 def test_round_trip():
@@ -134,3 +216,18 @@ def test_the_same_weights_decay_in_every_packaging(decayed):
         return sum(int(np.prod(w.shape)) for w in model.trainable_weights if decays(w.path))
 
     assert decaying("flat") == decaying("nested") == decaying("repeated") > 0
+
+
+def test_the_same_weights_are_as_far_from_the_head_in_every_packaging():
+    config = ResNetConfig(units=(1, 4), filters=(4, 8), stem_filters=4, activation="prelu")
+
+    def weights(packaging):
+        model = build_network(config, input_shape=(8, 8, 3), packaging=packaging)
+        steps = steps_from_head([w.path for w in model.trainable_weights])
+        sizes = [int(np.prod(w.shape)) for w in model.trainable_weights]
+        return [sum(n for n, s in zip(sizes, steps, strict=True) if s == step) for step in range(5)]
+
+    assert weights("flat") == weights("nested") == weights("repeated")
+    head, stage2, stage1, stem, beyond = weights("flat")
+    assert (head, stem, beyond) == (3 * 8 + 8 * 10 + 10, 3 * 3 * 3 * 4 + 3 * 4, 0)
+    assert stage2 > stage1 > 0
