@@ -38,8 +38,9 @@ class Recipe(Checked):
         decayed: Weights that decay: `"all"` (the authors' code) or `"kernels"`. Slopes of PReLU
             never do (rectifier paper, section 2.1).
         loss: `"categorical_crossentropy"` of a softmax over the classes, or
-            `"binary_crossentropy"` of a sigmoid for each class, the mean over the classes
-            (Wightman et al. 2021). Scores are a softmax in either case: with sigmoids it gives the
+            `"binary_crossentropy"` of a sigmoid for each class, the mean over the classes, whose
+            gradient is smaller (Wightman et al. 2021). Images that are blended have their shares as
+            targets. Scores and test loss are a softmax's in either case: of sigmoids it gives the
             probability of each class, given that an image is of exactly one.
         label_smoothing: Share of the target that is spread evenly over the classes, in [0, 1)
             (Szegedy et al. 2016).
