@@ -76,13 +76,23 @@ def _results(run, result):
     skipped = f", {result['skipped_images']} damaged files left out" * bool(
         result["skipped_images"]
     )
+    ending = f"{_kept(result)}{_in_float32(result)}"
     return (
         f"**{result['test_accuracy']:.2%}** of {result['test_images']:,} test images "
         f"({result.get('tested', 'its test part')}) are classified correctly "
         f"({result['test_correct']:,}){_by_class(result)}, after {result['epochs']} epochs on "
-        f"{images['training_images']:,} training images{skipped}. The last epoch counts; no test "
-        f"image chose it.{_in_float32(result)}"
+        f"{images['training_images']:,} training images{skipped}. {ending}"
     )
+
+
+def _kept(result):
+    kept, best = result.get("kept_epoch"), result.get("best_epoch")
+    if kept is None:
+        return "The last epoch counts; no test image chose it."
+    which = f"Epoch {kept} counts, the best by the validation images"
+    if kept != best:
+        which = f"The last epoch counts; by the validation images epoch {best} was the best"
+    return f"{which} ({result['validation_accuracy']:.2%} of them); no test image chose it."
 
 
 def _by_class(result):

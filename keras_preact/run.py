@@ -276,6 +276,17 @@ def refuse_used(path) -> None:
     )
 
 
+def watched(row: dict) -> str:
+    """The part of the images that a line of a run's log is of: `"validation"`, or else `"test"`.
+
+    Example:
+        >>> from keras_preact.run import watched
+        >>> watched({"epoch": 1, "error": 0.5, "test_error": 0.6})
+        'test'
+    """
+    return "validation" if "validation_error" in row else "test"
+
+
 def names_file(model: pathlib.Path) -> pathlib.Path:
     """The file that has the names of a model file's classes, where there is one."""
     own = model.with_name(f"{model.stem}.{CLASSES}")

@@ -115,6 +115,12 @@ def train_config(arguments):
 
     values = {name: arguments[name] for name in TrainConfig.field_names()}
     values["settings"] = {**values["settings"], **settings_of(arguments["set"])}
+    if values["extend"]:  # what is not given is as the run has it
+        from keras_preact.training.extend import config_of
+
+        usual = TrainConfig().to_dict()
+        given = {name: value for name, value in values.items() if value != usual[name]}
+        return config_of(given.pop("extend"), **given)
     return TrainConfig(**values)
 
 

@@ -122,6 +122,7 @@ def _share(value):
 _ROWS = (
     ("test accuracy", "facts", "test_accuracy", _share),
     ("that of the best epoch", "facts", "best_accuracy", _share),
+    ("validation accuracy", "result", "validation_accuracy", _share),
     ("balanced accuracy", "facts", "balanced_accuracy", _share),
     ("lowest recall of a class", "facts", "worst_recall", _share),
     ("which class", "facts", "worst_class", str),

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 
 from keras_preact.files import save_error, suffix_of
+from keras_preact.run import watched
 
 INK, RIGHT, WRONG = "#222222", "#1a7f37", "#c62828"
 
@@ -21,7 +22,8 @@ def plot_curves(log, title):
     """Loss and error over the epochs, as the papers plot them: training thin, test bold.
 
     Args:
-        log: One dictionary an epoch with `epoch`, `loss`, `error`, `test_loss`, `test_error`.
+        log: One dictionary an epoch with `epoch`, `loss`, `error`, `test_loss`, `test_error`; or
+            the last two of the validation part.
         title: Headline of the figure.
 
     Returns:
@@ -36,12 +38,12 @@ def plot_curves(log, title):
     from matplotlib.ticker import PercentFormatter
 
     figure, (left, right) = new_figure(10, 4, columns=2)
-    epochs = [row["epoch"] for row in log]
+    epochs, part = [row["epoch"] for row in log], watched(log[-1])
     for axes, quantity in ((left, "loss"), (right, "error")):
         marker = "o" if len(epochs) == 1 else None
         for name, label, width, color in (
             (quantity, "training", 1.2, "#6b9bd1"),
-            (f"test_{quantity}", "test", 2.2, "#0b3d91"),
+            (f"{part}_{quantity}", part, 2.2, "#0b3d91"),
         ):
             values = [row[name] for row in log]
             axes.plot(epochs, values, label=label, lw=width, color=color, marker=marker)

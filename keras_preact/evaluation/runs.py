@@ -4,7 +4,7 @@ from keras_preact.errors import ConfigError, damaged
 from keras_preact.evaluation.plots import INK, new_figure, over_epochs, plain_text, short
 from keras_preact.evaluation.scores import BY_CLASS
 from keras_preact.files import check_row
-from keras_preact.run import RunFolder, runs_in
+from keras_preact.run import RunFolder, runs_in, watched
 
 
 def runs_frame(parent="runs"):
@@ -65,14 +65,17 @@ def facts_of(run: RunFolder) -> dict:
     state = "interrupted"
     if run.is_finished or run.is_locked:
         state = "finished" if run.is_finished else "running"
-    accuracies = [1 - row["test_error"] for row in log]
+    accuracies = [1 - row[f"{watched(row)}_error"] for row in log]
+    tested = accuracies[-1] if log else None
+    if log and watched(log[-1]) == "validation":  # then the test part was seen once, at the end
+        tested = result.get("test_accuracy")
     facts = {
         "run": str(run.path),
         "state": state,
         **{name: config[name] for name in ("model", "data", "recipe")},
         "epochs": len(log),
         "epochs_planned": planned,
-        "test_accuracy": accuracies[-1] if log else None,
+        "test_accuracy": tested,
         **{name: result.get(name) for name in BY_CLASS},
         "best_accuracy": max(accuracies, default=None),
         "images_per_second": log[-1]["images_per_second"] if log else None,
@@ -83,8 +86,8 @@ def facts_of(run: RunFolder) -> dict:
 
 #: The panels of `plot_runs`: what is drawn thin and bold of a line of the log, and its axis.
 _PANELS = (
-    ("error", "test_error", "top-1 error"),
-    ("loss", "test_loss", "loss"),
+    ("error", "watched_error", "top-1 error"),
+    ("loss", "watched_loss", "loss"),
     (None, "learning_rate", "learning rate"),
 )
 
@@ -97,19 +100,20 @@ def drawn(log) -> list[dict[str, float]]:
         >>> drawn([{"epoch": 1, "loss": 2, "gradient_norm": None}])
         [{'epoch': 1.0, 'loss': 2.0}]
     """
-    names = [name for *pair, _ in _PANELS for name in pair]
-    return [
-        {
-            "epoch": float(row["epoch"]),
-            **{name: float(row[name]) for name in names if row.get(name) is not None},
-        }
-        for row in log
-    ]
+    names = [name for *pair, _ in _PANELS for name in pair if name]
+    lines = []
+    for row in log:
+        found = {name: row.get(name.replace("watched", watched(row))) for name in names}
+        known = {name: float(value) for name, value in found.items() if value is not None}
+        lines.append({"epoch": float(row["epoch"]), **known})
+    return lines
 
 
 @plain_text
 def plot_runs(paths):
-    """Error, loss and learning rate of several runs over their epochs: test bold, training thin.
+    """Error, loss and learning rate of several runs over their epochs.
+
+    Training is thin; bold is validation, or the test part where there is none.
 
     Args:
         paths: Run folders, at least one epoch long.
@@ -178,7 +182,7 @@ def plot_logs(logs):
 def _label(run):
     """A run in a picture that has nothing beside it: its name, its network, and its accuracy."""
     label = f"{short(run.path.name, 60)}: {run.config['model']}"
-    last = run.log[-1].get("test_error")
+    last = run.log[-1].get(f"{watched(run.log[-1])}_error")
     label += f", {1 - last:.2%} correct" if last is not None else ""
     balanced = run.result.get("balanced_accuracy") if run.is_finished else None
     return label + (f" (balanced {balanced:.2%})" if balanced is not None else "")

@@ -13,7 +13,7 @@ from keras_preact.checked import is_whole, require
 from keras_preact.console import say
 from keras_preact.files import to_csv
 from keras_preact.papers.reproduction import train_or_tell
-from keras_preact.run import RunFolder
+from keras_preact.run import RunFolder, watched
 from keras_preact.training.config import TrainConfig
 
 #: Networks by their layers: model B and the 30-layer net.
@@ -169,7 +169,7 @@ def _trained(config, console):
     losses = [row["loss"] / guessing for row in log]
     if not run.is_finished:
         return [*losses, math.nan], math.nan
-    return losses, log[-1]["test_error"]
+    return losses, log[-1][f"{watched(log[-1])}_error"]
 
 
 def study_frame(curves, errors):

@@ -5,6 +5,7 @@ import numpy as np
 from keras_preact.evaluation.plots import INK, new_figure, over_epochs, plain_text
 from keras_preact.papers.results import diverged, errors, trained_layers
 from keras_preact.papers.tables import FAILS
+from keras_preact.run import watched
 
 #: This package's and the paper's; He's initialisation and Xavier's.
 _OURS, _PAPER = "#0b3d91", "#c62828"
@@ -73,7 +74,9 @@ def plot_training(runs):
         losses = np.array(_losses(of_row))
         dot = "o" if losses.shape[-1] == 1 else None
         left.plot(*np.median(losses, axis=0), color=color, lw=1.3, marker=dot)
-        errors = np.median([[line["test_error"] for line in log] for log in logs], axis=0)
+        errors = np.median(
+            [[line[f"{watched(line)}_error"] for line in log] for log in logs], axis=0
+        )
         epochs = [line["epoch"] for line in logs[0]]
         marker = "o" if len(epochs) < 6 else None
         right.plot(epochs, errors, color=color, lw=1.8, marker=marker, label=row.row)

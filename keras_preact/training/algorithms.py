@@ -61,10 +61,11 @@ class Algorithm(NamedTuple):
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 
 #: Optimisers by Keras's names; AdamW is Adam with decoupled decay. Left out are Muon, which trains
-#: with AdamW what is no matrix, and so every convolution; ScheduleFreeAdamW, which does not give the
-#: averaged weights that are to be evaluated; Adafactor, which saves no memory in Keras and makes a
-#: kernel NaN once one of its input and one of its output channels have no gradient; Ftrl, which is
-#: for linear models; Adadelta, Adagrad and Adamax, which Adam and its heirs have left behind.
+#: with AdamW what is no matrix, and so every convolution; ScheduleFreeAdamW, which does not give
+#: the averaged weights that are to be evaluated; Adafactor, which saves no memory in Keras, and
+#: makes a kernel NaN once one of its input and one of its output channels have no gradient; Ftrl,
+#: which is for linear models; Adadelta, Adagrad and Adamax, which Adam and its heirs have
+#: left behind.
 OPTIMIZERS = {
     "sgd": Algorithm("SGD", "coupled", {}),
     "rmsprop": Algorithm(

@@ -53,6 +53,8 @@ class TrainConfig(Checked):
         init: Run folder, `.keras`, `.weights.h5` or `.safetensors` file whose weights to start
             from, or the tag of trained weights of the network, such as `imagenet`; images are
             prepared as for them, and a classifier of other classes starts anew.
+        extend: Folder of a finished run of the same network on the same images, which is gone on
+            with for more epochs: weights, optimiser and curves are taken from there into a new run.
         freeze_to: Layer, such as `stage3`, up to which weights and statistics stay as they are.
         devices: `auto` (all GPUs, else the CPU) or names such as `gpu:0,gpu:1`; several share each
             batch.
@@ -98,6 +100,7 @@ class TrainConfig(Checked):
     packaging: Literal["auto", "flat", "nested", "repeated"] = "auto"
     recompute: bool = False
     init: str | None = None
+    extend: str | None = None
     freeze_to: str | None = None
     devices: str = "auto"
     workers: str | None = None

@@ -31,10 +31,11 @@ class Result:
         model: Name of the network.
         data: The data set, as it was asked for.
         parameters: Parameters that were trained.
-        test_accuracy: Share of the test images that the last epoch's network classifies correctly.
+        test_accuracy: Share of the test images that the network that is kept classifies correctly:
+            the last epoch's, or where the recipe says so that of the best epoch of validation.
         test_correct: How many.
         test_images: Of how many.
-        epochs: Passes over the training images.
+        epochs: Passes over the training images, fewer than the recipe's if it stopped early.
         seconds: Of the whole run: loading, training, evaluation, pictures, export; with what was
             trained before an interruption.
         images_per_second: Training images a second, without the first epoch (if there are others).
@@ -47,6 +48,10 @@ class Result:
         outputs: What the network that is kept gives, as `keras_preact.rewrite.outputs_of` has it.
         float32_accuracy, float32_difference: Where that is of 16 bits, the same share for the
             network that is kept, which computes in float32, and the largest difference of a score.
+        best_epoch, kept_epoch: The best epoch by the validation part, and the one whose weights are
+            kept; `None` without such a part.
+        validation_accuracy: Share of the validation images that were classified correctly after the
+            epoch that is kept.
     """
 
     run: str
@@ -69,6 +74,9 @@ class Result:
     outputs: str | None = "probabilities"
     float32_accuracy: float | None = None
     float32_difference: float | None = None
+    best_epoch: int | None = None
+    kept_epoch: int | None = None
+    validation_accuracy: float | None = None
 
 
 def _images_per_second(log):
@@ -109,7 +117,7 @@ def finish(job, loop, run, console, start):
         test_accuracy=evaluation.accuracy,
         test_correct=evaluation.correct,
         test_images=len(evaluation.labels),
-        epochs=recipe.epochs,
+        epochs=loop.epochs_done,
         seconds=round(loop.seconds_before + time.perf_counter() - start, 2),
         images_per_second=round(_images_per_second(run.log), 1),
         skipped_images=len(job.data.skipped),
@@ -120,6 +128,7 @@ def finish(job, loop, run, console, start):
         worst_recall=evaluation.worst_class[1],
         tested=job.data.tested,
         **kept,
+        **_validated(loop, run.log),
     )
     if engine.is_chief:
         _draw(job, run, evaluation, console)
@@ -128,6 +137,19 @@ def finish(job, loop, run, console, start):
         run.write_bytes("README.md", card.encode())
     run.write_json("result.json", dataclasses.asdict(result))
     return result
+
+
+def _validated(loop, log):
+    """Fields of `Result` that say what the validation part said."""
+    if loop.data.validation is None or not log:  # a machine that does not log
+        return {}
+    kept = loop.best["epoch"] if loop.recipe.keep == "best" else loop.epochs_done
+    error = next(row["validation_error"] for row in log if row["epoch"] == kept)
+    return {
+        "best_epoch": loop.best["epoch"],
+        "kept_epoch": kept,
+        "validation_accuracy": 1 - error,
+    }
 
 
 def _keep_network(job, run, evaluation):

@@ -34,8 +34,8 @@ class Job:
         data: The images.
         batches: The training batches.
         decided: What was settled on this machine, and stays so when the run is taken up on
-            another: `dtype`, `streams` (whether images are decoded when they are needed) and
-            `batch_size`.
+            another: `dtype`, `streams` (whether images are decoded in each epoch), `batch_size` and
+            `validates` (whether there is a validation part).
         chosen: `backend`, `devices`, and `why` the dtype.
         statistics: Those of the training images by which they are prepared and padded; `None`
             where neither is done.
@@ -117,6 +117,9 @@ def prepare(
         )
     parts = config.resolve()
     data = _load_like_the_chief(config, parts, engine, console, decided.get("streams"))
+    if decided and not decided.get("validates"):  # early versions did not
+        data = dataclasses.replace(data, validation=None)
+    _check_steering(parts.recipe, data)
     batch_size = batch_size or decided.get("batch_size") or parts.recipe.batch_size
     parts = dataclasses.replace(parts, recipe=parts.recipe.replace(batch_size=batch_size))
     start = read_start(config.init, config.model) if config.init else None
@@ -141,7 +144,12 @@ def prepare(
         engine,
         data,
         batches,
-        {"dtype": dtype.policy, "streams": data.train.streams, "batch_size": batch_size},
+        {
+            "dtype": dtype.policy,
+            "streams": data.train.streams,
+            "batch_size": batch_size,
+            "validates": data.validation is not None,
+        },
         {"why": dtype.reason, "backend": keras.backend.backend(), "devices": _devices(engine)},
         found,
     )
@@ -243,6 +251,17 @@ def _preprocessing(data, parts, start, found):
         dtype="float32",
         name="preprocessing",
     )
+
+
+def _check_steering(recipe, data):
+    """Refuses what only a validation part could tell, where there is none."""
+    if data.validation is None and (names := recipe.needs_validation):
+        given = ", ".join(f"{name}={getattr(recipe, name)!r}" for name in names)
+        raise ConfigError(
+            "Which epoch is best, and when to stop, is for a validation part to say: test images "
+            f"that chose it would flatter the network. Received: {given}, and images without one. "
+            "data.validation=0.1 takes a tenth of the training images (--set data.validation=0.1)."
+        )
 
 
 def _load_like_the_chief(config, parts, engine, console, streams):

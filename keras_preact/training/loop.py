@@ -33,7 +33,8 @@ class Loop:
     Args:
         engine: A prepared `Engine`.
         batches: Training batches.
-        data: The `ImageData` with the test images.
+        data: The `ImageData` with the images of validation, or, where there are none, the test
+            images, which then only draw a curve: they choose nothing.
         recipe: The `Recipe`.
         run: The `RunFolder` that logs and checkpoints go to.
         console: A `rich.console.Console` or `None`.
@@ -111,7 +112,7 @@ class Loop:
         """
         shown = ProgressBar(self.console, self.recipe.epochs, len(self.batches), self.step)
         with shown as bar, self._signals:
-            while self.epochs_done < self.recipe.epochs:
+            while self.epochs_done < self.recipe.epochs and not self._has_stalled():
                 self.epoch.begin()
                 try:
                     self._train_epoch(self.epoch, bar)
@@ -120,11 +121,32 @@ class Loop:
                     raise DataError(f"{error} {self._kept()}") from error
         if self._stops_alone():  # asked while the last epoch was saved
             self._save_and_stop()
+        if self._has_stalled() and self.epochs_done < self.recipe.epochs:
+            say(
+                self.console,
+                f"Stopped after epoch {self.epochs_done}: the validation {self.recipe.monitor} has "
+                f"not fallen below that of epoch {self.best['epoch']} since.",
+            )
+        if self.recipe.keep == "best" and self.best["epoch"] != self.epochs_done:
+            self._restore_best()
 
-    def evaluate(self) -> Evaluation:
-        """Classifies every test image once."""
-        size = 2 * self.recipe.batch_size
-        return evaluate(self._predict, self.data.test, self.data.class_names, size)
+    def evaluate(self, split=None) -> Evaluation:
+        """Classifies every image of a split, the test part if not given, once."""
+        split = self.data.test if split is None else split
+        return evaluate(self._predict, split, self.data.class_names, 2 * self.recipe.batch_size)
+
+    def _has_stalled(self):
+        """Whether the best epoch is as long ago as `Recipe.patience` allows."""
+        patience, best = self.recipe.patience, self.best
+        return bool(patience and best) and self.epochs_done - best["epoch"] >= patience
+
+    def _restore_best(self):
+        """Puts the weights of the best epoch in the place of the last one's."""
+        state = None
+        if self.engine.is_chief:
+            state = self.checkpoints.read(self.best["checkpoint"]).state
+        self.engine.restore(self.engine.broadcast(state))
+        say(self.console, f"The weights are those of epoch {self.best['epoch']}, the best.")
 
     def _train_epoch(self, epoch, bar):
         """The steps of an epoch that are left."""
@@ -160,9 +182,10 @@ class Loop:
 
     def _end_epoch(self, epoch, bar):
         epoch.end()
+        part = "test" if self.data.validation is None else "validation"
         try:
             with self.engine.averaged():
-                evaluation = self.evaluate()
+                evaluation = self.evaluate(self.data.validation)
         except _Asked:  # with the trained weights in their place again
             self._save_and_stop()
         row = {
@@ -170,8 +193,8 @@ class Loop:
             "step": self.step,
             "loss": epoch.mean("loss"),
             "error": 1 - epoch.mean("accuracy"),
-            "test_loss": evaluation.loss,
-            "test_error": 1 - evaluation.accuracy,
+            f"{part}_loss": evaluation.loss,
+            f"{part}_error": 1 - evaluation.accuracy,
             "learning_rate": epoch.last["learning_rate"],
             "gradient_norm": epoch.mean("gradient_norm"),
             "seconds": epoch.seconds,
@@ -181,11 +204,10 @@ class Loop:
         self._write(self.run_folder.append_log, row)
         self.seconds += epoch.seconds
         self.epochs_done, self.epoch = epoch.number, Epoch(epoch.number + 1)
-        best = self.best
-        if best is None or row["test_error"] < best["test_error"]:
+        best, key = self.best, f"validation_{self.recipe.monitor}"
+        if part == "validation" and (best is None or row[key] < best[key]):
             name = self.checkpoints.next_name(self.step)
-            number, error = epoch.number, row["test_error"]
-            self.best = {"epoch": number, "test_error": error, "checkpoint": name}
+            self.best = {"epoch": epoch.number, key: row[key], "checkpoint": name}
         if not self._save():
             self.best = best  # what is not there is not to be kept
         self.log(row)

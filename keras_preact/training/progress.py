@@ -1,5 +1,7 @@
 """What is shown in the terminal while a network trains."""
 
+from keras_preact.run import watched
+
 
 class ProgressBar:
     """A bar over the whole training, and a line an epoch.
@@ -56,11 +58,12 @@ class ProgressBar:
         """One epoch is done; `row` is its line of the log."""
         if not self.console:
             return
-        width = len(str(self.epochs))
+        width, part = len(str(self.epochs)), watched(row)
         self.console.print(
             f"epoch {row['epoch']:{width}}/{self.epochs}  "
             f"loss {row['loss']:.4f}  accuracy {1 - row['error']:7.2%}  "
-            f"test loss {row['test_loss']:.4f}  test accuracy {1 - row['test_error']:7.2%}  "
+            f"{part} loss {row[f'{part}_loss']:.4f}  "
+            f"{part} accuracy {1 - row[f'{part}_error']:7.2%}  "
             f"{row['seconds']:.1f} s  {row['images_per_second']:,.0f} images/s  "
             f"input {row['input_share']:.0%}",
             soft_wrap=True,

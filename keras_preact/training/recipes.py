@@ -51,6 +51,12 @@ class Recipe(Checked):
         bn_batch: Images over which batch normalisation takes its statistics in a step, and which
             are in memory at once; `None`: those of a device. It divides them. The authors' 128
             images on two GPUs are 64.
+        monitor: What of the validation part tells which epoch is best, `"error"` or `"loss"`; the
+            least is.
+        keep: Whose epoch's weights are kept, evaluated and exported: the `"last"` one's (the
+            papers), or the `"best"` one's, by the validation part.
+        patience: Epochs without a new best after which the training ends early; `None`: it does
+            not.
         precise_bn: After training, statistics for the test are averaged over this many training
             images, as the authors did for the networks they released; 0: the moving averages.
         preprocessing: `"pixel_mean"` subtracts the training images' mean at each pixel (the
@@ -88,6 +94,9 @@ class Recipe(Checked):
     mixup: float = 0.0
     ema: float = 0.0
     bn_batch: int | None = None
+    monitor: Literal["error", "loss"] = "error"
+    keep: Literal["last", "best"] = "last"
+    patience: int | None = None
     precise_bn: int = 0
     preprocessing: Literal["pixel_mean", "standardize", "none"] = "standardize"
     augmentation: Literal["crop", "imagenet", "none"] = "crop"
@@ -98,6 +107,8 @@ class Recipe(Checked):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("learning_rate", "decay_factor"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        patience = self.patience
+        require(patience is None or patience >= 1, "patience", patience, "at least 1, or None")
         factor, norm = self.layer_decay, self.clip_norm
         require(0 < factor <= 1, "layer_decay", factor, "above 0 and at most 1")
         require(norm is None or norm > 0, "clip_norm", norm, "above 0, or None")
@@ -116,6 +127,11 @@ class Recipe(Checked):
         coupled_adamw = self.optimizer == "adamw" and not self.decoupled
         require(not coupled_adamw, "decay", self.decay, "'decoupled' or None for adamw", fix)
         self.algorithm.check(self.optimizer_arguments)
+
+    @property
+    def needs_validation(self) -> list[str]:
+        """The fields that only a validation part gives a meaning."""
+        return [name for name in ("keep", "patience") if getattr(self, name) not in ("last", None)]
 
     @property
     def algorithm(self) -> Algorithm:

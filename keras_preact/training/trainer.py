@@ -11,8 +11,10 @@ from keras_preact.console import say
 from keras_preact.data.load import facts_of, source
 from keras_preact.errors import ConfigError, StoppedError
 from keras_preact.run import RunFolder, environment, refuse_used, runs_in
+from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.config import TrainConfig
 from keras_preact.training.engine import make_engine
+from keras_preact.training.extend import differences, extended
 from keras_preact.training.finish import Result, finish
 from keras_preact.training.job import prepare
 from keras_preact.training.loggers import Loggers, make_loggers
@@ -63,7 +65,11 @@ def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Res
         say(console, f"This run is finished already: {result['run']}.")
         return Result(**result)
     loggers = make_loggers(config.logger_names() if engine.is_chief else (), loggers)
-    decided = engine.broadcast_json(_decided(run) if run else None) or {}
+    longer = None
+    if config.extend and not (run and Checkpoints(run.path / "checkpoints").names()):
+        longer = extended(config)
+    settled = _decided(run or longer.run) if run or longer else None
+    decided = engine.broadcast_json(settled) or {}
     if engine.is_chief and not run and config.out:
         RunFolder.create(config.out, "").discard_if_empty()  # says now that it can be written
     job = prepare(config, engine, console, decided, batch_size)
@@ -71,10 +77,14 @@ def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Res
     run = run or (engine.is_chief and begun_run(config)) or _new_run(config, job)
     with run.locked():
         _describe(run, job, console)
+        if longer and engine.is_chief:
+            longer.into(run)
         told = Loggers(loggers, run, console)
         loop = job.loop(run, console, start, told.log)
         if loop.resume():
             say(console, f"going on in {run.path} after step {loop.step}")
+            if longer:
+                say(console, longer.schedule(loop))
         with told:
             loop.run()
             try:
@@ -103,7 +113,7 @@ def begun_run(config: TrainConfig) -> RunFolder | None:
         refuse_used(config.out)
         return None
     run = RunFolder(config.out)
-    different = _differences(run, config)
+    different = differences(run, config)
     if different:
         name, (was, wanted) = next(iter(different.items()))
         raise ConfigError(
@@ -116,24 +126,9 @@ def begun_run(config: TrainConfig) -> RunFolder | None:
 
 def _goes_on(run, config):
     try:
-        return not _differences(run, config) and not run.is_locked
+        return not differences(run, config) and not run.is_locked
     except ConfigError:  # of another version, or damaged
         return False
-
-
-def _differences(run, config):
-    """`{field: (value in the run, value in the config)}` where they differ."""
-    begun = TrainConfig.from_dict(run.config)
-    old, new = begun.training(), config.training()
-    found = {name: (old[name], new[name]) for name in new if old[name] != new[name]}
-    parts = config.resolve().to_dict()
-    if config.batch_size == begun.batch_size == "auto":  # settled when it began
-        parts["recipe"]["batch_size"] = None
-    for part, before in run.read_json("resolved.json").items():
-        for name, value in parts[part].items():  # a later version may know more of them
-            if value is not None and name in before and before[name] != value:
-                found.setdefault(f"{part}.{name}", (before[name], value))
-    return found
 
 
 def _decided(run):

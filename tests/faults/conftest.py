@@ -132,7 +132,8 @@ def _outcome(out):
         "steps": [{**row, "loss": row["loss"].hex()} for row in run.steps],
         "epochs": [{k: v for k, v in row.items() if k not in measured} for row in run.log],
         "weights": hashlib.sha256(state).hexdigest(),
-        "best": {k: v for k, v in found.progress["best"].items() if k != "checkpoint"},
+        "best": {k: v for k, v in (found.progress["best"] or {}).items() if k != "checkpoint"},
+        "kept": run.result["kept_epoch"],
         "correct": run.result["test_correct"],
         "parameters": run.result["parameters"],
     }

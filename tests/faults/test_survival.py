@@ -26,8 +26,27 @@ def test_the_reference_is_whole(reference):
     expected, _ = reference
     assert [row["step"] for row in expected["steps"]] == list(range(1, 23))
     assert [row["epoch"] for row in expected["epochs"]] == [1, 2]
-    errors = [row["test_error"] for row in expected["epochs"]]
-    assert expected["best"]["test_error"] == min(errors)
+    assert not expected["best"]  # no test image chooses anything
+
+
+def test_killed_where_a_validation_part_steers(zygote, outcome, tmp_path):
+    """Within an epoch, and between the last one and what is made of the best."""
+    settings = {"data.validation": 0.2, "recipe.keep": "best", "recipe.patience": 2}
+    config = {"epochs": 4, "settings": {**zygote.config("")["settings"], **settings}}
+    assert zygote.run(tmp_path / "whole", config=config) == 0, zygote.message
+    expected, out = outcome(tmp_path / "whole"), tmp_path / "run"
+    assert expected["best"]["validation_error"] == min(
+        row["validation_error"] for row in expected["epochs"]
+    )
+    assert expected["kept"] == expected["best"]["epoch"]
+    lines = len(expected["steps"]) + len(expected["epochs"])
+    for line in (12, lines - 12 - 1):  # of what is left, the last line but one
+        assert (
+            zygote.run(out, config=config, faults={"append_log": [line, "after"]})
+            == -signal.SIGKILL
+        )
+    assert zygote.run(out, config=config) == 0, zygote.message
+    assert outcome(out) == expected
 
 
 def test_killed_at_random_moments(zygote, reference, outcome, tmp_path, request):

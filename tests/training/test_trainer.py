@@ -72,7 +72,12 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     environment = run.read_json("env.json")
     assert environment["backend"] == keras.backend.backend()
     assert environment["why"] == "as asked for"
-    assert environment["decided"] == {"dtype": "float32", "streams": False, "batch_size": 64}
+    assert environment["decided"] == {
+        "dtype": "float32",
+        "streams": False,
+        "batch_size": 64,
+        "validates": False,
+    }
     assert run.read_json("classes.json") == [str(k) for k in range(10)]
     assert [row["epoch"] for row in run.log] == [1, 2, 3, 4, 5, 6]
     losses = [row["loss"] for row in run.log]
@@ -494,10 +499,10 @@ def test_ctrl_c_in_the_last_evaluation(which, tmp_path, monkeypatch):
     """That of the last epoch, and the one after it."""
     evaluate, count = Loop.evaluate, itertools.count(1)
 
-    def stopped(loop):
+    def stopped(loop, *arguments):
         if next(count) == which:
             signal.raise_signal(signal.SIGINT)
-        return evaluate(loop)
+        return evaluate(loop, *arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(Loop, "evaluate", stopped)

@@ -1,0 +1,166 @@
+"""A validation part steers a training; a finished run is trained for longer."""
+
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from keras_preact import TrainConfig, load_data, load_trained, train
+from keras_preact.cli import main
+from keras_preact.console import make_console
+from keras_preact.data.splits import ArraySplit
+from keras_preact.errors import ConfigError
+from keras_preact.evaluation import compare_page, runs_frame
+from keras_preact.run import RunFolder
+from keras_preact.training.extend import Extended, config_of
+from keras_preact.training.loop import Loop
+
+SMALL = {"network.units": [1, 1], "network.filters": [4, 8], "network.stem_filters": 4}
+
+
+def small(out, **fields):
+    settings = {**SMALL, "data.validation": 0.2, **fields.pop("settings", {})}
+    defaults = {"dtype": "float32", "saved_model": False, "epochs": 3, "out": str(out)}
+    return TrainConfig("resnet8v2", **{**defaults, **fields}, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of 3 epochs with a validation part."""
+    out = tmp_path_factory.mktemp("steered") / "run"
+    return RunFolder(train(small(out)).run)
+
+
+def test_the_test_part_is_looked_at_once(tmp_path, monkeypatch):
+    looked = {"test": 0, "validation": 0}
+    loaded = load_data("digits", options=small(tmp_path).resolve().data)
+    parts = {loaded.parts()[name].labels.tobytes(): name for name in looked}
+
+    def counting(method):
+        def counted(split, indices, *arguments):
+            if name := parts.get(split.labels.tobytes()):
+                looked[name] += len(split.labels[indices])
+            return method(split, indices, *arguments)
+
+        return counted
+
+    for name in ("images", "examples"):
+        monkeypatch.setattr(ArraySplit, name, counting(getattr(ArraySplit, name)))
+    monkeypatch.setattr("keras_preact.training.finish.plot_predictions", None)  # shows some again
+    monkeypatch.setattr("keras_preact.data.load._LOOKED_AT", 0)  # and so does a digest of a few
+    result = train(small(tmp_path / "run"))
+    assert looked["test"] == result.test_images == 360
+    assert looked["validation"] == 3 * len(loaded.validation)
+
+
+def test_what_is_written_of_it(finished):
+    assert all("test_error" not in row and row["validation_loss"] > 0 for row in finished.log)
+    errors = [row["validation_error"] for row in finished.log]
+    result, best = finished.result, int(np.argmin(errors)) + 1
+    assert (result["best_epoch"], result["kept_epoch"]) == (best, 3)
+    assert result["validation_accuracy"] == pytest.approx(1 - errors[-1])
+    assert finished.read_json("data.json")["validation_images"] == 287
+    assert finished.read_json("env.json")["decided"]["validates"] is True
+    row = runs_frame(finished.path.parent).iloc[0]
+    assert row["test_accuracy"] == result["test_accuracy"]
+    assert row["best_accuracy"] == pytest.approx(1 - min(errors))
+    assert "validation accuracy" in compare_page([finished.path, finished.path])
+    assert "no test image chose it" in (finished.path / "README.md").read_text()
+    data = load_trained(finished.path).load_data()
+    assert len(data.validation) == 287 and len(data.test) == 360
+
+
+@pytest.mark.parametrize("monitor", ["error", "loss"])
+def test_the_best_epoch_is_kept_and_training_ends_early(tmp_path, monkeypatch, monitor):
+    """With errors that are prescribed: the best epoch is the second, and the third and fourth are
+    the patience."""
+    values, found = iter([0.5, 0.2, 0.4, 0.3, 0.1, 0.1]), []
+
+    def prescribed(loop, split=None):
+        if split is None:
+            return evaluation(loop, split)
+        found.append([*map(np.array, loop.engine.model.get_weights())])
+        value = next(values)
+        figures = {"accuracy": 1 - value, "loss": value}
+        if monitor == "loss":
+            figures["accuracy"] = 0.5
+        return type("Evaluation", (), figures)
+
+    evaluation = Loop.evaluate
+    monkeypatch.setattr(Loop, "evaluate", prescribed)
+    recipe = {"recipe.patience": 2, "recipe.keep": "best", "recipe.monitor": monitor}
+    with make_console(open(tmp_path / "said", "w")).file as said:
+        result = train(
+            small(tmp_path / "run", epochs=6, settings=recipe), console=make_console(said)
+        )
+    assert (result.epochs, result.best_epoch, result.kept_epoch) == (4, 2, 2)
+    assert result.validation_accuracy == (0.8 if monitor == "error" else 0.5)
+    kept = load_trained(tmp_path / "run").model.get_weights()
+    trained = [w for w in found[1] if w.size > 1]
+    assert sum(any(np.array_equal(w, k) for k in kept) for w in trained) == len(trained)
+    words = (tmp_path / "said").read_text()
+    assert (
+        f"Stopped after epoch 4: the validation {monitor} has not fallen below that of epoch 2"
+        in words
+    )
+    assert "The weights are those of epoch 2, the best." in words
+
+
+@pytest.mark.parametrize("recipe", [{"recipe.keep": "best"}, {"recipe.patience": 3}], ids=str)
+def test_without_a_validation_part_nothing_is_best(tmp_path, recipe):
+    settings = {"data.validation": None, **recipe}
+    with pytest.raises(
+        ConfigError, match=r"test images that chose it would flatter.*data\.validation"
+    ):
+        train(small(tmp_path / "run", settings=settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_an_early_version_goes_on_without_one(tmp_path, monkeypatch):
+    """It was begun where validation images were not used: its curves are of the test part."""
+    run = RunFolder(train(small(tmp_path / "run", settings={"data.validation": None})).run)
+    env = run.read_json("env.json")
+    del env["decided"]["validates"]
+    run.write_json("env.json", env)
+    (run.path / "result.json").unlink()
+    result = train(small(tmp_path / "run", settings={"data.validation": None}))
+    assert result.best_epoch is None and "test_error" in run.log[-1]
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_longer_run_goes_on_from_a_finished_one(tmp_path, capsys, monkeypatch):
+    """As one that was begun with all epochs and a rate that does not depend on them."""
+    settings = {"recipe.schedule": "step", "recipe.warmup_steps": 0}
+    whole = RunFolder(train(small(tmp_path / "whole", epochs=4, settings=settings)).run)
+    short = RunFolder(train(small(tmp_path / "short", epochs=2, settings=settings)).run)
+    out = f"{tmp_path}/longer"
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Extended, "into", interrupted)
+        train(config_of(short.path, epochs=4, out=out))
+    assert main(["train", "--extend", str(short.path), "--epochs", "4", "--out", out]) == 0
+    said = capsys.readouterr().out
+    assert "epochs up to 2 are those of" in said and "(step) is that of 4 epochs" in said
+    longer = RunFolder(out)
+    assert [row["loss"] for row in longer.steps] == [row["loss"] for row in whole.steps]
+    assert longer.result["test_correct"] == whole.result["test_correct"]
+    assert len(short.log) == 2 and len(longer.log) == 4  # the first is as it was
+    assert train(config_of(short.path, epochs=4, out=out)).epochs == 4  # finished already
+
+
+def test_what_cannot_be_extended(finished, tmp_path):
+    with pytest.raises(ConfigError, match="more than the 3 of the run to extend"):
+        train(config_of(finished.path, epochs=3, out=str(tmp_path / "new")))
+    with pytest.raises(ConfigError, match=r"Received: seed=5, where it has 0"):
+        train(config_of(finished.path, epochs=5, seed=5, out=str(tmp_path / "new")))
+    with pytest.raises(ConfigError, match=r"network\.units"):
+        settings = {"network.units": [2, 2]}
+        train(config_of(finished.path, epochs=5, settings=settings, out=str(tmp_path / "new")))
+    copy = RunFolder(shutil.copytree(finished.path, tmp_path / "copy"))
+    (copy.path / "result.json").unlink()
+    with pytest.raises(ConfigError, match="the folder of a finished run"):
+        train(config_of(copy.path, epochs=5, out=str(tmp_path / "new")))
+    assert not pathlib.Path(tmp_path / "new").exists()
