@@ -126,6 +126,8 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if hint is int:
         require(is_whole(value), name, value, "a whole number")
         return int(value)
+    if isinstance(hint, type) and issubclass(hint, Checked) and isinstance(value, dict):
+        return hint.from_dict(value)
     words = {str: "a text", bool: "True or False"}
     require(isinstance(value, hint), name, value, words.get(hint, hint.__name__))
     return value

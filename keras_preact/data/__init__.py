@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Augmentation": ".augment",
         "Batches": ".batches",
         "DataOptions": ".options",
+        "Geometry": ".geometry",
         "ImageData": ".splits",
         "Report": ".check",
         "Split": ".splits",

@@ -6,9 +6,10 @@ import zipfile
 import numpy as np
 
 from keras_preact.data.classes import check_names
-from keras_preact.data.images import dark, resize_and_crop, to_channels
+from keras_preact.data.images import dark, to_channels
 from keras_preact.data.options import DataOptions
 from keras_preact.data.partition import parts_of
+from keras_preact.data.picture import Picture
 from keras_preact.data.splits import ArraySplit, ImageData, threaded
 from keras_preact.errors import DataError, quoted, reason, some
 
@@ -53,10 +54,10 @@ def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -
 def fit_array(images: np.ndarray, options: DataOptions) -> np.ndarray:
     """uint8 images `[n, h, w, c]` in the size and the channels that the options ask for."""
     images = to_channels(images, options.channels)
-    size = options.image_size
-    if size is None or images.shape[1:3] == (size, size):
+    geometry = options.geometry
+    if geometry.keeps(images.shape[1:]):
         return images
-    return np.stack(threaded(lambda image: resize_and_crop(image, size), images))
+    return np.stack(threaded(lambda image: geometry.fit(Picture(image)), images))
 
 
 def _read(path: str) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from keras_preact.checked import Checked, require
+from keras_preact.data.geometry import Geometry
 from keras_preact.data.images import scaled_shape
 from keras_preact.data.picture import Picture
 from keras_preact.data.random import normal, uniform
-from keras_preact.data.splits import Split, fitted
+from keras_preact.data.splits import Split
 
 # Principal components of the colours of ImageNet's training images, on the scale 0 to 1, as in
 # facebookarchive/fb.resnet.torch (datasets/imagenet.lua); rows: red, green, blue.
@@ -282,5 +283,5 @@ def _aspect_window(picture, shape, numbers, scales, mirror) -> np.ndarray:
     region = aspect_window(picture.shape, numbers)
     if region:
         return picture.scaled(shape[:2], region=region, mirror=mirror)
-    image = fitted(picture, shape)
+    image = Geometry(shape[:2]).fit(picture)
     return image[:, ::-1] if mirror else image

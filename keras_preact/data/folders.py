@@ -20,7 +20,6 @@ from keras_preact.data.splits import (
     Held,
     HeldSplit,
     ImageData,
-    fitted,
     threaded,
 )
 from keras_preact.errors import DataError, shown
@@ -40,7 +39,8 @@ def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress
     whole = options.cache is not None or options.on_bad_image == "skip"
     count = sum(len(part.paths) for part in folder.parts.values())
     keep = options.cache is None and options.fits(count * int(np.prod(shape)))
-    held = {name: Held(len(part.paths), shape) for name, part in folder.parts.items() if keep}
+    how = options.geometry.of_size(shape[:2])
+    held = {name: Held(len(part.paths), shape, how) for name, part in folder.parts.items() if keep}
     refused = functools.partial(_refused, shape=shape, options=options)
 
     def look(picture: Picture, name: str, position: int) -> None:
@@ -49,7 +49,7 @@ def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress
         elif keep:
             held[name].keep(position, picture)
         else:
-            fitted(picture, shape)
+            how.fit(picture)
 
     def decode(look) -> None:
         most = None if whole else LOOKED_AT
@@ -69,7 +69,7 @@ def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress
             functools.partial(_read, part, cache and functools.partial(cache.pixels, name)),
             part.paths.__getitem__,
             shape,
-            options.reading,
+            how,
             refused,
         )
         good = part.good
@@ -165,8 +165,7 @@ def _read(part, pixels, position):
 
 def _expected_shape(folder: Folder, options: DataOptions) -> tuple[int, int, int]:
     """The shape asked for, else that of the first undamaged image, grey if all of a sample are."""
-    shape = options.image_size and (options.image_size, options.image_size)
-    channels = options.channels
+    shape, channels = options.geometry.size, options.channels
     for picture in _pictures(folder, options.reading):
         if shape and channels:
             break

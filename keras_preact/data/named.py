@@ -65,7 +65,7 @@ def load_tfds(name: str, options: DataOptions, seed: int = 0) -> ImageData:
     names = tuple(label.names or map(str, range(label.num_classes)))
     keep = options.fits(sum(map(len, sources.values())) * int(np.prod(shape)))
     splits = {
-        part: _split(f"{name}/{part}", source, keys, shape, keep, options.reading)
+        part: _split(f"{name}/{part}", source, keys, shape, keep, options.geometry)
         for part, source in sources.items()
     }
     parts = parts_of(splits, options.test_fraction, seed)
@@ -182,7 +182,7 @@ def _shape(name: str, feature, options: DataOptions) -> tuple[int, int, int]:
     height, width, channels = feature.shape
     channels = options.channels or (1 if channels == 1 else 3)
     if options.image_size is not None:
-        return options.image_size, options.image_size, channels
+        return *options.geometry.size, channels
     if height is None or width is None:
         raise DataError(
             f"The images of {name!r} have different sizes. Give a size to scale and crop them to, "
@@ -244,5 +244,5 @@ def _split(name: str, source, keys, shape, keep: bool, how) -> Split:
     encoded = Encoded(read, lambda index: f"{name}[{index}]", shape, how)
     everything = np.arange(len(source))
     if keep:
-        return HeldSplit(Held(len(source), shape), encoded, everything)
+        return HeldSplit(Held(len(source), shape, encoded.how), encoded, everything)
     return EncodedSplit(encoded, everything)

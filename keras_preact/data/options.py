@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from keras_preact.checked import Checked, require
+from keras_preact.checked import Checked, is_whole, require
+from keras_preact.data.geometry import CROPS, Geometry
+from keras_preact.data.picture import INTERPOLATIONS
 from keras_preact.data.reading import Reading
 
 
@@ -13,7 +15,7 @@ class DataOptions(Checked):
 
     Args:
         image_size: images are scaled (shorter side) and cropped (centre) to this many pixels
-            square; `None` (default): the images' own size, which must be the same for all.
+            square, or `[height, width]`; `None` (default): the images' own size, which must be the same for all.
         test_fraction: share of each class that becomes the test part where the source has none;
             between 0 and 1, default 0.2.
         on_bad_image: what to do about damaged files: `"error"` (default) names them and stops,
@@ -55,6 +57,8 @@ class DataOptions(Checked):
             as without a cache.
         orientation: whether photographs are turned and mirrored as their EXIF data say: `"ignore"`
             (default), as they are stored, or `"apply"`.
+        shorter, interpolation, crop: as those of `Geometry`, for images that are not cropped at
+            random.
 
     Example:
         >>> from keras_preact.data import DataOptions
@@ -62,7 +66,7 @@ class DataOptions(Checked):
         0.2
     """
 
-    image_size: int | None = None
+    image_size: tuple[int, ...] | int | None = None
     test_fraction: float = 0.2
     on_bad_image: Literal["error", "skip"] = "error"
     memory_limit_mb: int | None = None
@@ -82,19 +86,41 @@ class DataOptions(Checked):
     orientation: Literal["ignore", "apply"] = "ignore"
     cache: str | None = None
     cache_shorter: int | None = None
+    shorter: int | None = None
+    interpolation: Literal[INTERPOLATIONS] = "bilinear"
+    crop: Literal[CROPS] = "center"
 
     @property
     def reading(self) -> Reading:
         """How the values in image files become pixels."""
         return Reading(self.range, self.alpha, self.orientation)
 
+    @property
+    def geometry(self) -> Geometry:
+        """How image files become images of the data set."""
+        size, how = self.image_size, self.reading
+        return Geometry(size, self.shorter, self.interpolation, self.crop, how)
+
+    def fitted_to(self, geometry: Geometry) -> "DataOptions":
+        """The same with a network's `Geometry`."""
+        size = geometry.size
+        return self.replace(
+            image_size=size[0] if size and size[0] == size[1] else size,
+            shorter=geometry.shorter,
+            interpolation=geometry.interpolation,
+            crop=geometry.crop,
+            **vars(geometry.reading),
+        )
+
     def check(self) -> None:
         size, limit = self.image_size, self.memory_limit_mb
-        require(size is None or size >= 1, "image_size", size, "at least 1, or None")
+        some = not is_whole(size) or size >= 1
+        require(some, "image_size", size, "at least 1, or None")
         require(limit is None or limit >= 0, "memory_limit_mb", limit, "at least 0, or None")
         shorter = self.cache_shorter
-        small = shorter is None or (self.cache is not None and shorter >= (size or 1))
-        within = f"at least {size or 1}, the images' side, beside a `cache`; or None"
+        least = max(self.geometry.size or (1,))
+        small = shorter is None or (self.cache is not None and shorter >= least)
+        within = f"at least {least}, the images' side, beside a `cache`; or None"
         require(small, "cache_shorter", shorter, within)
         require(self.channels in (None, 1, 3), "channels", self.channels, "1, 3 or None")
         inside = 0 < self.test_fraction < 1
@@ -107,10 +133,9 @@ class DataOptions(Checked):
         require(folds is None or folds >= 2, "folds", folds, "at least 2, or None")
         below = 0 <= self.fold < (folds or 1)
         require(below, "fold", self.fold, f"from 0 to {(folds or 1) - 1}")
-        ends = self.range is None or (len(self.range) == 2 and self.range[0] < self.range[1])
-        require(ends, "range", self.range, "two numbers that rise, such as [0, 4095], or None")
         one = held is None or folds is None
         require(one, "folds", folds, "None where `holdout` is given", "Leave out one of them.")
+        _ = self.geometry  # which has rules of its own
 
     def fits(self, size: int) -> bool:
         """Whether `size` bytes of images may be held in memory."""

@@ -141,7 +141,8 @@ class Picture:
         """The image scaled to a height and width, or a window of that.
 
         Where that is much smaller than a JPEG file of more than `DRAFT_PIXELS`, the file is
-        reduced while it is decoded, which moves pixels by a grey level in the mean.
+        reduced while it is decoded, which moves pixels by a grey level in the mean; for `"nearest"`,
+        whose pixels are the file's own, only one of more than `MAX_PIXELS`.
 
         Args:
             shape: height and width that the whole image, or its region, is scaled to.
@@ -161,7 +162,8 @@ class Picture:
         top, left, tall, wide = region or (0, 0, *self.shape[:2])
         crop = crop or (0, 0, *shape)
         with self._damage_named(), self._in_turn():
-            image, by = self._at((shape[0] / tall, shape[1] / wide))
+            exact = interpolation == "nearest"
+            image, by = self._at((shape[0] / tall, shape[1] / wide), exact)
             if region:
                 image = image.crop(_outwards(left / by, top / by, wide / by, tall / by))
             # Where the region lies in what is left, in fractions of a pixel after a reduction.
@@ -197,10 +199,10 @@ class Picture:
         kind = self._file.format
         self.format = {"MPO": "JPEG", "WEBP": "WebP"}.get(kind, kind)
 
-    def _at(self, scale):
+    def _at(self, scale, exact):
         """The image for scaling it so much, and by what it is reduced already."""
-        by = 1
-        if self._data and self.format == "JPEG" and np.prod(self.shape[:2]) > DRAFT_PIXELS:
+        by, limit = 1, MAX_PIXELS if exact else DRAFT_PIXELS
+        if self._data and self.format == "JPEG" and np.prod(self.shape[:2]) > limit:
             by = max((n for n in (1, 2, 4, 8) if 2 * n * max(scale) <= 1), default=1)
         return self._whole(by), by
 

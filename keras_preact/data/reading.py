@@ -5,9 +5,11 @@ from typing import Literal
 
 import numpy as np
 
+from keras_preact.checked import Checked, require
+
 
 @dataclass(frozen=True)
-class Reading:
+class Reading(Checked):
     """How the values in files become pixels, 0 to 255; the same for all images of a data set.
 
     Attributes:
@@ -19,9 +21,13 @@ class Reading:
             them as they are stored.
     """
 
-    range: tuple[float, float] | None = None
+    range: tuple[float, ...] | None = None
     alpha: Literal["drop", "white", "black"] = "drop"
     orientation: Literal["ignore", "apply"] = "ignore"
+
+    def check(self) -> None:
+        ends = self.range is None or (len(self.range) == 2 and self.range[0] < self.range[1])
+        require(ends, "range", self.range, "two numbers that rise, such as [0, 4095], or None")
 
     def changed(self) -> list[str]:
         """What is not as TensorFlow's decoders have it, as settings.

@@ -11,9 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from keras_preact.data.classes import places, untested
-from keras_preact.data.images import resize_and_crop
+from keras_preact.data.geometry import AS_THEY_ARE, Geometry
 from keras_preact.data.picture import BadImage, Picture
-from keras_preact.data.reading import AS_STORED, Reading
 from keras_preact.errors import DataError, some
 
 #: Which images of a data set are tested, in words: see `ImageData.tested`.
@@ -108,20 +107,23 @@ class Encoded:
         read: gives the image of an index (path, bytes or pixels) and its label (an int).
         name: gives the name of an image for messages.
         shape: `(height, width, channels)` that images are fitted to.
-        how: how the values in the images become pixels.
+        how: how the images are read and fitted; what it does not say is said by `shape`.
         refused: gives the reason why a picture cannot be used, or `None`.
     """
 
     read: Callable[[int], tuple[str | bytes | np.ndarray, int]]
     name: Callable[[int], str]
     shape: tuple[int, int, int]
-    how: Reading = AS_STORED
+    how: Geometry = AS_THEY_ARE
     refused: Callable[[Picture], str | None] = lambda picture: None
+
+    def __post_init__(self):
+        object.__setattr__(self, "how", self.how.of_size(self.shape[:2]))
 
     def picture(self, index: int) -> tuple[Picture, int]:
         """The picture of an index, and its label; raises `BadImage` if it cannot be used."""
         encoded, label = self.read(index)
-        picture = Picture(encoded, self.shape[2], self.name(index), self.how)
+        picture = Picture(encoded, self.shape[2], self.name(index), self.how.reading)
         if reason := self.refused(picture):
             raise BadImage(self.name(index), reason)
         return picture, label
@@ -165,13 +167,12 @@ class EncodedSplit:
 
     def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
         chosen = self._indices[indices].tolist()
-        shape = self.image_shape
-        images = np.empty((len(chosen), *shape), np.uint8)
-        labels = np.empty(len(chosen), np.int32)
+        images = np.empty((len(chosen), *self.image_shape), np.uint8)
+        labels, fit = np.empty(len(chosen), np.int32), self._source.how.fit
 
         def fill(position: int) -> None:
             picture, labels[position] = self._source.picture(chosen[position])
-            images[position] = change(position, picture) if change else fitted(picture, shape)
+            images[position] = change(position, picture) if change else fit(picture)
 
         threaded(fill, range(len(chosen)), chunk=2)
         known = vars(self).get("labels")
@@ -230,15 +231,16 @@ class Held:
     Args:
         count: how many images the source has.
         shape: what they are fitted to.
+        how: how.
     """
 
-    def __init__(self, count: int, shape: tuple[int, int, int]):
+    def __init__(self, count: int, shape: tuple[int, int, int], how: Geometry):
         self.pixels = np.empty((count, *shape), np.uint8)  # which takes memory as it is filled
-        self.there = np.zeros(count, bool)
+        self.there, self._how = np.zeros(count, bool), how
 
     def keep(self, index: int, picture: Picture) -> None:
         """Decodes and fits a picture, and keeps it."""
-        self.pixels[index] = fitted(picture, self.pixels.shape[1:])
+        self.pixels[index] = self._how.fit(picture)
         self.there[index] = True
 
 
@@ -325,12 +327,6 @@ def changed(images: np.ndarray, change: Change | None) -> np.ndarray:
         return images
     made = threaded(lambda i: change(i, Picture(images[i])), range(len(images)), chunk=8)
     return np.stack(made)
-
-
-def fitted(picture: Picture, shape: tuple[int, int, int]) -> np.ndarray:
-    """A picture's pixels if it has the size of `shape`, else scaled and cropped to a square."""
-    same = picture.shape[:2] == shape[:2]
-    return picture.pixels() if same else resize_and_crop(picture, shape[0])
 
 
 def threaded(

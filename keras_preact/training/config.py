@@ -183,7 +183,8 @@ class TrainConfig(Checked):
         fix = "Keras's default is 0.001."
         require(rate_is_for_it, "learning_rate", self.learning_rate, expected, fix)
         data = DataOptions().replace(**changes["data"])
-        scale = recipe.scale and [round(s * (data.image_size or 224) / 224) for s in recipe.scale]
+        side = max(data.geometry.size or [224])
+        scale = recipe.scale and [round(s * side / 224) for s in recipe.scale]
         augmentation = Augmentation(kind=recipe.augmentation, scale=scale)
         info = model_info(self.model)
         network = info.config.replace(**changes["network"])

@@ -1,0 +1,117 @@
+"""`Geometry`: how image files become the pixels that a network takes, remembered beside it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from keras_preact.checked import Checked, is_whole, require
+from keras_preact.data.images import centre, resize, resize_and_crop
+from keras_preact.data.picture import INTERPOLATIONS, Picture
+from keras_preact.data.reading import AS_STORED, Reading
+
+
+@dataclass(frozen=True)
+class Geometry(Checked):
+    """How image files become the pixels that a network takes: their size, and how they are read.
+
+    Args:
+        size: height and width in pixels, or one number for a square; `None` (default): each image
+            has its own.
+        shorter: pixels that the shorter side is scaled to before `size` is cut out of the centre;
+            `None` (default): the larger of `size`, and images that have that size stay as they are.
+        interpolation: `"nearest"`, `"bilinear"` (default) or `"bicubic"`, as Pillow has them.
+        crop: `"center"` (default), or `"squash"`: the whole image is scaled, whatever its aspect,
+            as `keras.utils.load_img(target_size=...)` does, to `size`, or with a `shorter` to as
+            much more of which `size` is cut out.
+        reading: what becomes of deep values, of an alpha channel and of the orientation.
+
+    Raises:
+        ConfigError: for sizes below 1, and a `shorter` below the crop.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.data import Geometry
+        >>> from keras_preact.data.picture import Picture
+        >>> geometry = Geometry(224, shorter=256)
+        >>> geometry.fit(Picture(np.zeros((375, 500, 3), np.uint8))).shape
+        (224, 224, 3)
+        >>> print(geometry)
+        the shorter side scaled to 256 pixels (bilinear), 224 x 224 cut out of the centre
+    """
+
+    size: tuple[int, ...] | None = None
+    shorter: int | None = None
+    interpolation: Literal[INTERPOLATIONS] = "bilinear"
+    crop: Literal["center", "squash"] = "center"
+    reading: Reading = AS_STORED
+
+    def __post_init__(self):
+        if is_whole(self.size):
+            object.__setattr__(self, "size", (self.size, self.size))
+        super().__post_init__()
+
+    def check(self) -> None:
+        size = self.size
+        two = size is None or (len(size) == 2 and min(size) >= 1)
+        require(two, "size", size, "height and width of at least 1, one number for both, or None")
+        if self.shorter is not None:
+            fix = "Give a size, of the crop, too." if size is None else ""
+            least = f"at least {max(size)}, the side of the crop" if size else "None without a size"
+            require(size and self.shorter >= max(size), "shorter", self.shorter, least, fix)
+
+    def fit(self, picture: Picture) -> np.ndarray:
+        """An image in the size of the network, uint8 `[height, width, channels]`.
+
+        Raises:
+            BadImage: the file is damaged.
+        """
+        if self.keeps(picture.shape):
+            return picture.pixels()
+        if self.crop == "squash":
+            scaled = self.squashed()
+            return resize(picture, scaled, centre(scaled, *self.size), self.interpolation)
+        return resize_and_crop(picture, *self.size, self.shorter, self.interpolation)
+
+    def keeps(self, shape: tuple[int, ...]) -> bool:
+        """Whether images of this height and width stay as they are."""
+        return self.size is None or (self.shorter is None and self.size == tuple(shape[:2]))
+
+    def squashed(self) -> tuple[int, int]:
+        """Height and width that whole images are scaled to where `crop` is `"squash"`."""
+        larger, shorter = max(self.size), self.shorter or max(self.size)
+        height, width = (shorter * side // larger for side in self.size)
+        return height, width
+
+    def of_size(self, size: tuple[int, int]) -> "Geometry":
+        """The same for images of this height and width."""
+        return self if self.size == size else self.replace(size=size)
+
+    def changed(self, size=None, shorter=None, interpolation=None) -> "Geometry":
+        """The same but for what is given; of another `size` the crop's share stays.
+
+        Example:
+            >>> from keras_preact.data import Geometry
+            >>> Geometry(224, shorter=256).changed(size=320).shorter
+            365
+        """
+        if size is not None and shorter is None and self.shorter:
+            shorter = size * self.shorter // max(self.size)
+        given = {"size": size, "shorter": shorter, "interpolation": interpolation}
+        return self.replace(**{name: value for name, value in given.items() if value is not None})
+
+    def __str__(self) -> str:
+        words = "of any size, each as it is"
+        if self.size:
+            size, shorter = " x ".join(map(str, self.size)), self.shorter or max(self.size)
+            words = f"the shorter side scaled to {shorter} pixels ({self.interpolation})"
+            cut = f", {size} cut out of the centre"
+            if self.crop == "squash":
+                scaled = " x ".join(map(str, self.squashed()))
+                words = f"scaled to {scaled} whatever their aspect ({self.interpolation})"
+                cut = cut * (scaled != size)
+            words += cut
+        return ", ".join([words, *self.reading.changed()])
+
+
+AS_THEY_ARE = Geometry()
