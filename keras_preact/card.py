@@ -142,6 +142,7 @@ def _use(trained, exports):
         "## Use",
         f"Images go in as they are, values 0 to 255, {size}; what the network does to them first "
         f"is part of it.{' The scores that come out add up to 1.' if sums else ''}",
+        f"Image files become such images so: {trained.geometry} (`geometry.json`).",
         f"classes: {shown}",
     ]
     if "model.keras" in exports or not exports:
@@ -166,7 +167,7 @@ def _use(trained, exports):
 
 def served_files(trained) -> str:
     """Which files a SavedModel reads, and what it does otherwise than the training did."""
-    changed = trained.reading.changed()
+    changed = trained.geometry.reading.changed()
     words = "`serve_bytes` of the SavedModel reads JPEG and PNG files alone"
     if not changed:
         return f"{words}."

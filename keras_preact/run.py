@@ -18,8 +18,9 @@ from keras_preact.files import PARTIAL, replace_file, replacing, save_error, syn
 
 LOCK = ".lock"
 
-#: Beside a model file: the names of its classes. A file's own come first, `NAME.classes.json`.
-CLASSES = "classes.json"
+#: Beside a model file: the names of its classes, and how image files become what it takes. A file's
+#: own come first, `NAME.classes.json`.
+CLASSES, GEOMETRY = "classes.json", "geometry.json"
 
 #: What a new run writes before `config.json`, which makes the folder one of a run.
 BEFORE_CONFIG = ("resolved.json", "data.json", "env.json", "command.txt", "citations.bib")
@@ -32,7 +33,7 @@ class RunFolder:
     `command.txt` (the command that repeats it), `resolved.json` (every field), `env.json` (versions
     and machine), `data.json` (what the images were), `citations.bib`, `log.jsonl` and `steps.jsonl`
     (one JSON object an epoch and a step), `checkpoints/`, and once it is finished `result.json`,
-    `classes.json`, the trained model as `model.keras` and, where the config has
+    `classes.json`, `geometry.json`, the trained model as `model.keras` and, where the config has
     `saved_model`, in `saved_model/`, and pictures. Loggers have `tensorboard/`, `wandb/` and
     `wandb.json`.
 
@@ -287,10 +288,10 @@ def watched(row: dict) -> str:
     return "validation" if "validation_error" in row else "test"
 
 
-def names_file(model: pathlib.Path) -> pathlib.Path:
-    """The file that has the names of a model file's classes, where there is one."""
-    own = model.with_name(f"{model.stem}.{CLASSES}")
-    return own if own.is_file() else model.with_name(CLASSES)
+def beside(model: pathlib.Path, name: str) -> pathlib.Path:
+    """The file of a model file that is called `CLASSES` or `GEOMETRY`, where there is one."""
+    own = model.with_name(f"{model.stem}.{name}")
+    return own if own.is_file() else model.with_name(name)
 
 
 def runs_in(parent) -> list[RunFolder]:

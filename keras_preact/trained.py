@@ -8,12 +8,13 @@ from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.data.classes import distinct
+from keras_preact.data.geometry import AS_THEY_ARE, Geometry
 from keras_preact.data.load import facts_of, place_of, source
 from keras_preact.data.options import DataOptions
-from keras_preact.data.reading import AS_STORED, Reading
 from keras_preact.data.splits import ALL, WHOLE_PART
 from keras_preact.errors import ConfigError, DataError, damaged
-from keras_preact.run import CLASSES, RunFolder, names_file
+from keras_preact.run import CLASSES, RunFolder, beside
+from keras_preact.weights.about import geometry_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Trained:
         dtype: What the model computes in, and why: a `keras_preact.precision.Choice`; `None` where
             it is as the file has it.
         notes: What a user is to know of how it was opened, a line each.
+        geometry: How image files become what it takes: as in its training, or as it is remembered
+            beside the file.
     """
 
     model: Any
@@ -37,6 +40,7 @@ class Trained:
     run: RunFolder | None = None
     dtype: Any = None
     notes: tuple[str, ...] = ()
+    geometry: Geometry = AS_THEY_ARE
 
     @property
     def name(self) -> str:
@@ -48,15 +52,21 @@ class Trained:
         """`(height, width, channels)` of its images; `None` where any size goes."""
         return tuple(self.model.input_shape[1:])
 
-    @property
-    def reading(self) -> Reading:
-        """How the values in image files become its pixels: as in its training."""
-        if self.run is None:
-            return AS_STORED
-        return DataOptions(**self.run.read_json("resolved.json")["data"]).reading
+    def fitted(self, size=None, shorter=None, interpolation=None) -> "Trained":
+        """The same network for image files that are fitted otherwise, as `Geometry.changed` says.
+
+        Another size than that it was made for makes it one for any size, as
+        `keras_preact.rewrite.any_size` does.
+        """
+        from keras_preact.rewrite import any_size
+
+        geometry = self.geometry.changed(size, shorter, interpolation)
+        here = self.image_shape[:2] in ((None, None), geometry.size)
+        model = self.model if here else any_size(self.model)
+        return dataclasses.replace(self, model=model, geometry=geometry)
 
     def load_data(self, name_or_path=None, on_progress=None, **options):
-        """Images for it, in the size and the channels that it takes, with its classes' numbers.
+        """Images for it, fitted to it, in the channels that it takes, with its classes' numbers.
 
         Args:
             name_or_path: As in `load_data`; the run's own images if not given. Of others that have
@@ -84,10 +94,8 @@ class Trained:
             name_or_path, seed = self._own_data(), self.run.config["seed"]
         else:  # held-out parts are the run's
             fields = {**fields, "holdout": None, "folds": None, "fold": 0, "split_seed": None}
-        height, width, channels = self.image_shape
-        if height is not None and height == width:
-            fields = {**fields, "image_size": height}
-        wanted = DataOptions(**{**fields, "channels": channels, **options})
+        known = DataOptions(**fields).fitted_to(self.geometry)
+        wanted = known.replace(**{"channels": self.image_shape[2], **options})
         if wanted.holdout or wanted.folds:
             seed = seed or 0
         data = load_data(name_or_path, options=wanted, seed=seed, on_progress=on_progress)
@@ -154,7 +162,7 @@ class Trained:
         return dataclasses.replace(data, tested=tested, notes=(*data.notes, note))
 
     def _where_names_are(self):
-        file = names_file(self.path if self.run is None else self.path / "model.keras")
+        file = beside(self.path if self.run is None else self.path / "model.keras", CLASSES)
         if file.is_file():
             return f"The network's names are those in {file.name}."
         return (
@@ -169,7 +177,8 @@ def load_trained(path, dtype=None) -> Trained:
     Args:
         path: Folder of a finished run, or a `.keras` file of a model from images to a vector of
             scores; names of classes are read from `NAME.classes.json` or else `classes.json` beside
-            it, a list of texts.
+            it, a list of texts, and how image files are fitted to it from `NAME.geometry.json` or
+            `geometry.json`.
         dtype: Dtype policy to compute in, as in `keras_preact.rewrite.with_policy`; `"auto"`: what
             it was trained in, or float32 where this machine has no units for that; `None`: as the
             file has it, which is float32 in what training leaves.
@@ -213,8 +222,9 @@ def load_trained(path, dtype=None) -> Trained:
         choice = serving_dtype(trained_in) if dtype == "auto" else choose_dtype(dtype)
         if choice.policy != policy_of(model):
             model = with_policy(model, choice.policy)
-    classes = model.output_shape[-1]
-    return Trained(model, _class_names(names_file(file), classes), path, run, choice, notes)
+    names = _class_names(beside(file, CLASSES), model.output_shape[-1])
+    geometry = geometry_of(file, model.input_shape[1:3])
+    return Trained(model, names, path, run, choice, notes, geometry)
 
 
 def open_keras_file(path):

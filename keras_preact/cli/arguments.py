@@ -61,6 +61,22 @@ def settings_of(assignments) -> dict:
     return settings
 
 
+def add_geometry(command) -> None:
+    """`--size`, `--shorter` and `--interpolation`, which change how images are fitted."""
+    words = "as the network remembers it if not given"
+    size = f"side in pixels that is cut out of images: 224, 320; {words}"
+    command.add_argument("--size", type=int, default=None, help=size)
+    shorter = "shorter side that images are scaled to before; in the network's proportion"
+    command.add_argument("--shorter", type=int, default=None, help=shorter)
+    ways = f"nearest, bilinear or bicubic; {words}"
+    command.add_argument("--interpolation", type=str, default=None, help=ways)
+
+
+def geometry_of(arguments) -> dict:
+    """What these options say, as `Geometry.changed` takes it."""
+    return {name: arguments[name] for name in ("size", "shorter", "interpolation")}
+
+
 def add_data_set(command) -> None:
     """`--set` of a command that reads images with `data_options`."""
     option = {"action": "append", "default": [], "metavar": "data.FIELD=VALUE"}

@@ -5,9 +5,11 @@ import pathlib
 import sys
 
 from keras_preact.checked import require
+from keras_preact.cli.arguments import add_geometry, geometry_of
 from keras_preact.console import import_keras_quietly, make_console
 from keras_preact.errors import near, quoted
 from keras_preact.files import replacing, to_json
+from keras_preact.run import CLASSES, GEOMETRY
 
 _KINDS = (".keras", ".safetensors", ".weights.h5")
 
@@ -16,30 +18,30 @@ def _convert(arguments) -> None:
     require(arguments.out.endswith(_KINDS), "out", arguments.out, f"a file, {quoted(_KINDS)}")
     import_keras_quietly()
     from keras_preact.applications import convert, model_info
+    from keras_preact.data import Geometry
     from keras_preact.rewrite import outputs_of, portable
-    from keras_preact.run import CLASSES
     from keras_preact.weights import read_source, save_named
 
     source = read_source(arguments.source)
     if arguments.preprocessing:
         known = _preprocessing(arguments.preprocessing)
         source = dataclasses.replace(source, preprocessing=known)
+    changes = geometry_of(arguments)
+    if {*changes.values()} != {None}:
+        geometry = (source.geometry or Geometry()).changed(**changes)
+        source = dataclasses.replace(source, geometry=geometry)
     known, raw = source.preprocessing, arguments.out.endswith(".keras")
     model = convert(source, include_preprocessing=raw and known is not None)
-    names = pathlib.Path(arguments.out).with_suffix(f".{CLASSES}")
     with replacing(arguments.out, "The weights") as path:
         if path.suffix == ".safetensors":
-            save_named(model, path, source.config, known)
+            save_named(model, path, source.config, known, source.geometry)
         elif path.suffix == ".keras":
             portable(model).save(path)
-            names.unlink(missing_ok=True)  # those of the file whose place it takes
+            for name in (CLASSES, GEOMETRY):  # those of the file whose place it takes
+                pathlib.Path(arguments.out).with_suffix(f".{name}").unlink(missing_ok=True)
         else:
             model.save_weights(path)
-    named = ""
-    if raw and source.class_names:
-        with replacing(names, "The names of the classes") as path:
-            path.write_bytes(to_json(list(source.class_names)))
-        named = f" and {names}, the names of its classes"
+    written = " and ".join([arguments.out, *(_write_beside(arguments.out, source) if raw else ())])
     made_as = source.layout.name if source.layout else "network of this package"
     scores = f"{source.classes} classes, {outputs_of(model)}"
     head = scores if source.classes else "no classifier"
@@ -47,7 +49,8 @@ def _convert(arguments) -> None:
     for line in (
         f"{made_as}: {model.name}, {model.count_params():,} parameters, {head}",
         f"images: {_of_images(known, arguments.out)}",
-        f"written: {arguments.out}{named}",
+        f"their size: {_of_size(source.geometry, arguments.out)}",
+        f"written: {written}",
     ):
         console.print(line, soft_wrap=True)
     if model.name == "resnet":
@@ -57,6 +60,20 @@ def _convert(arguments) -> None:
     console.print("Fine-tune it on your own images:", soft_wrap=True)
     line = f"keras-preact train --data folder:PATH --model {model.name} --init {arguments.out}"
     console.print(f"  {line} --recipe fine_tune {settings}".rstrip(), soft_wrap=True)
+
+
+def _write_beside(out, source):
+    """Writes what is known of a network beside its file; gives the files in words."""
+    names, geometry = source.class_names, source.geometry
+    for name, words, value in (
+        (CLASSES, "the names of its classes", names and [*names]),
+        (GEOMETRY, "how image files are fitted to it", geometry and geometry.to_dict()),
+    ):
+        if value:
+            file = pathlib.Path(out).with_suffix(f".{name}")
+            with replacing(file, words.capitalize()) as path:
+                path.write_bytes(to_json(value))
+            yield f"{file}, {words}"
 
 
 def _preprocessing(name):
@@ -79,6 +96,14 @@ def _of_images(known, out):
     return f"prepared as {known}, which a .weights.h5 file cannot say; .keras and .safetensors do"
 
 
+def _of_size(geometry, out):
+    """How image files are fitted, and whether that is remembered."""
+    if geometry is None:
+        return "the source does not say how image files are fitted; --size can"
+    lost = ", which a .weights.h5 file cannot say" * out.endswith(".weights.h5")
+    return f"{geometry}{lost}"
+
+
 def _convert_arguments(command) -> None:
     command.add_argument(
         "source",
@@ -93,6 +118,7 @@ def _convert_arguments(command) -> None:
         "--preprocessing", metavar="NAME", help="how images are prepared, where the source does "
         "not say or says it wrong: caffe, tf, torch, cifar10, ..., none",
     )  # fmt: skip
+    add_geometry(command)
 
 
 COMMANDS = {

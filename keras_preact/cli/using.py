@@ -5,7 +5,13 @@ import json
 import pathlib
 import sys
 
-from keras_preact.cli.arguments import add_data_set, data_options, read_yaml
+from keras_preact.cli.arguments import (
+    add_data_set,
+    add_geometry,
+    data_options,
+    geometry_of,
+    read_yaml,
+)
 from keras_preact.console import import_keras_quietly, make_console, reading_bar, say
 from keras_preact.errors import DataError, shown
 from keras_preact.files import make_folder, to_csv
@@ -21,7 +27,6 @@ _SHOWN = 224
 def _evaluate(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
     how = views_config(arguments)
-    views = how.views()
     if arguments.out:
         make_folder(arguments.out, "The evaluation")
     import_keras_quietly()
@@ -29,19 +34,22 @@ def _evaluate(arguments) -> None:
     from keras_preact.training.devices import open_on_devices
 
     options = data_options(arguments.set)
-    data, found, dtypes = None, {}, {}
+    first, geometry, found, dtypes = None, None, {}, {}
     for path in arguments.network:
         opened, predict = open_on_devices(path, arguments.devices, how.rewriting(), arguments.dtype)
         dtypes[str(path)] = opened.dtype.policy
         say(console, f"{path}: {_opened(opened)}")
         how.check_fits(opened.image_shape)
-        if data is None:
-            # Views are of whole images; those on the sheet are of one size.
-            if views and not opened.run and None in opened.image_shape:
-                options.setdefault("image_size", arguments.size or _SHOWN)
+        wanted = how.geometry(opened.geometry)
+        views = how.views(wanted.interpolation)
+        if views and wanted.size is None:  # views are of whole images; those on the sheet of one
+            wanted = wanted.changed(_SHOWN)
+        first = first or opened
+        if wanted != geometry:
+            geometry, fitted = wanted, dataclasses.replace(first, geometry=wanted)
             with reading_bar(console, "reading images") as on_progress:
-                data = opened.load_data(arguments.data, on_progress, **options)
-            for note in data.lines():
+                data = fitted.load_data(arguments.data, on_progress, **options)
+            for note in (f"images: {geometry}", *data.lines()):
                 say(console, note)
         data = data.for_classes(opened.class_names)
         found[str(path)] = evaluate(
@@ -61,7 +69,8 @@ def _evaluate(arguments) -> None:
         name = "evaluation" if own else f"evaluation-{folder_name(arguments.data[-80:])}"
         out = f"{arguments.network[0]}/{name}"
     if out:
-        _write(pathlib.Path(out), found, data, {**how.to_dict(), "dtypes": dtypes}, console)
+        facts = {**how.to_dict(), "geometry": geometry.to_dict(), "dtypes": dtypes}
+        _write(pathlib.Path(out), found, data, facts, console)
 
 
 def _opened(trained):
@@ -160,7 +169,7 @@ def _predict(arguments) -> None:
     from keras_preact.evaluation import classify_files
     from keras_preact.trained import load_trained
 
-    trained = load_trained(arguments.network, arguments.dtype)
+    trained = load_trained(arguments.network, arguments.dtype).fitted(**geometry_of(arguments))
     listed = find_images(arguments.images)
     headers = []
     found, unreadable = classify_files(
@@ -176,8 +185,10 @@ def _predict(arguments) -> None:
     elif len(found):
         _print_predictions(found)
     aside = make_console(sys.stderr)
+    how = trained.geometry
+    images = f"images: {how}" + ("; --size 224 would scale and crop them" * (how.size is None))
     opened = f"{arguments.network}: {_opened(trained)}"
-    for line in (opened, *in_words(listed.left_out), *turning(headers, trained.reading)):
+    for line in (opened, images, *in_words(listed.left_out), *turning(headers, how.reading)):
         say(aside, line)
     if unreadable:
         for file, reason in unreadable.items():
@@ -215,6 +226,7 @@ def _export(arguments) -> None:
             quantize=arguments.quantize if quantized else None,
             dtype=arguments.dtype,
             data=arguments.data,
+            **geometry_of(arguments),
             console=console,
         )
         if arguments.json:
@@ -229,10 +241,7 @@ _DATA = "digits, a set of tensorflow-datasets, folder:PATH, csv:PATH, ...; the r
 def _evaluate_arguments(command) -> None:
     command.add_argument("network", nargs="+", help=f"{_NETWORK}; several are an ensemble too")
     command.add_argument("--data", type=str, default=None, help=f"test part of {_DATA}")
-    command.add_argument(
-        "--size", type=int, default=None, help="side of a crop in pixels: 224, 320"
-    )
-    command.add_argument("--shorter", type=int, default=None, help="shorter side before cropping")
+    add_geometry(command)
     command.add_argument("--crops", type=int, default=1, help="1, or 10: corners, centre, mirrored")
     scales = "whole images at several sizes, as 224,256,384,480,640 in the 2015 paper"
     command.add_argument("--scales", type=str, default=None, help=scales)
@@ -254,6 +263,7 @@ def _evaluate_arguments(command) -> None:
 def _predict_arguments(command) -> None:
     command.add_argument("network", help=_NETWORK)
     command.add_argument("images", nargs="+", help="image files, or folders of them")
+    add_geometry(command)
     command.add_argument("--top", type=int, default=3, help="classes an image")
     command.add_argument("--batch-size", type=int, default=64, help="images in a step")
     command.add_argument("--dtype", type=str, default="auto", help=_DTYPE)
@@ -275,6 +285,7 @@ def _export_arguments(command) -> None:
     command.add_argument("--dtype", type=str, default="float32", help=words)
     images = "to compare and calibrate with"
     command.add_argument("--data", type=str, default=None, help=f"images {images}: {_DATA}")
+    add_geometry(command)
     command.add_argument("--json", action="store_true", help="one JSON object a format")
 
 

@@ -1,14 +1,23 @@
 """`Geometry`: how image files become the pixels that a network takes, remembered beside it."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from keras_preact.checked import Checked, is_whole, require
-from keras_preact.data.images import centre, resize, resize_and_crop
+from keras_preact.data.formats import MAX_PIXELS
+from keras_preact.data.images import centre, resize, scaled_shape
 from keras_preact.data.picture import INTERPOLATIONS, Picture
 from keras_preact.data.reading import AS_STORED, Reading
+
+#: How the part of an image is chosen that has the aspect of a network's images.
+CROPS = ("center", "center_floor", "squash")
+
+#: For `"bicubic"` scaled images of up to so many times the crop are scaled whole, as libraries do
+#: it: Pillow, which rounds after one side, may begin with the other for the crop alone.
+WHOLE = 4
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,10 @@ class Geometry(Checked):
         shorter: pixels that the shorter side is scaled to before `size` is cut out of the centre;
             `None` (default): the larger of `size`, and images that have that size stay as they are.
         interpolation: `"nearest"`, `"bilinear"` (default) or `"bicubic"`, as Pillow has them.
-        crop: `"center"` (default), or `"squash"`: the whole image is scaled, whatever its aspect,
-            as `keras.utils.load_img(target_size=...)` does, to `size`, or with a `shorter` to as
-            much more of which `size` is cut out.
+        crop: `"center"` (default); `"center_floor"`, which rounds half a pixel down, as
+            transformers does; or `"squash"`: the whole image is scaled, whatever its aspect, as
+            `keras.utils.load_img(target_size=...)` does, to `size`, or with a `shorter` to as much
+            more, of which `size` is cut out.
         reading: what becomes of deep values, of an alpha channel and of the orientation.
 
     Raises:
@@ -43,7 +53,7 @@ class Geometry(Checked):
     size: tuple[int, ...] | None = None
     shorter: int | None = None
     interpolation: Literal[INTERPOLATIONS] = "bilinear"
-    crop: Literal["center", "squash"] = "center"
+    crop: Literal[CROPS] = "center"
     reading: Reading = AS_STORED
 
     def __post_init__(self):
@@ -53,8 +63,9 @@ class Geometry(Checked):
 
     def check(self) -> None:
         size = self.size
-        two = size is None or (len(size) == 2 and min(size) >= 1)
-        require(two, "size", size, "height and width of at least 1, one number for both, or None")
+        two = size is None or (len(size) == 2 and min(size) >= 1 and math.prod(size) <= MAX_PIXELS)
+        most = f"at least 1 and {MAX_PIXELS:,} pixels in all"
+        require(two, "size", size, f"height and width of {most}, one number for both, or None")
         if self.shorter is not None:
             fix = "Give a size, of the crop, too." if size is None else ""
             least = f"at least {max(size)}, the side of the crop" if size else "None without a size"
@@ -68,10 +79,15 @@ class Geometry(Checked):
         """
         if self.keeps(picture.shape):
             return picture.pixels()
-        if self.crop == "squash":
-            scaled = self.squashed()
-            return resize(picture, scaled, centre(scaled, *self.size), self.interpolation)
-        return resize_and_crop(picture, *self.size, self.shorter, self.interpolation)
+        shorter, floors = self.shorter or max(self.size), self.crop == "center_floor"
+        squashed = self.crop == "squash"
+        scaled = self.squashed() if squashed else scaled_shape(picture.shape, shorter)
+        window = centre(scaled, *self.size, math.floor if floors else round)
+        if self.interpolation == "bicubic" and math.prod(scaled) <= WHOLE * math.prod(self.size):
+            top, left, height, width = window
+            whole = resize(picture, scaled, None, "bicubic")
+            return np.ascontiguousarray(whole[top : top + height, left : left + width])
+        return resize(picture, scaled, window, self.interpolation)
 
     def keeps(self, shape: tuple[int, ...]) -> bool:
         """Whether images of this height and width stay as they are."""
@@ -101,7 +117,7 @@ class Geometry(Checked):
         return self.replace(**{name: value for name, value in given.items() if value is not None})
 
     def __str__(self) -> str:
-        words = "of any size, each as it is"
+        words = "each in its own size"
         if self.size:
             size, shorter = " x ".join(map(str, self.size)), self.shorter or max(self.size)
             words = f"the shorter side scaled to {shorter} pixels ({self.interpolation})"

@@ -132,24 +132,19 @@ def scaled_shape(shape: tuple[int, ...], shorter: int) -> tuple[int, int]:
     return shorter * height // least, shorter * width // least
 
 
-def centre(scaled: tuple[int, int], height: int, width: int) -> tuple[int, int, int, int]:
-    """The window in the middle, `(top, left, height, width)`; halves go to the even side.
+def centre(
+    scaled: tuple[int, int], height: int, width: int, rounded=round
+) -> tuple[int, int, int, int]:
+    """The window in the middle, `(top, left, height, width)`.
 
-    As torchvision's and timm's centre crop.
+    Halves go to the even side, as in torchvision's and timm's centre crop, unless they are
+    `rounded` otherwise.
     """
-    return round((scaled[0] - height) / 2), round((scaled[1] - width) / 2), height, width
+    return rounded((scaled[0] - height) / 2), rounded((scaled[1] - width) / 2), height, width
 
 
-def resize_and_crop(
-    image: np.ndarray | Picture,
-    size: int,
-    width: int | None = None,
-    shorter: int | None = None,
-    interpolation: str = "bilinear",
-) -> np.ndarray:
-    """The centre `size` x `size` pixels after scaling the shorter side to `size`, or to `shorter`.
-
-    With a `width` they are `size` x `width`, and the larger of the two is what it is scaled to.
+def resize_and_crop(image: np.ndarray | Picture, size: int) -> np.ndarray:
+    """The centre `size` x `size` pixels after scaling the shorter side to `size`.
 
     Example:
         >>> import numpy as np
@@ -157,9 +152,8 @@ def resize_and_crop(
         >>> resize_and_crop(np.zeros((10, 20, 3), np.uint8), 5).shape
         (5, 5, 3)
     """
-    width = size if width is None else width
-    scaled = scaled_shape(image.shape, shorter or max(size, width))
-    return resize(image, scaled, centre(scaled, size, width), interpolation)
+    scaled = scaled_shape(image.shape, size)
+    return resize(image, scaled, centre(scaled, size, size))
 
 
 def to_channels(image: np.ndarray, channels: int | None) -> np.ndarray:

@@ -15,7 +15,8 @@ class DataOptions(Checked):
 
     Args:
         image_size: images are scaled (shorter side) and cropped (centre) to this many pixels
-            square, or `[height, width]`; `None` (default): the images' own size, which must be the same for all.
+            square, or `[height, width]`; `None` (default): the images' own size, which must be the
+            same for all.
         test_fraction: share of each class that becomes the test part where the source has none;
             between 0 and 1, default 0.2.
         on_bad_image: what to do about damaged files: `"error"` (default) names them and stops,

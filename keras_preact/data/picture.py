@@ -141,8 +141,8 @@ class Picture:
         """The image scaled to a height and width, or a window of that.
 
         Where that is much smaller than a JPEG file of more than `DRAFT_PIXELS`, the file is
-        reduced while it is decoded, which moves pixels by a grey level in the mean; for `"nearest"`,
-        whose pixels are the file's own, only one of more than `MAX_PIXELS`.
+        reduced while it is decoded, which moves pixels by a grey level in the mean; for `"nearest"`
+        only one of more than `MAX_PIXELS`, since its pixels are the file's own.
 
         Args:
             shape: height and width that the whole image, or its region, is scaled to.

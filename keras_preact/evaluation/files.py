@@ -3,7 +3,6 @@
 import numpy as np
 
 from keras_preact.checked import require
-from keras_preact.data.images import resize_and_crop
 from keras_preact.data.listing import find_images
 from keras_preact.data.picture import BadImage, Picture
 from keras_preact.data.splits import threaded
@@ -18,7 +17,7 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64, look=None
         paths: Files, or folders of which all images are taken that a training would take.
         top: How many classes of each image, the most likely first.
         batch_size: Images in a step.
-        look: Called with the `Picture` of each image.
+        look: Called with the `Header` of each image, without what its values are.
 
     Returns:
         A `pandas.DataFrame` with a row an image and class, `file`, `rank` (from 1), `label` and
@@ -45,10 +44,10 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64, look=None
     files = listed.paths
     top = min(top, len(trained.class_names))
     require(top >= 1, "top", top, "at least 1")
-    rows, unreadable, how = [], dict(listed.missing), trained.reading
+    rows, unreadable = [], dict(listed.missing)
     for first in range(0, len(files), batch_size):
         part = files[first : first + batch_size]
-        images = threaded(lambda file: _read(file, trained.image_shape, how, look), part, chunk=4)
+        images = threaded(lambda file: _read(file, trained, look), part, chunk=4)
         good = [(f, i) for f, i in zip(part, images, strict=True) if not isinstance(i, BadImage)]
         unreadable |= {i.path: i.reason for i in images if isinstance(i, BadImage)}
         for file, scores in _scored(trained.model, good):
@@ -57,17 +56,15 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64, look=None
     return pd.DataFrame(rows, columns=["file", "rank", "label", "probability"]), unreadable
 
 
-def _read(file, shape, how, look):
-    height, width, channels = shape
+def _read(file, trained, look):
+    how = trained.geometry
     try:
-        picture = Picture(file, channels, how=how)
-        free = height is None or width is None
-        fits = free or picture.shape[:2] == (height, width)
-        image = picture.pixels() if fits else resize_and_crop(picture, height, width)
+        picture = Picture(file, trained.image_shape[2], how=how.reading)
+        image = how.fit(picture)
     except BadImage as error:
         return error
     if look:
-        look(picture)
+        look(picture.header())
     return image
 
 

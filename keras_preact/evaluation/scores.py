@@ -250,7 +250,7 @@ def evaluate(model, split, class_names, batch_size: int = 256, views=None) -> Ev
             function that does: `[n, h, w, c]` to `[n, classes]`.
         split: A part of a data set (`ImageData.test`).
         class_names: Names in the order of the labels.
-        batch_size: Images in a step.
+        batch_size: Images in a step, at most; large ones come in smaller steps.
         views: How each image is looked at, such as `ten_crop(224)`, from the image before it was
             scaled and cropped; its scores are the mean over its views.
 
@@ -267,7 +267,7 @@ def evaluate(model, split, class_names, batch_size: int = 256, views=None) -> Ev
     """
     from keras_preact.data import Batches, prefetched
     from keras_preact.data.splits import threaded
-    from keras_preact.evaluation.views import mean_over_views
+    from keras_preact.evaluation.views import mean_over_views, step_of
 
     predict = getattr(model, "predict_on_batch", model)
     if views:
@@ -276,7 +276,8 @@ def evaluate(model, split, class_names, batch_size: int = 256, views=None) -> Ev
         scores = [mean_over_views(predict, part, views, batch_size) for part in images]
         labels = [split.labels]
     else:
-        batches = prefetched(Batches(split, batch_size))
+        step = step_of(batch_size, *split.image_shape[:2])
+        batches = prefetched(Batches(split, step))
         scores, labels = zip(*((predict(x), y) for x, y in batches), strict=True)
     scores = np.concatenate(scores).astype(np.float32)
     return Evaluation(scores, np.concatenate(labels), tuple(class_names))

@@ -2,18 +2,20 @@
 
 import dataclasses
 import json
+from typing import Literal
 
 import numpy as np
 
 from keras_preact.checked import Checked, is_whole, require
-from keras_preact.data import resize, resize_and_crop
+from keras_preact.data import Geometry, resize
 from keras_preact.data.images import scaled_shape
+from keras_preact.data.picture import INTERPOLATIONS, Picture
 from keras_preact.errors import ConfigError
 
 #: Shorter sides of the images in the 2015 paper's section 3.4.
 SCALES = (224, 256, 384, 480, 640)
 
-#: Pixels of a step at most, so that large views do not fill the memory.
+#: Pixels of a step at most, so that large images do not fill the memory.
 _PIXELS = 64 * 224**2
 
 
@@ -24,7 +26,9 @@ class ViewsConfig(Checked):
     Args:
         size: Side of a crop in pixels, such as 224; images are as the network takes them if not
             given.
-        shorter: Shorter side in pixels that images are scaled to before cropping.
+        shorter: Shorter side in pixels that images are scaled to before cropping; as it is to the
+            size in the network's own `Geometry` if not given.
+        interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`; the network's if not given.
         crops: 1, or 10: the corners and the centre, each mirrored too.
         scales: Shorter sides of whole images, in place of crops.
         dense: With `scales`: a window at every place of each, for networks with a spatial pyramid
@@ -41,6 +45,7 @@ class ViewsConfig(Checked):
 
     size: int | None = None
     shorter: int | None = None
+    interpolation: Literal[INTERPOLATIONS] | None = None
     crops: int = 1
     scales: tuple[int, ...] = ()
     dense: bool = False
@@ -53,25 +58,31 @@ class ViewsConfig(Checked):
                 "`--scales` takes whole images: leave out --size, --shorter, --crops."
             )
         require(self.crops in (1, 10), "crops", self.crops, "1 or 10")
-        if self.size is None and (self.shorter or self.crops == 10):
-            raise ConfigError(
-                "`--size`, the side of a crop, is needed with --shorter and --crops 10."
-            )
+        if self.size is None and self.crops == 10:
+            raise ConfigError("`--size`, the side of a crop, is needed with --crops 10.")
         self.views()
 
-    def views(self):
-        """Function of an image to a list of its views, or `None` where it is taken as it is."""
+    def geometry(self, own: Geometry) -> Geometry:
+        """How image files are fitted, for a network with this geometry of its own."""
+        return own.changed(self.size, self.shorter, self.interpolation)
+
+    def views(self, interpolation: str = "bilinear"):
+        """Function of an image to a list of its views, or `None` where `geometry` is all there is.
+
+        Args:
+            interpolation: That of the geometry.
+        """
         if self.scales:
-            return multi_scale(self.scales)
-        if self.size is None:
-            return None
-        return (ten_crop if self.crops == 10 else center_crop)(self.size, self.shorter)
+            return multi_scale(self.scales, interpolation)
+        if self.crops == 10:
+            return ten_crop(self.size, self.shorter, interpolation)
+        return None
 
     def rewriting(self):
-        """Function of a model to one that takes such views, or `None` where it does already."""
+        """Function of a model to one that takes such images, or `None` where it does already."""
         from keras_preact.rewrite import any_size, dense
 
-        return dense if self.dense else any_size if self.views() else None
+        return dense if self.dense else any_size if self.size or self.scales else None
 
     def check_fits(self, image_shape) -> None:
         """Raises `ConfigError` where a dense network's window is larger than a scaled image."""
@@ -112,20 +123,17 @@ def center_crop(size: int, shorter: int | None = None):
         >>> center_crop(224, shorter=256)(np.zeros((300, 400, 3), np.uint8))[0].shape
         (224, 224, 3)
     """
-    shorter = _shorter(size, shorter or size)
-
-    def views(image):
-        return [resize_and_crop(image, size, shorter=shorter)]
-
-    return views
+    geometry = Geometry(size, shorter or size)
+    return lambda image: [geometry.fit(Picture(image))]
 
 
-def ten_crop(size: int, shorter: int | None = None):
+def ten_crop(size: int, shorter: int | None = None, interpolation: str = "bilinear"):
     """The centre and the four corners, each as it is and mirrored (2015, Table 3).
 
     Args:
         size: Side of the crops in pixels.
         shorter: Shorter side that the image is scaled to before; as 256 is to 224 if not given.
+        interpolation: As in `Geometry`.
 
     Returns:
         A function of an image, uint8 `(h, w, c)`, to a list of ten uint8 `(size, size, c)`.
@@ -139,7 +147,7 @@ def ten_crop(size: int, shorter: int | None = None):
     shorter = _shorter(size, shorter or round(size * 256 / 224))
 
     def views(image):
-        image = resize(image, scaled_shape(image.shape, shorter))
+        image = resize(image, scaled_shape(image.shape, shorter), None, interpolation)
         down, across = image.shape[0] - size, image.shape[1] - size
         corners = [(0, 0), (0, across), (down, 0), (down, across), (down // 2, across // 2)]
         crops = [image[top : top + size, left : left + size] for top, left in corners]
@@ -148,7 +156,7 @@ def ten_crop(size: int, shorter: int | None = None):
     return views
 
 
-def multi_scale(scales=SCALES):
+def multi_scale(scales=SCALES, interpolation: str = "bilinear"):
     """The whole image at several sizes, for a network that takes any (2015, section 3.4).
 
     The network is applied to the whole scaled image. Its global average pooling is the mean over
@@ -156,6 +164,7 @@ def multi_scale(scales=SCALES):
 
     Args:
         scales: Shorter sides in pixels.
+        interpolation: As in `Geometry`.
 
     Returns:
         A function of an image, uint8 `(h, w, c)`, to a list of one image a scale.
@@ -168,7 +177,9 @@ def multi_scale(scales=SCALES):
     """
     fine = len(scales) > 0 and all(is_whole(scale) and scale >= 1 for scale in scales)
     require(fine, "scales", scales, "a list of whole numbers of at least 1")
-    return lambda image: [resize(image, scaled_shape(image.shape, scale)) for scale in scales]
+    return lambda image: [
+        resize(image, scaled_shape(image.shape, scale), None, interpolation) for scale in scales
+    ]
 
 
 def mean_over_views(predict, images, views, batch_size: int = 256) -> np.ndarray:
@@ -192,7 +203,7 @@ def mean_over_views(predict, images, views, batch_size: int = 256) -> np.ndarray
     batches = (
         group[k : k + step]
         for (height, width, _), group in by_shape.items()
-        for step in [min(batch_size, max(1, _PIXELS // (height * width)))]
+        for step in [step_of(batch_size, height, width)]
         for k in range(0, len(group), step)
     )
     for batch in batches:
@@ -200,6 +211,11 @@ def mean_over_views(predict, images, views, batch_size: int = 256) -> np.ndarray
         total = np.zeros((len(found), scores.shape[1]), np.float32) if total is None else total
         np.add.at(total, [k for k, _ in batch], scores)
     return total / np.array([len(group) for group in found], np.float32)[:, None]
+
+
+def step_of(batch_size: int, height: int, width: int) -> int:
+    """Images of a step: the batch size, or fewer where they are large."""
+    return min(batch_size, max(1, _PIXELS // (height * width)))
 
 
 def _shorter(size, shorter):

@@ -14,7 +14,7 @@ from keras_preact.errors import ConfigError, DataError, ExportError, in_one_line
 from keras_preact.evaluation import evaluate
 from keras_preact.export.formats import FORMATS, call
 from keras_preact.rewrite import fold_batch_norm, portable, with_policy
-from keras_preact.run import CLASSES, RunFolder
+from keras_preact.run import CLASSES, GEOMETRY, RunFolder
 from keras_preact.trained import load_trained
 
 #: Largest difference of a score that is allowed, as the network is and with its norms folded away.
@@ -69,13 +69,16 @@ def export(
     quantize=None,
     dtype="float32",
     data=None,
+    size=None,
+    shorter=None,
+    interpolation=None,
     console=None,
 ) -> Exported:
     """Writes a trained network in another format, reads it back, and compares the two.
 
     What is written computes in float32, whatever the network was trained in, so that it runs where
-    nothing of 16 bits does. Beside it stand the names of the classes (`classes.json`) and a model
-    card (`README.md`).
+    nothing of 16 bits does. Beside it stand the names of the classes (`classes.json`), how image
+    files are fitted to it (`geometry.json`) and a model card (`README.md`).
 
     Args:
         source: Folder of a finished run, or a `.keras` file.
@@ -91,6 +94,8 @@ def export(
             correctly is said beside the network's own.
         data: An `ImageData` or the name of one to compare and calibrate with; the run's if not
             given. Without any, noise is compared.
+        size, shorter, interpolation: As `keras_preact.data.Geometry` has them, where image files
+            are to be fitted otherwise; the network then takes images of any size.
         console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:
@@ -112,7 +117,7 @@ def export(
         True
     """
     chosen = _checked_format(format, quantize, dtype)
-    trained = load_trained(source, "float32")
+    trained = load_trained(source, "float32").fitted(size, shorter, interpolation)
     for note in trained.notes:
         say(console, note)
     rounds = quantize or dtype != "float32"
@@ -124,10 +129,11 @@ def export(
         model = fold_batch_norm(model)
     model = with_policy(model, dtype)
     folder = _folder(trained, out)
+    _refuse_other_geometry(folder, trained.geometry)
     kind = f"-{quantize or dtype}" if rounds else ""
     file = f"{pathlib.Path(chosen.file).stem}{kind}{pathlib.Path(chosen.file).suffix}"
     with folder.replacing(file) as path:
-        chosen.write(model, path, trained.class_names, calibration)
+        chosen.write(model, path, trained, calibration)
         with in_one_line(ExportError, f"What was written as {format} cannot be read back"):
             predict = chosen.read(path)
             difference = _difference(trained.model, predict, _images(trained, data))
@@ -152,7 +158,7 @@ def export(
             _refuse_difference(found, TOLERANCE_FOLDED if fold else TOLERANCE)
     _list(folder, trained, file, found)
     say(console, f"{found.path}: {found.megabytes:.1f} MB, {_in_words(found)}")
-    if format == "saved_model" and trained.reading != AS_STORED:
+    if format == "saved_model" and trained.geometry.reading != AS_STORED:
         say(console, served_files(trained))
     return found
 
@@ -194,6 +200,7 @@ def _list(folder, trained, file, found):
 
     with filelock.FileLock(folder.path / ".exports.lock"):
         folder.write_json(CLASSES, list(trained.class_names))
+        folder.write_json(GEOMETRY, trained.geometry.to_dict())
         exports = folder.read_json(_EXPORTS) if (folder.path / _EXPORTS).is_file() else {}
         exports[file] = dataclasses.asdict(found)
         folder.write_json(_EXPORTS, exports)
@@ -215,6 +222,15 @@ def _folder(trained, out):
     expected = "a folder of its own, since a model card is written as its README.md"
     require(not foreign, "out", str(path), f"{expected}; this one has another's")
     return RunFolder(path)
+
+
+def _refuse_other_geometry(folder, geometry):
+    """The files in a folder share what says how images are fitted to them."""
+    if (folder.path / GEOMETRY).is_file():
+        found = folder.read_json(GEOMETRY)
+        expected = "a folder whose files are for images that are fitted alike"
+        fix = f"Its {GEOMETRY} says {found}. Name another folder."
+        require(found == geometry.to_dict(), "out", str(folder.path), expected, fix)
 
 
 def _images(trained, data):

@@ -11,7 +11,8 @@ class Format(NamedTuple):
 
     Attributes:
         file: Name of the file or folder.
-        write: Function of model, path, names of the classes, and calibration images or `None`.
+        write: Function of model, path, the `Trained` that it is of, and calibration images or
+            `None`.
         read: Function of a path to a function of uint8 images to scores.
         needs_tensorflow: Whether Keras has to run on TensorFlow for it.
     """
@@ -22,10 +23,10 @@ class Format(NamedTuple):
     needs_tensorflow: bool = True
 
 
-def _write_saved_model(model, path, class_names, _):
+def _write_saved_model(model, path, trained, _):
     from keras_preact.export.saved_model_tf import export_saved_model
 
-    export_saved_model(model, path, class_names)
+    export_saved_model(model, path, trained.class_names, trained.geometry)
 
 
 def _read_saved_model(path):

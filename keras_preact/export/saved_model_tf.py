@@ -8,15 +8,18 @@ import tempfile
 import keras
 import tensorflow as tf
 
+from keras_preact.data import Geometry
 from keras_preact.errors import first_line
+from keras_preact.export.fitting_tf import decoded, fit
 
 
-def export_saved_model(model, path, class_names=None) -> None:
+def export_saved_model(model, path, class_names=None, geometry=None) -> None:
     """Writes a SavedModel that takes images as they are, in batches of any size.
 
     Its signatures are `serving_default` (`images`: uint8 `(batch, h, w, c)`), `serve_bytes`
-    (`images`: encoded JPEG or PNG files as strings `(batch,)`, which are read as they are stored,
-    scaled and cropped as in training; one that is damaged fails the batch) and `serve_features`
+    (`images`: encoded JPEG or PNG files as strings `(batch,)`, which are read as they are stored
+    and fitted as the geometry says, or, for a network of any size without one, go in one by one;
+    one that is damaged fails the batch) and `serve_features`
     (`images` as in `serving_default`). The first two give `scores`, float32 `(batch, classes)`, and
     `label`, the name of the most likely class, a string `(batch,)`; the third gives `features`,
     float32, what the classifier takes. The names stand in `assets/classes.txt`, a line each.
@@ -26,6 +29,7 @@ def export_saved_model(model, path, class_names=None) -> None:
             last layer is its classifier.
         path: Folder to write.
         class_names: Names of the classes; their numbers if not given.
+        geometry: The network's `keras_preact.data.Geometry`; the one for its size if not given.
 
     Raises:
         OSError: When it cannot be written.
@@ -37,7 +41,8 @@ def export_saved_model(model, path, class_names=None) -> None:
         >>> model = create_model("resnet8v2", input_shape=(8, 8, 1))
         >>> export_saved_model(model, tempfile.mkdtemp() + "/saved_model")
     """
-    shape = model.input_shape
+    shape, classes = model.input_shape, model.output_shape[-1]
+    geometry = geometry or Geometry(None if None in shape[1:3] else shape[1:3])
     images = tf.TensorSpec(shape, tf.uint8, name="images")
     network = keras.Model(model.input, [model.output, model.layers[-1].input])
 
@@ -47,23 +52,29 @@ def export_saved_model(model, path, class_names=None) -> None:
         return tf.cast(scores, tf.float32), tf.cast(features, tf.float32)
 
     with tempfile.TemporaryDirectory() as folder:
-        names = _table(folder, class_names or map(str, range(model.output_shape[-1])))
+        names = _table(folder, class_names or map(str, range(classes)))
 
-        def answer(images):
-            scores, _ = run(images)
+        def answer(scores):
             return {"scores": scores, "label": names.lookup(tf.argmax(scores, axis=1))}
 
+        def image_of(file):
+            return fit(decoded(file, shape[3]), geometry)
+
         def serve_bytes(images):
-            decode = lambda file: _decoded(file, shape)  # noqa: E731
-            pixels = tf.TensorSpec(shape[1:], tf.uint8)
-            return answer(tf.map_fn(decode, images, fn_output_signature=pixels))
+            if geometry.size is None:
+                one = lambda file: run(image_of(file)[None])[0][0]  # noqa: E731
+                scores = tf.TensorSpec([classes], tf.float32)
+                return answer(tf.map_fn(one, images, fn_output_signature=scores))
+            pixels = tf.TensorSpec((*geometry.size, shape[3]), tf.uint8)
+            return answer(run(tf.map_fn(image_of, images, fn_output_signature=pixels))[0])
 
         archive = keras.export.ExportArchive()
         archive.track(network)
         archive.track(names)
         files = tf.TensorSpec([None], tf.string, name="images")
-        archive.add_endpoint("serving_default", answer, input_signature=[images])
-        if shape[3] in (1, 3, 4):  # what image files have
+        serve = lambda images: answer(run(images)[0])  # noqa: E731
+        archive.add_endpoint("serving_default", serve, input_signature=[images])
+        if shape[3] in (1, 3):  # what image files have
             archive.add_endpoint("serve_bytes", serve_bytes, input_signature=[files])
         features = lambda images: {"features": run(images)[1]}  # noqa: E731
         archive.add_endpoint("serve_features", features, input_signature=[images])
@@ -83,26 +94,6 @@ def _table(folder, class_names):
         tf.lookup.TextFileIndex.WHOLE_LINE,
     )
     return tf.lookup.StaticHashTable(rows, default_value="")
-
-
-def _decoded(file, shape):
-    """An image as `keras_preact.data.decode` and `resize_and_crop` give it, to two grey levels."""
-    _, height, width, channels = shape
-    image = tf.cond(
-        tf.io.is_jpeg(file),
-        lambda: tf.io.decode_jpeg(file, channels, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_png(file, channels),
-    )
-    if height is None or width is None:
-        return image
-    size = tf.shape(image)[:2]
-    scale = tf.cast(max(height, width), tf.float64) / tf.cast(tf.reduce_min(size), tf.float64)
-    scaled = tf.cast(tf.round(tf.cast(size, tf.float64) * scale), tf.int32)
-    scaled = tf.maximum(scaled, [height, width])
-    pixels = tf.image.resize(image, scaled, antialias=True)
-    top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2
-    pixels = pixels[top : top + height, left : left + width]
-    return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
 
 
 def _write(archive, path):

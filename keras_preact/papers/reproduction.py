@@ -1,6 +1,7 @@
 """`reproduce`: the rows of a paper's table trained anew, each run in a folder of its own."""
 
 import contextlib
+import dataclasses
 import pathlib
 import time
 from typing import Any, NamedTuple
@@ -205,6 +206,8 @@ def _tested(folder, test, devices):
     how = ViewsConfig.from_options(test)
     opened, predict = open_on_devices(folder, devices, how.rewriting())
     how.check_fits(opened.image_shape)
-    test_images = opened.load_data().test
-    found = evaluate(predict, test_images, opened.class_names, views=how.views())
+    geometry = how.geometry(opened.geometry)
+    test_images = dataclasses.replace(opened, geometry=geometry).load_data().test
+    views = how.views(geometry.interpolation)
+    found = evaluate(predict, test_images, opened.class_names, views=views)
     return found.summary()

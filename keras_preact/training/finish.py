@@ -18,6 +18,7 @@ from keras_preact.evaluation import (
 )
 from keras_preact.residual import count_multiply_adds
 from keras_preact.rewrite import outputs_of, portable, with_policy
+from keras_preact.run import CLASSES, GEOMETRY
 from keras_preact.trained import Trained
 from keras_preact.training.statistics import average_statistics
 
@@ -132,7 +133,8 @@ def finish(job, loop, run, console, start):
     )
     if engine.is_chief:
         _draw(job, run, evaluation, console)
-        trained = Trained(engine.model, job.data.class_names, run.path, run)
+        names, geometry = job.data.class_names, _geometry(job)
+        trained = Trained(engine.model, names, run.path, run, geometry=geometry)
         card = model_card(trained, result=dataclasses.asdict(result))
         run.write_bytes("README.md", card.encode())
     run.write_json("result.json", dataclasses.asdict(result))
@@ -152,6 +154,10 @@ def _validated(loop, log):
     }
 
 
+def _geometry(job):
+    return job.parts.data.geometry.of_size(job.data.image_shape[:2])
+
+
 def _keep_network(job, run, evaluation):
     """Writes the network in the forms that are used; fields of `Result` that describe it.
 
@@ -163,12 +169,13 @@ def _keep_network(job, run, evaluation):
     kept = with_policy(keras.Model(model.input, model.output, name=model.name))
     with run.replacing("model.keras") as path:
         portable(kept).save(path)
-    run.write_json("classes.json", list(job.data.class_names))
+    run.write_json(CLASSES, list(job.data.class_names))
+    run.write_json(GEOMETRY, _geometry(job).to_dict())
     if job.config.saved_model and keras.backend.backend() == "tensorflow":
         from keras_preact.export import export_saved_model
 
         with run.replacing("saved_model") as path:
-            export_saved_model(kept, path, job.data.class_names)
+            export_saved_model(kept, path, job.data.class_names, _geometry(job))
     outputs = {"outputs": outputs_of(kept)}
     if job.decided["dtype"] == "float32":
         return outputs

@@ -9,21 +9,14 @@ import h5py
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, quoted, reason
 from keras_preact.files import replace_file, save_error
+from keras_preact.weights.about import ABOUT, FORMAT
 from keras_preact.weights.by_layer import Weights, address
-from keras_preact.weights.preprocessing import Preprocessing
 from keras_preact.weights.safe import ModelFile, read_model_file
 
 #: What the weights of layers are called, in the order that they have in their layer.
 NAMES = ("kernel", "gamma", "alpha", "bias", "beta", "moving_mean", "moving_variance")
-
-#: What the header of a safetensors file of this package says of its format.
-FORMAT = "keras_preact"
-
-#: What that header has beside it, perhaps.
-ABOUT = ("format", "name", "config", "preprocessing")
 
 #: What the files of this package call the digest that they are held against.
 DIGEST = "sha256"
@@ -128,59 +121,6 @@ def _widened(array):
 
     small = array.dtype in (np.float16, ml_dtypes.bfloat16)
     return array.astype(np.float32) if small else array
-
-
-def read_config(path) -> ResNetConfig | None:
-    """The config of the network in the header of a safetensors file; `None` where there is none.
-
-    Args:
-        path: Any file or folder.
-
-    Returns:
-        The `ResNetConfig` that `save_named` was given.
-
-    Example:
-        >>> import tempfile
-        >>> from keras_preact import create_model, model_info
-        >>> from keras_preact.weights import read_config, save_named
-        >>> path = tempfile.mkdtemp() + "/net.safetensors"
-        >>> save_named(create_model("resnet8v2"), path, model_info("resnet8v2").config)
-        >>> read_config(path).units
-        (1, 1, 1)
-    """
-    text = _header(path).get("config")
-    return text and ResNetConfig.from_json(text)
-
-
-def read_preprocessing(path) -> Preprocessing | None:
-    """How a network's images are prepared, as the header of a safetensors file says.
-
-    Args:
-        path: Any file or folder.
-
-    Returns:
-        The `Preprocessing` that `save_named` was given; `None` where there is none.
-
-    Example:
-        >>> from keras_preact.weights import read_preprocessing
-        >>> print(read_preprocessing("none.safetensors"))
-        None
-    """
-    text = _header(path).get("preprocessing")
-    return text and Preprocessing.from_json(text)
-
-
-def _header(path) -> dict[str, str]:
-    """What the header of a file of `save_named` says; empty for all others."""
-    path = pathlib.Path(path)
-    if path.suffix != ".safetensors" or not path.is_file():
-        return {}
-    try:
-        with safe_open(path, "np") as file:
-            about = file.metadata() or {}
-    except (OSError, SafetensorError):
-        return {}  # what is wrong with it is said where its weights are read
-    return about if about.get("format") == FORMAT else {}
 
 
 def write_weights(path, weights: Weights) -> None:

@@ -1,13 +1,22 @@
 """The folders in which KerasHub, transformers and timm keep a network: what their JSON says."""
 
+import functools
 import json
+import math
 import re
 from typing import Any, NamedTuple
 
-from keras_preact.checked import require
+from keras_preact.checked import is_whole, require
+from keras_preact.data import Geometry
 from keras_preact.errors import ConfigError, quoted
 from keras_preact.weights.by_layer import Weights
 from keras_preact.weights.preprocessing import Preprocessing, by_scale_and_offset
+
+#: Interpolations as Pillow numbers them.
+_PILLOW = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+
+#: From this size on ConvNext's processor scales the whole image, whatever its aspect.
+_WARPED = 384
 
 
 class About(NamedTuple):
@@ -17,14 +26,19 @@ class About(NamedTuple):
         kind: The key of its config.json that tells whose it is, one of `KINDS`.
         config: The config in it.
         fields: Fields of `ResNetConfig` that no array tells.
-        preprocessing: How images are prepared; `None` where no file says so.
+        of_images: Whether a file says something of images.
+        preprocessing: How images are prepared; `None` where that is not said.
+        geometry: How image files become what the network takes; `None` where that is not said, or
+            where `Geometry` has no words for it.
         class_names: Names of the classes; `None` where no file says them.
     """
 
     kind: str
     config: dict[str, Any]
     fields: dict[str, Any]
+    of_images: bool
     preprocessing: Preprocessing | None
+    geometry: Geometry | None
     class_names: tuple[str, ...] | None
 
 
@@ -44,9 +58,12 @@ def read_about(folder) -> About:
             f"A folder has a config.json with one of {quoted(KINDS)}, as KerasHub, Hugging Face "
             f"transformers and timm write it. Received: source={str(folder)!r}, which has not."
         )
-    fields_of, preprocessing_of, names_of = KINDS[kind]
-    fields, preprocessing = fields_of(about), preprocessing_of(folder, about)
-    return About(kind, about.get("config", {}), fields, preprocessing, names_of(about))
+    fields_of, images_of, preprocessing_of, geometry_of, names_of = KINDS[kind]
+    config, fields = about.get("config", {}), fields_of(about)
+    images, said = images_of(folder, about), (None, None)
+    if isinstance(images, dict):
+        said = preprocessing_of(images), geometry_of(images)
+    return About(kind, config, fields, isinstance(images, dict), *said, names_of(about))
 
 
 def file_in(folder, name):
@@ -65,6 +82,19 @@ def _read_json(path):
         return None
 
 
+def _where_it_makes_sense(read):
+    """The same function, which gives `None` for a config that does not say what it should."""
+
+    @functools.wraps(read)
+    def reading(config):
+        try:
+            return read(config)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return None
+
+    return reading
+
+
 def _of_keras_hub(about):
     kind, config = about["registered_name"], about.get("config")
     require(kind == "keras_hub>ResNetBackbone", "registered_name", kind, "that of a ResNetBackbone")
@@ -81,10 +111,20 @@ def _of_keras_hub(about):
 
 def _converter_of_keras_hub(folder, _):
     about = _read_json(folder / "image_converter.json")
-    config = about.get("config") if isinstance(about, dict) else None
-    if not isinstance(config, dict):
-        return None
+    return about.get("config") if isinstance(about, dict) else None
+
+
+def _prepared_by_keras_hub(config):
     return by_scale_and_offset(config.get("scale"), config.get("offset"), channels=3)
+
+
+@_where_it_makes_sense
+def _fitted_by_keras_hub(config):
+    size, squash = config["image_size"], not config.get("crop_to_aspect_ratio", True)
+    if config.get("pad_to_aspect_ratio") or not (squash or size[0] == size[1]):
+        return None
+    interpolation = config.get("interpolation", "bilinear")
+    return Geometry(size, None, interpolation, "squash" if squash else "center")
 
 
 def by_name(found, config) -> Weights:
@@ -125,13 +165,40 @@ def _of_transformers(about):
 
 
 def _processor_of_transformers(folder, _):
-    about = _read_json(folder / "preprocessor_config.json")
-    if not isinstance(about, dict):
-        return None
-    scale = about.get("rescale_factor", 1 / 255) if about.get("do_rescale", True) else 1.0
-    if not about.get("do_normalize", True):
+    return _read_json(folder / "preprocessor_config.json")
+
+
+def _prepared_by_transformers(config):
+    scale = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
+    if not config.get("do_normalize", True):
         return by_scale_and_offset(scale, 0.0, channels=3)
-    return _of_statistics(about.get("image_mean"), about.get("image_std"), scale)
+    return _of_statistics(config.get("image_mean"), config.get("image_std"), scale)
+
+
+@_where_it_makes_sense
+def _fitted_by_transformers(config):
+    """By ConvNext's processor, which is that of its ResNets, or by one that resizes and crops."""
+    if not config.get("do_resize", True):
+        return None
+    interpolation = _PILLOW[config.get("resample", 3)]
+    kind = config.get("image_processor_type") or config.get("feature_extractor_type") or "ConvNext"
+    crops, size = config.get("do_center_crop", False), config.get("size", 384)
+    if "ConvNext" in kind:
+        edge = size if is_whole(size) else size["shortest_edge"]
+        if edge >= _WARPED:
+            return Geometry(edge, None, interpolation, "squash")
+        shorter = int(edge / config.get("crop_pct", 0.875))
+        return Geometry(edge, shorter, interpolation, "center_floor")
+    if is_whole(size):
+        size = {"shortest_edge": size} if crops else {"height": size, "width": size}
+    if not crops:
+        return Geometry((size["height"], size["width"]), None, interpolation, "squash")
+    crop = config["crop_size"]
+    crop = crop if is_whole(crop) else (crop["height"], crop["width"])
+    if "shortest_edge" in size:
+        return Geometry(crop, size["shortest_edge"], interpolation, "center_floor")
+    square = size["height"] == size["width"]
+    return Geometry(crop, size["height"], interpolation, "squash") if square else None
 
 
 def _labels_of_transformers(about):
@@ -149,8 +216,22 @@ def _of_timm(about):
 
 def _pretrained_of_timm(_, about):
     config = about.get("pretrained_cfg")
-    config = config if isinstance(config, dict) else {}
+    return config if isinstance(config, dict) else {}
+
+
+def _prepared_by_timm(config):
     return _of_statistics(config.get("mean"), config.get("std"), 1 / 255)
+
+
+@_where_it_makes_sense
+def _fitted_by_timm(config):
+    _, height, width = config.get("input_size") or (3, 224, 224)
+    mode = config.get("crop_mode") or "center"
+    if mode == "border" or height != width:
+        return None
+    shorter = math.floor(height / (config.get("crop_pct") or 0.875))
+    interpolation = config.get("interpolation") or "bicubic"
+    return Geometry(height, shorter, interpolation, "squash" if mode == "squash" else "center")
 
 
 def _labels_of_timm(about):
@@ -181,10 +262,18 @@ def _of_statistics(mean, deviation, scale) -> Preprocessing | None:
         return None
 
 
-#: The key of a config.json that says whose it is, and what reads its fields, its preprocessing and
-#: the names of its classes.
+#: The key of a config.json that says whose it is, and what reads its fields, what is said of
+#: images, out of that their preprocessing and their geometry, and the names of the classes.
 KINDS = {
-    "registered_name": (_of_keras_hub, _converter_of_keras_hub, _no_labels),
-    "model_type": (_of_transformers, _processor_of_transformers, _labels_of_transformers),
-    "architecture": (_of_timm, _pretrained_of_timm, _labels_of_timm),
-}
+    "registered_name": (
+        _of_keras_hub, _converter_of_keras_hub, _prepared_by_keras_hub, _fitted_by_keras_hub,
+        _no_labels,
+    ),
+    "model_type": (
+        _of_transformers, _processor_of_transformers, _prepared_by_transformers,
+        _fitted_by_transformers, _labels_of_transformers,
+    ),
+    "architecture": (
+        _of_timm, _pretrained_of_timm, _prepared_by_timm, _fitted_by_timm, _labels_of_timm,
+    ),
+}  # fmt: skip

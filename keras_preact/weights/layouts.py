@@ -8,6 +8,8 @@ import dataclasses
 import re
 from typing import Any
 
+from keras_preact.data import Geometry
+
 _IMAGENET = {"stem_stride": 2, "stem_pool": True, "projection": "B"}
 
 #: What turns `ResNet50` into the network of `keras.applications.ResNet50`, weight for weight.
@@ -40,6 +42,13 @@ TORCH_V2 = {
 }
 
 
+#: What `keras.utils.load_img(target_size=...)` does, which has no default size; the usual one.
+LOAD_IMG = Geometry(224, interpolation="nearest", crop="squash")
+
+#: What torchvision does for its first weights, and timm for those of which nothing else is known.
+RESIZE_256 = Geometry(224, shorter=256)
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """How one library names the layers of a network, and what its networks are.
@@ -52,6 +61,7 @@ class Layout:
         starts: The number that theirs begin with, where it is not 1.
         preprocessing: How images are prepared for the library's own weights, a name in
             `PREPROCESSINGS`; `None` where its files say so themselves.
+        geometry: How image files become what its networks take, likewise.
 
     Example:
         >>> from keras_preact.weights.layouts import LAYOUTS
@@ -65,6 +75,7 @@ class Layout:
     layers: dict[str, str]
     starts: dict[str, int] = dataclasses.field(default_factory=dict)
     preprocessing: str | None = None
+    geometry: Geometry | None = None
 
     def ours(self, layer: str) -> str | None:
         """Our name of a layer of theirs; `None` for one that such networks do not have."""
@@ -108,6 +119,7 @@ LAYOUTS = (
         },
         {"stage": 2},
         "caffe",
+        LOAD_IMG,
     ),
     Layout(
         "ResNetV2 of keras.applications",
@@ -124,6 +136,7 @@ LAYOUTS = (
         },
         {"stage": 2, "norm": 0},
         "tf",
+        LOAD_IMG,
     ),
     Layout(
         "ResNet of torchvision or timm",
@@ -139,6 +152,7 @@ LAYOUTS = (
         },
         {"unit": 0},
         "torch",
+        RESIZE_256,
     ),
     Layout(
         "pre-activation ResNet of timm",
@@ -155,6 +169,7 @@ LAYOUTS = (
         },
         {"stage": 0, "unit": 0},
         "tf",
+        RESIZE_256,
     ),
     Layout(
         "ResNet of Hugging Face transformers",
@@ -178,6 +193,7 @@ LAYOUTS = (
         },
         {"stage": 0, "unit": 0, "conv": 0},
         "torch",
+        Geometry(224, shorter=256, interpolation="bicubic", crop="center_floor"),
     ),
     Layout(
         "ResNet of KerasHub",

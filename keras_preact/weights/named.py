@@ -14,9 +14,11 @@ from safetensors.numpy import save
 
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
+from keras_preact.data import Geometry
 from keras_preact.errors import ConfigError, near, quoted
 from keras_preact.files import replace_file, save_error
 from keras_preact.layers import Repeat
+from keras_preact.weights.about import FORMAT
 from keras_preact.weights.by_layer import (
     layers_with_weights,
     load_weights_by_layer,
@@ -24,7 +26,6 @@ from keras_preact.weights.by_layer import (
 )
 from keras_preact.weights.files import (
     DIGEST,
-    FORMAT,
     NAMES,
     digest_of_arrays,
     read_names,
@@ -55,6 +56,7 @@ def save_named(
     path,
     config: ResNetConfig | None = None,
     preprocessing: Preprocessing | None = None,
+    geometry: Geometry | None = None,
 ) -> None:
     """Writes the weights of a model to a safetensors file, under names that a person can read.
 
@@ -68,6 +70,7 @@ def save_named(
             builds the network from the file alone.
         preprocessing: How its images are prepared, for the header as well; a training that starts
             from the file then prepares them so.
+        geometry: How image files become what it takes, for the header too.
 
     Raises:
         ConfigError: For another kind of file, and as `weights_by_layer` does.
@@ -95,6 +98,8 @@ def save_named(
         about["config"] = config.to_json()
     if preprocessing is not None:
         about["preprocessing"] = preprocessing.to_json()
+    if geometry is not None:
+        about["geometry"] = geometry.to_json()
     about[DIGEST] = digest_of_arrays(arrays, about)
     try:
         replace_file(path, save(arrays, about))

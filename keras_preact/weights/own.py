@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_preact.checked import is_whole
 from keras_preact.config import PREACTIVATED
 from keras_preact.weights.preprocessing import Preprocessing
 
@@ -61,6 +62,17 @@ def _taken(value) -> list[str]:
             return [value["keras_history"][0]]
         value = [*value.values()]
     return [name for item in value for name in _taken(item)] if isinstance(value, list) else []
+
+
+def size_in(model: dict[str, Any] | None) -> tuple[int, int] | None:
+    """Height and width of the images that a model takes; `None` where it takes any."""
+    try:
+        first = model["config"]["layers"][0]["config"]
+        _, height, width, channels = first.get("batch_shape") or first["batch_input_shape"]
+    except (AttributeError, LookupError, TypeError, ValueError):  # of no graph, or of another kind
+        return None
+    known = channels in (1, 3) and is_whole(height) and is_whole(width)
+    return (height, width) if known else None
 
 
 def preprocessing_of(layers: dict[str, Layer], weights) -> Preprocessing | None:

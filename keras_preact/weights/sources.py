@@ -13,19 +13,15 @@ import numpy as np
 
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
+from keras_preact.data import Geometry
 from keras_preact.errors import ConfigError, quoted
-from keras_preact.run import RunFolder, names_file
+from keras_preact.run import CLASSES, RunFolder, beside
+from keras_preact.weights.about import read_config, read_geometry, read_preprocessing
 from keras_preact.weights.by_layer import Weights, weights_by_layer
-from keras_preact.weights.files import (
-    read_config,
-    read_preprocessing,
-    read_tensors,
-    read_weights,
-    weights_in,
-)
+from keras_preact.weights.files import read_tensors, read_weights, weights_in
 from keras_preact.weights.folders import by_name, file_in, read_about
 from keras_preact.weights.layouts import LAYOUTS, OWN, Layout
-from keras_preact.weights.own import layers_of, preprocessing_of
+from keras_preact.weights.own import layers_of, preprocessing_of, size_in
 from keras_preact.weights.preprocessing import PREPROCESSINGS, Preprocessing
 from keras_preact.weights.safe import read_model_file
 from keras_preact.weights.shapes import config_of
@@ -55,6 +51,7 @@ class Source:
         preprocessing: How its images are prepared: what its files say of it, else what its makers
             do for their own weights; `None` where that is not known.
         class_names: Names of the classes in their order; `None` where its files do not say them.
+        geometry: How image files become what it takes, known as the preprocessing is.
     """
 
     weights: Weights
@@ -62,6 +59,7 @@ class Source:
     layout: Layout | None = None
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] | None = None
+    geometry: Geometry | None = None
 
     def __post_init__(self):
         stem = np.ndim(self.weights.get("stem_conv", {}).get("0"))
@@ -127,7 +125,8 @@ def read_source(source) -> Source:
             fix = "Let the run finish first: the same command goes on with it."
             require(path.is_file(), "source", str(source), "a finished run", fix)
         if config := read_config(path):
-            return Source(read_weights(path), config, None, read_preprocessing(path))
+            about = {"preprocessing": read_preprocessing(path), "geometry": read_geometry(path)}
+            return Source(read_weights(path), config, **about)
         if path.suffix == ".keras" and path.is_file():
             found = read_model_file(path)
             theirs, graph = weights_in(found), found.config
@@ -138,18 +137,22 @@ def read_source(source) -> Source:
     weights, layout = renamed(theirs)
     config = config_of(weights, layout, fields=about.fields if about else {})
     preprocessing = (about and about.preprocessing) or PREPROCESSINGS.get(layout.preprocessing)
+    # What a file says and has no words here is not what the makers do else.
+    geometry = about.geometry if about and about.of_images else layout.geometry
+    geometry = geometry and geometry.of_size(size_in(graph) or geometry.size)
     found, names = Source(weights, config, layout), about.class_names if about else None
     fits = preprocessing and preprocessing.channels == found.channels
     return dataclasses.replace(
         found,
         preprocessing=preprocessing if fits else None,
+        geometry=geometry,
         class_names=names if names and len(names) == found.classes else None,
     )
 
 
 def _own(source, weights, graph) -> Source:
     """A network of this package: its config is that of its run, or what its graph says."""
-    config, names = None, None
+    config, names, geometry = None, None, None
     if graph is None:
         raise ConfigError(
             "Weights alone do not say how a network of this package strides and pads. Received: "
@@ -160,14 +163,16 @@ def _own(source, weights, graph) -> Source:
         folder = RunFolder(source.parent)
         if source.name == "model.keras" and (folder.path / "resolved.json").is_file():
             config = ResNetConfig.from_dict(folder.read_json("resolved.json")["network"])
-        file = names_file(source)
+        file, geometry = beside(source, CLASSES), read_geometry(source)
         names = folder.read_json(file.name) if file.is_file() else None
     layers = layers_of(graph)
     preprocessing = preprocessing_of(layers, weights)
     config = config or config_of(weights, OWN, layers)
     found = Source(weights, config, None, preprocessing)
     named = isinstance(names, list) and len(names) == found.classes
-    return dataclasses.replace(found, class_names=tuple(map(str, names)) if named else None)
+    names, size = tuple(map(str, names)) if named else None, size_in(graph)
+    geometry = geometry or (size and Geometry(size))
+    return dataclasses.replace(found, class_names=names, geometry=geometry)
 
 
 def renamed(theirs: Weights) -> tuple[Weights, Layout]:

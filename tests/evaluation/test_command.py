@@ -1,14 +1,19 @@
 """`keras-preact evaluate`: exact counts, ensembles, several devices, pictures."""
 
+import csv
+import io
 import json
+import pathlib
 import shutil
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_preact import load_trained
 from keras_preact.cli import main
+from keras_preact.data import Geometry
 from keras_preact.training.devices import open_on_devices
 
 pytestmark = pytest.mark.tensorflow
@@ -58,6 +63,41 @@ def test_crops_scales_and_pictures(runs, capsys):
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     pictures = {"confusion_matrix.png", "calibration.png", "mistakes.png"}
     assert names == {"evaluation.json", "per_class.csv", *pictures}
+
+
+def test_images_of_other_sizes_are_fitted_as_the_network_remembers(tmp_path, capsys):
+    """As many are right as `predict` says, which follows the same geometry."""
+    random = np.random.default_rng(0)
+    for k, pixels in enumerate(random.integers(0, 256, (24, 4, 4, 3), "uint8")):
+        folder = tmp_path / "data" / "abc"[k % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        size = tuple(random.integers(12, 60, 2).tolist())
+        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(folder / f"{k}.png")
+    images = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3, activation="relu")(images / 255)
+    x = keras.layers.Dense(3, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    path = str(tmp_path / "net.keras")
+    keras.Model(images, x).save(path)
+    (tmp_path / "classes.json").write_text('["a", "b", "c"]')
+    data = ["--data", f"folder:{tmp_path}/data"]
+    assert main(["evaluate", path, *data]) == 3
+    assert "The images must have the same size" in capsys.readouterr().err
+    (tmp_path / "net.geometry.json").write_text(Geometry(16, 20, "bicubic").to_json())
+    ways = ([], ["--size", "8"], ["--interpolation", "nearest", "--shorter", "16"])
+    for options in ways:
+        (found,) = evaluated(capsys, path, *data, *options, "--out", f"{tmp_path}/out")
+        assert main(["predict", path, f"{tmp_path}/data", "--csv", "--top", "1", *options]) == 0
+        rows = [*csv.DictReader(io.StringIO(capsys.readouterr().out))]
+        right = [pathlib.Path(row["file"]).parent.name == row["label"] for row in rows]
+        assert (found["images"], found["top1_correct"]) == (24, sum(right))
+    written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert Geometry.from_dict(written["geometry"]) == Geometry(16, 16, "nearest")
+    other = shutil.copy(path, tmp_path / "other.keras")  # each is shown images as it takes them
+    (tmp_path / "other.geometry.json").write_text(Geometry(8).to_json())
+    found = evaluated(capsys, path, str(other), *data, "--out", f"{tmp_path}/out")
+    alone = [evaluated(capsys, str(one), *data)[0] for one in (path, other)]
+    for one, together in zip(alone, found[:2], strict=True):
+        assert one["top1_correct"] == together["top1_correct"]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """Predictions for image files: what can be read is classified, what cannot is named (R10)."""
 
 import csv
+import gc
 import io
 import json
 import re
 import shutil
+import weakref
 
 import keras
 import numpy as np
@@ -13,7 +15,8 @@ from PIL import Image
 
 from keras_preact import create_model, feature_extractor, load_trained
 from keras_preact.cli import main
-from keras_preact.data import decode
+from keras_preact.data import Geometry, decode
+from keras_preact.data.picture import Picture
 from keras_preact.data.reading import Reading
 from keras_preact.data.tree import list_folder
 from keras_preact.errors import ConfigError, shown
@@ -68,7 +71,55 @@ def test_a_network_of_any_size_takes_images_as_they_are(folder, tmp_path):
     assert len(found) == 5
 
 
-def test_files_are_read_as_the_images_of_the_run(trained_run, tmp_path, capsys):
+def scores_of(found):
+    return found.set_index("label")["probability"].sort_index().to_numpy()
+
+
+def test_or_as_it_is_remembered_or_said(folder, tmp_path, capsys):
+    path, file = tmp_path / "free.keras", str(folder / "b.jpg")
+    model = create_model("resnet8v2", input_shape=(None, None, 3), classes=4)
+    head = model.get_layer("predictions").kernel
+    head.assign(head * 0.01)  # scores that are not all or nothing
+    model.save(path)
+    trained = load_trained(path)
+    assert main(["predict", str(path), file, "--csv"]) == 0
+    assert "images: each in its own size; --size 224 would" in capsys.readouterr().err
+    geometry = Geometry(8, 9, "bicubic")
+    Image.fromarray(geometry.fit(Picture(file, 3))).save(tmp_path / "fitted.png")
+    expected, _ = classify_files(trained, [tmp_path / "fitted.png"], top=4)
+    path.with_name("free.geometry.json").write_text(geometry.to_json())
+    remembered, _ = classify_files(load_trained(path), [file], top=4)
+    said, _ = classify_files(trained.fitted(8, 9, "bicubic"), [file], top=4)
+    whole, _ = classify_files(trained, [file], top=4)
+    for found in (remembered, said):
+        np.testing.assert_allclose(scores_of(found), scores_of(expected), atol=1e-6)
+    assert np.abs(scores_of(whole) - scores_of(expected)).max() > 1e-5
+    asked = ["predict", str(path), file, "--size", "16", "--interpolation", "nearest"]
+    assert main(asked) == 0
+    line = "images: the shorter side scaled to 18 pixels (nearest), 16 x 16 cut out of the centre"
+    assert line in " ".join(capsys.readouterr().err.split())
+    assert main([*asked, "--shorter", "10"]) == 2
+    assert "`shorter` must be at least 16" in capsys.readouterr().err
+
+
+def test_no_image_is_held_when_it_is_classified(network, folder):
+    pictures, seen = weakref.WeakSet(), []
+    opened = Picture.__init__
+
+    def counted(self, *arguments, **options):
+        opened(self, *arguments, **options)
+        pictures.add(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Picture, "__init__", counted)
+        classify_files(load_trained(network), [folder], look=seen.append)
+    assert len(seen) == 5 and {header.orientation for header in seen} == {1}
+    gc.collect()
+    assert not [*pictures]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_files_are_read_as_the_images_of_the_run(early, trained_run, tmp_path, capsys):
     """And not as they would be without its options, which give other scores."""
     pixels = np.random.default_rng(0).integers(0, 128, (8, 8), "uint8")
     image = Image.fromarray(pixels).convert("LA")
@@ -81,14 +132,22 @@ def test_files_are_read_as_the_images_of_the_run(trained_run, tmp_path, capsys):
     expected, _ = classify_files(load_trained(trained_run), [tmp_path / "seen.png"])
     plain, _ = classify_files(load_trained(trained_run), [tmp_path / "a.png"])
     run = shutil.copytree(trained_run, tmp_path / "run")
-    resolved = json.loads((run / "resolved.json").read_text())
-    resolved["data"] |= options
-    (run / "resolved.json").write_text(json.dumps(resolved))
+    if early:  # as a run before it wrote a geometry
+        (run / "geometry.json").unlink()
+        resolved = json.loads((run / "resolved.json").read_text())
+        resolved["data"] |= options
+        (run / "resolved.json").write_text(json.dumps(resolved))
+    else:
+        (run / "geometry.json").write_text(json.dumps({"size": [8, 8], "reading": options}))
     found, _ = classify_files(load_trained(run), [tmp_path / "a.png"])
     assert found["probability"].tolist() == expected["probability"].tolist()
     assert found["probability"].tolist() != plain["probability"].tolist()
     assert main(["predict", str(run), str(tmp_path / "a.png"), "--json"]) == 0
     assert "1 image is turned" in capsys.readouterr().err
+    alone = shutil.copy(run / "model.keras", tmp_path / "alone.keras")
+    shutil.copy(run / "geometry.json", tmp_path) if not early else None
+    found, _ = classify_files(load_trained(alone), [tmp_path / "a.png"])
+    assert (found["probability"].tolist() == expected["probability"].tolist()) is not early
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (12, 8)])

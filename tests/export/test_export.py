@@ -15,6 +15,7 @@ import pytest
 from keras_preact import create_model, load_trained
 from keras_preact.card import model_card
 from keras_preact.cli import main
+from keras_preact.data import Geometry
 from keras_preact.errors import ConfigError, ExportError
 from keras_preact.export import artefacts, export, export_litert
 from keras_preact.export.formats import FORMATS
@@ -91,6 +92,9 @@ images, names = np.load("x.npy"), {list(trained.class_names)}
         np.testing.assert_allclose(np.load(tmp_path / f"{format}.npy"), expected, atol=1e-4)
         assert f"| {FORMATS[format].file} |" in (folder / "README.md").read_text()
     assert json.loads((folder / "classes.json").read_text()) == list("0123456789")
+    assert Geometry.from_json((folder / "geometry.json").read_text()) == trained.geometry
+    assert load_trained(folder / "model.keras").geometry == trained.geometry == Geometry(8)
+    assert f"so: {trained.geometry} (`geometry.json`)." in (folder / "README.md").read_text()
     assert not [*folder.glob(".partial*")]
 
 
@@ -247,6 +251,18 @@ def test_the_readme_of_others_is_left_alone(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
+def test_a_network_for_another_size_has_a_folder_of_its_own(run, tmp_path, capsys):
+    command = ["export", str(run), "--format", "keras", "--data", "digits", "--out"]
+    assert main([*command, str(tmp_path / "own")]) == 0
+    other = ["--size", "16", "--interpolation", "bicubic"]
+    assert main([*command, str(tmp_path / "own"), *other]) == 2
+    assert "whose files are for images that are fitted alike" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "other"), *other]) == 0
+    found = load_trained(tmp_path / "other" / "model.keras")
+    assert found.geometry == Geometry(16, interpolation="bicubic")
+    assert found.image_shape == (None, None, 1)
+
+
 def test_batches_of_any_size_are_compared():
     assert artefacts.BATCHES == (1, 5, 17)
     asked = []
@@ -279,9 +295,8 @@ def test_what_serve_bytes_cannot_follow_is_said(trained_run, tmp_path, capsys, m
     run = shutil.copytree(trained_run, tmp_path / "run")
     plain = "`serve_bytes` of the SavedModel reads JPEG and PNG files alone."
     assert plain in model_card(load_trained(run))
-    resolved = json.loads((run / "resolved.json").read_text())
-    resolved["data"] |= {"orientation": "apply", "range": [0.0, 16.0]}
-    (run / "resolved.json").write_text(json.dumps(resolved))
+    reading = {"orientation": "apply", "range": [0.0, 16.0]}
+    (run / "geometry.json").write_text(json.dumps({"size": [8, 8], "reading": reading}))
     words = "it cannot follow data.range=[0.0, 16.0], data.orientation=apply, with which"
     assert words in model_card(load_trained(run))
     quick = FORMATS["keras"]._replace(file="saved_model.keras")  # what is written is not the matter
