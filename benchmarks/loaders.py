@@ -73,7 +73,7 @@ def tf_data(spec, antialias=False):
 
 def _components(tf):
     """ImageNet's colours, scaled by their deviations, as columns."""
-    from keras_preact.data.augment import colour_shifts
+    from keras_preact.data.draws import colour_shifts
 
     return tf.constant(colour_shifts([[1, 0, 0], [0, 1, 0], [0, 0, 1]]).T, tf.float32)
 

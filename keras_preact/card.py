@@ -9,7 +9,7 @@ _NETWORK = (
 )  # fmt: skip
 _RECIPE = (
     "epochs", "batch_size", "optimizer", "learning_rate", "schedule", "weight_decay", "momentum",
-    "nesterov", "loss", "augmentation", "label_smoothing", "mixup",
+    "nesterov", "loss", "augmentation", "label_smoothing", "mixup", "cutmix",
 )  # fmt: skip
 
 

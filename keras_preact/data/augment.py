@@ -8,25 +8,24 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from keras_preact.checked import Checked, require
-from keras_preact.data.geometry import Geometry
-from keras_preact.data.images import scaled_shape
-from keras_preact.data.picture import Picture
-from keras_preact.data.random import normal, uniform
-from keras_preact.data.splits import Split
-
-# Principal components of the colours of ImageNet's training images, on the scale 0 to 1, as in
-# facebookarchive/fb.resnet.torch (datasets/imagenet.lua); rows: red, green, blue.
-_COMPONENTS = np.array(
-    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
+from keras_preact.data.draws import (
+    aspect_window,
+    crop_draws,
+    erased_boxes,
+    jitter_draws,
+    policy_draws,
+    scale_window,
+    window_draws,
 )
-_DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
-_TRIES = 10
-_DRAWS = 2 + 4 * _TRIES  # the same for all kinds: flip, scale, then the window
+from keras_preact.data.geometry import Geometry
+from keras_preact.data.picture import Picture, as_array
+from keras_preact.data.splits import Split, changed
 
 
 @dataclass(frozen=True)
 class Augmentation(Checked):
-    """What is done to training images.
+    """What is done to training images, in this order: window and mirror, policy, jitter, colour,
+    erasing and cutout.
 
     Args:
         kind: `"crop"` (default): the image is padded on all sides, a window of its own size is
@@ -44,11 +43,28 @@ class Augmentation(Checked):
             He et al. 2016, table 5). Default `False`.
         colour: for `"imagenet"`, the standard deviation of the shift along the principal
             components of ImageNet's colours (Krizhevsky et al. 2012); 0 for none. Default 0.1.
+        policy: `"rand_augment"`: `operations` of 14, each at the same strength (Cubuk et al. 2020);
+            `"trivial_augment"`: one of them, at any strength of a wide range (Mueller and Hutter
+            2021); `None` (default): none. An image is turned, sheared and moved by some, but not
+            mirrored by any; their rows stand in `keras_preact.data.operations`.
+        operations: how many RandAugment draws for an image, from 1 to 14. Default 2.
+        magnitude: their strength, from 0 to 30. Default 9.
+        jitter: brightness, contrast and saturation are multiplied, in a random order, by factors
+            from `1 - jitter` to `1 + jitter` (fb.resnet.torch: 0.4); in [0, 1]. Default 0.
+        erasing: the share of images of which a box of 2 to 40 % of the area is taken out (random
+            erasing, Zhong et al. 2020: 0.5). Default 0.
+        cutout: the side in pixels of a square around any pixel that is taken out of each image, as
+            far as it lies inside (DeVries and Taylor 2017: 16 for CIFAR-10, 8 for CIFAR-100).
+            Default 0. What is taken out, as what comes in from outside, has the value of the
+            padding: the mean.
 
     Example:
         >>> from keras_preact.data import Augmentation
         >>> Augmentation("crop", pad=4, flip=True).padding((32, 32, 3))
         4
+        >>> strong = Augmentation("imagenet", aspect=True, policy="trivial_augment", erasing=0.1)
+        >>> strong.follows
+        True
     """
 
     kind: Literal["none", "crop", "imagenet"] = "crop"
@@ -57,13 +73,37 @@ class Augmentation(Checked):
     scale: tuple[int, ...] | None = None
     aspect: bool = False
     colour: float = 0.1
+    policy: Literal["rand_augment", "trivial_augment"] | None = None
+    operations: int = 2
+    magnitude: int = 9
+    jitter: float = 0.0
+    erasing: float = 0.0
+    cutout: int = 0
 
     def check(self) -> None:
         require(self.pad is None or self.pad >= 0, "pad", self.pad, "at least 0, or None")
-        require(self.colour >= 0, "colour", self.colour, "at least 0")
+        for name in ("colour", "cutout"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        for name, least, most in (
+            ("operations", 1, 14),
+            ("magnitude", 0, 30),
+            ("jitter", 0, 1),
+            ("erasing", 0, 1),
+        ):
+            value = getattr(self, name)
+            require(least <= value <= most, name, value, f"from {least} to {most}")
         scale = self.scale
         ordered = scale is None or (len(scale) == 2 and 1 <= scale[0] <= scale[1])
         require(ordered, "scale", scale, "two lengths, the lesser first, or None")
+
+    @property
+    def follows(self) -> bool:
+        """Whether anything but a shift of colours is done after window and mirror."""
+        return bool(self.policy or self.jitter or self.erasing or self.cutout)
+
+    def fills(self, image_shape: tuple[int, ...]) -> bool:
+        """Whether images of this shape may get pixels that have the value of the padding."""
+        return bool(self.padding(image_shape) or self.policy or self.erasing or self.cutout)
 
     def padding(self, image_shape: tuple[int, ...]) -> int:
         """How many pixels are added on each side of an image of this shape."""
@@ -101,8 +141,8 @@ def augment(
         augmentation: what is done.
         seed, epoch: whole numbers from 0.
         flip: whether mirroring keeps the labels; used where `augmentation.flip` is `None`.
-        fill: the value that padding has, one for all channels or one for each, 0 to 255 (default
-            0). The papers pad zeros after subtracting the mean: that is the mean.
+        fill: the value that padding has, and what is erased, one for all channels or one for each,
+            0 to 255 (default 0). The papers' zeros after subtracting the mean are the mean.
 
     Returns:
         uint8 `[n, height, width, channels]` and int32 `[n]`.
@@ -116,93 +156,60 @@ def augment(
         (2, 8, 8, 1)
     """
     indices = np.asarray(indices)
-    if augmentation.kind == "none":
-        return split.examples(indices)
-    if augmentation.kind == "crop":
+    shape = split.image_shape
+    fill = np.broadcast_to(np.asarray(fill, np.uint8), shape[2:])
+    paint = _painter(indices, augmentation, seed, epoch, fill)
+    if augmentation.kind == "imagenet":
+        change = _windows(indices, augmentation, shape, seed, epoch, flip, paint)
+        images, labels = split.examples(indices, change)
+    else:
         images, labels = split.examples(indices)
-        pad = augmentation.padding(split.image_shape)
-        offsets, mirrored = crop_draws(indices, augmentation, pad, seed, epoch, flip)
-        return shift_and_flip(images, offsets, mirrored, pad, fill), labels
+        if augmentation.kind == "crop":
+            pad = augmentation.padding(shape)
+            offsets, mirrored = crop_draws(indices, augmentation, pad, seed, epoch, flip)
+            images = shift_and_flip(images, offsets, mirrored, pad, fill)
+        if paint:
+            images = changed(images, lambda k, picture: as_array(paint(k, picture.image())))
+    boxes = erased_boxes(indices, augmentation, shape, seed, epoch)
+    for position, (top, left, bottom, right) in boxes:
+        images[position, top:bottom, left:right] = fill
+    return images, labels
+
+
+def _windows(indices, augmentation, shape, seed, epoch, flip, paint):
+    """`Split.examples`'s `change` for `"imagenet"`."""
     window = _aspect_window if augmentation.aspect else _scale_window
-    shape, scales = split.image_shape, augmentation.scales(split.image_shape)
+    scales = augmentation.scales(shape)
     numbers, mirrored, shifts = window_draws(indices, augmentation, shape, seed, epoch, flip)
 
     def change(position: int, picture: Picture) -> np.ndarray:
         image = window(picture, shape, numbers[position], scales, bool(mirrored[position]))
+        image = as_array(paint(position, image) if paint else image)
         return image if shifts is None else shift_colours(image, shifts[position])
 
-    return split.examples(indices, change)
+    return change
 
 
-def crop_draws(
-    indices: np.ndarray,
-    augmentation: Augmentation,
-    pad: int,
-    seed: int,
-    epoch: int,
-    flip: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The random part of `"crop"`: where windows lie, int64 `[n, 2]`, and which are mirrored."""
-    numbers = uniform(seed, epoch, indices, 4)
-    offsets = (numbers[:, 2:4] * (2 * pad + 1)).astype(np.int64)
-    return offsets, _mirrored(numbers, augmentation, flip)
+def _painter(indices, augmentation, seed, epoch, fill):
+    """What policy and jitter make of a Pillow image at a position; `None` if there are none."""
+    policy, jitter = augmentation.policy, augmentation.jitter
+    if not (policy or jitter):
+        return None
+    from keras_preact.data.operations import chosen, jittered
 
+    fill = tuple(fill.tolist()) if len(fill) > 1 else int(fill[0])
+    operations = [()] * len(indices)
+    if policy:
+        numbers = policy_draws(indices, augmentation, seed, epoch)
+        operations = chosen(policy, numbers, augmentation.magnitude)
+    factors, orders = jitter_draws(indices, augmentation, seed, epoch)
 
-def window_draws(
-    indices: np.ndarray,
-    augmentation: Augmentation,
-    shape: tuple[int, ...],
-    seed: int,
-    epoch: int,
-    flip: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The random part of `"imagenet"`, for windows of a `shape`.
+    def paint(position, image):
+        for change, amount in operations[position]:
+            image = change(image, amount, fill)
+        return jittered(image, factors[position], orders[position]) if jitter else image
 
-    Returns:
-        Numbers in [0, 1) that `scale_window` and `aspect_window` make windows from, one row for
-        each image; which images are mirrored, bool `[n]`; and what `shift_colours` adds, or `None`
-        where colours stay.
-    """
-    numbers = uniform(seed, epoch, indices, _DRAWS)
-    shifts = None
-    if augmentation.colour and shape[2] == 3:
-        shifts = colour_shifts(augmentation.colour * normal(seed, epoch, indices, 3, first=_DRAWS))
-    return numbers[:, 1:], _mirrored(numbers, augmentation, flip), shifts
-
-
-def scale_window(image_shape, shape, numbers, scales) -> tuple[tuple, tuple]:
-    """A window of `shape` at random, after scaling the shorter side to a random length.
-
-    Returns:
-        Height and width of the whole image, scaled, and `(top, left, height, width)` of the
-        window in it, as `Picture.scaled` takes them.
-    """
-    shorter = int(scales[0] + numbers[0] * (scales[1] - scales[0] + 1))
-    scaled = scaled_shape(image_shape, shorter)
-    top, left = (
-        int(number * (a - b + 1)) for number, a, b in zip(numbers[1:3], scaled, shape, strict=False)
-    )
-    return scaled, (top, left, *shape[:2])
-
-
-def aspect_window(image_shape, numbers) -> tuple[int, int, int, int] | None:
-    """A part of random area and aspect ratio, as fb.resnet.torch draws it.
-
-    Returns:
-        `(top, left, height, width)` in the image; `None` if no draw lies in it.
-    """
-    height, width = image_shape[:2]
-    for area, ratio, down, across in numbers[1:].reshape(_TRIES, 4):
-        area = (0.08 + 0.92 * area) * height * width
-        ratio = 3 / 4 + ratio * (4 / 3 - 3 / 4)
-        tall, wide = round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)
-        if 1 <= tall <= height and 1 <= wide <= width:
-            return int(down * (height - tall + 1)), int(across * (width - wide + 1)), tall, wide
-    return None
-
-
-def _mirrored(numbers: np.ndarray, augmentation: Augmentation, flip: bool) -> np.ndarray:
-    return (numbers[:, 0] < 0.5) & (flip if augmentation.flip is None else augmentation.flip)
+    return paint
 
 
 def shift_and_flip(
@@ -236,19 +243,6 @@ def shift_and_flip(
     return chosen
 
 
-def colour_shifts(amounts: np.ndarray) -> np.ndarray:
-    """What multiples of the components of ImageNet's colours are in grey levels.
-
-    Args:
-        amounts: `[n, 3]`, for each component the multiple of its standard deviation (Krizhevsky et
-            al. 2012).
-
-    Returns:
-        int array `[n, 3]`, for red, green and blue.
-    """
-    return np.rint(255 * (amounts * _DEVIATIONS) @ _COMPONENTS.T).astype(int)
-
-
 def shift_colours(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Adds a number to each channel, cut off at 0 and 255.
 
@@ -274,14 +268,14 @@ def shift_colours(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
     return rows.reshape(image.shape)
 
 
-def _scale_window(picture, shape, numbers, scales, mirror) -> np.ndarray:
+def _scale_window(picture, shape, numbers, scales, mirror):
     scaled, crop = scale_window(picture.shape, shape, numbers, scales)
-    return picture.scaled(scaled, crop, mirror=mirror)
+    return picture.window(scaled, crop, mirror=mirror)
 
 
-def _aspect_window(picture, shape, numbers, scales, mirror) -> np.ndarray:
+def _aspect_window(picture, shape, numbers, scales, mirror):
     region = aspect_window(picture.shape, numbers)
     if region:
-        return picture.scaled(shape[:2], region=region, mirror=mirror)
+        return picture.window(shape[:2], region=region, mirror=mirror)
     image = Geometry(shape[:2]).fit(picture)
-    return image[:, ::-1] if mirror else image
+    return Picture(image[:, ::-1] if mirror else image).image()

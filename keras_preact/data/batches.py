@@ -8,12 +8,12 @@ import numpy as np
 
 from keras_preact.checked import require
 from keras_preact.data.augment import Augmentation, augment
-from keras_preact.data.random import epoch_order, uniform
+from keras_preact.data.blend import blend_draws
+from keras_preact.data.random import epoch_order
 from keras_preact.data.splits import Split
 from keras_preact.data.statistics import image_mean
 
 _NONE = Augmentation("none")
-_BLEND = 1000  # mixup's place in an image's sequence of random numbers, beyond the augmentation's
 
 
 class Batches(keras.utils.PyDataset):
@@ -31,8 +31,8 @@ class Batches(keras.utils.PyDataset):
         seed: for the order and the augmentation.
         augmentation: random changes; `None` (default): none.
         flip: whether mirroring keeps the labels (`ImageData.flip`).
-        fill: the value of the padding, one for each channel; `None` (default): the mean of the
-            training images, computed from `split`.
+        fill: the value of the padding and of what is erased, one for each channel; `None`
+            (default): the mean of the training images, computed from `split`.
         drop_remainder: whether to leave out a last batch that is smaller. Default `False`.
         epoch: the epoch to begin with. Default 0.
         **kwargs: `workers` and `max_queue_size` of `keras.utils.PyDataset`: batches prepared
@@ -72,7 +72,7 @@ class Batches(keras.utils.PyDataset):
         self.augmentation = augmentation or _NONE
         self.flip, self.drop_remainder, self.epoch = flip, drop_remainder, epoch
         if fill is None:
-            fill = image_mean(split)[0] if self.augmentation.padding(split.image_shape) else 0
+            fill = image_mean(split)[0] if self.augmentation.fills(split.image_shape) else 0
         self.fill = np.rint(fill).astype(np.uint8)
         self._begun = False
         self._order = (None, None)
@@ -112,22 +112,18 @@ class Batches(keras.utils.PyDataset):
             fill=self.fill,
         )
 
-    def blend(self, index: int, mixup: float) -> np.ndarray | None:
-        """How much of itself each image of a batch keeps when it is mixed with its neighbour.
+    def blend(self, index: int, mixup: float, cutmix: float = 0.0) -> np.ndarray | None:
+        """How each image of a batch is blended with its neighbour, as `blend_draws` draws it.
 
-        Mixup (Zhang et al. 2018): one number of the distribution Beta(`mixup`, `mixup`) for each
-        pair of neighbours, a pure function of (seed, epoch, place of the pair's first image).
+        Args:
+            index: the batch.
+            mixup, cutmix: parameters of the Beta distributions; 0 for none.
 
         Returns:
-            float32 `[n]`, or `None` for a `mixup` of 0.
+            float32 `[n]` or, with CutMix, `[n, 5]`; `None` for neither.
         """
-        if not mixup:
-            return None
-        from scipy.stats import beta  # scikit-learn depends on it
-
-        first = self.places(index)[::2]
-        numbers = uniform(self.seed, self.epoch, first, 1, first=_BLEND)[:, 0]
-        return np.repeat(beta.ppf(numbers, mixup, mixup), 2).astype(np.float32)
+        first, shape = self.places(index)[::2], self.split.image_shape
+        return blend_draws(self.seed, self.epoch, first, mixup, cutmix, shape)
 
     def on_epoch_begin(self) -> None:
         self._begun = True

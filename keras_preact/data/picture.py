@@ -127,17 +127,31 @@ class Picture:
         Raises:
             BadImage: the file is damaged.
         """
-        with self._damage_named(), self._in_turn():
-            return _array(self._whole())
+        return as_array(self.image())
 
-    def scaled(
+    def image(self):
+        """All of it as a Pillow image, grey or RGB; not to be changed.
+
+        Raises:
+            BadImage: the file is damaged.
+        """
+        with self._damage_named(), self._in_turn():
+            image = self._whole()
+            image.load()
+            return image
+
+    def scaled(self, *arguments, **options) -> np.ndarray:
+        """What `window` gives, as an uint8 array `[height, width, channels]`."""
+        return as_array(self.window(*arguments, **options))
+
+    def window(
         self,
         shape: tuple[int, int],
         crop: tuple[int, int, int, int] | None = None,
         interpolation: str = "bilinear",
         region: tuple[int, int, int, int] | None = None,
         mirror: bool = False,
-    ) -> np.ndarray:
+    ):
         """The image scaled to a height and width, or a window of that.
 
         Where that is much smaller than a JPEG file of more than `DRAFT_PIXELS`, the file is
@@ -154,7 +168,7 @@ class Picture:
             mirror: whether left and right are exchanged, at the end.
 
         Returns:
-            uint8 array of the window's (or the scaled image's) height and width.
+            A Pillow image of the window's (or the scaled image's) height and width.
 
         Raises:
             BadImage: the file is damaged.
@@ -180,7 +194,7 @@ class Picture:
             else:
                 kind = Image.Resampling[interpolation.upper()]
                 image = image.resize((crop[3], crop[2]), kind, box)
-            return _array(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirror else image)
+            return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirror else image
 
     def header(self) -> Header:
         """What the file says of itself and, once it was decoded, of its values."""
@@ -275,7 +289,8 @@ def box_of(size, shape, crop) -> tuple[float, float, float, float]:
     return left * across, top * down, min(right, size[1]), min(bottom, size[0])
 
 
-def _array(image) -> np.ndarray:
+def as_array(image) -> np.ndarray:
+    """The pixels of a Pillow image, uint8 `[height, width, channels]`; not to be changed."""
     pixels = np.asarray(image)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 

@@ -1,7 +1,7 @@
 """Augmentation of images that a device holds, equal to the host's to the last bit.
 
 The host decides: `draws` says of a batch where windows lie, which images are mirrored and how
-colours shift, from the numbers that `keras_preact.data.augment` takes. The device cuts, scales and
+colours shift, from the numbers of `keras_preact.data.draws`. The device cuts, scales and
 adds: `augmented`. It scales in whole numbers, as Pillow does: across, rounded to uint8, and then
 down, with weights of 22 bits.
 """
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from keras_preact.data.augment import aspect_window, crop_draws, scale_window, window_draws
+from keras_preact.data.draws import aspect_window, crop_draws, scale_window, window_draws
 from keras_preact.data.picture import box_of
 
 _BITS = 22  # of Pillow's weights (src/libImaging/Resample.c: PRECISION_BITS)

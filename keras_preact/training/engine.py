@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from keras_preact.checked import require
+from keras_preact.data.blend import blended
 from keras_preact.errors import ConfigError
 from keras_preact.files import to_json
 from keras_preact.training.recipes import Recipe
@@ -172,8 +173,9 @@ class Engine(abc.ABC):
         require(
             share % part == 0, "bn_batch", part, f"a divisor of {share}, the images of a device"
         )
-        even = not self.recipe.mixup or part % 2 == 0
-        require(even, "batch_size", images, f"even on each device ({part} images) for mixup")
+        even = part % 2 == 0 or not (self.recipe.mixup or self.recipe.cutmix)
+        pairs = f"even on each device ({part} images) for mixup and cutmix"
+        require(even, "batch_size", images, pairs)
         return share // part
 
     def objective(self, images, labels, blend, all_images: int, parts: int):
@@ -186,8 +188,8 @@ class Engine(abc.ABC):
         images = ops.cast(images, "float32")
         classes = self.model.output.shape[-1]
         targets = ops.one_hot(labels, classes)
-        if blend is not None:  # mixup with the neighbour: the order of an epoch is random already
-            images, targets = _blended(images, blend), _blended(targets, blend)
+        if blend is not None:
+            images, targets = blended(images, targets, blend)
         if smoothing := self.recipe.label_smoothing:  # Keras's binary loss would smooth to a half
             targets = targets * (1.0 - smoothing) + smoothing / classes
         scores = ops.cast(self.model(images, training=True), "float32")
@@ -277,13 +279,6 @@ def logged(logs: np.ndarray, images: int, waited: float) -> dict[str, float]:
     norm = values["gradient_norm"]
     values["gradient_norm"] = norm if math.isfinite(norm) else None
     return {**values, "images": images, "waited": waited}
-
-
-def _blended(values, blend):
-    pairs = keras.ops.reshape(values, (-1, 2, *values.shape[1:]))
-    neighbours = keras.ops.reshape(keras.ops.flip(pairs, 1), (-1, *values.shape[1:]))
-    share = keras.ops.reshape(blend, (-1, *[1] * (len(values.shape) - 1)))
-    return share * values + (1 - share) * neighbours
 
 
 def _inner(optimizer):

@@ -3,9 +3,9 @@
 On a GPU or TPU images that fit in its memory are held and augmented there, whatever their size;
 many steps then run as one compiled loop, with the host out of the way: it draws what becomes of the
 images of the next ones. What each image becomes is what the host would make of it. Images that are
-decoded from their files in each epoch, do not fit, or come in batches of different sizes are
-augmented on the host. On several devices batch normalisation takes its statistics over the whole
-batch.
+decoded from their files in each epoch, do not fit, come in batches of different sizes, or have more
+done to them than the device knows (policies, jitter, erasing) are augmented on the host. On several
+devices batch normalisation takes its statistics over the whole batch.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ class JaxEngine(Engine):
             start = time.perf_counter()
             images, labels = next(feed)
             waited = time.perf_counter() - start
-            blend = batches.blend(index, self.recipe.mixup)
+            blend = batches.blend(index, self.recipe.mixup, self.recipe.cutmix)
             inputs = [self._placed(values) for values in (images, labels, blend)]
             self._state, logs = self._step(self._state, *inputs, parts=parts)
             yield [{**logged(np.asarray(logs), len(images), waited), "stop": stop()}]
@@ -211,7 +211,7 @@ class JaxEngine(Engine):
         for index in range(first, last):
             places = batches.places(index)
             drawn = {"places": places.astype(np.int32), **draws(batches, places)}
-            blend = batches.blend(index, self.recipe.mixup)
+            blend = batches.blend(index, self.recipe.mixup, self.recipe.cutmix)
             steps.append(drawn if blend is None else {**drawn, "blend": blend})
         # Always as many, so that there is one loop to compile; those behind are not run.
         steps += steps[-1:] * (CHUNK - len(steps))
@@ -222,7 +222,7 @@ class JaxEngine(Engine):
         """Images, labels and the value of the padding, on the devices; `None` if they stream."""
         split = batches.split
         alike = batches.drop_remainder or len(split) % batches.batch_size == 0
-        if not self.holds_images or split.streams or not alike:
+        if not self.holds_images or split.streams or not alike or batches.augmentation.follows:
             return None
         _, limit = self.memory()
         if limit and len(split) * math.prod(split.image_shape) > 0.4 * limit:

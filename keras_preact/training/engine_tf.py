@@ -79,7 +79,7 @@ class TensorFlowEngine(Engine):
             images, labels = next(feed)
             waited = time.perf_counter() - start
             total = len(images) * self.replicas // self._local
-            blend = batches.blend(index, self.recipe.mixup)
+            blend = batches.blend(index, self.recipe.mixup, self.recipe.cutmix)
             blend = None if blend is None else self._distributed(blend[self._share(len(blend))])
             inputs = self._distributed(images), self._distributed(labels)
             with self._others_may_end():

@@ -218,8 +218,8 @@ def _statistics(data, parts, start, decided=None) -> Statistics | None:
     """
     prepared = None if start and start.preprocessing else parts.recipe.preprocessing
     each_pixel = prepared == "pixel_mean"
-    padded = parts.augmentation.padding(data.image_shape) > 0
-    if not (padded or each_pixel or prepared == "standardize"):
+    filled = parts.augmentation.fills(data.image_shape)
+    if not (filled or each_pixel or prepared == "standardize"):
         return None
     if decided and "statistics" in decided:
         return Statistics.from_dict(decided["statistics"])

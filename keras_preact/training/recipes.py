@@ -46,6 +46,8 @@ class Recipe(Checked):
             (Szegedy et al. 2016).
         mixup: Parameter of the Beta distribution from which each step draws how it blends its
             images with others of the batch; 0 for none (Zhang et al. 2018).
+        cutmix: The same for the share of an image that a box of another leaves of it (Yun et al.
+            2019: 1); 0 for none. Where both are given, each has half of the pairs of images.
         ema: Share of the old value that the moving average of the weights keeps in a step, in
             [0, 1). The average is what is evaluated and saved. 0 for none.
         bn_batch: Images over which batch normalisation takes its statistics in a step, and which
@@ -92,6 +94,7 @@ class Recipe(Checked):
     loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
     label_smoothing: float = 0.0
     mixup: float = 0.0
+    cutmix: float = 0.0
     ema: float = 0.0
     bn_batch: int | None = None
     monitor: Literal["error", "loss"] = "error"
@@ -115,7 +118,7 @@ class Recipe(Checked):
         for name in ("momentum", "label_smoothing", "ema"):
             value = getattr(self, name)
             require(0 <= value < 1, name, value, "in [0, 1)")
-        for name in ("weight_decay", "mixup", "precise_bn"):
+        for name in ("weight_decay", "mixup", "cutmix", "precise_bn"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         warmup, part = self.warmup_steps, self.bn_batch
         require(warmup is None or warmup >= 0, "warmup_steps", warmup, "at least 0 or None")

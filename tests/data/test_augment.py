@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_preact.data import Augmentation, load_data
-from keras_preact.data.augment import augment, colour_shifts, shift_and_flip, shift_colours
+from keras_preact.data.augment import augment, shift_and_flip, shift_colours
+from keras_preact.data.draws import colour_shifts
 from keras_preact.data.images import resize
 from keras_preact.data.splits import ArraySplit
 from keras_preact.errors import ConfigError
