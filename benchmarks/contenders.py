@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from benchmarks.augmenters import AUGMENTERS
 from benchmarks.loaders import LOADERS
 
 
@@ -165,6 +166,7 @@ CONTENDERS = {
     "timm": functools.partial(_torch_step, make=_timm),
     "timm, compiled": functools.partial(_torch_step, make=_timm, compiled=True),
     **LOADERS,
+    **AUGMENTERS,
 }
 
 

@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "ensemble": ".scores",
         "evaluate": ".scores",
         "multi_scale": ".views",
+        "plot_augmentation": ".augmented",
         "plot_calibration": ".plots",
         "plot_confusion_matrix": ".plots",
         "plot_curves": ".plots",
