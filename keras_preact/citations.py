@@ -123,6 +123,42 @@ WORKS = {
         "International Conference on Learning Representations (ICLR)",
         2018,
     ),
+    "yun2019cutmix": (
+        "inproceedings",
+        "Yun, Sangdoo and Han, Dongyoon and Oh, Seong Joon and Chun, Sanghyuk and Choe, Junsuk and "
+        "Yoo, Youngjoon",
+        "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features",
+        "IEEE International Conference on Computer Vision (ICCV)",
+        2019,
+    ),
+    "cubuk2020randaugment": (
+        "inproceedings",
+        "Cubuk, Ekin D. and Zoph, Barret and Shlens, Jonathon and Le, Quoc V.",
+        "RandAugment: Practical Automated Data Augmentation with a Reduced Search Space",
+        "Advances in Neural Information Processing Systems (NeurIPS)",
+        2020,
+    ),
+    "muller2021trivialaugment": (
+        "inproceedings",
+        'M{\\"u}ller, Samuel G. and Hutter, Frank',
+        "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation",
+        "IEEE International Conference on Computer Vision (ICCV)",
+        2021,
+    ),
+    "zhong2020random": (
+        "inproceedings",
+        "Zhong, Zhun and Zheng, Liang and Kang, Guoliang and Li, Shaozi and Yang, Yi",
+        "Random Erasing Data Augmentation",
+        "AAAI Conference on Artificial Intelligence",
+        2020,
+    ),
+    "devries2017improved": (
+        "misc",
+        "DeVries, Terrance and Taylor, Graham W.",
+        "Improved Regularization of Convolutional Neural Networks with Cutout",
+        "arXiv:1708.04552",
+        2017,
+    ),
 }
 
 
@@ -141,7 +177,7 @@ def citations(parts) -> str:
         >>> "he2016identity" in citations(TrainConfig("resnet20v2").resolve())
         True
     """
-    network, recipe = parts.network, parts.recipe
+    network, recipe, augmentation = parts.network, parts.recipe, parts.augmentation
     from_2016 = network.placement != "original" or network.shortcut not in ("identity", "none")
     used = {
         "he2014spatial": bool(network.pyramid),
@@ -157,16 +193,22 @@ def citations(parts) -> str:
         "wightman2021resnet": recipe.loss == "binary_crossentropy",
         "szegedy2016rethinking": recipe.label_smoothing > 0,
         "zhang2018mixup": recipe.mixup > 0,
+        "yun2019cutmix": recipe.cutmix > 0,
+        "cubuk2020randaugment": augmentation.policy == "rand_augment",
+        "muller2021trivialaugment": augmentation.policy == "trivial_augment",
+        "zhong2020random": augmentation.erasing > 0,
+        "devries2017improved": augmentation.cutout > 0,
     }
     return "\n".join(_entry(key, *WORKS[key]) for key, wanted in used.items() if wanted)
 
 
-def _entry(key, kind, author, title, booktitle, year):
+def _entry(key, kind, author, title, source, year):
+    where = {"inproceedings": "booktitle", "misc": "howpublished"}[kind]
     return textwrap.dedent(f"""\
         @{kind}{{{key},
           author = {{{author}}},
           title = {{{{{title}}}}},
-          booktitle = {{{booktitle}}},
+          {where} = {{{source}}},
           year = {{{year}}},
         }}
         """)

@@ -18,6 +18,7 @@ COMMANDS = {
     "depth": ["--model", "resnet20v2", "--shallow_units", "[1, 1, 1]"],
     "inference": ["--model", "resnet8v2", "--contenders", "[keras_preact]"],
     "input": ["--model", "resnet8v2", "--images", "64"],
+    "augmentation": ["--sizes", "[32]", "--seconds_a_round", "0.1"],
     "overhead": ["--model", "resnet8v2", "--steps", "2"],
     "opening": ["--model", "resnet8v2"],
 }

@@ -14,6 +14,14 @@ from keras_preact.data.images import resize
 from keras_preact.data.splits import ArraySplit
 from keras_preact.errors import ConfigError
 
+#: All that may be done to an image.
+EVERYTHING = [
+    Augmentation(kind, policy=policy, aspect=True, jitter=0.4, erasing=0.5, cutout=3)
+    for kind, policy in [
+        ("none", "rand_augment"), ("crop", "trivial_augment"), ("imagenet", "rand_augment"),
+    ]
+]  # fmt: skip
+
 
 def random_images(n, height, width, channels, seed=0):
     random = np.random.default_rng(seed)
@@ -71,8 +79,9 @@ def test_shift_and_flip_leaves_its_input_alone():
         Augmentation("crop"),
         Augmentation("imagenet"),
         Augmentation("imagenet", aspect=True),
+        *EVERYTHING,
     ],
-    ids=lambda a: a.kind + ("_aspect" if a.aspect else ""),
+    ids=lambda a: "_".join([a.kind, *["aspect"] * a.aspect, *[a.policy] * bool(a.policy)]),
 )
 def test_pure_functions_of_seed_epoch_and_index(augmentation):
     split = split_of()
@@ -83,7 +92,7 @@ def test_pure_functions_of_seed_epoch_and_index(augmentation):
         np.testing.assert_array_equal(images, whole[part])
         np.testing.assert_array_equal(part_labels, labels[part])
     assert whole.dtype == np.uint8 and whole.shape == (40, 16, 16, 3)
-    if augmentation.kind == "none":
+    if augmentation == Augmentation("none"):
         np.testing.assert_array_equal(whole, split.images(range(40)))
     else:
         for changed in ({"seed": 4, "epoch": 5}, {"seed": 3, "epoch": 6}):
@@ -177,6 +186,65 @@ def test_colours_shift_along_the_components():
     assert run(grey, range(4), Augmentation("imagenet"))[0].shape == (4, 16, 16, 1)
 
 
+@pytest.mark.parametrize("augmentation", EVERYTHING, ids=lambda a: f"{a.kind}_{a.policy}")
+@pytest.mark.parametrize("shape", [(1, 1, 3), (8, 8, 1), (8, 8, 3), (20, 33, 1), (224, 224, 3)])
+def test_everything_at_every_size(augmentation, shape):
+    split = split_of(6, *shape)
+    before = split.images(slice(None)).copy()
+    fill = [200, 100, 50][: shape[2]]
+    images, _ = run(split, range(6), augmentation, fill=fill)
+    assert images.shape == (6, *shape) and images.dtype == np.uint8
+    np.testing.assert_array_equal(split.images(slice(None)), before)
+    assert (images != before).any((1, 2, 3)).all()
+    assert (images == fill).all(3).any((1, 2)).all()  # cut out
+
+
+def test_a_policy_follows_the_window():
+    """And jitter the policy, and erasing all, the images' own and those decoded from files."""
+    split, keys = split_of(30), {"seed": 1, "epoch": 2}
+    only = Augmentation("crop")
+    both = only.replace(policy="rand_augment", operations=3, magnitude=20, jitter=0.3, cutout=4)
+    windows, _ = run(split, range(30), only, fill=[9, 8, 7], **keys)
+    rest = both.replace(kind="none")
+    expected, _ = run(ArraySplit(windows, np.zeros(30)), range(30), rest, fill=[9, 8, 7], **keys)
+    found, _ = run(split, range(30), both, fill=[9, 8, 7], **keys)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_erased_boxes_are_those_of_the_paper():
+    split = ArraySplit(np.zeros((400, 50, 80, 1), np.uint8), np.zeros(400))
+    images, _ = run(split, range(400), Augmentation("none", erasing=0.5), fill=255)
+    erased = images[images.any((1, 2, 3))][..., 0] > 0
+    assert 170 < len(erased) < 230
+    tall, wide = erased.any(2).sum(1), erased.any(1).sum(1)
+    np.testing.assert_array_equal(erased.sum((1, 2)), tall * wide)  # boxes without holes
+    area, ratio = tall * wide / 4000, wide / tall
+    assert 0.015 < area.min() < 0.06 and 0.3 < area.max() < 0.41
+    assert 0.27 < ratio.min() < 0.5 and 2.5 < ratio.max() < 3.7
+
+
+@pytest.mark.parametrize("side", [1, 4, 7, 40])
+def test_cutout_is_a_square_around_any_pixel(side):
+    split = ArraySplit(np.zeros((3000, 8, 10, 1), np.uint8), np.zeros(3000))
+    images, _ = run(split, range(3000), Augmentation("none", cutout=side), fill=1)
+    inside = []  # how often a row, and a column, is
+    for length in (8, 10):
+        first = np.arange(length) - side // 2
+        place = np.arange(length)[:, None]
+        inside.append(((first <= place) & (place < first + side)).mean(1))
+    np.testing.assert_allclose(images[..., 0].mean(0), np.outer(*inside), atol=0.04)
+
+
+def test_jitter_is_within_its_factors():
+    grey = np.full((300, 4, 4, 3), 100, np.uint8)  # which contrast and saturation leave
+    images, _ = run(ArraySplit(grey, np.zeros(300)), range(300), Augmentation("none", jitter=0.4))
+    assert 60 <= images.min() < 65 and 135 < images.max() <= 140
+    assert (np.ptp(images, (1, 2, 3)) == 0).all()
+    split = split_of()
+    images, _ = run(split, range(40), Augmentation("none", jitter=0.0))
+    np.testing.assert_array_equal(images, split.images(range(40)))
+
+
 def test_large_images_in_memory_and_on_disk_agree(tmp_path):
     from PIL import Image
 
@@ -188,7 +256,7 @@ def test_large_images_in_memory_and_on_disk_agree(tmp_path):
         Image.fromarray(image).save(folder / f"{k}.png")
     held = load_data(f"folder:{tmp_path}").train
     read = load_data(f"folder:{tmp_path}", options=DataOptions(memory_limit_mb=0)).train
-    for augmentation in (Augmentation("crop"), Augmentation("imagenet")):
+    for augmentation in (Augmentation("crop"), Augmentation("imagenet"), *EVERYTHING):
         expected = run(held, range(6), augmentation)
         for value, reference in zip(run(read, range(6), augmentation), expected, strict=True):
             np.testing.assert_array_equal(value, reference)
@@ -196,7 +264,12 @@ def test_large_images_in_memory_and_on_disk_agree(tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("kind", "crops"), ("pad", -1), ("scale", (300, 200)), ("scale", (256,)), ("colour", -0.1)],
+    [
+        *[("kind", "crops"), ("pad", -1), ("scale", (300, 200)), ("scale", (256,))],
+        *[("colour", -0.1), ("policy", "auto_augment"), ("operations", 0), ("operations", 15)],
+        *[("magnitude", 31), ("magnitude", -1), ("jitter", 1.1), ("erasing", 1.5)],
+        *[("erasing", -0.1), ("cutout", -1)],
+    ],
 )
 def test_values_that_are_refused(field, value):
     with pytest.raises(ConfigError, match=f"`{field}` must be"):
@@ -204,7 +277,7 @@ def test_values_that_are_refused(field, value):
 
 
 def test_round_trip_through_json():
-    augmentation = Augmentation("imagenet", scale=(256, 512), aspect=True)
+    augmentation = Augmentation("imagenet", scale=(256, 512), aspect=True, policy="rand_augment")
     assert Augmentation.from_json(augmentation.to_json()) == augmentation
 
 

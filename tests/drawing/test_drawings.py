@@ -115,6 +115,15 @@ def test_the_galleries_of_readme_are_what_is_drawn_now(name, tmp_path):
             ["resnet20", "--what", "unit", "--set", "network.filters=[16, 64, 128]"],
             "unit resnet20: resnet20.svg",
         ),
+        (["augmentation"], "sheet augmentation: augmentation.png"),
+        (
+            [
+                *["augmentation", "--images", "3", "--draws", "2", "--recipe", "fast_cifar"],
+                *["--set", "augmentation.policy=rand_augment", "--set", "recipe.cutmix=1"],
+                *["--out", "sheet.svg"],
+            ],
+            "sheet augmentation: sheet.svg",
+        ),
     ],
     ids=" ".join,
 )
@@ -139,6 +148,13 @@ def test_the_command_says_where_it_drew(argv, said, capsys, tmp_path, monkeypatc
         (["resnet20", "--unit", "2"], "`unit` must be given with `stage`"),
         (["resnet20", "--stage", "7"], "stage=7"),
         (["basic", "--stage", "two"], "two"),
+        (["basic", "--recipe", "quick", "--draws", "2"], "--recipe, --draws are of `draw augment"),
+        (["augmentation", "--stage", "2", "--what", "unit"], "Received: --what, --stage."),
+        (["augmentation", "--out", "sheet.gif"], "'.png', '.svg', '.pdf'"),
+        (["augmentation", "--images", "0"], "`images` must be from 2 to 40"),
+        (["augmentation", "--recipe", "quik"], "Did you mean 'quick'?"),
+        (["augmentation", "--set", "augmentation.policy=auto"], "'rand_augment'"),
+        (["augmentations"], "Did you mean 'augmentation'?"),
     ],
     ids=" ".join,
 )

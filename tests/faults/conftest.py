@@ -27,6 +27,8 @@ CONFIG = {
         "network.stem_filters": 4,
         "network.shortcut": "dropout",
         "recipe.mixup": 0.2,
+        "recipe.cutmix": 1.0,
+        "augmentation.policy": "trivial_augment",
         "recipe.ema": 0.9,
     },
 }

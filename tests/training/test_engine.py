@@ -31,6 +31,7 @@ SMALL = {
 }
 EVERYTHING = {
     "recipe.mixup": 0.2,
+    "recipe.cutmix": 1.0,
     "recipe.label_smoothing": 0.1,
     "recipe.ema": 0.9,
     "recipe.decay": "decoupled",
@@ -367,5 +368,8 @@ def test_images_are_held_where_they_fit():
     for share, held in [(0.41, False), (0.39, True)]:
         engine.memory = lambda share=share: (0, split.images(slice(None)).nbytes / share)
         assert (engine._hold(equal) is not None) == held
+    for more in ({"policy": "rand_augment"}, {"jitter": 0.1}, {"erasing": 0.1}, {"cutout": 1}):
+        beyond = {"augmentation": Augmentation("crop", **more)}  # which the device does not know
+        assert engine._hold(Batches(split, 5, drop_remainder=True, **beyond)) is None
     images = engine._hold(equal)[0]
     assert (images.dtype, images.shape) == ("uint8", (10, 64, 64, 3))
