@@ -37,8 +37,8 @@ class Job:
             another: `dtype`, `streams` (whether images are decoded in each epoch), `batch_size` and
             `validates` (whether there is a validation part).
         chosen: `backend`, `devices`, and `why` the dtype.
-        statistics: Those of the training images by which they are prepared and padded; `None`
-            where neither is done.
+        statistics: Those of the training images by which they are prepared, and filled where
+            augmentation leaves gaps; `None` where neither is done.
     """
 
     config: TrainConfig
@@ -211,7 +211,7 @@ def _packaging(config):
 
 
 def _statistics(data, parts, start, decided=None) -> Statistics | None:
-    """What images are prepared and padded by: as the run has it, else taken of the images now.
+    """What images are prepared and filled by: as the run has it, else taken of the images now.
 
     Each pixel's mean is the papers', and so that of all images; where only one number a channel is
     wanted, 10,000 images tell it of those that are not decoded yet.
