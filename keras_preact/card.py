@@ -126,6 +126,8 @@ def _network(run, result):
 def _recipe(run):
     recipe, made = run.read_json("resolved.json")["recipe"], run.read_json("env.json")
     fields = {name: recipe[name] for name in _RECIPE if recipe.get(name) not in (None, 0, False)}
+    if (balance := recipe.get("balance", "none")) != "none":
+        fields["balance"] = balance
     fields |= {"seed": run.config["seed"], "dtype": made["decided"]["dtype"]}
     fields |= {"devices": made["devices"], "backend": made["backend"]}
     versions = ", ".join(f"{name} {version}" for name, version in made["packages"].items())

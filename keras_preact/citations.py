@@ -116,6 +116,14 @@ WORKS = {
         "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
         2016,
     ),
+    "menon2021longtail": (
+        "inproceedings",
+        "Menon, Aditya Krishna and Jayasumana, Sadeep and Rawat, Ankit Singh and Jain, Himanshu "
+        "and Veit, Andreas and Kumar, Sanjiv",
+        "Long-tail learning via logit adjustment",
+        "International Conference on Learning Representations (ICLR)",
+        2021,
+    ),
     "zhang2018mixup": (
         "inproceedings",
         "Zhang, Hongyi and Cisse, Moustapha and Dauphin, Yann N. and Lopez-Paz, David",
@@ -192,6 +200,7 @@ def citations(parts) -> str:
         "howard2018universal": recipe.layer_decay < 1,
         "wightman2021resnet": recipe.loss == "binary_crossentropy",
         "szegedy2016rethinking": recipe.label_smoothing > 0,
+        "menon2021longtail": recipe.balance == "logit_adjustment",
         "zhang2018mixup": recipe.mixup > 0,
         "yun2019cutmix": recipe.cutmix > 0,
         "cubuk2020randaugment": augmentation.policy == "rand_augment",

@@ -137,7 +137,8 @@ def augment(
 
     Args:
         split: where the images are.
-        indices: integer array `[n]`, which of them.
+        indices: integer array `[n]`, which of them; an image `k` that is drawn again has the
+            number `k + len(split)`, then `k + 2 * len(split)`, and is changed in another way.
         augmentation: what is done.
         seed, epoch: whole numbers from 0.
         flip: whether mirroring keeps the labels; used where `augmentation.flip` is `None`.
@@ -156,14 +157,14 @@ def augment(
         (2, 8, 8, 1)
     """
     indices = np.asarray(indices)
-    shape = split.image_shape
+    shape, places = split.image_shape, indices % len(split)
     fill = np.broadcast_to(np.asarray(fill, np.uint8), shape[2:])
     paint = _painter(indices, augmentation, seed, epoch, fill)
     if augmentation.kind == "imagenet":
         change = _windows(indices, augmentation, shape, seed, epoch, flip, paint)
-        images, labels = split.examples(indices, change)
+        images, labels = split.examples(places, change)
     else:
-        images, labels = split.examples(indices)
+        images, labels = split.examples(places)
         if augmentation.kind == "crop":
             pad = augmentation.padding(shape)
             offsets, mirrored = crop_draws(indices, augmentation, pad, seed, epoch, flip)

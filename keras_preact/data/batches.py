@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_preact.checked import require
 from keras_preact.data.augment import Augmentation, augment
+from keras_preact.data.balance import balanced_draws
 from keras_preact.data.blend import blend_draws
 from keras_preact.data.random import epoch_order
 from keras_preact.data.splits import Split
@@ -28,6 +29,9 @@ class Batches(keras.utils.PyDataset):
         split: where the images are.
         batch_size: images in a batch; the last one may be smaller.
         shuffle: whether each epoch has an order of its own, given by `epoch_order`.
+        balanced: whether an epoch draws as many images of each class, in an order of its own
+            (`keras_preact.data.balance.balanced_draws`); as many in all. Default `False`.
+        weights: float array `[n]`, how much each image of `split` counts; `None` (default): alike.
         seed: for the order and the augmentation.
         augmentation: random changes; `None` (default): none.
         flip: whether mirroring keeps the labels (`ImageData.flip`).
@@ -54,6 +58,8 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         *,
         shuffle: bool = False,
+        balanced: bool = False,
+        weights: np.ndarray | None = None,
         seed: int = 0,
         augmentation: Augmentation | None = None,
         flip: bool = True,
@@ -68,7 +74,11 @@ class Batches(keras.utils.PyDataset):
         too_large = drop_remainder and batch_size > len(split)
         most = f"at most {len(split)}, the number of images, if drop_remainder is True"
         require(not too_large, "batch_size", batch_size, most)
+        require(shuffle or not balanced, "balanced", balanced, "False unless shuffle is True")
+        fits = weights is None or len(weights) == len(split)
+        require(fits, "weights", weights, f"an array of {len(split)} numbers, or None")
         self.split, self.batch_size, self.shuffle, self.seed = split, batch_size, shuffle, seed
+        self.balanced, self._weights = balanced, weights
         self.augmentation = augmentation or _NONE
         self.flip, self.drop_remainder, self.epoch = flip, drop_remainder, epoch
         if fill is None:
@@ -91,20 +101,32 @@ class Batches(keras.utils.PyDataset):
 
     def size(self, index: int) -> int:
         """How many images a batch has."""
-        return len(self.places(index))
+        return len(self.draws(index))
 
-    def places(self, index: int) -> np.ndarray:
-        """The places of a batch's images in `split`, int64 `[n]`."""
+    def draws(self, index: int) -> np.ndarray:
+        """What `augment` makes a batch of, int64 `[n]`.
+
+        The places of its images in `split`; for one that the epoch has drawn `k` times before, its
+        place and `k` times the length of `split`.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         first = index * self.batch_size
-        return self.indices(self.epoch)[first : first + self.batch_size]
+        return self._drawn(self.epoch)[first : first + self.batch_size]
+
+    def places(self, index: int) -> np.ndarray:
+        """The places of a batch's images in `split`, int64 `[n]`."""
+        return self.draws(index) % len(self.split)
+
+    def weights(self, index: int) -> np.ndarray | None:
+        """How much each image of a batch counts, float `[n]`; `None` where all do alike."""
+        return None if self._weights is None else self._weights[self.places(index)]
 
     def part(self, index: int, share: slice) -> tuple[np.ndarray, np.ndarray]:
         """A share of one batch; no other image of it is read."""
         return augment(
             self.split,
-            self.places(index)[share],
+            self.draws(index)[share],
             self.augmentation,
             seed=self.seed,
             epoch=self.epoch,
@@ -122,7 +144,7 @@ class Batches(keras.utils.PyDataset):
         Returns:
             float32 `[n]` or, with CutMix, `[n, 5]`; `None` for neither.
         """
-        first, shape = self.places(index)[::2], self.split.image_shape
+        first, shape = self.draws(index)[::2], self.split.image_shape
         return blend_draws(self.seed, self.epoch, first, mixup, cutmix, shape)
 
     def on_epoch_begin(self) -> None:
@@ -141,10 +163,16 @@ class Batches(keras.utils.PyDataset):
 
     def indices(self, epoch: int) -> np.ndarray:
         """The places of the images in `split`, in the order of an epoch: int64 `[n]`."""
+        return self._drawn(epoch) % len(self.split)
+
+    def _drawn(self, epoch):
         key, order = self._order
         if key != epoch:
             n = len(self.split)
-            order = epoch_order(self.seed, epoch, n) if self.shuffle else np.arange(n)
+            if self.balanced:
+                order = balanced_draws(self.seed, epoch, self.split.labels)
+            else:
+                order = epoch_order(self.seed, epoch, n) if self.shuffle else np.arange(n)
             self._order = epoch, order  # one assignment: Keras asks from several threads
         return order
 

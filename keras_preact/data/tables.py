@@ -54,7 +54,7 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
     read = read_columns(path, kind, choose)
     titles = {use: title for use, (title, _) in read.items()}
     columns = {use: [*map(str.strip, cells)] for use, (_, cells) in read.items()}
-    parts, unused = _parts(titles.get("split"), columns.pop("split", None), len(columns["path"]))
+    parts, notes = _parts(titles.get("split"), columns.pop("split", None), len(columns["path"]))
     for use, values in columns.items():
         _refuse_blank(titles[use], values)
     files = _files(columns.pop("path"), path)
@@ -76,10 +76,8 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
     for name in sorted({*parts}, key=[*PARTS, "all"].index):
         own = [k for k in rows if parts[k] == name]
         found[name] = _part(own, files, labels, columns)
-    if "weight" in columns:
-        unused.append(f"not used yet: the column {titles['weight']!r}")
     repeated = Counter({"named before": len(files) - len(rows)} if len(rows) < len(files) else {})
-    folder = Folder(path, class_names, found, repeated, kind=kind, said=(*unused, *said))
+    folder = Folder(path, class_names, found, repeated, kind=kind, said=(*notes, *said))
     refuse(folder.empty_classes())
     return folder
 

@@ -16,12 +16,12 @@ from keras_preact.data.picture import box_of
 _BITS = 22  # of Pillow's weights (src/libImaging/Resample.c: PRECISION_BITS)
 
 
-def draws(batches, places: np.ndarray) -> dict:
+def draws(batches, indices: np.ndarray) -> dict:
     """What the host decides about images, for `augmented`.
 
     Args:
         batches: `keras_preact.data.Batches` of a split that is held in memory.
-        places: integers `[n]`, the places of the images in the split.
+        indices: integers `[n]`, of `Batches.draws`.
 
     Returns:
         Arrays `[n, ...]` by name; none for no augmentation.
@@ -31,9 +31,9 @@ def draws(batches, places: np.ndarray) -> dict:
     if augmentation.kind == "none":
         return {}
     if augmentation.kind == "crop":
-        offsets, mirrored = crop_draws(places, augmentation, augmentation.padding(shape), *keys)
+        offsets, mirrored = crop_draws(indices, augmentation, augmentation.padding(shape), *keys)
         return {"offsets": offsets.astype(np.int32), "mirrored": mirrored}
-    numbers, mirrored, shifts = window_draws(places, augmentation, shape, *keys)
+    numbers, mirrored, shifts = window_draws(indices, augmentation, shape, *keys)
     scales = augmentation.scales(shape)
     windows = np.array([_window(augmentation, shape, row, scales) for row in numbers])
     rows, columns = (_neighbours(*windows.T[axis::2], shape[axis]) for axis in (0, 1))

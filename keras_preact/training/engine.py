@@ -51,9 +51,18 @@ class Engine(abc.ABC):
     def scope(self):
         """A context in which model and optimiser are to be made."""
 
-    def prepare(self, model: keras.Model, optimizer, recipe: Recipe) -> None:
-        """Takes a model that gives logits, and what trains it."""
+    def prepare(self, model: keras.Model, optimizer, recipe: Recipe, adjustment=None) -> None:
+        """Takes a model that gives logits, and what trains it.
+
+        Args:
+            model: The `keras.Model`.
+            optimizer: A Keras optimiser, or one of this package.
+            recipe: The `Recipe`.
+            adjustment: float32 `[classes]`, added to the logits in the loss of training alone:
+                `keras_preact.data.balance.log_shares`; `None` for nothing.
+        """
         self.model, self.optimizer, self.recipe = model, optimizer, recipe
+        self.adjustment = adjustment
         self.loss = functools.partial(getattr(keras.losses, recipe.loss), from_logits=True)
         self.moving = [
             variable
@@ -178,8 +187,16 @@ class Engine(abc.ABC):
         require(even, "batch_size", images, pairs)
         return share // part
 
-    def objective(self, images, labels, blend, all_images: int, parts: int):
+    def extras(self, batches, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """What `objective` takes of a batch beside images and labels: `blend` and `weights`."""
+        blend = batches.blend(index, self.recipe.mixup, self.recipe.cutmix)
+        return blend, batches.weights(index)
+
+    def objective(self, images, labels, blend, weights, all_images: int, parts: int):
         """Loss of some images as a share of the batch's, and how many are classified correctly.
+
+        Weights multiply the losses of images. Of two that are blended each has the share of its
+        loss with its weight: the same as one loss, of targets in which their weights count too.
 
         Returns:
             The number to differentiate, the loss, and the number of correct images.
@@ -189,11 +206,19 @@ class Engine(abc.ABC):
         classes = self.model.output.shape[-1]
         targets = ops.one_hot(labels, classes)
         if blend is not None:
+            if weights is not None:  # blended as targets are, beside them
+                weighted = [targets * weights[:, None], weights[:, None]]
+                targets = ops.concatenate(weighted, axis=1)
             images, targets = blended(images, targets, blend)
+            if weights is not None:  # of two images that count for nothing there are no targets
+                targets, weights = targets[:, :-1], targets[:, -1]
+                targets = targets / ops.maximum(weights, 1e-12)[:, None]
         if smoothing := self.recipe.label_smoothing:  # Keras's binary loss would smooth to a half
             targets = targets * (1.0 - smoothing) + smoothing / classes
         scores = ops.cast(self.model(images, training=True), "float32")
-        loss = ops.sum(self.loss(targets, scores)) / all_images
+        adjusted = scores if self.adjustment is None else scores + self.adjustment
+        losses = self.loss(targets, adjusted)
+        loss = ops.sum(losses if weights is None else losses * weights) / all_images
         others = sum(self.model.losses, ops.zeros(())) / parts
         correct = ops.sum(ops.cast(ops.equal(ops.argmax(scores, -1), labels), "float32"))
         return loss + others, loss, correct

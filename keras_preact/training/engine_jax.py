@@ -58,9 +58,10 @@ class JaxEngine(Engine):
         finally:
             keras.distribution.set_distribution(before)
 
-    def prepare(self, model, optimizer, recipe):
+    def prepare(self, *arguments):
         with self.scope():
-            super().prepare(model, optimizer, recipe)
+            super().prepare(*arguments)
+        model, recipe = self.model, self.recipe
         rule = "left out: under JAX several devices take the statistics over the whole batch"
         require(self.replicas == 1 or not recipe.bn_batch, "bn_batch", recipe.bn_batch, rule)
         moving = {id(variable) for variable in self.moving}
@@ -90,8 +91,8 @@ class JaxEngine(Engine):
             start = time.perf_counter()
             images, labels = next(feed)
             waited = time.perf_counter() - start
-            blend = batches.blend(index, self.recipe.mixup, self.recipe.cutmix)
-            inputs = [self._placed(values) for values in (images, labels, blend)]
+            extras = self.extras(batches, index)
+            inputs = [self._placed(values) for values in (images, labels, *extras)]
             self._state, logs = self._step(self._state, *inputs, parts=parts)
             yield [{**logged(np.asarray(logs), len(images), waited), "stop": stop()}]
 
@@ -118,7 +119,7 @@ class JaxEngine(Engine):
                 yield [{**row, "stop": stop()} for row in found]
 
     def step_on(self, images, labels):
-        inputs = self._placed(images), self._placed(labels), None
+        inputs = self._placed(images), self._placed(labels), None, None
         state = tuple(self._values(group) for group in self._groups())
         parts = self.cuts(len(images))
         return lambda: np.asarray(self._step(state, *inputs, parts=parts)[1])
@@ -144,20 +145,21 @@ class JaxEngine(Engine):
             return process_memory()
         return found["peak_bytes_in_use"], found["bytes_limit"]
 
-    def _train_step(self, state, images, labels, blend, *, parts):
+    def _train_step(self, state, *inputs, parts):
         trainable, others, optimizer = state
-        cut = len(images) // parts
+        images = len(inputs[0])
+        cut = images // parts
         gradients, logs, moved = None, jnp.zeros(2), None
         differentiate = jax.value_and_grad(self._objective, has_aux=True)
         now = others
         for k in range(parts):
             share = slice(k * cut, (k + 1) * cut)
-            part = images[share], labels[share], None if blend is None else blend[share]
+            part = [values if values is None else values[share] for values in inputs]
             (_, (loss, correct, new)), found = differentiate(
-                trainable, now, optimizer, part, len(images), parts
+                trainable, now, optimizer, part, images, parts
             )
             gradients = _added(gradients, found)
-            logs += jnp.stack([loss, correct / len(images)])
+            logs += jnp.stack([loss, correct / images])
             # Moving statistics move by the mean over the parts; seeds go from part to part.
             moved = _added(moved, [v - old for v, old in zip(new, others, strict=True)])
             now = [o if m else v for m, v, o in zip(self._moves, new, others, strict=True)]
@@ -198,7 +200,8 @@ class JaxEngine(Engine):
             drawn = jax.tree.map(lambda values: self._sharded(values[number]), steps)
             places = drawn["places"]
             batch = augmented(images[places], drawn, fill, self._pad)
-            inputs = self._sharded(batch), self._sharded(labels[places]), drawn.get("blend")
+            extras = drawn.get("blend"), drawn.get("weights")
+            inputs = self._sharded(batch), self._sharded(labels[places]), *extras
             state, values = self._train_step(state, *inputs, parts=parts)
             return state, logs.at[number].set(values)
 
@@ -209,10 +212,10 @@ class JaxEngine(Engine):
         """The number of steps, and what the host decides about each: order, windows, mixing."""
         steps = []
         for index in range(first, last):
-            places = batches.places(index)
-            drawn = {"places": places.astype(np.int32), **draws(batches, places)}
-            blend = batches.blend(index, self.recipe.mixup, self.recipe.cutmix)
-            steps.append(drawn if blend is None else {**drawn, "blend": blend})
+            drawn = draws(batches, batches.draws(index))
+            drawn["places"] = batches.places(index).astype(np.int32)
+            drawn["blend"], drawn["weights"] = self.extras(batches, index)
+            steps.append({name: values for name, values in drawn.items() if values is not None})
         # Always as many, so that there is one loop to compile; those behind are not run.
         steps += steps[-1:] * (CHUNK - len(steps))
         stacked = jax.tree.map(lambda *values: np.stack(values), *steps) if steps else None

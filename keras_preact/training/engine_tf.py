@@ -64,10 +64,10 @@ class TensorFlowEngine(Engine):
     def scope(self):
         return self.strategy.scope()
 
-    def prepare(self, model, optimizer, recipe):
+    def prepare(self, *arguments):
         with self.strategy.scope():
-            super().prepare(model, optimizer, recipe)
-        self._trainable = model.trainable_variables
+            super().prepare(*arguments)
+        self._trainable = self.model.trainable_variables
         self._step = tf.function(self._train_step, autograph=False)
         self._scores = tf.function(self._predict_step, autograph=False)
 
@@ -79,17 +79,17 @@ class TensorFlowEngine(Engine):
             images, labels = next(feed)
             waited = time.perf_counter() - start
             total = len(images) * self.replicas // self._local
-            blend = batches.blend(index, self.recipe.mixup, self.recipe.cutmix)
-            blend = None if blend is None else self._distributed(blend[self._share(len(blend))])
-            inputs = self._distributed(images), self._distributed(labels)
+            share = self._share(total)
+            extras = (None if v is None else v[share] for v in self.extras(batches, index))
+            inputs = [self._distributed(values) for values in (images, labels, *extras)]
             with self._others_may_end():
-                logs = self._step(*inputs, blend, tf.constant(float(stop())), parts).numpy()
+                logs = self._step(*inputs, tf.constant(float(stop())), parts).numpy()
             yield [{**logged(logs[:-1], total, waited), "stop": bool(logs[-1])}]
 
     def step_on(self, images, labels):
         inputs = self._distributed(images), self._distributed(labels)
         parts = self.cuts(len(images))
-        return lambda: self._step(*inputs, None, tf.constant(0.0), parts).numpy()
+        return lambda: self._step(*inputs, None, None, tf.constant(0.0), parts).numpy()
 
     def predict(self, images):
         padded = self.padded(images)
@@ -162,6 +162,8 @@ class TensorFlowEngine(Engine):
 
     def _distributed(self, values):
         """This machine's images, an equal share for each of its devices."""
+        if values is None:
+            return None
         if self._local == self.replicas == 1:
             return tf.convert_to_tensor(values)
         shares = np.split(values, self._local)
@@ -171,28 +173,29 @@ class TensorFlowEngine(Engine):
             )
         )
 
-    def _train_step(self, images, labels, blend, stop, parts):
+    def _train_step(self, images, labels, blend, weights, stop, parts):
         with _seeds_of_replicas(self.replicas):
-            arguments = (images, labels, blend, stop, parts)
+            arguments = (images, labels, blend, weights, stop, parts)
             logs = self.strategy.run(self._replica_step, args=arguments)
         return self.strategy.experimental_local_results(logs)[0]
 
-    def _replica_step(self, images, labels, blend, stop, parts):
+    def _replica_step(self, images, labels, blend, weights, stop, parts):
         """One replica's share of a step: `LOGS` of the whole batch, and whether to stop."""
         context = tf.distribute.get_replica_context()
         all_images = tf.shape(images)[0] * self.replicas
-        weights = [variable.value for variable in self._trainable]
+        inputs = images, labels, blend, weights
+        trainable = [variable.value for variable in self._trainable]
         before = [tf.identity(variable) for variable in self.moving]
         moved = gradients = None
         logs = tf.zeros(2)
-        for part in zip(*(_cut(values, parts) for values in (images, labels, blend)), strict=True):
+        for part in zip(*(_cut(values, parts) for values in inputs), strict=True):
             with tf.GradientTape() as tape:
                 shares = parts * self.replicas
                 objective, loss, correct = self.objective(
                     *part, tf.cast(all_images, tf.float32), shares
                 )
                 objective = self.optimizer.scale_loss(objective)
-            gradients = _added(gradients, tape.gradient(objective, weights))
+            gradients = _added(gradients, tape.gradient(objective, trainable))
             logs += tf.stack([loss, correct])
             if parts * self.replicas > 1:
                 moved = _added(moved, [v - old for v, old in zip(self.moving, before, strict=True)])

@@ -11,6 +11,7 @@ import numpy as np
 from keras_preact.applications import create_model
 from keras_preact.console import reading_bar, say
 from keras_preact.data import Batches, ImageData, load_data
+from keras_preact.data.balance import image_weights, log_shares
 from keras_preact.data.statistics import SAMPLE, Statistics, statistics
 from keras_preact.errors import ConfigError
 from keras_preact.precision import choose_dtype
@@ -136,7 +137,7 @@ def prepare(
         if config.freeze_to:
             say(console, f"frozen: {len(freeze(model, config.freeze_to))} layers")
         algorithm = scaled_optimizer(optimizer(parts.recipe, len(batches)), dtype.policy)
-    engine.prepare(model, algorithm, parts.recipe)
+    engine.prepare(model, algorithm, parts.recipe, _adjustment(data, parts.recipe))
     engine.cuts(batches.size(0))  # says now whether all devices get as much
     return Job(
         config,
@@ -292,6 +293,12 @@ def _load(config, parts, console, streams=None):
     return data
 
 
+def _adjustment(data, recipe):
+    """What is added to the logits in the loss, where the recipe has it so."""
+    wanted = recipe.balance == "logit_adjustment"
+    return log_shares(data.train.labels, data.class_names) if wanted else None
+
+
 def _batches(data, config, parts, replicas, found):
     """The training batches; the first is made at once, so that what is wrong is said at once."""
     size = parts.recipe.batch_size
@@ -301,6 +308,8 @@ def _batches(data, config, parts, replicas, found):
         data.train,
         size,
         shuffle=True,
+        balanced=parts.recipe.balance == "sampling",
+        weights=image_weights(data.train, parts.recipe.balance == "weights"),
         seed=config.seed,
         augmentation=parts.augmentation,
         flip=data.flip,

@@ -44,6 +44,12 @@ class Recipe(Checked):
             probability of each class, given that an image is of exactly one.
         label_smoothing: Share of the target that is spread evenly over the classes, in [0, 1)
             (Szegedy et al. 2016).
+        balance: What is done about classes of unequal size. `"weights"`: each image counts n /
+            (classes * images of its class); `"sampling"`: each epoch draws as many images of each
+            class, n in all, those of small classes several times and changed in another way each
+            time; `"logit_adjustment"`: the logarithm of each class's share of the images is added
+            to the logits in the loss (Menon et al. 2021); or `"none"`. A table's column of weights
+            counts beside any of them.
         mixup: Parameter of the Beta distribution from which each step draws how it blends its
             images with others of the batch; 0 for none (Zhang et al. 2018).
         cutmix: The same for the share of an image that a box of another leaves of it (Yun et al.
@@ -93,6 +99,7 @@ class Recipe(Checked):
     decayed: Literal["all", "kernels"] = "kernels"
     loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
     label_smoothing: float = 0.0
+    balance: Literal["none", "weights", "sampling", "logit_adjustment"] = "none"
     mixup: float = 0.0
     cutmix: float = 0.0
     ema: float = 0.0
@@ -129,6 +136,10 @@ class Recipe(Checked):
         fix = "Adam with coupled decay is the optimizer 'adam'."
         coupled_adamw = self.optimizer == "adamw" and not self.decoupled
         require(not coupled_adamw, "decay", self.decay, "'decoupled' or None for adamw", fix)
+        fix = "Of sigmoids each class has its own share: 'weights' and 'sampling' go with them."
+        softmax = self.balance != "logit_adjustment" or self.loss == "categorical_crossentropy"
+        expected = "'categorical_crossentropy' with balance='logit_adjustment'"
+        require(softmax, "loss", self.loss, expected, fix)
         self.algorithm.check(self.optimizer_arguments)
 
     @property

@@ -1,0 +1,99 @@
+"""Classes of unequal size: weights of images, draws that are equal, logarithms of shares."""
+
+import numpy as np
+
+from keras_preact.data.random import epoch_order, hashed
+from keras_preact.errors import DataError
+
+
+def image_weights(split, balanced: bool = False) -> np.ndarray | None:
+    """How much the loss of each image counts; 1 in the mean over the split.
+
+    Args:
+        split: the training part; the column `"weight"` of a table has a weight of each image.
+        balanced: whether classes count alike, each image n / (classes * images of its class).
+
+    Returns:
+        float32 `[n]`, the product of both; `None` where all images count alike anyway.
+
+    Raises:
+        DataError: all weights of the table are 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.data.balance import image_weights
+        >>> from keras_preact.data.splits import ArraySplit
+        >>> split = ArraySplit(np.zeros((4, 2, 2, 1), "uint8"), np.array([0, 1, 1, 1]))
+        >>> image_weights(split, balanced=True).round(2).tolist()
+        [2.0, 0.67, 0.67, 0.67]
+    """
+    own = split.columns.get("weight")
+    if own is None and not balanced:
+        return None
+    weights = np.ones(len(split)) if own is None else np.asarray(own, float)
+    if balanced:
+        _, labels, counts = np.unique(split.labels, return_inverse=True, return_counts=True)
+        weights = weights * (len(labels) / (len(counts) * counts))[labels]
+    if not weights.any():
+        raise DataError(
+            "The weights of images must not all be 0. Received: a column of weights with nothing "
+            f"else for the {len(split):,} training images."
+        )
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def log_shares(labels: np.ndarray, class_names) -> np.ndarray:
+    """The logarithm of each class's share of the images, float32 `[classes]`.
+
+    Added to the logits in the training loss alone, it leaves to the network the scores that are
+    best where classes are equally frequent (Menon et al.: Long-Tail Learning via Logit Adjustment,
+    2021, equation 10, with a tau of 1).
+
+    Raises:
+        DataError: a class has no image, and so a share without a logarithm.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.data.balance import log_shares
+        >>> np.exp(log_shares(np.array([0, 1, 1, 1]), ("cat", "dog"))).tolist()
+        [0.25, 0.75]
+    """
+    counts = np.bincount(labels, minlength=len(class_names))
+    if not counts.all():
+        none = class_names[counts.argmin()]
+        raise DataError(
+            "For recipe.balance='logit_adjustment' each class needs images to train on. "
+            f"Received: none of class {none!r}. recipe.balance='weights' goes without."
+        )
+    return np.log(counts / counts.sum()).astype(np.float32)
+
+
+def balanced_draws(seed: int, epoch: int, labels: np.ndarray) -> np.ndarray:
+    """What an epoch draws of `n` images so that all classes come equally often, to one image.
+
+    Classes take turns; each hands out its images in an order of the epoch, again and again if it
+    has fewer than its turns. What comes of it is shuffled. A pure function of its arguments.
+
+    Args:
+        seed, epoch: whole numbers from 0.
+        labels: integer array `[n]`.
+
+    Returns:
+        int64 `[n]`: the place of the image, and for one drawn `k` times before `place + k * n`,
+        so that each time it can be changed in another way.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.data.balance import balanced_draws
+        >>> labels = np.array([0, 1, 1, 1, 1, 1])
+        >>> labels[balanced_draws(0, 0, labels) % 6].tolist().count(0)
+        3
+    """
+    n = len(labels)
+    _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    members = np.lexsort((hashed(seed, epoch, np.arange(n)), labels))  # class after class
+    first = np.cumsum(counts) - counts
+    # Each epoch begins with another class: where turns do not come out even, those of all do.
+    turn, kind = np.arange(n) // len(counts), (np.arange(n) + epoch) % len(counts)
+    again, place = np.divmod(turn, counts[kind])
+    return (members[first[kind] + place] + again * n)[epoch_order(seed, epoch, n)]
