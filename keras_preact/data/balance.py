@@ -23,9 +23,9 @@ def image_weights(split, balanced: bool = False) -> np.ndarray | None:
         >>> import numpy as np
         >>> from keras_preact.data.balance import image_weights
         >>> from keras_preact.data.splits import ArraySplit
-        >>> split = ArraySplit(np.zeros((4, 2, 2, 1), "uint8"), np.array([0, 1, 1, 1]))
-        >>> image_weights(split, balanced=True).round(2).tolist()
-        [2.0, 0.67, 0.67, 0.67]
+        >>> split = ArraySplit(np.zeros((5, 2, 2, 1), "uint8"), np.array([0, 1, 1, 1, 1]))
+        >>> image_weights(split, balanced=True).tolist()
+        [2.5, 0.625, 0.625, 0.625, 0.625]
     """
     own = split.columns.get("weight")
     if own is None and not balanced:

@@ -185,13 +185,12 @@ def test_parts_and_what_is_said_of_them(images):
     columns["path"] = [*FILES[:-1], FILES[1]]  # a file of both parts
     path = csv(images / "parts.csv", columns)
     lines = [
-        "not used yet: the column 'weight'",
         f"in several parts: 1 files, such as '{images}/{FILES[1]}' (train and test): what is "
         "tested was trained on",
         "no test images of 1 of 3 classes: 'c'",
     ]
     data = load_data(path)
-    assert [*data.lines()] == lines
+    assert [*data.lines()] == lines and data.train.columns["weight"].tolist() == [2] * 4
     assert [*map(len, data.parts().values())] == [4, 4, 4]
     report = check_data(path)
     assert [*report.notes] == lines and any("in both parts" in line for line in report.warnings)

@@ -1,10 +1,12 @@
 """Steps: the same on one device and on several, in one part and in several, on host and device."""
 
 import random
+from typing import get_args, get_type_hints
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_preact import TrainConfig
 from keras_preact.data import Augmentation, Batches
@@ -15,6 +17,7 @@ from keras_preact.training.algorithms import OPTIMIZERS
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.engine import make_engine
 from keras_preact.training.job import prepare
+from keras_preact.training.recipes import Recipe
 from keras_preact.training.statistics import average_statistics
 from keras_preact.weights import layers_with_weights
 
@@ -38,9 +41,14 @@ EVERYTHING = {
     "recipe.layer_decay": 0.8,
     "recipe.clip_norm": 0.1,
     "recipe.loss": "binary_crossentropy",
+    "recipe.balance": "weights",
     "recipe.optimizer": "nadam",  # which has a state of its own besides those of the weights
     "recipe.learning_rate": 0.002,
 }
+
+
+SMALLEST = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
+BALANCES = get_args(get_type_hints(Recipe)["balance"])
 
 
 def config(settings=None, **fields):
@@ -63,11 +71,23 @@ def train(job, steps=20, first=0):
     )
 
 
+@pytest.fixture(scope="module")
+def unequal(tmp_path_factory):
+    """A table of images of three classes of 30, 14 and 4 images, with a weight of each."""
+    root, random = tmp_path_factory.mktemp("unequal"), np.random.default_rng(0)
+    lines = ["path,label,split,weight"]
+    for k, label in enumerate("a" * 30 + "b" * 14 + "c" * 4):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), "uint8")).save(root / f"{k}.png")
+        part = "train" if k % 2 else "test"
+        lines.append(f"{k}.png,{label},{part},{0.2 * (k % 7)}")
+    (root / "images.csv").write_text("\n".join(lines))
+    return f"csv:{root}/images.csv"
+
+
 def with_optimizer(name, settings=None, **fields):
     """A smallest network, with all that is between gradient and weight."""
-    smallest = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
     own = {"recipe.optimizer": name, "recipe.decay": None, "recipe.warmup_steps": 0}
-    return job({**EVERYTHING, **smallest, **own, **(settings or {})}, **fields)
+    return job({**EVERYTHING, **SMALLEST, **own, **(settings or {})}, **fields)
 
 
 of_every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
@@ -210,6 +230,79 @@ def test_a_step_is_the_formula(loss, clip, dtype):
     assert clip is None or clip < row[2] / 2
     atol = 50 * rounding * np.abs(step).max()
     np.testing.assert_allclose(after[name] - before[name], -step, rtol=0, atol=atol)
+
+
+def blended(values, share):
+    """Values and what they are blended with: the neighbour of each pair."""
+    neighbours = values.reshape(-1, 2, *values.shape[1:])[:, ::-1].reshape(values.shape)
+    return share, values, 1 - share, neighbours
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+@pytest.mark.parametrize("mixup", [0, 0.7])
+def test_a_step_over_classes_of_unequal_size_is_the_formula(balance, mixup, unequal):
+    """Two losses of a blend, each with its weight, of logits to which logarithms of shares come."""
+    settings = {"recipe.balance": balance, "recipe.mixup": mixup, "recipe.warmup_steps": 0}
+    one = job({**SMALLEST, **settings}, data=unequal, batch_size=8)
+    train_part, engine = one.data.train, one.engine
+    counts = np.bincount(train_part.labels)
+    weights = train_part.columns["weight"]
+    if balance == "weights":
+        weights = weights * (24 / (3 * counts))[train_part.labels]
+    weights = (weights / weights.mean())[one.batches.places(0)]
+    images, labels = one.batches[0]
+    targets, share = np.eye(3)[labels], np.ones(8)
+    if mixup:
+        share = one.batches.blend(0, mixup).astype(float)
+        s, x, rest, other = blended(images.astype("float32"), share[:, None, None, None])
+        images = (s * x + rest * other).astype("float32")
+    scores = keras.ops.convert_to_numpy(engine.model(images.astype("float32"), training=True))
+    scores, right = scores.astype(float), scores.argmax(1) == labels
+    if balance == "logit_adjustment":
+        scores += np.log(counts / 24)
+    logs = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+    _, w, _, w_other = blended(weights, share)
+    _, t, _, t_other = blended(targets, share)
+    own, other = (share * w)[:, None], ((1 - share) * w_other)[:, None]
+    expected = -((own * t + other * t_other) * logs).sum(1).mean()
+    gradient = (own * (np.exp(logs) - t) + other * (np.exp(logs) - t_other)).mean(0)
+    before = engine.state()
+    (row,) = train(one, 1)
+    name = next(n for n in before if n.startswith("model.") and n.endswith("bias"))
+    step = engine.state()[name] - before[name]
+    assert row[0] == pytest.approx(expected, rel=1e-5) and row[1] == right.mean()
+    np.testing.assert_allclose(step, -0.019 * gradient, atol=5e-4 * np.abs(step).max())
+
+
+@pytest.mark.parametrize(
+    "balance", ["sampling", pytest.param("logit_adjustment", marks=pytest.mark.slow)]
+)
+def test_devices_share_weighted_images_and_go_on_in_an_epoch(balance, unequal):
+    settings = {**SMALLEST, "recipe.balance": balance, "recipe.mixup": 0.7}
+    fields = {"data": unequal, "batch_size": 4}
+    one = job(settings, **fields)
+    sync = {} if JAX else {"sync_batch_norm": True}
+    two = job(settings, devices=TWO, **sync, **fields)
+    two.engine.holds_images = JAX
+    train(one, 3)
+    there = one.engine.state()
+    rest = train(one, 6, first=3)
+    for other, rtol in ((job(settings, **fields), 0), (two, 1e-4)):
+        other.engine.restore(there)
+        np.testing.assert_allclose(train(other, 6, first=3), rest, rtol=rtol, atol=rtol / 10)
+
+
+def test_images_that_count_for_nothing():
+    """Not even where two of them are blended: no division by zero."""
+    one = job({**SMALLEST, "recipe.mixup": 0.7})
+    one.batches._weights = np.zeros(len(one.data.train), "float32")
+    (row,) = train(one, 1)
+    assert row[0] == row[2] == 0
+
+
+def test_sigmoids_have_no_shares_to_adjust():
+    with pytest.raises(ConfigError, match="'categorical_crossentropy' with balance='logit_adj"):
+        job({"recipe.balance": "logit_adjustment", "recipe.loss": "binary_crossentropy"})
 
 
 def test_the_average_of_the_weights_is_used_for_a_while():

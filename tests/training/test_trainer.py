@@ -253,6 +253,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(after, tmp_pa
     settings = {"network.shortcut": "dropout", "recipe.ema": 0.9, "recipe.mixup": 0.3}
     settings |= {"recipe.cutmix": 0.5, "augmentation.policy": "rand_augment"}
     settings |= {"augmentation.jitter": 0.4, "augmentation.erasing": 0.5}
+    settings["recipe.balance"] = "sampling"
     whole = train(small(tmp_path, out=str(tmp_path / "whole"), settings=settings))
     config = small(tmp_path, settings=settings)
     with monkeypatch.context() as patched:
