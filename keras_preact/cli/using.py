@@ -96,6 +96,7 @@ def _show(found, console) -> None:
             notes.append(f"{name}: the scores of {lost:,} images are not finite; they are wrong.")
         by_class = (f[name] for name in BY_CLASS)
         notes.append(f"{name}: {classes_in_words(1 - f['top1_error'], *by_class)}.")
+        notes.append(f"{name}: {_means(f)}.")
         keys = ("top1_error", "top5_error", "calibration_error")
         shares = ["" if f[key] is None else f"{f[key]:.2%}" for key in keys]
         counts = [f"{f['top1_correct']:,}", f"{f['images']:,}"]
@@ -108,6 +109,16 @@ def _show(found, console) -> None:
     if len(classes) > _CLASSES:
         console.print(f"The {_CLASSES} classes with the lowest recall, of {len(classes)}:")
     console.print(_frame_table(classes.head(_CLASSES)))
+
+
+def _means(figures) -> str:
+    """The means over classes that stand beside the balanced accuracy."""
+    keys = {"macro F1": "macro_f1", "ROC AUC": "roc_auc", "average precision": "average_precision"}
+    found = {title: figures[key] for title, key in keys.items() if figures[key] is not None}
+    words = ", ".join(f"{title} {value:.2%}" for title, value in found.items())
+    absent = figures["classes_without_images"]
+    left_out = f"; {absent:,} classes without images are left out" if absent else ""
+    return f"{words}, means over the classes, each against the rest{left_out}"
 
 
 def _frame_table(frame):

@@ -61,6 +61,8 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
     labels = _labels(columns.pop("label"))
     if "weight" in columns:
         columns["weight"] = _weights(titles["weight"], columns["weight"])
+    if "weight" in columns:
+        notes.append(f"by how much images count in a training: the column {titles['weight']!r}")
     rows, said = _once(files, labels, parts)
     class_names = _in_order({labels[k] for k in rows})
     check_names(class_names, "Save the table as UTF-8, or call the class otherwise.")

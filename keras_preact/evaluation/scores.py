@@ -1,6 +1,7 @@
 """How good a network is on labelled images."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -78,6 +79,38 @@ class Evaluation:
         return float(classes["recall"][classes["images"] > 0].mean())
 
     @property
+    def macro_f1(self) -> float:
+        """The mean of the classes' F1, whatever their number of images (those with any)."""
+        classes = self.per_class()
+        return float(classes["f1"][classes["images"] > 0].mean())
+
+    @functools.cached_property
+    def roc_auc(self) -> float:
+        """Area under the ROC curve of each class's score, against the rest: the mean.
+
+        Over images with finite scores, and classes of which there are such images and others; NaN
+        without any.
+        """
+        from sklearn.metrics import roc_auc_score
+
+        return self._against_the_rest(roc_auc_score)
+
+    @functools.cached_property
+    def average_precision(self) -> float:
+        """Average precision of each class's score, against the rest: the mean, as `roc_auc`."""
+        from sklearn.metrics import average_precision_score
+
+        return self._against_the_rest(average_precision_score)
+
+    def _against_the_rest(self, metric):
+        here = self.finite
+        is_of = self.labels[here, None] == np.arange(len(self.class_names))
+        known = is_of.any(axis=0) & ~is_of.all(axis=0)
+        if not known.any():
+            return float("nan")
+        return float(metric(is_of[:, known], self.scores[here][:, known], average="macro"))
+
+    @property
     def worst_class(self) -> tuple[str, float]:
         """The class with the lowest recall, of those with images, and that."""
         classes = self.per_class()
@@ -146,8 +179,10 @@ class Evaluation:
 
         Returns:
             `images`, `top1_error`, `top1_correct`, `top5_error`, `top5_correct`,
-            `balanced_accuracy`, `worst_class` and its `worst_recall`, `images_without_scores` (not
-            finite) and `calibration_error` (`None` without scores).
+            `balanced_accuracy`, `macro_f1`, `worst_class` and its `worst_recall`, `roc_auc` and
+            `average_precision`, all of them of the classes with images, `classes_without_images`,
+            `images_without_scores` (not finite) and `calibration_error`; `None` where it takes
+            scores that are not there.
         """
         images = len(self.labels)
         worst, recall = self.worst_class
@@ -158,14 +193,22 @@ class Evaluation:
             "top5_error": 1 - self.correct_at(5) / images,
             "top5_correct": self.correct_at(5),
             "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
             "worst_class": worst,
             "worst_recall": recall,
+            "roc_auc": _or_none(self.roc_auc),
+            "average_precision": _or_none(self.average_precision),
+            "classes_without_images": len(self.class_names) - len(np.unique(self.labels)),
             "images_without_scores": int((~self.finite).sum()),
-            "calibration_error": self.calibration_error if self.finite.any() else None,
+            "calibration_error": _or_none(self.calibration_error),
         }
 
     def __repr__(self) -> str:
         return f"<Evaluation: {self.correct} of {len(self.labels)} correct, {self.accuracy:.2%}>"
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def by_class(results) -> dict[str, float | str]:

@@ -185,6 +185,7 @@ def test_parts_and_what_is_said_of_them(images):
     columns["path"] = [*FILES[:-1], FILES[1]]  # a file of both parts
     path = csv(images / "parts.csv", columns)
     lines = [
+        "by how much images count in a training: the column 'weight'",
         f"in several parts: 1 files, such as '{images}/{FILES[1]}' (train and test): what is "
         "tested was trained on",
         "no test images of 1 of 3 classes: 'c'",

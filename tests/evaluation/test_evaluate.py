@@ -134,6 +134,33 @@ def test_metrics_of_each_class():
     assert frame["images"].tolist() == matrix.sum(1).tolist()
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+def test_means_over_classes_are_the_formulas(classes):
+    """Pairs in the right order, and precision at each image of the class, counted one by one."""
+    found, areas, precisions = some(classes), [], []
+    for k in range(classes):
+        mine, scores = found.labels == k, found.scores[:, k]
+        areas.append(np.mean(scores[mine][:, None] > scores[~mine]))
+        ranked = mine[np.argsort(-scores)]
+        precisions.append((np.cumsum(ranked) / np.arange(1, 61))[ranked].mean())
+    frame = found.per_class()
+    f1 = 2 * frame["precision"] * frame["recall"] / (frame["precision"] + frame["recall"])
+    assert found.macro_f1 == pytest.approx(f1.fillna(0).mean())
+    assert found.roc_auc == pytest.approx(np.mean(areas))
+    assert found.average_precision == pytest.approx(np.mean(precisions))
+    # One more class without images, and images without scores, change nothing.
+    scores = np.pad(found.scores, ((0, 3), (0, 1)))
+    scores[-3:] = np.nan
+    labels = np.concatenate([found.labels, [0, 0, 1]])
+    more = Evaluation(scores, labels, (*found.class_names, "none")).summary()
+    means = ("macro_f1", "roc_auc", "average_precision")
+    assert [more[key] for key in means[1:]] == [found.summary()[key] for key in means[1:]]
+    assert (more["classes_without_images"], more["images_without_scores"]) == (1, 3)
+    assert found.summary()["classes_without_images"] == 0
+    lost = Evaluation(np.full((2, 2), np.nan), np.array([0, 1]), ("a", "b")).summary()
+    assert [lost[key] for key in means] == [0, None, None]
+
+
 def test_calibration():
     frame = some().calibration()
     assert frame["images"].sum() == 60
