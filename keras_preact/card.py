@@ -181,10 +181,22 @@ def served_files(trained) -> str:
 
 
 def _rounded(found):
-    before, after = found["accuracy_before"], found["accuracy_after"]
-    if after is None:
-        return ""
-    return f"; {found['quantized'] or found['dtype']}: accuracy {after:.2%}, before {before:.2%}"
+    before, after, words = found["accuracy_before"], found["accuracy_after"], ""
+    if after is not None:
+        kind = found["quantized"] or found["dtype"]
+        words = f"; {kind}: accuracy {after:.2%}, before {before:.2%}"
+    if found.get("temperature") is not None:  # of no export of an early version
+        words += f"; {calibration_in_words(found)}"
+    return words
+
+
+def calibration_in_words(found) -> str:
+    """What the temperature of an export does, from the fields of its `Exported`."""
+    return (
+        f"logits are divided by {found['temperature']:.3g}, fitted to validation images: "
+        f"calibration error on test images {found['calibration_before']:.2%} before, "
+        f"{found['calibration_after']:.2%} after"
+    )
 
 
 def _limits(result):

@@ -236,6 +236,7 @@ def _export(arguments) -> None:
             fold=not arguments.no_fold,
             quantize=arguments.quantize if quantized else None,
             dtype=arguments.dtype,
+            calibrate=arguments.calibrate,
             data=arguments.data,
             **geometry_of(arguments),
             console=console,
@@ -294,6 +295,8 @@ def _export_arguments(command) -> None:
     wide = "float32 (the default, which runs anywhere); for saved_model and keras also"
     words = f"{wide} mixed_bfloat16 or mixed_float16"
     command.add_argument("--dtype", type=str, default="float32", help=words)
+    words = "divide the logits by a temperature fitted to the validation part"
+    command.add_argument("--calibrate", action="store_true", help=words)
     images = "to compare and calibrate with"
     command.add_argument("--data", type=str, default=None, help=f"images {images}: {_DATA}")
     add_geometry(command)

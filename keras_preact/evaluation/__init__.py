@@ -7,11 +7,13 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "Evaluation": ".scores",
         "ViewsConfig": ".views",
+        "at_temperature": ".temperature",
         "center_crop": ".views",
         "classify_files": ".files",
         "compare_page": ".comparison",
         "ensemble": ".scores",
         "evaluate": ".scores",
+        "fit_temperature": ".temperature",
         "multi_scale": ".views",
         "plot_augmentation": ".augmented",
         "plot_calibration": ".plots",

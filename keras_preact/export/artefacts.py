@@ -6,14 +6,14 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_preact.card import model_card, served_files
+from keras_preact.card import calibration_in_words, model_card, served_files
 from keras_preact.checked import require
 from keras_preact.console import say
 from keras_preact.data.reading import AS_STORED
 from keras_preact.errors import ConfigError, DataError, ExportError, in_one_line, quoted
-from keras_preact.evaluation import evaluate
+from keras_preact.evaluation import at_temperature, evaluate, fit_temperature
 from keras_preact.export.formats import FORMATS, call
-from keras_preact.rewrite import fold_batch_norm, portable, with_policy
+from keras_preact.rewrite import fold_batch_norm, portable, with_policy, with_temperature
 from keras_preact.run import CLASSES, GEOMETRY, RunFolder
 from keras_preact.trained import load_trained
 
@@ -46,6 +46,9 @@ class Exported:
         accuracy_before, accuracy_after: Share of the test images that the network in float32 and
             the file classify correctly, where that rounds more: quantized, or of 16 bits.
         dtype: The dtype policy that it computes in.
+        temperature: By which its logits are divided, where it is calibrated.
+        calibration_before, calibration_after: The expected calibration error on the test images
+            without and with that.
     """
 
     path: str
@@ -58,6 +61,9 @@ class Exported:
     accuracy_before: float | None = None
     accuracy_after: float | None = None
     dtype: str = "float32"
+    temperature: float | None = None
+    calibration_before: float | None = None
+    calibration_after: float | None = None
 
 
 def export(
@@ -68,6 +74,7 @@ def export(
     fold=True,
     quantize=None,
     dtype="float32",
+    calibrate=False,
     data=None,
     size=None,
     shorter=None,
@@ -92,6 +99,9 @@ def export(
         dtype: Dtype policy, for machines that compute fast in 16 bits: `mixed_bfloat16` or
             `mixed_float16`, for `saved_model` and `keras`. How many test images are classified
             correctly is said beside the network's own.
+        calibrate: Make the scores softmax(logits / T), with the temperature T that
+            `keras_preact.evaluation.fit_temperature` finds on the validation part. The calibration
+            error on the test part is said before and after.
         data: An `ImageData` or the name of one to compare and calibrate with; the run's if not
             given. Without any, noise is compared.
         size, shorter, interpolation: As `keras_preact.data.Geometry` has them, where image files
@@ -103,6 +113,7 @@ def export(
 
     Raises:
         ConfigError: For arguments that are not allowed.
+        DataError: When there are no images to calibrate with, or no temperature fits them.
         ExportError: When scores differ by more than 1e-5 (folded: 1e-4) where nothing is rounded,
             or the format has no operation for a layer; nothing is left behind.
         SaveError: When it cannot be written.
@@ -121,8 +132,11 @@ def export(
     for note in trained.notes:
         say(console, note)
     rounds = quantize or dtype != "float32"
-    data = _data(trained, data, rounds, console)
+    data = _data(trained, data, rounds or calibrate, console)
     require(data or not rounds, "data", data, "images to calibrate with and to compare on")
+    scaled = {}
+    if calibrate:
+        trained, scaled = _calibrated(trained, data)
     calibration = data.train.images(_spread(len(data.train), 200)) if quantize else None
     model = portable(trained.model)
     if fold:
@@ -130,7 +144,7 @@ def export(
     model = with_policy(model, dtype)
     folder = _folder(trained, out)
     _refuse_other_geometry(folder, trained.geometry)
-    kind = f"-{quantize or dtype}" if rounds else ""
+    kind = (f"-{quantize or dtype}" if rounds else "") + "-calibrated" * calibrate
     file = f"{pathlib.Path(chosen.file).stem}{kind}{pathlib.Path(chosen.file).suffix}"
     with folder.replacing(file) as path:
         chosen.write(model, path, trained, calibration)
@@ -146,6 +160,7 @@ def export(
             difference=difference,
             images="test images" if data else "noise",
             dtype=dtype,
+            **scaled,
         )
         if rounds:
             before, after = (
@@ -161,6 +176,25 @@ def export(
     if format == "saved_model" and trained.geometry.reading != AS_STORED:
         say(console, served_files(trained))
     return found
+
+
+def _calibrated(trained, data):
+    """The network at the temperature that suits the validation images, and what that does."""
+    if data is None or data.validation is None:
+        raise ConfigError(
+            "`calibrate` must be False without a validation part: a temperature fitted to test "
+            "images would make their calibration error look better than it is. Received: "
+            f"calibrate=True, {data!r}. Train with data.validation=0.1, or name images that have a "
+            "part called val."
+        )
+    temperature = fit_temperature(evaluate(trained.model, data.validation, data.class_names))
+    before = evaluate(trained.model, data.test, data.class_names)
+    fields = {
+        "temperature": temperature,
+        "calibration_before": before.calibration_error,
+        "calibration_after": at_temperature(before, temperature).calibration_error,
+    }
+    return dataclasses.replace(trained, model=with_temperature(trained.model, temperature)), fields
 
 
 def _data(trained, data, needed, console):
@@ -281,6 +315,8 @@ def _in_words(found):
             f"; accuracy {found.accuracy_before:.2%} before, {found.accuracy_after:.2%} with "
             f"{found.quantized or found.dtype}"
         )
+    if found.temperature is not None:
+        words += f"; {calibration_in_words(dataclasses.asdict(found))}"
     return words
 
 

@@ -5,6 +5,7 @@ from keras_preact.rewrite.outputs import outputs_of, with_softmax
 from keras_preact.rewrite.policy import policy_of, with_policy
 from keras_preact.rewrite.sizes import any_size, dense
 from keras_preact.rewrite.swap import accelerate, portable, unrolled
+from keras_preact.rewrite.temperature import with_temperature
 
 __all__ = [
     "accelerate",
@@ -17,4 +18,5 @@ __all__ = [
     "unrolled",
     "with_policy",
     "with_softmax",
+    "with_temperature",
 ]

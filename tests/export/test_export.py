@@ -1,6 +1,7 @@
 """Exports: read back by processes that never import this package, and equal to the network."""
 
 import concurrent.futures
+import dataclasses
 import json
 import os
 import shutil
@@ -12,11 +13,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_preact import create_model, load_trained
+from keras_preact import create_model, load_data, load_trained
 from keras_preact.card import model_card
 from keras_preact.cli import main
 from keras_preact.data import Geometry
 from keras_preact.errors import ConfigError, ExportError
+from keras_preact.evaluation import evaluate, fit_temperature
 from keras_preact.export import artefacts, export, export_litert
 from keras_preact.export.formats import FORMATS
 from keras_preact.run import RunFolder
@@ -188,6 +190,28 @@ def test_int8(run, tmp_path):
     assert "int8: accuracy" in (tmp_path / "README.md").read_text()
 
 
+def test_a_calibrated_network_is_as_sure_as_it_is_right(run, tmp_path):
+    """Of validation images alone; what is said of the test images is of those."""
+    data = load_data("digits")
+    data = dataclasses.replace(data, validation=data.train.subset(np.arange(400)))
+    network, file = load_trained(run).model, tmp_path / "sure.keras"
+    network.layers[-1].kernel.assign(5 * network.layers[-1].kernel)
+    network.save(file)
+    found = export(file, "keras", tmp_path / "out", data=data, calibrate=True)
+    parts = data.test, data.validation
+    before, fitted = (evaluate(network, part, data.class_names) for part in parts)
+    assert found.temperature == fit_temperature(fitted) > 1.5
+    assert found.calibration_before == before.calibration_error > 2 * found.calibration_after
+    after = evaluate(load_trained(found.path).model, data.test, data.class_names)
+    assert after.calibration_error == pytest.approx(found.calibration_after, abs=1e-4)
+    assert after.correct == before.correct and found.difference < 1e-4
+    card = (tmp_path / "out" / "README.md").read_text()
+    said = f"{found.calibration_before:.2%} before, {found.calibration_after:.2%} after"
+    assert said in card and "| model-calibrated.keras |" in card
+    listed = json.loads((tmp_path / "out" / "exports.json").read_text())
+    assert listed["model-calibrated.keras"]["temperature"] == found.temperature
+
+
 def test_what_differs_is_not_left_behind(run, tmp_path, monkeypatch):
     def wrong(path):
         return lambda images: np.full((len(images), 10), 0.5, "float32")
@@ -216,6 +240,7 @@ def test_what_differs_is_not_left_behind(run, tmp_path, monkeypatch):
         ({"format": "litert", "quantize": "int4"}, "'int8' or None"),
         ({"format": "keras", "quantize": "int8"}, "None but for 'litert'"),
         ({"data": "folder:/nowhere"}, "nowhere"),
+        ({"calibrate": True}, "must be False without a validation part"),
     ],
 )
 def test_what_is_refused(arguments, message, run):
