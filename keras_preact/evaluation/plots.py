@@ -59,7 +59,10 @@ def plot_curves(log, title):
 
 @plain_text
 def plot_confusion_matrix(evaluation, title):
-    """The confusion matrix in images, its colours in shares of the true class.
+    """The confusion matrix in images and in shares of the true class, which its colours are of.
+
+    Of more than 30 classes there are the colours alone, darker than in proportion, so that rare
+    mistakes can be seen, with a bar that tells what they are.
 
     Args:
         evaluation: An `Evaluation`.
@@ -75,28 +78,34 @@ def plot_confusion_matrix(evaluation, title):
         >>> len(plot_confusion_matrix(result, "cats and dogs").axes)
         1
     """
+    from matplotlib.colors import PowerNorm
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
     from sklearn.metrics import ConfusionMatrixDisplay
 
     matrix = evaluation.confusion_matrix()
     classes = len(matrix)
-    side = float(np.clip(0.55 * classes + 2, 5, 22))
-    figure, axes = new_figure(side, side)
     many = classes > 30
+    side = min(8 + 0.014 * classes, 22) if many else max(0.55 * classes + 2, 5)
+    figure, axes = new_figure(side, 0.9 * side if many else side)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     names = None if many else [short(name) for name in evaluation.class_names]
     display = ConfusionMatrixDisplay(shares, display_labels=names)
-    display.plot(ax=axes, cmap="Blues", colorbar=False, include_values=False)
+    norm = {"norm": PowerNorm(0.5 if many else 1, vmin=0, vmax=1)}
+    display.plot(ax=axes, cmap="Blues", colorbar=False, include_values=False, im_kw=norm)
     if many:
-        axes.set_xticks([])
-        axes.set_yticks([])
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
+            axis.set_major_formatter("{x:.0f}")
+        bar = figure.colorbar(display.im_, ax=axes, shrink=0.6, format=PercentFormatter(1.0))
+        bar.set_label("share of the true class")
     else:
         axes.tick_params(axis="x", rotation=90 if max(map(len, names)) > 3 else 0)
         for row, column in np.argwhere(matrix):
             color = "white" if shares[row, column] > 0.5 else INK
-            count = matrix[row, column]
-            axes.text(column, row, count, ha="center", va="center", color=color, fontsize=9)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+            text = f"{matrix[row, column]}\n{shares[row, column]:.0%}"
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
+    axes.set_xlabel("predicted class, by number" if many else "predicted")
+    axes.set_ylabel("true class, by number" if many else "true")
     axes.set_title(f"{title}\n{evaluation.correct} of {len(evaluation.labels)} correct")
     return figure
 

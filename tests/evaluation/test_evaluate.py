@@ -62,6 +62,20 @@ def test_pictures_for_few_and_many_classes(classes, channels, tmp_path):
         assert (tmp_path / "figure.png").stat().st_size > 5000
 
 
+@pytest.mark.parametrize("classes", [3, 31])
+def test_the_confusion_matrix_is_in_shares_of_each_row(classes):
+    """Seven images of the first class, of which one is taken for the second, and one of another."""
+    names = tuple(map(str, range(classes)))
+    labels, predicted = np.array([0] * 7 + [2]), np.array([0] * 6 + [1, 2])
+    figure = plot_confusion_matrix(Evaluation(np.eye(classes)[predicted], labels, names), "t")
+    image = figure.axes[0].images[0]
+    np.testing.assert_allclose(image.get_array()[:3, :2], [[6 / 7, 1 / 7], [0, 0], [0, 0]])
+    assert image.get_clim() == (0, 1), "a colour is the same share in each picture"
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == (["6\n86%", "1\n14%", "1\n100%"] if classes == 3 else [])
+    assert len(figure.axes) == (1 if classes == 3 else 2)  # with a bar of colours
+
+
 def test_the_sheet_shows_mistakes_first():
     labels = np.arange(20) % 2
     predicted = labels.copy()
