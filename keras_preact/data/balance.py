@@ -47,7 +47,7 @@ def log_shares(labels: np.ndarray, class_names) -> np.ndarray:
 
     Added to the logits in the training loss alone, it leaves to the network the scores that are
     best where classes are equally frequent (Menon et al.: Long-Tail Learning via Logit Adjustment,
-    2021, equation 10, with a tau of 1).
+    2021, with a tau of 1).
 
     Raises:
         DataError: a class has no image, and so a share without a logarithm.

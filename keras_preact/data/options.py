@@ -42,8 +42,9 @@ class DataOptions(Checked):
         fold: which of them, from 0.
         split_seed: decides which images become the test part where the source has none, and which
             are held out; `None` (default): the seed of the training.
-        path_column, label_column, split_column: names of a table's columns; `None` (default): the
-            usual ones, such as `path`, `label` and `split`.
+        path_column, label_column, split_column, weight_column: names of a table's columns; `None`
+            (default): the usual ones, such as `path`, `label`, `split` and `weight`, by which the
+            loss of each image is multiplied in a training. `""`: no parts, no weights.
         range: the two values in the image files that become 0 and 255, the same for all images,
             such as `[0, 4095]` for 12 bits; what lies beyond is cut off. `None` (default): 8 bits
             stay as they are, 16 bits keep their upper 8, and floats go from 0 to 1. Pillow reads
@@ -82,6 +83,7 @@ class DataOptions(Checked):
     path_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
+    weight_column: str | None = None
     range: tuple[float, ...] | None = None
     alpha: Literal["drop", "white", "black"] = "drop"
     orientation: Literal["ignore", "apply"] = "ignore"

@@ -39,7 +39,7 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
     Args:
         path: The file.
         kind: `"csv"` or `"parquet"`.
-        options: `path_column`, `label_column` and `split_column` count.
+        options: `path_column`, `label_column`, `split_column` and `weight_column` count.
 
     Raises:
         DataError: For a table that is missing or damaged, columns that are missing or not clear,
@@ -62,7 +62,7 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
     if "weight" in columns:
         columns["weight"] = _weights(titles["weight"], columns["weight"])
     if "weight" in columns:
-        notes.append(f"by how much images count in a training: the column {titles['weight']!r}")
+        notes.append(f"how much each image counts in a training: the column {titles['weight']!r}")
     rows, said = _once(files, labels, parts)
     class_names = _in_order({labels[k] for k in rows})
     check_names(class_names, "Save the table as UTF-8, or call the class otherwise.")

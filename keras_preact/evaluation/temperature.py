@@ -69,7 +69,7 @@ def at_temperature(evaluation: Evaluation, temperature: float) -> Evaluation:
         >>> at_temperature(found, 2.0).scores.round(2).tolist()
         [[0.75, 0.25]]
     """
-    scores = np.exp(_logs_at(_logs(evaluation.scores), temperature))
+    scores = np.exp(_logs_at(_logs(evaluation.scores), temperature)).astype(np.float32)
     return Evaluation(scores, evaluation.labels, evaluation.class_names)
 
 

@@ -185,7 +185,7 @@ def test_parts_and_what_is_said_of_them(images):
     columns["path"] = [*FILES[:-1], FILES[1]]  # a file of both parts
     path = csv(images / "parts.csv", columns)
     lines = [
-        "by how much images count in a training: the column 'weight'",
+        "how much each image counts in a training: the column 'weight'",
         f"in several parts: 1 files, such as '{images}/{FILES[1]}' (train and test): what is "
         "tested was trained on",
         "no test images of 1 of 3 classes: 'c'",
@@ -197,6 +197,8 @@ def test_parts_and_what_is_said_of_them(images):
     assert [*report.notes] == lines and any("in both parts" in line for line in report.warnings)
     train = list_table(path.removeprefix("csv:"), "csv", DataOptions()).parts["train"]
     assert train.columns == {"group": ["0", "1", "2", "3"], "weight": [2.0] * 4}
+    without = load_data(path, options=DataOptions(weight_column=""))
+    assert "weight" not in without.train.columns and [*without.lines()] == lines[1:]
     columns["split"] = [part.replace("Testing", "train") for part in split]
     columns["path"] = FILES
     data = load_data(csv(images / "parts.csv", columns | {"label": ["a", "b"] * 6}))
