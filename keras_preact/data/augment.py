@@ -24,15 +24,16 @@ from keras_preact.data.splits import Split, changed
 
 @dataclass(frozen=True)
 class Augmentation(Checked):
-    """What is done to training images, in this order: window and mirror, policy, jitter, colour,
-    erasing and cutout.
+    """What is done to training images.
+
+    In this order: window and mirror, policy, jitter, colour, erasing, cutout.
 
     Args:
         kind: `"crop"` (default): the image is padded on all sides, a window of its own size is
             cut out at random, and it is mirrored at random (CIFAR; He et al. 2015b, sec. 4.2).
             `"imagenet"`: the shorter side is scaled to a random length, a window of the data
             set's `image_shape` is cut out at random, mirrored, and its colours are shifted (He et
-            al. 2015b, sec. 3.4). `"none"`: nothing.
+            al. 2015b, sec. 3.4). `"none"`: the image as it is.
         pad: pixels added on each side for `"crop"`; `None` (default): 1/8 of the shorter side,
             at least 1 (4 for 32x32).
         flip: whether to mirror; `None` (default): if that keeps the labels of the data set.
@@ -199,14 +200,14 @@ def _painter(indices, augmentation, seed, epoch, fill):
     from keras_preact.data.operations import chosen, jittered
 
     fill = tuple(fill.tolist()) if len(fill) > 1 else int(fill[0])
-    operations = [()] * len(indices)
     if policy:
         numbers = policy_draws(indices, augmentation, seed, epoch)
         operations = chosen(policy, numbers, augmentation.magnitude)
-    factors, orders = jitter_draws(indices, augmentation, seed, epoch)
+    if jitter:
+        factors, orders = jitter_draws(indices, augmentation, seed, epoch)
 
     def paint(position, image):
-        for change, amount in operations[position]:
+        for change, amount in operations[position] if policy else ():
             image = change(image, amount, fill)
         return jittered(image, factors[position], orders[position]) if jitter else image
 

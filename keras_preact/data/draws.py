@@ -17,7 +17,7 @@ _COMPONENTS = np.array(
 )
 _DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
 #: Share of an image's area that random erasing takes, and width to height of that (Zhong et al.
-#: 2020, section 4.2).
+#: 2020).
 ERASED_AREAS, ERASED_RATIOS = (0.02, 0.4), (0.3, 1 / 0.3)
 
 _TRIES = 10

@@ -80,6 +80,10 @@ def test_the_padding_is_the_mean_unless_given():
     assert (images == (10, 20, 30)).all()
     images, _ = Batches(split, 20, augmentation=Augmentation(), fill=[0, 0, 99.6])[0]
     assert {tuple(v) for v in images.reshape(-1, 3).tolist()} == {(10, 20, 30), (0, 0, 100)}
+    for more in ({"policy": "rand_augment"}, {"erasing": 0.5}, {"cutout": 4}):
+        batches = Batches(split, 20, augmentation=Augmentation("none", **more))
+        assert batches.fill.tolist() == [10, 20, 30]
+    assert Batches(split, 20, augmentation=Augmentation("none", jitter=0.4)).fill == 0
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -133,7 +133,7 @@ def test_no_operation_mirrors(policy):
                 assert not np.array_equal(found, letter[::-1]), (name, signed)
 
 
-#: The papers' ranges: of RandAugment that of AutoAugment, appendix A; of TrivialAugment table 1.
+#: The papers' ranges; RandAugment's are AutoAugment's, TrivialAugment's its wide ones.
 RANGES = {
     "rand_augment": {
         "solarize": (256, 0), "posterize": (8, 4), "rotate": (-30, 30),
