@@ -236,3 +236,5 @@ def test_convert_says_it_and_writes_it(tmp_path, capsys):
     assert not (tmp_path / "mine.geometry.json").exists()  # that of the file that was there
     assert main([*command, str(out), "--interpolation", "cubic"]) == 2
     assert "one of 'nearest', 'bilinear', 'bicubic'" in capsys.readouterr().err
+    assert main([*command, str(out), "--size", "0"]) == 2
+    assert "of at least 1" in capsys.readouterr().err
