@@ -22,6 +22,8 @@ def _train(arguments) -> None:
     config = train_config(arguments)
     console = make_console(sys.stderr if arguments.json else sys.stdout)
     import_keras_quietly()
+    if config.extend:
+        config = _extending(config)
     if arguments.dry_run:
         _dry_run(config, console, arguments.json)
         return
@@ -50,6 +52,15 @@ def _train(arguments) -> None:
         *(_USE if own else _OWN_IMAGES),
     ):
         console.print(line, soft_wrap=True)
+
+
+def _extending(config):
+    """The config with what was not given as the run that is to go on has it."""
+    from keras_preact.training.extend import config_of
+
+    given, usual = config.to_dict(), type(config)().to_dict()
+    given = {name: value for name, value in given.items() if value != usual[name]}
+    return config_of(given.pop("extend"), **given)
 
 
 #: What comes next: after a data set by name images of one's own, after these the network in use.
@@ -115,12 +126,6 @@ def train_config(arguments):
 
     values = {name: arguments[name] for name in TrainConfig.field_names()}
     values["settings"] = {**values["settings"], **settings_of(arguments["set"])}
-    if values["extend"]:  # what is not given is as the run has it
-        from keras_preact.training.extend import config_of
-
-        usual = TrainConfig().to_dict()
-        given = {name: value for name, value in values.items() if value != usual[name]}
-        return config_of(given.pop("extend"), **given)
     return TrainConfig(**values)
 
 
