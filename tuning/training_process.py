@@ -11,6 +11,7 @@ import tempfile
 import time
 from typing import Any, NamedTuple
 
+from keras_preact.console import end_quickly
 from keras_preact.errors import DeviceError
 from keras_preact.run import RunFolder
 from keras_preact.training import TrainConfig
@@ -118,6 +119,7 @@ def _train(config, search):
 def main() -> None:
     """Trains what the argument says and prints, as JSON, what came of it."""
     end_with_starter()
+    end_quickly()
     wish = json.loads(sys.argv[1])
     try:
         config = TrainConfig.from_dict(wish["config"])

@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 
+from keras_preact.console import end_quickly
 from keras_preact.errors import ConfigError, DataError, SaveError, StoppedError
 from keras_preact.run import RunFolder
 from keras_preact.training.signals import Signals
@@ -40,6 +41,7 @@ def _code(error):
 
 if __name__ == "__main__":
     end_with_starter()
+    end_quickly()
     try:
         work(sys.argv[1])
     except (ConfigError, DataError, SaveError, StoppedError) as error:

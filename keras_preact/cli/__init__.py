@@ -15,7 +15,7 @@ from keras_preact.cli import (
     tuning,
     using,
 )
-from keras_preact.console import open_closed_streams
+from keras_preact.console import end_quickly, open_closed_streams
 from keras_preact.errors import OWN, library_of, line_of, near
 
 _EPILOG = (
@@ -40,7 +40,9 @@ def main(argv: list[str] | None = None) -> int:
         {"name": "resnet110v2", "depth": 110, "parameters": 1727962, "multiply_adds": 252887680}
         0
     """
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        argv = sys.argv[1:]
+        end_quickly()
     open_closed_streams()
     parser = parser_for(argv)
     if not argv:

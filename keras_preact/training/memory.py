@@ -5,7 +5,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-from keras_preact.console import say
+from keras_preact.console import end_quickly, say
 from keras_preact.errors import ConfigError
 
 #: Of the memory that is there: the rest is for evaluation, export and the neighbours.
@@ -106,4 +106,5 @@ def _try(size, fields):
 
 
 if __name__ == "__main__":
+    end_quickly()
     _try(int(sys.argv[1]), json.loads(sys.argv[2]))
