@@ -1,9 +1,9 @@
 """Files with this package's classes open in a new process in which no room has been imported."""
 
 import ast
+import gc
 import json
 import pathlib
-import subprocess
 import sys
 
 import keras
@@ -69,18 +69,19 @@ def saved(tmp_path_factory):
 
 
 @pytest.mark.parametrize("first", ["keras_preact", "keras"])
-def test_files_open_where_only_the_package_was_imported(saved, first):
+def test_files_open_where_only_the_package_was_imported(saved, first, run_python):
     folder, scores = saved
     second = {"keras", "keras_preact"} - {first}
-    code = f"import {first}, {second.pop()}{OPEN}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
-    )
-    found, names = json.loads(done.stdout.splitlines()[-1])
+    said = run_python(f"import {first}, {second.pop()}{OPEN}", folder)
+    found, names = json.loads(said.splitlines()[-1])
     assert found.keys() == scores.keys()
     for name, expected in scores.items():
         np.testing.assert_allclose(found[name], expected, atol=1e-5, err_msg=name)
     assert {*names} == {*registered()}
+
+
+def test_garbage_is_collected_once_keras_is_imported():
+    assert "keras" in sys.modules and gc.isenabled()
 
 
 def registered():

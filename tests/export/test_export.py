@@ -3,7 +3,6 @@
 import concurrent.futures
 import dataclasses
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -72,7 +71,7 @@ def run(trained_run, tmp_path_factory):
     return shutil.copytree(trained_run, tmp_path_factory.mktemp("run") / "digits")
 
 
-def test_a_run_in_use_elsewhere(run, tmp_path):
+def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
     """100 real images, in a process that cannot import this package, from every format."""
     trained = load_trained(run)
     images = trained.load_data().test.images(np.arange(100))
@@ -87,7 +86,7 @@ images, names = np.load("x.npy"), {list(trained.class_names)}
         found = export(run, format)
         assert found.difference <= 1e-4 and found.images == "test images" and found.folded
         code += f"path = {found.path!r}\n{READERS[format]}\nnp.save('{format}.npy', scores)\n"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    run_python(code, tmp_path)
     expected = trained.model.predict(images.astype("float32"), verbose=0)
     folder = run / "export"
     for format in INSTALLED:
@@ -129,7 +128,7 @@ def test_processes_that_export_the_same_run_at_once(run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_keras_file_opens_on_other_backends(backend, run, tmp_path):
+def test_the_keras_file_opens_on_other_backends(backend, run, tmp_path, run_python):
     pytest.importorskip(backend)
     export(run, "keras", tmp_path)
     images = load_trained(run).load_data().test.images(np.arange(5))
@@ -146,8 +145,7 @@ import keras, numpy as np
 x = np.load("x.npy").astype("float32")
 np.save("scores.npy", keras.models.load_model("model.keras").predict(x, verbose=0))
 """
-    environment = {**os.environ, "KERAS_BACKEND": backend}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
+    run_python(code, tmp_path, KERAS_BACKEND=backend)
     expected = load_trained(run).model.predict(images.astype("float32"), verbose=0)
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, atol=1e-4)
 

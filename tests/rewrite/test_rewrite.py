@@ -1,8 +1,5 @@
 """Accelerated, portable and folded copies: the same function as the model they came from."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -56,7 +53,7 @@ def test_every_copy_is_the_same_function(placement, change, packaging, randomize
 
 
 @pytest.mark.parametrize("packaging", [pytest.param("flat", marks=pytest.mark.slow), "repeated"])
-def test_a_portable_copy_opens_without_this_package(packaging, randomize, tmp_path):
+def test_a_portable_copy_opens_without_this_package(packaging, randomize, tmp_path, run_python):
     model = randomize(build_network(SMALL, input_shape=(8, 8, 3), packaging=packaging))
     portable(model).save(tmp_path / "model.keras")
     np.save(tmp_path / "x.npy", images(model))
@@ -68,7 +65,7 @@ def test_a_portable_copy_opens_without_this_package(packaging, randomize, tmp_pa
         "np.testing.assert_allclose(y, np.load('y.npy'), rtol=1e-4, atol=1e-5)\n"
         "assert 'keras_preact' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    run_python(script, tmp_path)
 
 
 PEERS = {

@@ -5,8 +5,6 @@ import itertools
 import pathlib
 import re
 import signal
-import subprocess
-import sys
 
 import filelock
 import keras
@@ -103,7 +101,7 @@ def test_the_saved_model_takes_raw_images(finished):
 
 @pytest.mark.slow  # tests/export always does so with a network whose norms are folded
 @pytest.mark.tensorflow
-def test_the_saved_model_serves_without_this_package(finished, tmp_path):
+def test_the_saved_model_serves_without_this_package(finished, tmp_path, run_python):
     _, result = finished
     images = load_data("digits").test.images(np.arange(17))
     np.save(tmp_path / "images.npy", images)
@@ -115,14 +113,14 @@ def test_the_saved_model_serves_without_this_package(finished, tmp_path):
         "assert 'keras_preact' not in sys.modules\n"
         f"np.save({str(tmp_path / 'scores.npy')!r}, scores)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    run_python(code, tmp_path)
     model = keras.models.load_model(f"{result.run}/model.keras")
     expected = model.predict(images, verbose=0)
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, atol=1e-5)
 
 
 @pytest.mark.slow  # tests/export always does this, and more, with an exported file
-def test_the_saved_model_opens_in_plain_keras(finished):
+def test_the_saved_model_opens_in_plain_keras(finished, run_python):
     _, result = finished
     code = (
         "import sys, keras\n"
@@ -130,7 +128,7 @@ def test_the_saved_model_opens_in_plain_keras(finished):
         "assert 'keras_preact' not in sys.modules\n"
         "assert model.output_shape == (None, 10)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=result.run)
+    run_python(code, result.run)
 
 
 @pytest.mark.slow  # tests/faults always compares runs to the last bit
