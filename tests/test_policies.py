@@ -4,6 +4,7 @@ The policy is forced, so all of it runs on any processor: bfloat16 is slow where
 for it, not wrong. What a function gives is held against the same network in float32.
 """
 
+import functools
 import importlib
 import inspect
 
@@ -56,17 +57,16 @@ class Case:
     """A small network of a policy, and the same in float32; what scales images is a part of it."""
 
     def __init__(self, policy, folder, config=CONFIG, scale=1 / 255, **fields):
-        self.policy, self.folder, self.config, self.scale = policy, folder, config, scale
-        self.model, self.exact = (self._network(dtype, fields) for dtype in (policy, "float32"))
-        self.exact.set_weights([value.astype("float32") for value in self.model.get_weights()])
+        self.policy, self.folder, self.config = policy, folder, config
+        self.kind = {"config": config, "scale": scale, **fields}
+        self.model = network(policy, **self.kind)
 
-    def _network(self, policy, fields):
-        x = keras.Input((8, 8, 1), name="images")
-        if self.scale:
-            x = keras.layers.Rescaling(self.scale, dtype="float32", name="scale")(x)
-        return residual.build_network(
-            self.config, input_tensor=x, classes=3, dtype=policy, **fields
-        )
+    @property
+    def exact(self):
+        """One of a kind, so that whoever asks for it gets it with these weights."""
+        exact = exact_network(**self.kind)
+        exact.set_weights([value.astype("float32") for value in self.model.get_weights()])
+        return exact
 
     @property
     def file(self):
@@ -78,6 +78,16 @@ class Case:
         """That a network, or a function, gives this one's scores as exactly as a policy can."""
         found, expected = (scores(one, images) for one in (model, self.exact))
         np.testing.assert_allclose(found, expected, atol=POLICIES[policy or self.policy])
+
+
+def network(policy, config, scale, **fields):
+    x = keras.Input((8, 8, 1), name="images")
+    if scale:
+        x = keras.layers.Rescaling(scale, dtype="float32", name="scale")(x)
+    return residual.build_network(config, input_tensor=x, classes=3, dtype=policy, **fields)
+
+
+exact_network = functools.cache(functools.partial(network, "float32"))
 
 
 def scores(model, images=IMAGES):
