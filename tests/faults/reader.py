@@ -8,6 +8,7 @@ first line says that it is ready.
 
 import contextlib
 import functools
+import gc
 import json
 import os
 import pathlib
@@ -124,6 +125,7 @@ def most_memory():
 def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
+    gc.freeze()  # what was imported stays
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         file = json.loads(line)
