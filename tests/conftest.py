@@ -175,6 +175,12 @@ def trained_run(tmp_path_factory):
     return out
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """A run's pictures are empty files: to draw them takes as long as a small training."""
+    monkeypatch.setattr("keras_preact.training.finish.save_figure", lambda _, path: path.touch())
+
+
 @pytest.fixture(scope="session")
 def run_python():
     """Runs code in a process of its own, and gives what it printed."""

@@ -4,6 +4,7 @@ import io
 import itertools
 import pathlib
 import re
+import shutil
 import signal
 
 import filelock
@@ -24,7 +25,7 @@ from keras_preact.errors import (
     SaveError,
     StoppedError,
 )
-from keras_preact.evaluation import runs_frame
+from keras_preact.evaluation import runs_frame, save_figure
 from keras_preact.evaluation.scores import BY_CLASS
 from keras_preact.precision import Choice, choose_dtype
 from keras_preact.run import LOCK, RunFolder
@@ -36,9 +37,15 @@ from keras_preact.training.loop import Loop
 
 PICTURES = ("curves.png", "confusion_matrix.png", "predictions.png")
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+#: A network of two stages, and one of three that learns something.
+SMALL = {"network.units": [1, 1], "network.filters": [4, 8], "network.stem_filters": 4}
+ABLE = {"network.units": [1] * 3, "network.filters": [16, 32, 64], "network.stem_filters": 16}
+
 
 def small(tmp_path, **fields):
-    settings = {"network.units": [1, 1, 1], **fields.pop("settings", {})}
+    settings = {**SMALL, **fields.pop("settings", {})}
     # Not "auto", so that the numbers are the same on every processor.
     defaults = {"model": "resnet20v2", "epochs": 2, "dtype": "float32", "saved_model": False}
     defaults["out"] = str(tmp_path / "run")
@@ -49,8 +56,17 @@ def small(tmp_path, **fields):
 def finished(tmp_path_factory):
     """One run on digits, which several tests look at."""
     folder = tmp_path_factory.mktemp("finished")
-    config = small(folder, epochs=6, batch_size=64, saved_model=True)
+    config = small(folder, epochs=6, batch_size=64, saved_model=True, settings=ABLE)
     return config, train(config)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A run that was stopped after three steps; copy it to go on with it."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        interrupted(folder, monkeypatch)
+    return folder / "run"
 
 
 def test_a_run_learns_real_digits(finished):
@@ -317,8 +333,8 @@ def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch, ca
     ],
     ids=str,
 )
-def test_a_run_goes_on_only_with_its_own_config(fields, words, tmp_path, monkeypatch):
-    interrupted(tmp_path, monkeypatch)
+def test_a_run_goes_on_only_with_its_own_config(fields, words, tmp_path, begun):
+    shutil.copytree(begun, tmp_path / "run")
     with pytest.raises(ConfigError, match=words):
         train(small(tmp_path, **fields))
     assert RunFolder(tmp_path / "run").steps
@@ -334,9 +350,8 @@ def test_a_run_goes_on_only_with_its_own_images(tmp_path, monkeypatch):
         train(small(tmp_path, data=data))
 
 
-def test_a_run_that_goes_on_says_what_is_different(tmp_path, monkeypatch):
-    interrupted(tmp_path, monkeypatch)
-    run = RunFolder(tmp_path / "run")
+def test_a_run_that_goes_on_says_what_is_different(tmp_path, begun):
+    run = RunFolder(shutil.copytree(begun, tmp_path / "run"))
     assert run.read_json("env.json")["devices"] == "CPU:0"  # under every backend
     environment = {**run.read_json("env.json"), "devices": "cpu:0", "processors": 1000}
     run.write_json("env.json", environment)
@@ -363,7 +378,8 @@ def test_epochs_are_steps_and_logs_agree(finished):
 
 def test_weights_of_a_run_with_frozen_stages(finished, tmp_path):
     _, source = finished
-    options = {"init": source.run, "freeze_to": "stage2", "settings": {"recipe.warmup_steps": 0}}
+    options = {"init": source.run, "freeze_to": "stage2"}
+    options["settings"] = {**ABLE, "recipe.warmup_steps": 0}
     data = load_data("digits")
     odd = {"x_train": data.train.images(slice(200)), "y_train": data.train.labels[:200] % 2}
     odd |= {"x_test": data.test.images(slice(100)), "y_test": data.test.labels[:100] % 2}
@@ -385,10 +401,9 @@ def test_weights_of_a_run_with_frozen_stages(finished, tmp_path):
     assert result.test_accuracy > 0.7, "its features know digits"
 
 
-def test_init_from_what_is_not_finished(tmp_path, monkeypatch):
-    interrupted(tmp_path, monkeypatch)
+def test_init_from_what_is_not_finished(tmp_path, begun):
     with pytest.raises(ConfigError, match="a finished run"):
-        train(small(tmp_path, out=str(tmp_path / "b"), init=str(tmp_path / "run")))
+        train(small(tmp_path, init=str(begun)))
 
 
 def test_a_dry_run_leaves_nothing(tmp_path, monkeypatch):
@@ -409,7 +424,8 @@ def test_doctor_says_what_is_here(monkeypatch):
     assert rows["dtype auto"]["found"].startswith(("float32", "mixed_bfloat16"))
 
 
-def test_class_names_are_shown_as_they_are(tmp_path):
+def test_class_names_are_shown_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_preact.training.finish.save_figure", save_figure)
     random = np.random.default_rng(0)
     for name in ("$5_$10", "[b]"):
         folder = tmp_path / "images" / name
@@ -527,9 +543,8 @@ def test_few_images_are_one_batch_that_all_devices_share(images, batch_size, ste
     assert len(RunFolder(tmp_path / "run").steps) == steps
 
 
-def test_of_two_that_begin_at_once_the_second_is_told_of_the_first(tmp_path, monkeypatch):
-    interrupted(tmp_path, monkeypatch)
-    (tmp_path / "run").rename(tmp_path / "aside")
+def test_of_two_that_begin_at_once_the_second_is_told_of_the_first(tmp_path, begun, monkeypatch):
+    shutil.copytree(begun, tmp_path / "aside")
     other = filelock.FileLock(tmp_path / "run" / LOCK)
 
     def slow(*arguments):
