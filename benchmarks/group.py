@@ -28,6 +28,8 @@ class Spec:
         recompute: Of this package's networks.
         fields: Fields of `ResNetConfig` to change.
         label: Name in the table; the contender's when `None`.
+        clock: Python's, of `time`: `process_time` counts the processor's seconds alone, so that
+            work on one core is measured beside the work of others.
     """
 
     contender: str
@@ -40,6 +42,7 @@ class Spec:
     recompute: bool = False
     fields: dict = dataclasses.field(default_factory=dict)
     label: str | None = None
+    clock: str = "perf_counter"
 
 
 @dataclasses.dataclass

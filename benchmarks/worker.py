@@ -34,7 +34,7 @@ def main():
         answer(build=built - start, first=first - built)
         for line in sys.stdin:
             if line.startswith("run"):
-                answer(seconds=_turn(step, float(line.split()[1])))
+                answer(seconds=_turn(step, float(line.split()[1]), getattr(time, spec.clock)))
             else:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
                 answer(peak_gb=peak, device_gb=_device_gb())
@@ -42,13 +42,13 @@ def main():
         answer(failure=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
-def _turn(step, seconds):
+def _turn(step, seconds, clock):
     """Mean seconds of a step over a turn."""
-    steps, start = 0, time.perf_counter()
-    while steps == 0 or time.perf_counter() - start < seconds:
+    steps, start = 0, clock()
+    while steps == 0 or clock() - start < seconds:
         step()
         steps += 1
-    return (time.perf_counter() - start) / steps
+    return (clock() - start) / steps
 
 
 def _device_gb():
