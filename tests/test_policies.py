@@ -169,6 +169,15 @@ def _probabilities(case):
     np.testing.assert_allclose(scores(found), np.asarray(expected), atol=atol)
 
 
+@row("with_temperature")
+def _calibrated(case):
+    cooler = rewrite.with_temperature(case.model, 2.0)
+    assert rewrite.policy_of(cooler) == case.policy
+    expected = np.sqrt(scores(case.exact))  # softmax(logits / 2), but for its sum
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(scores(cooler), expected, atol=4 * POLICIES[case.policy])
+
+
 @row("load_trained", "refuse_unsafe")
 def _opened(case):
     weights.refuse_unsafe(case.file)

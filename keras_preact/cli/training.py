@@ -46,7 +46,7 @@ def _train(arguments) -> None:
         f"  model.keras{served}: the trained network; it takes raw images, values 0 to 255",
         "  curves.png, confusion_matrix.png, predictions.png",
         "  log.jsonl, steps.jsonl, checkpoints/, result.json, classes.json, citations.bib",
-        "  config.json, command.txt, resolved.json, data.json, env.json",
+        "  config.json, command.txt, resolved.json, data.json, env.json, geometry.json",
         "Again, with other settings:",
         f"  keras-preact train --config {result.run}/config.json --epochs 60 --out NEW_FOLDER",
         *(_USE if own else _OWN_IMAGES),
