@@ -34,7 +34,7 @@ def test_models(capsys):
     }  # fmt: skip
 
 
-def test_train_prints_one_json_line(capsys, tmp_path, monkeypatch):
+def test_train_prints_one_json_line(capsys, tmp_path, monkeypatch, undrawn):
     monkeypatch.chdir(tmp_path)
     code, out, err = run(
         capsys, "train", "--model", "resnet8v2", "--epochs", "1", "--json",
@@ -177,6 +177,7 @@ def test_doctor(capsys, monkeypatch):
     code, out, _ = run(capsys, "doctor")
     assert code == 0
     assert "dtype auto" in out and "training" in out and " ok" in out and "not installed" in out
+    monkeypatch.setattr("keras_preact.training.check._self_check", lambda: ())
     rows.append(("predict", "[red] another class", False))
     code, out, err = run(capsys, "doctor")
     assert code == 1 and "[red] another class" in out and "wrong" in out and "see above" in err
