@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from keras_preact.errors import DataError, some
 
 #: Which images of a data set are tested, in words: see `ImageData.tested`.
 WHOLE_PART, ALL = "its test part", "all its images"
+
+#: Seconds for an item below which `threaded` takes one thread.
+_QUICK = 2e-4
 
 Change = Callable[[int, Picture], np.ndarray]
 
@@ -335,13 +339,32 @@ def threaded(
     on_progress: Callable[[int, int], None] | None = None,
     chunk: int = 256,
 ) -> list:
-    """`[function(item) for item in items]` on all processors; `on_progress(done, total)`."""
-    items = list(items)
-    starts = range(0, len(items), chunk)
-    results = []
+    """`[function(item) for item in items]` on all processors; `on_progress(done, total)`.
+
+    Where the first items take less than `_QUICK` seconds each, which is mostly Python's own time,
+    one thread does all: several would wait for the interpreter's lock more than they gain.
+    """
+    items, results = list(items), []
+
+    def work(start: int) -> list:
+        return [function(item) for item in items[start : start + chunk]]
+
+    def add(part: list) -> None:
+        results.extend(part)
+        if on_progress:
+            on_progress(len(results), len(items))
+
+    if items:
+        before = time.perf_counter()
+        first = work(0)
+        is_quick = time.perf_counter() - before < _QUICK * len(first)
+        add(first)
+    rest = range(chunk, len(items), chunk)
+    if items and is_quick:
+        for start in rest:
+            add(work(start))
+        return results
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for part in pool.map(lambda i: [function(item) for item in items[i : i + chunk]], starts):
-            results.extend(part)
-            if on_progress:
-                on_progress(len(results), len(items))
+        for part in pool.map(work, rest):
+            add(part)
     return results
