@@ -17,6 +17,8 @@ from keras_preact.console import end_quickly
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The same on every machine; the main path is walked under the other answer too.
 os.environ.setdefault("KERAS_PREACT_DTYPE", "float32")
+# Whoever is killed, what the system has taken is there; here nobody waits until the disk has it.
+os.fsync = os.fstat
 
 
 ROOT = pathlib.Path(__file__).parents[1]
