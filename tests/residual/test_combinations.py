@@ -75,9 +75,9 @@ def check(values, tmp_path):
         assert np.isfinite(new).all(), weight.path
         assert (new != old).any(), f"{weight.path} received no gradient"
     expected = keras.ops.convert_to_numpy(model(x))
-    assert keras.models.model_from_json(model.to_json()).to_json() == model.to_json()
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.to_json() == model.to_json()
     np.testing.assert_allclose(keras.ops.convert_to_numpy(again(x)), expected, atol=1e-6)
     assert ResNetConfig.from_json(cfg.to_json()) == cfg
 
