@@ -87,7 +87,7 @@ def _results(run, result):
 
 def _kept(result):
     kept, best = result.get("kept_epoch"), result.get("best_epoch")
-    if kept is None:
+    if kept is None or best is None:
         return "The last epoch counts; no test image chose it."
     which = f"Epoch {kept} counts, the best by the validation images"
     if kept != best:

@@ -10,7 +10,8 @@ from keras_preact.data.images import dark, to_channels
 from keras_preact.data.options import DataOptions
 from keras_preact.data.partition import parts_of
 from keras_preact.data.picture import Picture
-from keras_preact.data.splits import ArraySplit, ImageData, threaded
+from keras_preact.data.splits import ArraySplit, ImageData
+from keras_preact.data.threads import threaded
 from keras_preact.errors import DataError, quoted, reason, some
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")

@@ -20,8 +20,8 @@ from keras_preact.data.splits import (
     Held,
     HeldSplit,
     ImageData,
-    threaded,
 )
+from keras_preact.data.threads import threaded
 from keras_preact.errors import DataError, shown
 
 #: Files of each part that are decoded before a training begins; the others on the way.

@@ -55,8 +55,8 @@ class DataOptions(Checked):
             for folders and tables that are read many times; made once, which decodes all of them.
             `None` (default): no cache.
         cache_shorter: pixels of the shorter side to which larger images are scaled down in the
-            cache; `None` (default): they are kept as they are, and training meets the same pixels
-            as without a cache.
+            cache, at least `image_size`; `None` (default): they are kept as they are, and training
+            meets the same pixels as without a cache.
         orientation: whether photographs are turned and mirrored as their EXIF data say: `"ignore"`
             (default), as they are stored, or `"apply"`.
         shorter, interpolation, crop: as those of `Geometry`, for images that are not cropped at
@@ -121,9 +121,9 @@ class DataOptions(Checked):
         require(some, "image_size", size, "at least 1, or None")
         require(limit is None or limit >= 0, "memory_limit_mb", limit, "at least 0, or None")
         shorter = self.cache_shorter
-        least = max(self.geometry.size or (1,))
-        small = shorter is None or (self.cache is not None and shorter >= least)
-        within = f"at least {least}, the images' side, beside a `cache`; or None"
+        size = self.geometry.size
+        small = shorter is None or bool(self.cache and size and shorter >= max(size))
+        within = "None, or beside a `cache` and an `image_size` at least that"
         require(small, "cache_shorter", shorter, within)
         require(self.channels in (None, 1, 3), "channels", self.channels, "1, 3 or None")
         inside = 0 < self.test_fraction < 1

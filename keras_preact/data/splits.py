@@ -2,10 +2,7 @@
 
 import dataclasses
 import functools
-import os
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,13 +11,11 @@ import numpy as np
 from keras_preact.data.classes import places, untested
 from keras_preact.data.geometry import AS_THEY_ARE, Geometry
 from keras_preact.data.picture import BadImage, Picture
+from keras_preact.data.threads import threaded
 from keras_preact.errors import DataError, some
 
 #: Which images of a data set are tested, in words: see `ImageData.tested`.
 WHOLE_PART, ALL = "its test part", "all its images"
-
-#: Seconds for an item below which `threaded` takes one thread.
-_QUICK = 2e-4
 
 Change = Callable[[int, Picture], np.ndarray]
 
@@ -331,40 +326,3 @@ def changed(images: np.ndarray, change: Change | None) -> np.ndarray:
         return images
     made = threaded(lambda i: change(i, Picture(images[i])), range(len(images)), chunk=8)
     return np.stack(made)
-
-
-def threaded(
-    function: Callable,
-    items,
-    on_progress: Callable[[int, int], None] | None = None,
-    chunk: int = 256,
-) -> list:
-    """`[function(item) for item in items]` on all processors; `on_progress(done, total)`.
-
-    Where the first items take less than `_QUICK` seconds each, which is mostly Python's own time,
-    one thread does all: several would wait for the interpreter's lock more than they gain.
-    """
-    items, results = list(items), []
-
-    def work(start: int) -> list:
-        return [function(item) for item in items[start : start + chunk]]
-
-    def add(part: list) -> None:
-        results.extend(part)
-        if on_progress:
-            on_progress(len(results), len(items))
-
-    if items:
-        before = time.perf_counter()
-        first = work(0)
-        is_quick = time.perf_counter() - before < _QUICK * len(first)
-        add(first)
-    rest = range(chunk, len(items), chunk)
-    if items and is_quick:
-        for start in rest:
-            add(work(start))
-        return results
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for part in pool.map(work, rest):
-            add(part)
-    return results

@@ -5,7 +5,7 @@ import numpy as np
 from keras_preact.checked import require
 from keras_preact.data.listing import find_images
 from keras_preact.data.picture import BadImage, Picture
-from keras_preact.data.splits import threaded
+from keras_preact.data.threads import threaded
 from keras_preact.errors import shown
 
 

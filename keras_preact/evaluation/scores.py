@@ -310,7 +310,7 @@ def evaluate(model, split, class_names, batch_size: int = 256, views=None) -> Ev
         360
     """
     from keras_preact.data import Batches, prefetched
-    from keras_preact.data.splits import threaded
+    from keras_preact.data.threads import threaded
     from keras_preact.evaluation.views import mean_over_views, step_of
 
     predict = getattr(model, "predict_on_batch", model)

@@ -143,14 +143,15 @@ def finish(job, loop, run, console, start):
 
 def _validated(loop, log):
     """Fields of `Result` that say what the validation part said."""
-    if loop.data.validation is None or not log:  # a machine that does not log
+    if loop.data.validation is None:
         return {}
-    kept = loop.best["epoch"] if loop.recipe.keep == "best" else loop.epochs_done
-    error = next(row["validation_error"] for row in log if row["epoch"] == kept)
+    # Not there: on a machine that does not log, or with a disk that was full.
+    errors = {row["epoch"]: row["validation_error"] for row in log}
+    error = errors.get(loop.kept_epoch)
     return {
-        "best_epoch": loop.best["epoch"],
-        "kept_epoch": kept,
-        "validation_accuracy": 1 - error,
+        "best_epoch": loop.best and loop.best["epoch"],
+        "kept_epoch": loop.kept_epoch,
+        "validation_accuracy": None if error is None else 1 - error,
     }
 
 

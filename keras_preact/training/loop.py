@@ -96,6 +96,7 @@ class Loop:
             self.seconds = progress["seconds"]
             self.seconds_before = self.seconds + self.epoch.seconds
         self._saved_at = (self.step, time.monotonic())
+        self._saved_step = self.step if state is not None else None
         # What was logged after the checkpoint happens again.
         self.run_folder.cut_log("steps.jsonl", "step", self.step)
         self.run_folder.cut_log("log.jsonl", "epoch", self.epochs_done)
@@ -118,7 +119,9 @@ class Loop:
                     self._train_epoch(self.epoch, bar)
                     self._end_epoch(self.epoch, bar)
                 except DataError as error:  # files are decoded when they are needed
-                    raise DataError(f"{error} {self._kept()}") from error
+                    if self.step and self._saved_step != self.step:
+                        self._save()
+                    raise DataError(f"{error} {self.kept()}") from error
         if self._stops_alone():  # asked while the last epoch was saved
             self._save_and_stop()
         if self._has_stalled() and self.epochs_done < self.recipe.epochs:
@@ -127,13 +130,19 @@ class Loop:
                 f"Stopped after epoch {self.epochs_done}: the validation {self.recipe.monitor} has "
                 f"not fallen below that of epoch {self.best['epoch']} since.",
             )
-        if self.recipe.keep == "best" and self.best["epoch"] != self.epochs_done:
+        if self.recipe.keep == "best" and self.kept_epoch != self.epochs_done:
             self._restore_best()
 
     def evaluate(self, split=None) -> Evaluation:
         """Classifies every image of a split, the test part if not given, once."""
         split = self.data.test if split is None else split
         return evaluate(self._predict, split, self.data.class_names, 2 * self.recipe.batch_size)
+
+    @property
+    def kept_epoch(self) -> int:
+        """Whose weights are kept: the last one's where no checkpoint of the best was saved."""
+        best = self.best if self.recipe.keep == "best" else None
+        return best["epoch"] if best else self.epochs_done
 
     def _has_stalled(self):
         """Whether the best epoch is as long ago as `Recipe.patience` allows."""
@@ -260,15 +269,15 @@ class Loop:
             number,
         )
 
-    def _kept(self):
-        """Saves what was trained before an image that cannot be read, and says how to go on."""
+    def kept(self) -> str:
+        """What is saved of a training that an unreadable image ended, and how to go on."""
         fix = "With an image that can be read in its place the same command goes on; in a new run "
         fix += "--on-bad-image skip leaves such files out."
         if not self.step:
             return fix
-        saved = self._saved_step == self.step or self._save()
-        where = self.run_folder.path if saved else self.checkpoints.last_good
-        return f"What was trained until step {self.step} is kept in {where}. {fix}"
+        if self._saved_step != self.step:
+            return f"The last good checkpoint: {self.checkpoints.last_good}. {fix}"
+        return f"What was trained until step {self.step} is kept in {self.run_folder.path}. {fix}"
 
     def _write(self, function, *arguments):
         """Writes, or says what could not be written and where the last good state is."""

@@ -9,7 +9,7 @@ import time
 from keras_preact.citations import citations
 from keras_preact.console import say
 from keras_preact.data.load import facts_of, source
-from keras_preact.errors import ConfigError, StoppedError
+from keras_preact.errors import ConfigError, DataError, StoppedError
 from keras_preact.run import RunFolder, environment, refuse_used, runs_in
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.config import TrainConfig
@@ -94,6 +94,8 @@ def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Res
                     "Interrupted while results were written; the same command goes on with that."
                 )
                 raise StoppedError(words, signal.SIGINT) from None
+            except DataError as error:  # of a test image, which may be read now for the first time
+                raise DataError(f"{error} {loop.kept()}") from error
     return result
 
 

@@ -197,7 +197,8 @@ def test_where_nothing_can_be_written(tmp_path):
     ("options", "message"),
     [
         ({"cache_shorter": 100}, "`cache_shorter` must be .*beside a `cache`"),
-        ({"cache": "x", "cache_shorter": 10, "image_size": 16}, "at least 16"),
+        ({"cache": "x", "cache_shorter": 10}, "and an `image_size` at least that"),
+        ({"cache": "x", "cache_shorter": 10, "image_size": 16}, "Received: cache_shorter=10"),
         ({"cache": "x"}, "`cache` must be None, but for 'folder:PATH', .*Data here: 'digits'"),
     ],
 )

@@ -164,3 +164,15 @@ def test_what_cannot_be_extended(finished, tmp_path):
     with pytest.raises(ConfigError, match="the folder of a finished run"):
         train(config_of(copy.path, epochs=5, out=str(tmp_path / "new")))
     assert not pathlib.Path(tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_with_a_full_disk_the_last_epoch_is_kept(tmp_path, monkeypatch, keep):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("keras_preact.training.checkpoint.Checkpoints.save", full)
+    config = small(tmp_path / "run", on_save_error="continue", settings={"recipe.keep": keep})
+    with pytest.warns(RuntimeWarning, match="Training goes on"):
+        result = train(config)
+    assert (result.best_epoch, result.kept_epoch) == (None, 3) and result.validation_accuracy > 0

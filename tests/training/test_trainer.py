@@ -643,6 +643,25 @@ def test_a_damaged_image_stops_a_training_and_loses_nothing(
     assert [row["test_loss"] for row in run.log] == [row["test_loss"] for row in expected.log]
 
 
+def test_a_test_image_that_is_met_at_the_end_loses_nothing(tmp_path, folder_of_digits):
+    """With a validation part the test images are read when all is trained."""
+    settings = {"data.validation": 0.2, "recipe.keep": "best"}
+    config = small(tmp_path, data=f"folder:{folder_of_digits}", settings=settings)
+    split = load_data(config.data, options=config.resolve().data).test
+    file = pathlib.Path(split._source.name(split._indices[20]))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-40])
+    for _ in range(2):  # and when nothing is left to train
+        with pytest.raises(DataError, match=rf"{file.name}: .* is kept in .*same command goes on"):
+            train(config)
+    run = RunFolder(tmp_path / "run")
+    (newest, *_), before = Checkpoints(run.path / "checkpoints").names()[::-1], run.log
+    file.write_bytes(whole)
+    result = train(config)
+    assert run.log == before and Checkpoints(run.path / "checkpoints").names()[-1] == newest
+    assert result.kept_epoch == result.best_epoch
+
+
 def test_statistics_of_a_sample_are_the_run_s(tmp_path, folder_of_digits):
     """A run goes on with those that it was begun with, whatever has been decoded by then."""
     settings = {"recipe.preprocessing": "standardize"}
