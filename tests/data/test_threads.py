@@ -23,19 +23,13 @@ def test_results_are_in_order_and_progress_ends(count, seconds):
     assert not count or told[-1] == (count, count)
 
 
-def test_slow_items_have_several_threads_from_the_third_on():
-    seen = []
-
-    def work(item):
-        time.sleep(0.002)
-        seen.append((item, threading.get_ident()))
-
-    threaded(work, range(40), chunk=2)
-    here = threading.get_ident()
-    assert [item for item, thread in seen if thread == here] == [0, 1]
-    seen.clear()
-    threaded(lambda item: seen.append((item, threading.get_ident())), range(4000))
-    assert {thread for _, thread in seen} == {here}
+@pytest.mark.parametrize("quick", [True, False])
+def test_only_items_that_take_long_have_several_threads(monkeypatch, quick):
+    """All are in the thread that asks, or the first two."""
+    monkeypatch.setattr("keras_preact.data.threads._QUICK", 60.0 if quick else 0.0)
+    seen = threaded(lambda item: threading.get_ident(), range(40), chunk=2)
+    here = [ident == threading.get_ident() for ident in seen]
+    assert here == [True] * 40 if quick else here == [True] * 2 + [False] * 38
 
 
 def test_an_error_reaches_who_asked():
