@@ -1,6 +1,7 @@
 """An image before its pixels are needed: no more of it is decoded than is asked for."""
 
 import contextlib
+import functools
 import os
 import threading
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keras_preact.data.formats import MAX_PIXELS, back_from, open_image, orientation_of, turned
+from keras_preact.data.jpeg import decoded, small_jpeg
 from keras_preact.data.reading import AS_STORED, Reading, as_pixels, in_grey_or_rgb
 from keras_preact.errors import DataError, shown
 
@@ -74,7 +76,6 @@ class Picture:
 
     Attributes:
         shape: `(height, width, channels)` of its pixels.
-        orientation: The number in its EXIF data.
         in_colour: whether the image is not grey, whatever it is converted to.
 
     Raises:
@@ -95,7 +96,8 @@ class Picture:
         name: str | None = None,
         how: Reading = AS_STORED,
     ):
-        self._how, self._file, self._reduced, self.orientation = how, None, 1, 1
+        self._how, self._file, self._reduced = how, None, 1
+        self._small, self._pixels = False, None
         if isinstance(source, np.ndarray):
             from PIL import Image
 
@@ -107,19 +109,31 @@ class Picture:
         self._decoded = self._highest = None
         with self._damage_named():
             if not isinstance(source, bytes):
-                with open(source, "rb") as file:
+                with open(source, "rb", buffering=0) as file:
                     source = file.read()
             self._data = source
-            self._open()
-            self.orientation = orientation_of(self._file)
+            known = small_jpeg(source) if how == AS_STORED else None
+            if known:
+                height, width, self._mode = known
+                self._small, self._cut, self.format = True, False, "JPEG"
+            else:
+                self._open()
             self.in_colour = self._mode not in _GREY_MODES
             self._channels = channels or (3 if self.in_colour else 1)
             if self.format == "TIFF":  # which Pillow turns when it decodes it
                 width, height = self._whole().size
-            else:
+            elif not known:
                 aside = how.orientation == "apply" and self.orientation > 4
                 width, height = self._file.size[:: -1 if aside else 1]
         self.shape = height, width, self._channels
+
+    @functools.cached_property
+    def orientation(self) -> int:
+        """The number in its EXIF data; of small JPEG files it is looked for when asked for."""
+        if self._data is not None:
+            with self._damage_named():
+                self._open()
+        return vars(self).get("orientation", 1)
 
     def pixels(self) -> np.ndarray:
         """All pixels, uint8 `[height, width, channels]`.
@@ -127,6 +141,11 @@ class Picture:
         Raises:
             BadImage: the file is damaged.
         """
+        if self._small and self._decoded is None and self.in_colour == (self._channels == 3):
+            if self._pixels is None:
+                self._pixels = decoded(self._data, self._mode)
+            if self._pixels is not None:
+                return self._pixels
         return as_array(self.image())
 
     def image(self):
@@ -200,6 +219,8 @@ class Picture:
         """What the file says of itself and, once it was decoded, of its values."""
         height, width, _ = self.shape
         found = Header(width, height, self._mode, self.format, self.orientation, self._highest)
+        if self._pixels is not None:
+            return replace(found, brightest=int(self._pixels.max()))
         if self._decoded is None:
             return found
         ends = np.reshape(self._decoded.getextrema(), (-1, 2))
@@ -208,6 +229,7 @@ class Picture:
     def _open(self):
         self._file = open_image(self._data)
         stored = str(self._file.tile[0].args) if self._file.tile else ""  # there until it is loaded
+        self.orientation = orientation_of(self._file)  # for which a PNG file is loaded
         self._cut = ";16" in stored  # Pillow takes the upper 8 bits of colours
         self._mode = "LA" if "LA;16B" in stored else self._file.mode  # which Pillow opens as RGBA
         kind = self._file.format

@@ -27,6 +27,7 @@ def encoded(image, kind="PNG", **options):
 
 
 #: Formats with the modes of Pillow that they hold, and how they are saved.
+BY_LIBTIFF = {"compression": "tiff_deflate"}  # which makes RGB of YCbCr, and rounds in its own way
 STORED = [
     *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
     *(("JPEG", mode, {"quality": 95}) for mode in ("L", "RGB", "CMYK")),
@@ -39,7 +40,8 @@ STORED = [
         for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I;16B", "I", "F")
         for compression in ("raw", "tiff_lzw")
     ),
-    ("TIFF", "YCbCr", {}),
+    # Pillow 13.0 takes uncompressed ones for truncated.
+    ("TIFF", "YCbCr", BY_LIBTIFF),
     *(("AVIF", mode, {"quality": 100, "subsampling": "4:4:4"}) for mode in ("RGB", "RGBA")),
 ]
 table = pytest.mark.parametrize(("kind", "mode", "options"), STORED, ids=str)
@@ -68,7 +70,8 @@ def near(pixels, expected, kind, options):
     lossy = kind in ("JPEG", "AVIF") or "quality" in options
     assert pixels.shape == expected.shape and pixels.dtype == np.uint8
     difference = np.abs(pixels.astype(int) - expected)
-    assert difference.max() <= (32 if lossy else 0) and difference.mean() <= (4 if lossy else 0)
+    most, mean = (32, 4) if lossy else (1, 1) if options == BY_LIBTIFF else (0, 0)
+    assert difference.max() <= most and difference.mean() <= mean
 
 
 @table
