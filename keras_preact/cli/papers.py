@@ -36,7 +36,8 @@ def _papers(arguments) -> None:
     titles = (*words, "paper", "top-5", "parameters", "zoo")
     end = " " if arguments.markdown else "\n"
     _print_table(titles, [_cells(row, end) for row in found], arguments.markdown, numbers=4)
-    console.print(f"Paper: {about.claim}.", soft_wrap=True)
+    if about.claim:
+        console.print(f"Paper: {about.claim}.", soft_wrap=True)
 
 
 def _trainable(table) -> int:

@@ -52,6 +52,23 @@ def blend_draws(
     return np.repeat([share, *low, *high], 2, axis=1).T.astype(np.float32)
 
 
+def unblended(blend: np.ndarray) -> np.ndarray:
+    """The same for a batch whose images stay whole.
+
+    Args:
+        blend: what `blend_draws` gave.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.data.blend import unblended
+        >>> unblended(np.float32([[0.75, 0, 0, 8, 8]])).tolist()
+        [[1.0, 0.0, 0.0, 0.0, 0.0]]
+    """
+    whole = np.zeros_like(blend)
+    whole.reshape(len(whole), -1)[:, 0] = 1
+    return whole
+
+
 def blended(images, targets, blend):
     """Images and targets of a batch, blended with those of their neighbours.
 

@@ -36,10 +36,10 @@ _EXPLAINED = (
     "recall of the worst class, training loss of the last epoch, and time of a run: medians."
 )
 
-_ORDERS = "What the paper has in order"
-ORDER_TITLES = ("in the last epoch", "less in the paper", "more in the paper", "pairs", "if alike")
+_ORDERS = "What is claimed, pair by pair"
+ORDER_TITLES = ("in the last epoch", "less", "more", "pairs", "if alike")
 _ORDERS_EXPLAINED = (
-    "Pairs of a run of the one row and a run of the other that are in the paper's order; equal "
+    "Pairs of a run of the one row and a run of the other that are in the claimed order; equal "
     "ones count one half. If alike: how likely so many are if both rows are alike (Mann, Whitney): "
     "with two runs each 0.17 at least, with three 0.05. Of twenty such pairs one is 0.05 by chance."
 )
@@ -156,7 +156,7 @@ def _figures(frame, runs):
     if not frame["runs"].sum():
         return {}
     return {
-        "errors": ("Test error beside the paper's", to_png(plot_errors(runs))),
+        "errors": ("Test error", to_png(plot_errors(runs))),
         "curves": ("Training loss and test error", to_png(plot_training(runs))),
     }
 
@@ -164,7 +164,8 @@ def _figures(frame, runs):
 def _lines(config, frame, agreement, runs):
     """What is said above the table, a sentence a line."""
     done, planned = len({run.path for _, of_row in runs for run in of_row}), len(config.trainings())
-    lines = [f"The paper: {paper_tables()[config.table].claim}."]
+    claim = paper_tables()[config.table].claim
+    lines = [f"The paper: {claim}."] if claim else []
     if agreement:
         lines.append(
             f"Order of the medians of {agreement.places} rows against the paper's: {agreement} "
@@ -196,7 +197,8 @@ def _conditions(config, ended):
     """What the runs were, and that another budget is no comparison of values."""
     kinds = dict.fromkeys(map(_condition, ended))
     lines = [f"Scale {config.scale}: {'; '.join(kinds)}."]
-    if config.scale != "full" or config.data or config.settings:
+    theirs = paper_tables()[config.table].claim
+    if theirs and (config.scale != "full" or config.data or config.settings):
         not_the_papers = "That is not the paper's training"
         lines = [f"{lines[0]} {not_the_papers}: compare the order of the rows, not the values."]
     envs = [run.read_json("env.json") for run in ended]

@@ -161,7 +161,8 @@ def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **
         epochs = settings.get("recipe.epochs")
         epochs = epochs if is_whole(epochs) else budget.epochs  # what is no number is refused below
         share = budget.steps / budget.epochs * epochs / PAPER_STEPS
-        warmup = round(RECIPES[row.recipe].warmup_steps * share)
+        warmup = RECIPES[row.recipe].warmup_steps
+        warmup = warmup and round(warmup * share)
         own |= {"recipe.epochs": budget.epochs, "recipe.warmup_steps": warmup}
     if budget.batch_size:
         own["recipe.batch_size"] = budget.batch_size

@@ -24,6 +24,7 @@ PAPERS = {
     "he2015-rectifiers": "Delving Deep into Rectifiers, 2015",
     "he2015": "Deep Residual Learning for Image Recognition, 2015",
     "he2016": "Identity Mappings in Deep Residual Networks, 2016",
+    "recipes": "Recipes of today, tried with this package",
 }
 
 #: Error in percent above which a training "fails" (2016, Table 1).
@@ -79,7 +80,8 @@ class PaperRow:
         kind: `"row"`: a network of these papers, which can be trained; `"reference"`: a system of
             others, or an ensemble; `"fact"`: something else that is printed.
         model: Registered name of the network; empty for others' systems.
-        settings: Fields in which its training differs from model and recipe, by dotted name.
+        settings: Fields in which its training differs from model and recipe, by dotted name;
+            without a dot those of `TrainConfig`.
         data: The data set.
         recipe: How the paper trains it.
         metric: What the value is: `test_error`, `top1_error` or `top5_error` in percent, `slope`.
@@ -136,7 +138,7 @@ class PaperRow:
         """
         if self.kind != "row" or self.network != model_info(self.model).config:
             return None
-        weights = model_info(self.model).weights.get(_TAGS[self.data])
+        weights = model_info(self.model).weights.get(_TAGS.get(self.data))
         return weights and weights.top1_error
 
     def config(self, **changes: Any):
@@ -166,7 +168,10 @@ class PaperRow:
             "image_size": crop,
             "settings": self.settings,
         }
-        return TrainConfig(**{**fields, **changes})
+        fields = {**fields, **changes}
+        parts = {name: value for name, value in fields["settings"].items() if "." in name}
+        own = {name: value for name, value in fields["settings"].items() if name not in parts}
+        return TrainConfig(**{**own, **fields, "settings": parts})
 
 
 def paper_tables() -> dict[str, PaperTable]:

@@ -185,6 +185,7 @@ class TrainConfig(Checked):
         data = DataOptions().replace(**changes["data"])
         side = max(data.geometry.size or [224])
         scale = recipe.scale and [round(s * side / 224) for s in recipe.scale]
+        arguments = {**recipe.augmentation_arguments, **changes["augmentation"]}
         augmentation = Augmentation(kind=recipe.augmentation, scale=scale)
         info = model_info(self.model)
         network = info.config.replace(**changes["network"])
@@ -194,7 +195,7 @@ class TrainConfig(Checked):
             network=network,
             recipe=recipe,
             data=data,
-            augmentation=augmentation.replace(**changes["augmentation"]),
+            augmentation=augmentation.replace(**arguments),
         )
 
     def _given(self) -> dict[str, Any]:

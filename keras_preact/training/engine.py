@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from keras_preact.checked import require
-from keras_preact.data.blend import blended
+from keras_preact.data.blend import blended, unblended
 from keras_preact.errors import ConfigError
 from keras_preact.files import to_json
 from keras_preact.training.recipes import Recipe
@@ -189,7 +189,10 @@ class Engine(abc.ABC):
 
     def extras(self, batches, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """What `objective` takes of a batch beside images and labels: `blend` and `weights`."""
-        blend = batches.blend(index, self.recipe.mixup, self.recipe.cutmix)
+        recipe = self.recipe
+        blend = batches.blend(index, recipe.mixup, recipe.cutmix)
+        if blend is not None and batches.epoch >= recipe.blend_until * recipe.epochs:
+            blend = unblended(blend)
         return blend, batches.weights(index)
 
     def objective(self, images, labels, blend, weights, all_images: int, parts: int):

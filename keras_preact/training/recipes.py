@@ -54,6 +54,7 @@ class Recipe(Checked):
             images with others of the batch; 0 for none (Zhang et al. 2018).
         cutmix: The same for the share of an image that a box of another leaves of it (Yun et al.
             2019: 1); 0 for none. Where both are given, each has half of the pairs of images.
+        blend_until: Share of the epochs after which images are no longer blended, in (0, 1].
         ema: Share of the old value that the moving average of the weights keeps in a step, in
             [0, 1). The average is what is evaluated and saved. 0 for none.
         bn_batch: Images over which batch normalisation takes its statistics in a step, and which
@@ -72,6 +73,7 @@ class Recipe(Checked):
             deviation (fb.resnet.torch), `"none"` does neither. It is part of the trained model.
         augmentation: `"crop"` (pad, crop, flip: CIFAR), `"imagenet"` (scale, crop, flip, colour)
             or `"none"`.
+        augmentation_arguments: Other fields of `Augmentation`, such as `{"cutout": 16}`.
         scale: Least and greatest length of the shorter side for `"imagenet"` at 224 pixels, and in
             proportion for other sizes; `None` for (256, 480).
 
@@ -102,6 +104,7 @@ class Recipe(Checked):
     balance: Literal["none", "weights", "sampling", "logit_adjustment"] = "none"
     mixup: float = 0.0
     cutmix: float = 0.0
+    blend_until: float = 1.0
     ema: float = 0.0
     bn_batch: int | None = None
     monitor: Literal["error", "loss"] = "error"
@@ -110,6 +113,7 @@ class Recipe(Checked):
     precise_bn: int = 0
     preprocessing: Literal["pixel_mean", "standardize", "none"] = "standardize"
     augmentation: Literal["crop", "imagenet", "none"] = "crop"
+    augmentation_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     scale: tuple[int, ...] | None = None
 
     def check(self) -> None:
@@ -119,8 +123,10 @@ class Recipe(Checked):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         patience = self.patience
         require(patience is None or patience >= 1, "patience", patience, "at least 1, or None")
-        factor, norm = self.layer_decay, self.clip_norm
-        require(0 < factor <= 1, "layer_decay", factor, "above 0 and at most 1")
+        for name in ("layer_decay", "blend_until"):
+            value = getattr(self, name)
+            require(0 < value <= 1, name, value, "above 0 and at most 1")
+        norm = self.clip_norm
         require(norm is None or norm > 0, "clip_norm", norm, "above 0, or None")
         for name in ("momentum", "label_smoothing", "ema"):
             value = getattr(self, name)
@@ -182,6 +188,15 @@ RECIPES = {
     # Today's, for 10 to 30 epochs: small batches, so many steps, and a rate that falls linearly to
     # 0 (Li, Yumer, Ramanan: Budgeted Training, 2020).
     "fast_cifar": Recipe(epochs=20, batch_size=64, schedule="one_cycle", warmup_steps=1500),
+    # The public zoo's for CIFAR: a cosine, mixup until the last 20 epochs, decay of all weights.
+    "cifar_300": Recipe(
+        epochs=300,
+        warmup_steps=0,
+        weight_decay=1e-4,
+        decayed="all",
+        mixup=1.0,
+        blend_until=280 / 300,
+    ),
     # From trained weights, for tens of images a class and more.
     "fine_tune": Recipe(epochs=10, batch_size=32, learning_rate=0.01, weight_decay=1e-4),
     # For 110 and more layers the 2015 paper warms up as well, as he2016_cifar does.
@@ -207,5 +222,22 @@ RECIPES = {
         weight_decay=5e-4,
         scale=(256, 512),
         preprocessing="pixel_mean",
+    ),
+    "imagenet_a3": Recipe(  # Wightman et al. 2021, Table 2: of 100 epochs 5 are warm-up
+        epochs=100,
+        batch_size=2048,
+        optimizer="lamb",
+        learning_rate=0.008,
+        weight_decay=0.02,
+        loss="binary_crossentropy",
+        mixup=0.1,
+        cutmix=1.0,
+        augmentation="imagenet",
+        augmentation_arguments={
+            "aspect": True,
+            "colour": 0.0,
+            "policy": "rand_augment",
+            "magnitude": 6,
+        },
     ),
 }

@@ -16,7 +16,9 @@ from keras_preact.errors import ConfigError
 from keras_preact.papers import paper_orders, paper_rows, paper_table, paper_tables
 from keras_preact.papers.tables import PAPERS
 
-ROWS = [row for table in paper_tables() for row in paper_rows(table)]
+OF_PAPERS = {name: table for name, table in paper_tables().items() if table.paper != "recipes"}
+ROWS = [row for table in OF_PAPERS for row in paper_rows(table)]
+OWN = [row for table in paper_tables() if table not in OF_PAPERS for row in paper_rows(table)]
 TRAINED = [row for row in ROWS if row.kind == "row"]
 
 # By hand, from the papers.
@@ -84,6 +86,22 @@ def test_rows_are_whole():
         assert (row.metric == "test_error") == row.data.startswith("cifar")
 
 
+def test_rows_of_our_own_are_trainings_without_a_papers_figure():
+    assert len({(row.table, row.row) for row in OWN}) == len(OWN)
+    for row in OWN:
+        assert (row.kind, row.metric, row.value, row.error) == ("row", "test_error", None, None)
+        assert row.published_error is None and row.data.startswith(("npz:", "csv:"))
+        config = row.config()
+        given = {name: value for name, value in row.settings.items() if "." not in name}
+        assert given.items() <= config.to_dict().items()
+        others = {name: value for name, value in row.settings.items() if name not in given}
+        assert_settings(config.resolve(), others.items())
+    tables = {row.table for row in OWN}
+    assert not any(paper_tables()[table].claim for table in tables)
+    trainings = [str(row.config().replace(out=None).to_dict()) for row in OWN]
+    assert len(set(trainings)) == len(OWN)  # no two rows are one
+
+
 def test_what_all_tables_agree_on():
     """A network that stands in several tables with the same test has the same figure there."""
     found = collections.defaultdict(set)
@@ -107,7 +125,7 @@ def test_orders_are_those_of_the_printed_values():
     pairs = [("plain-20", "plain-56"), ("ResNet-56", "ResNet-20")]
     assert [order[1:] for order in ends] == 2 * pairs  # by training loss, and by test error
     # Of curves, where no values are printed, it is all there is.
-    curves = [table for table in paper_tables() if "figure" in table and "figure7" not in table]
+    curves = [table for table in OF_PAPERS if "figure" in table and "figure7" not in table]
     assert all(map(paper_orders, curves))
 
 
@@ -115,12 +133,16 @@ def test_every_row_is_a_training():
     for row in TRAINED:
         parts = row.config().resolve()
         assert row.config().data == row.data
-        for name, value in row.settings.items():
-            part, field = name.split(".")
-            found = getattr(getattr(parts, part), field)
-            assert found == (tuple(value) if isinstance(value, list) else value)
+        assert_settings(parts, row.settings.items())
     with pytest.raises(ConfigError, match="'NIN' of he2015-table6, which is a reference"):
         paper_rows("he2015-table6", "NIN")[0].config()
+
+
+def assert_settings(parts, settings):
+    for name, value in settings:
+        part, field = name.split(".")
+        found = getattr(getattr(parts, part), field)
+        assert found == (tuple(value) if isinstance(value, list) else value)
 
 
 def trainable(config, classes, units=None):

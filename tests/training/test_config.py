@@ -93,6 +93,8 @@ def test_the_recipes_augmentation_can_be_set():
         (adamw("recipe.optimizer_arguments", {"amsgrad": 1}), "True or False"),
         ({"settings": {"recipe.optimizer_arguments": {"momentum": 0.5}}}, "Set recipe.momentum"),
         ({"settings": {"recipe.layer_decay": 1.5}}, "above 0 and at most 1"),
+        ({"settings": {"recipe.blend_until": 0}}, "above 0 and at most 1"),
+        ({"settings": {"recipe.augmentation_arguments": {"cutuot": 8}}}, "Did you mean 'cutout'"),
         ({"settings": {"recipe.clip_norm": 0}}, "above 0, or None"),
         ({"settings": {"recipe.loss": "mse"}}, "'binary_crossentropy'"),
     ],
@@ -103,6 +105,15 @@ def test_mistakes_are_refused_in_one_line(fields, words):
         TrainConfig(**fields)
     assert "\n" not in str(caught.value)
     assert "Received: " in str(caught.value)
+
+
+def test_a_recipe_says_all_of_its_augmentation_and_settings_come_after_it():
+    config = TrainConfig("resnet18v2", recipe="imagenet_a3", image_size=160)
+    found = config.resolve().augmentation
+    assert (found.kind, found.policy, found.magnitude) == ("imagenet", "rand_augment", 6)
+    assert found.aspect and not found.colour
+    changed = config.replace(settings={"augmentation.magnitude": 9, "augmentation.erasing": 0.25})
+    assert changed.resolve().augmentation == found.replace(magnitude=9, erasing=0.25)
 
 
 def test_the_scale_of_a_recipe_goes_with_the_image():

@@ -10,6 +10,7 @@ from PIL import Image
 
 from keras_preact import TrainConfig
 from keras_preact.data import Augmentation, Batches
+from keras_preact.data import blend as blend_module
 from keras_preact.data.splits import ArraySplit
 from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization
@@ -466,3 +467,21 @@ def test_images_are_held_where_they_fit():
         assert engine._hold(Batches(split, 5, drop_remainder=True, **beyond)) is None
     images = engine._hold(equal)[0]
     assert (images.dtype, images.shape) == ("uint8", (10, 64, 64, 3))
+
+
+@pytest.mark.parametrize("cutmix", [0.0, 1.0])
+def test_blending_ends_where_the_recipe_says(cutmix):
+    """Of five epochs the last two have images as they are, by the same step; CutMix's too."""
+    recipe = {"recipe.mixup": 0.4, "recipe.cutmix": cutmix, "recipe.blend_until": 0.6}
+    one = job({**SMALLEST, **recipe}, epochs=5)
+    images, labels = one.batches[0]
+    targets = np.eye(10, dtype="float32")[labels]
+    for epoch in range(5):
+        one.batches.epoch = epoch
+        blend, _ = one.engine.extras(one.batches, 0)
+        assert blend.shape == one.batches.blend(0, 0.4, cutmix).shape
+        found = map(
+            keras.ops.convert_to_numpy, blend_module.blended(images.astype("f4"), targets, blend)
+        )
+        same = [np.array_equal(a, b) for a, b in zip(found, (images, targets), strict=True)]
+        assert same == [epoch >= 3] * 2
