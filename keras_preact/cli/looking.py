@@ -1,4 +1,4 @@
-"""`models` and `check-data`."""
+"""`models`, `recipes` and `check-data`."""
 
 import json
 import os
@@ -50,6 +50,32 @@ def _models(arguments) -> None:
             info.reference,
         )
     make_console(sys.stdout, least_width=160).print(table)
+
+
+def _recipes(arguments) -> None:
+    from rich.table import Table
+
+    from keras_preact.training import RECIPES, recipe_card
+    from keras_preact.training.cards import fields_of
+
+    names = [arguments.recipe] if arguments.recipe else [*RECIPES]
+    cards = {name: recipe_card(name) for name in names}
+    if arguments.json:
+        for name, card in cards.items():
+            print(json.dumps({"name": name, **card._asdict(), "fields": RECIPES[name].to_dict()}))
+        return
+    console = make_console(sys.stdout, least_width=100)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, card in cards.items():
+        if not arguments.recipe:
+            table.add_row(name, card.what)
+            continue
+        console.print(f"{name}: {card.what}", soft_wrap=True)
+        fields = ", ".join(f"{key}={value}" for key, value in fields_of(name).items())
+        for title, text in {**card._asdict(), "fields": fields or "the defaults"}.items():
+            if title != "what" and text:
+                table.add_row(title, text)
+    console.print(table)
 
 
 def _check_data(arguments) -> None:
@@ -105,8 +131,14 @@ def _check_data_arguments(command) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object")
 
 
+def _recipes_arguments(command) -> None:
+    command.add_argument("recipe", nargs="?", help="its card; all recipes are listed if not given")
+    command.add_argument("--json", action="store_true", help="one JSON object a recipe")
+
+
 COMMANDS = {
     "models": (_models, _models_arguments, "list the networks"),
+    "recipes": (_recipes, _recipes_arguments, "list the recipes, or show the card of one"),
     "check-data": (
         _check_data,
         _check_data_arguments,

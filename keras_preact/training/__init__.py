@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "doctor": ".check",
         "dry_run": ".check",
         "freeze": ".fine_tune",
+        "recipe_card": ".cards",
         "replace_head": ".fine_tune",
         "start_from": ".fine_tune",
         "train": ".trainer",

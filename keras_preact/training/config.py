@@ -35,8 +35,8 @@ class TrainConfig(Checked):
         model: Named network; `keras-preact models` lists them.
         data: `digits`, a set of tensorflow-datasets such as `cifar10`, `folder:PATH`, `csv:PATH`,
             `parquet:PATH` or `npz:PATH`.
-        recipe: One of `quick`, `fast_cifar`, `fine_tune`, `he2015_cifar`, `he2016_cifar`,
-            `he2016_cifar_torch`, `he2015_imagenet`, `he2016_imagenet`, `rectifier_imagenet`.
+        recipe: How it is trained, such as `quick`, `fine_tune` or `he2016_cifar`; `keras-preact
+            recipes` lists all.
         epochs: Passes over the training images; the recipe's if not given.
         batch_size: Images in a step, over all devices; `auto`: the largest power of two that fits
             in memory; the recipe's if not given.
