@@ -60,11 +60,11 @@ def _network(spec, info, size):
     )
 
 
-def ours(spec):
-    """This package."""
+def ours(spec, folds=True):
+    """This package; for predictions norms are folded."""
     x, y, info = _data(spec)
     model = _network(spec, info, x.shape[1])
-    if not spec.train:
+    if folds and not spec.train:
         from keras_preact import fold_batch_norm
 
         model = fold_batch_norm(model, dtype=None)
@@ -156,6 +156,7 @@ def _torch_step(spec, make=_peer, compiled=False):
 
 CONTENDERS = {
     "keras_preact": ours,
+    "keras_preact, unfolded": functools.partial(ours, folds=False),
     "stock Keras": stock,
     "stock Keras, oneDNN": stock,
     "keras.applications": keras_applications,
