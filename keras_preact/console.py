@@ -8,15 +8,24 @@ import os
 import sys
 import warnings
 
+#: Of ASCII and Latin-1: what moves a terminal's cursor, colours it, or is an order to it.
+_WRITTEN_OUT = {k: rf"\x{k:02x}" for k in (*range(9), *range(11, 32), *range(127, 160))}
+
 
 def make_console(stream, least_width=None):
     """A `rich.console.Console` on a stream; `least_width` is for tables in files and pipes.
 
-    Where nobody reads any more, as in `... | head -1`, it falls silent; what goes on goes on.
+    Where nobody reads any more, as in `... | head -1`, it falls silent; what goes on goes on. Names
+    out of files cannot command the terminal: control characters in them are shown.
     """
     from rich.console import Console
 
     class Lasting(Console):
+        def render(self, *arguments):
+            for segment in super().render(*arguments):
+                plain = segment.control or segment.text.isprintable()
+                yield segment if plain else segment._replace(text=visible(segment.text))
+
         def on_broken_pipe(self):
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
@@ -25,6 +34,17 @@ def make_console(stream, least_width=None):
     if least_width and not console.is_terminal:
         console.width = least_width
     return console
+
+
+def visible(text: str) -> str:
+    """A text whose control characters, but for ends of lines, are written out.
+
+    Example:
+        >>> from keras_preact.console import visible
+        >>> visible("red: \x1b[31m")
+        'red: \\x1b[31m'
+    """
+    return text.translate(_WRITTEN_OUT)
 
 
 def say(console, text: str) -> None:

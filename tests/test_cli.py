@@ -125,6 +125,22 @@ def test_names_are_shown_as_they_are(capsys, tmp_path):
     assert "[bold]" in out
 
 
+def test_names_cannot_command_the_terminal(capsys, tmp_path):
+    """Whoever made a folder or a file chose its name: colours, titles and cursors stay words."""
+    from PIL import Image
+
+    for name in ("\x1b]0;mine\x07", "\x1b[31mred", "\x9b2J", "zwölf"):
+        (tmp_path / "new" / name).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "new" / name / "1.png")
+    code, out, _ = run(capsys, "check-data", str(tmp_path / "new"))
+    assert code == 0
+    for words in ("\\x1b]0;", "\\x1b[31", "\\x9b2J", "zwölf"):
+        assert words in out
+    _, _, err = run(capsys, "predict", str(tmp_path / "\x1b[31m.keras"), "1.png")
+    assert "x1b[31m.keras" in err
+    assert not any((ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 for c in out + err)
+
+
 def test_an_out_folder_in_use_is_kept(capsys, tmp_path):
     (tmp_path / "precious").write_text("kept")
     code, _, err = run(capsys, "train", "--epochs", "1", "--out", str(tmp_path))

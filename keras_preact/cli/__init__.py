@@ -15,7 +15,7 @@ from keras_preact.cli import (
     tuning,
     using,
 )
-from keras_preact.console import end_quickly, open_closed_streams
+from keras_preact.console import end_quickly, open_closed_streams, visible
 from keras_preact.errors import OWN, library_of, line_of, near
 
 _EPILOG = (
@@ -132,5 +132,5 @@ def _usage(message: str, argv) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"keras-preact: {message}", file=sys.stderr)
+    print(f"keras-preact: {visible(message)}", file=sys.stderr)
     return code

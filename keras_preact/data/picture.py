@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import stat
 import threading
 from dataclasses import dataclass, replace
 
@@ -110,6 +111,8 @@ class Picture:
         with self._damage_named():
             if not isinstance(source, bytes):
                 with open(source, "rb", buffering=0) as file:
+                    if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):  # /dev/zero never ends
+                        raise ValueError("a device, no file")
                     source = file.read()
             self._data = source
             known = small_jpeg(source) if how == AS_STORED else None

@@ -144,3 +144,8 @@ def test_a_damaged_file_is_named_when_its_pixels_are_asked_for(tmp_path):
     for ask in (picture.pixels, lambda: picture.scaled((10, 10))):
         with pytest.raises(BadImage, match=r"cut.jpg: .*truncated"):
             ask()
+
+
+def test_a_device_is_no_file():
+    with pytest.raises(BadImage, match="/dev/zero: a device, no file"):
+        Picture("/dev/zero")
