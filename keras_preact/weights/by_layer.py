@@ -87,6 +87,11 @@ def load_weights_by_layer(
         numbers = all(np.asarray(value).dtype.kind in "fiubV" for value in weights[name].values())
         if not numbers:
             raise ConfigError(f"Weights are numbers. Received: others in {called(name)!r}.")
+        if not all(map(_is_finite, weights[name].values())):
+            raise ConfigError(
+                "Weights are finite numbers; others are left where a training has diverged. "
+                f"Received: NaN or infinite ones in {called(name)!r}."
+            )
         if shapes != received:
             raise ConfigError(
                 f"The weights must be those of this very network: layer {called(name)!r} has the "
@@ -100,6 +105,11 @@ def load_weights_by_layer(
             store[key] = weights[name][index]
         if store:
             layer.load_own_variables(store)
+
+
+def _is_finite(value):
+    value = np.asarray(value)
+    return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
 def layers_with_weights(model):

@@ -73,6 +73,19 @@ def test_weights_of_another_network_are_refused_by_name():
         load(config=SMALL, classes=7)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_of_a_training_that_diverged_are_refused(value):
+    model = build_network(SMALL, input_shape=(8, 8, 3))
+    before, weights = weights_by_layer(model), weights_by_layer(model)
+    next(iter(weights["predictions"].values()))[0] = value
+    weights["stem_conv"] = {key: 0 * kernel for key, kernel in weights["stem_conv"].items()}
+    with pytest.raises(ConfigError, match=r"finite numbers.*Received: .*in 'predictions'"):
+        load_weights_by_layer(model, weights)
+    for name, values in weights_by_layer(model).items():
+        for key, kept in values.items():
+            np.testing.assert_array_equal(kept, before[name][key])
+
+
 @pytest.mark.parametrize(
     ("depth", "block", "packaging"),
     [
