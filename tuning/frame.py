@@ -4,7 +4,7 @@ import json
 import statistics
 
 from keras_preact.errors import damaged
-from keras_preact.evaluation.scores import by_class
+from keras_preact.evaluation.classes import MACRO, by_class
 from keras_preact.files import check_row
 from keras_preact.run import RunFolder
 from keras_preact.tuning.config import TuneConfig
@@ -17,6 +17,7 @@ COLUMNS = {
     "balanced_accuracy": "float64",
     "worst_class": "str",
     "worst_recall": "float64",
+    **dict.fromkeys(MACRO, "float64"),
     "trainings": "Int64",
     "epochs": "Int64",
     "parameters": "Int64",
@@ -40,9 +41,10 @@ def trials_frame(folder):
         A `pandas.DataFrame` with a row a trial in the order in which they were begun: `trial`,
         `status` (`finished`, `failed`, `running` or `interrupted`), a column for each dimension,
         `validation_error` (mean over folds and seeds) and its standard deviation, the mean
-        `balanced_accuracy` and the `worst_class` of any of them with its `worst_recall`, the number
-        of `trainings`, `epochs` of each, `parameters`, `multiply_adds`, `seconds` of all trainings,
-        `memory_gb` at most, when it was `begun` and `ended`, the reason of a `failure`, `folder`.
+        `balanced_accuracy`, the `worst_class` of any of them with its `worst_recall`, the mean
+        `macro_f1`, `roc_auc` and `average_precision`, the number of `trainings`, `epochs` of each,
+        `parameters`, `multiply_adds`, `seconds` of all trainings, `memory_gb` at most, when it was
+        `begun` and `ended`, the reason of a `failure`, `folder`.
 
     Raises:
         ConfigError: When there is no search in the folder.

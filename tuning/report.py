@@ -5,8 +5,8 @@ import html
 import numpy as np
 
 from keras_preact.errors import ConfigError
+from keras_preact.evaluation.classes import BY_CLASS, classes_in_words
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
-from keras_preact.evaluation.scores import BY_CLASS, classes_in_words
 from keras_preact.files import to_csv
 from keras_preact.papers.agreement import Agreement
 from keras_preact.run import RunFolder

@@ -10,7 +10,7 @@ from typing import Any
 from keras_preact.checked import require
 from keras_preact.console import say
 from keras_preact.errors import ConfigError, DeviceError, StoppedError
-from keras_preact.evaluation.scores import by_class
+from keras_preact.evaluation.classes import by_class
 from keras_preact.run import RunFolder, environment
 from keras_preact.training.signals import Signals
 from keras_preact.tuning.config import TuneConfig
@@ -42,6 +42,7 @@ class TuneResult:
         seconds: Of the search, over all its starts.
         balanced_accuracy: Mean of the final trainings, on the test images.
         worst_class, worst_recall: The class that is recognised least in any of them.
+        macro_f1, roc_auc, average_precision: Means of the final trainings.
     """
 
     folder: str
@@ -56,6 +57,9 @@ class TuneResult:
     balanced_accuracy: float | None = None
     worst_class: str | None = None
     worst_recall: float | None = None
+    macro_f1: float | None = None
+    roc_auc: float | None = None
+    average_precision: float | None = None
 
 
 def tune(config: TuneConfig | None = None, *, console=None) -> TuneResult | None:

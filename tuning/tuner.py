@@ -10,7 +10,7 @@ import keras_tuner
 from keras_tuner.engine import base_tuner
 
 from keras_preact.errors import ConfigError, DataError, SaveError, StoppedError
-from keras_preact.evaluation.scores import BY_CLASS
+from keras_preact.evaluation.classes import BY_CLASS, MACRO
 from keras_preact.tuning.board import write_values
 from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.oracles import OBJECTIVE, make_oracle
@@ -113,7 +113,7 @@ class TrainingTuner(base_tuner.BaseTuner):
             "error": 1 - done.result["test_accuracy"],
             "memory_gb": round(done.memory_gb, 3),
             **{name: done.result[name] for name in kept},
-            **{name: done.result.get(name) for name in BY_CLASS},
+            **{name: done.result.get(name) for name in (*BY_CLASS, *MACRO)},
         }
 
     def _give_sign_of_life(self, folder):

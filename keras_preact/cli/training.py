@@ -79,7 +79,7 @@ _USE = (
 def _say_scores(result, console) -> None:
     from rich.markup import escape
 
-    from keras_preact.evaluation.scores import BY_CLASS, classes_in_words
+    from keras_preact.evaluation.classes import BY_CLASS, classes_in_words
 
     accuracy = f"[bold]{result.test_accuracy:.2%}[/bold] of the {result.test_images:,} test images"
     speed = f"{result.images_per_second:,.0f} training images/s"

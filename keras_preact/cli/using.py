@@ -83,7 +83,7 @@ def _show(found, console) -> None:
     from rich import box
     from rich.table import Table
 
-    from keras_preact.evaluation.scores import BY_CLASS, classes_in_words
+    from keras_preact.evaluation.classes import BY_CLASS, classes_in_words
 
     table = Table(box=box.SIMPLE_HEAD)
     titles = ("network", "top-1 error", "top-5 error", "correct", "images", "calibration error")
@@ -113,8 +113,9 @@ def _show(found, console) -> None:
 
 def _means(figures) -> str:
     """The means over classes that stand beside the balanced accuracy."""
-    keys = {"macro F1": "macro_f1", "ROC AUC": "roc_auc", "average precision": "average_precision"}
-    found = {title: figures[key] for title, key in keys.items() if figures[key] is not None}
+    from keras_preact.evaluation.classes import MACRO
+
+    found = {title: figures[name] for name, title in MACRO.items() if figures[name] is not None}
     words = ", ".join(f"{title} {value:.2%}" for title, value in found.items())
     absent = figures["classes_without_images"]
     left_out = f"; {absent:,} classes without images are left out" if absent else ""

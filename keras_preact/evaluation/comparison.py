@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 
 from keras_preact.console import duration
 from keras_preact.errors import damaged, some
+from keras_preact.evaluation.classes import MACRO
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
 from keras_preact.evaluation.runs import drawn, facts_of, machine_of, plot_logs
 from keras_preact.files import check_row
@@ -126,6 +127,7 @@ _ROWS = (
     ("balanced accuracy", "facts", "balanced_accuracy", _share),
     ("lowest recall of a class", "facts", "worst_recall", _share),
     ("which class", "facts", "worst_class", str),
+    *((title, "facts", name, _share) for name, title in MACRO.items()),
     ("training accuracy", "last", "accuracy", _share),
     ("test loss", "last", "test_loss", "{:.4f}".format),
     ("training loss", "last", "loss", "{:.4f}".format),

@@ -1,8 +1,8 @@
 """Run folders side by side: a table of them, their curves in one picture, their machines."""
 
 from keras_preact.errors import ConfigError, damaged
+from keras_preact.evaluation.classes import BY_CLASS, MACRO
 from keras_preact.evaluation.plots import INK, new_figure, over_epochs, plain_text, short
-from keras_preact.evaluation.scores import BY_CLASS
 from keras_preact.files import check_row
 from keras_preact.run import RunFolder, runs_in, watched
 
@@ -17,8 +17,8 @@ def runs_frame(parent="runs"):
         A `pandas.DataFrame` with a row a run, the oldest first: `run`, `state` (`finished`,
         `running` or `interrupted`), `model`, `data`, `recipe`, `epochs` done, `epochs_planned`,
         `test_accuracy` of the last epoch, of a finished run `balanced_accuracy` and the
-        `worst_class` with its `worst_recall`, `best_accuracy`, `images_per_second`, `seconds` of
-        training.
+        `worst_class` with its `worst_recall`, `macro_f1`, `roc_auc` and `average_precision`,
+        `best_accuracy`, `images_per_second`, `seconds` of training.
 
     Example:
         >>> from keras_preact.evaluation import runs_frame
@@ -43,6 +43,7 @@ _COLUMNS = {
     "balanced_accuracy": "float64",
     "worst_class": "str",
     "worst_recall": "float64",
+    **dict.fromkeys(MACRO, "float64"),
     "best_accuracy": "float64",
     "images_per_second": "float64",
     "seconds": "float64",
@@ -76,7 +77,7 @@ def facts_of(run: RunFolder) -> dict:
         "epochs": len(log),
         "epochs_planned": planned,
         "test_accuracy": tested,
-        **{name: result.get(name) for name in BY_CLASS},
+        **{name: result.get(name) for name in (*BY_CLASS, *MACRO)},
         "best_accuracy": max(accuracies, default=None),
         "images_per_second": log[-1]["images_per_second"] if log else None,
         "seconds": sum(row["seconds"] for row in log),

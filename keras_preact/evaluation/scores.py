@@ -6,12 +6,7 @@ import functools
 import numpy as np
 
 from keras_preact.errors import ConfigError
-
-#: Accuracy and balanced accuracy that are this far apart are said to be.
-_FAR = 0.1
-
-#: What stands beside an accuracy in `summary`, in a run's result and in what is made of results.
-BY_CLASS = ("balanced_accuracy", "worst_class", "worst_recall")
+from keras_preact.evaluation.classes import BY_CLASS, MACRO
 
 #: Images whose views are in memory at the same time.
 _IMAGES = 64
@@ -84,32 +79,42 @@ class Evaluation:
         classes = self.per_class()
         return float(classes["f1"][classes["images"] > 0].mean())
 
-    @functools.cached_property
+    @property
     def roc_auc(self) -> float:
         """Area under the ROC curve of each class's score, against the rest: the mean.
 
         Over images with finite scores, and classes of which there are such images and others; NaN
         without any.
         """
-        from sklearn.metrics import roc_auc_score
+        return self._against_the_rest[0]
 
-        return self._against_the_rest(roc_auc_score)
-
-    @functools.cached_property
+    @property
     def average_precision(self) -> float:
         """Average precision of each class's score, against the rest: the mean, as `roc_auc`."""
-        from sklearn.metrics import average_precision_score
+        return self._against_the_rest[1]
 
-        return self._against_the_rest(average_precision_score)
+    @functools.cached_property
+    def _against_the_rest(self):
+        """`roc_auc` and `average_precision`.
 
-    def _against_the_rest(self, metric):
+        They are scikit-learn's, tested to be, of where a class's own scores stand among all, which
+        are sorted once: 0.6 s for 1,000 classes and 50,000 images, where its functions take 17.
+        """
         here = self.finite
-        labels, scores = self.labels[here], np.ascontiguousarray(self.scores[here].T)
+        labels, scores = self.labels[here], self.scores[here]
         classes = np.unique(labels)
         if len(classes) < 2:
-            return float("nan")
-        # One by one: all at once scikit-learn takes ten times as long for a thousand classes.
-        return float(np.mean([metric(labels == k, scores[k]) for k in classes]))
+            return float("nan"), float("nan")
+        found = []
+        for k in classes:
+            every, own = np.sort(scores[:, k]), np.sort(scores[labels == k, k])
+            below, own_below = (np.searchsorted(part, own) for part in (every, own))
+            upto, own_upto = (np.searchsorted(part, own, "right") for part in (every, own))
+            # Of the rest those with a lower score, and half of those with the same.
+            lower = (below - own_below + upto - own_upto) / 2
+            precision = (len(own) - own_below) / (len(every) - below)
+            found.append((lower.mean() / (len(every) - len(own)), precision.mean()))
+        return tuple(map(float, np.mean(found, axis=0)))
 
     @property
     def worst_class(self) -> tuple[str, float]:
@@ -179,30 +184,31 @@ class Evaluation:
         """What `keras-preact evaluate` says: shares and counts by the name of each.
 
         Returns:
-            `images`, `top1_error`, `top1_correct`, `top5_error`, `top5_correct`,
-            `balanced_accuracy`, `macro_f1`, `worst_class` and its `worst_recall`, `roc_auc` and
-            `average_precision`, all of them of the classes with images, `classes_without_images`,
-            `images_without_scores` (not finite) and `calibration_error`; `None` where it takes
-            scores that are not there.
+            `images`, `top1_error`, `top1_correct`, `top5_error`, `top5_correct`, what `by_class`
+            says, `classes_without_images`, `images_without_scores` (not finite) and
+            `calibration_error`; `None` where it takes scores that are not there.
         """
         images = len(self.labels)
-        worst, recall = self.worst_class
         return {
             "images": images,
             "top1_error": 1 - self.accuracy,
             "top1_correct": self.correct,
             "top5_error": 1 - self.correct_at(5) / images,
             "top5_correct": self.correct_at(5),
-            "balanced_accuracy": self.balanced_accuracy,
-            "macro_f1": self.macro_f1,
-            "worst_class": worst,
-            "worst_recall": recall,
-            "roc_auc": _or_none(self.roc_auc),
-            "average_precision": _or_none(self.average_precision),
+            **self.by_class(),
             "classes_without_images": len(self.class_names) - len(np.unique(self.labels)),
             "images_without_scores": int((~self.finite).sum()),
             "calibration_error": _or_none(self.calibration_error),
         }
+
+    def by_class(self) -> dict[str, float | str | None]:
+        """`BY_CLASS` and `MACRO` by name, of the classes with images.
+
+        Returns:
+            `None` for what takes scores, or two classes, that are not there.
+        """
+        found = dict(zip(BY_CLASS, (self.balanced_accuracy, *self.worst_class), strict=True))
+        return {**found, **{name: _or_none(getattr(self, name)) for name in MACRO}}
 
     def __repr__(self) -> str:
         return f"<Evaluation: {self.correct} of {len(self.labels)} correct, {self.accuracy:.2%}>"
@@ -210,47 +216,6 @@ class Evaluation:
 
 def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
-
-
-def by_class(results) -> dict[str, float | str]:
-    """`BY_CLASS` of several trainings: the mean, and the worst class of any of them.
-
-    Args:
-        results: Dictionaries that may have them.
-
-    Returns:
-        A dictionary; empty where one of them has none, as those of early versions.
-
-    Example:
-        >>> from keras_preact.evaluation.scores import by_class
-        >>> one = {"balanced_accuracy": 0.75, "worst_class": "cat", "worst_recall": 0.5}
-        >>> by_class([one, {**one, "balanced_accuracy": 0.25, "worst_recall": 0.0}])
-        {'balanced_accuracy': 0.5, 'worst_class': 'cat', 'worst_recall': 0.0}
-        >>> by_class([one, {}])
-        {}
-    """
-    if not results or any(result.get(name) is None for result in results for name in BY_CLASS):
-        return {}
-    worst = min(results, key=lambda result: result["worst_recall"])
-    balanced = float(np.mean([result["balanced_accuracy"] for result in results]))
-    return {**{name: worst[name] for name in BY_CLASS}, "balanced_accuracy": balanced}
-
-
-def classes_in_words(accuracy, balanced_accuracy, worst_class, worst_recall) -> str:
-    """What stands beside an accuracy, which many images of one class make high.
-
-    Example:
-        >>> from keras_preact.evaluation.scores import classes_in_words
-        >>> classes_in_words(0.98, 0.97, "cat", 0.9)
-        "balanced accuracy 97.00%, lowest recall 90.0% (class 'cat')"
-    """
-    words = (
-        f"balanced accuracy {balanced_accuracy:.2%}, lowest recall {worst_recall:.1%} (class "
-        f"{worst_class!r})"
-    )
-    if accuracy - balanced_accuracy > _FAR:
-        words += ": classes of many images hide what becomes of those of few"
-    return words
 
 
 def ensemble(evaluations) -> Evaluation:

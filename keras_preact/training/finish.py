@@ -53,6 +53,8 @@ class Result:
             kept; `None` without such a part.
         validation_accuracy: Share of the validation images that were classified correctly after the
             epoch that is kept.
+        macro_f1, roc_auc, average_precision: Means over the classes with test images, each against
+            the rest; `None` where only one class has any.
     """
 
     run: str
@@ -78,6 +80,9 @@ class Result:
     best_epoch: int | None = None
     kept_epoch: int | None = None
     validation_accuracy: float | None = None
+    macro_f1: float | None = None
+    roc_auc: float | None = None
+    average_precision: float | None = None
 
 
 def _images_per_second(log):
@@ -124,10 +129,8 @@ def finish(job, loop, run, console, start):
         skipped_images=len(job.data.skipped),
         multiply_adds=count_multiply_adds(engine.model),
         dtype=job.decided["dtype"],
-        balanced_accuracy=evaluation.balanced_accuracy,
-        worst_class=evaluation.worst_class[0],
-        worst_recall=evaluation.worst_class[1],
         tested=job.data.tested,
+        **evaluation.by_class(),
         **kept,
         **_validated(loop, run.log),
     )

@@ -9,6 +9,7 @@ import pytest
 
 from keras_preact.cli import main
 from keras_preact.evaluation import compare_page
+from keras_preact.evaluation.classes import MACRO
 from keras_preact.evaluation.runs import plot_logs
 from keras_preact.run import RunFolder
 
@@ -64,7 +65,8 @@ def test_only_what_differs_is_listed(run):
 
 
 def test_results_stand_beside_the_first_ones(run):
-    a = run("a", result={"balanced_accuracy": 0.5, "worst_recall": 0.25, "worst_class": "7 & 8"})
+    by_class = {"balanced_accuracy": 0.5, "worst_recall": 0.25, "worst_class": "7 & 8"}
+    a = run("a", result={**by_class, **dict.fromkeys(MACRO, 0.75), "roc_auc": None})
     b = run("b")
     log = RunFolder(b).log
     (b / "log.jsonl").write_text(json.dumps({**log[0], "test_error": 0.5}) + "\n")
@@ -76,6 +78,8 @@ def test_results_stand_beside_the_first_ones(run):
     assert found["test accuracy"] == [f"{right:.2%}", f"50.00% ({50 - 100 * right:+.2f})"]
     assert found["balanced accuracy"] == ["50.00%", "–"]
     assert found["which class"] == ["7 &amp; 8", "–"]
+    assert [found[name] for name in ("macro F1", "average precision")] == 2 * [["75.00%", "–"]]
+    assert "ROC AUC" not in found  # neither has it
     assert found["training loss"] == [f"{last['loss']:.4f}", f"{log[0]['loss']:.4f}"]
     assert found["parameters"] == ["1,362", "–"]
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from keras_preact import create_model
 from keras_preact.data.splits import ArraySplit
@@ -21,7 +22,7 @@ from keras_preact.evaluation import (
     save_figure,
     ten_crop,
 )
-from keras_preact.evaluation.scores import classes_in_words
+from keras_preact.evaluation.classes import BY_CLASS, MACRO, classes_in_words
 from keras_preact.evaluation.views import mean_over_views
 from keras_preact.rewrite import any_size
 
@@ -173,6 +174,32 @@ def test_means_over_classes_are_the_formulas(classes):
     assert found.summary()["classes_without_images"] == 0
     lost = Evaluation(np.full((2, 2), np.nan), np.array([0, 1]), ("a", "b")).summary()
     assert [lost[key] for key in means] == [0, None, None]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("classes", [2, 5, 12])
+def test_means_over_classes_are_those_of_scikit_learn(classes):
+    """Where many images share their scores as well."""
+    made = some(classes, n=300)
+    scores, own = np.round(made.scores, 1), np.eye(classes)[made.labels]
+    more = np.pad(scores, ((0, 0), (0, 1)))  # and a class without images
+    found = Evaluation(more, made.labels, (*made.class_names, "none"))
+    expected = {
+        "macro_f1": metrics.f1_score(made.labels, scores.argmax(1), average="macro"),
+        "roc_auc": metrics.roc_auc_score(own, scores, average="macro"),
+        "average_precision": metrics.average_precision_score(own, scores, average="macro"),
+    }
+    means = {name: found.by_class()[name] for name in MACRO}
+    assert means == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_means_that_one_class_alone_does_not_have_are_none():
+    one = Evaluation(np.eye(3)[[0, 1]], np.array([0, 0]), ("a", "b", "c")).by_class()
+    assert one == {
+        **dict(zip(BY_CLASS, (0.5, "a", 0.5), strict=True)),
+        **dict(zip(MACRO, (pytest.approx(2 / 3), None, None), strict=True)),
+    }
 
 
 def test_calibration():

@@ -26,7 +26,7 @@ from keras_preact.errors import (
     StoppedError,
 )
 from keras_preact.evaluation import runs_frame, save_figure
-from keras_preact.evaluation.scores import BY_CLASS
+from keras_preact.evaluation.classes import BY_CLASS, MACRO
 from keras_preact.precision import Choice, choose_dtype
 from keras_preact.run import LOCK, RunFolder
 from keras_preact.training import Recipe, doctor, dry_run
@@ -319,7 +319,9 @@ def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch, ca
     assert frame.epochs.tolist() == [1, 1]
     assert str(frame.test_accuracy.dtype) == "float64"
     by_class = RunFolder(frame.run[1]).result
-    assert [frame[name][1] for name in BY_CLASS] == [by_class[name] for name in BY_CLASS]
+    names = (*BY_CLASS, *MACRO)
+    assert [frame[name][1] for name in names] == [by_class[name] for name in names]
+    assert 0 < by_class["average_precision"] < by_class["roc_auc"] < 1
     assert main(["runs"]) == 0 and f"{by_class['balanced_accuracy']:.2%}" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from keras_preact.cli import main
 from keras_preact.errors import DataError, SaveError
-from keras_preact.evaluation.scores import BY_CLASS
+from keras_preact.evaluation.classes import BY_CLASS, MACRO
 from keras_preact.run import RunFolder
 from keras_preact.tuning import TuneConfig, trials_frame, write_report
 from keras_preact.tuning.paper import agreement
@@ -43,6 +43,7 @@ def made_up(config, *others):
     result = {"test_accuracy": 1 - error, "parameters": 1000, "multiply_adds": 5000, "epochs": 1}
     seed = config.seed
     result |= {"balanced_accuracy": 0.5 + seed / 4, "worst_class": f"{seed}", "worst_recall": 0.25}
+    result |= {"macro_f1": 0.25 + seed / 4, "roc_auc": None, "average_precision": 0.5}
     return Training({**result, "seconds": 2.5}, None, 0.75)
 
 
@@ -70,6 +71,8 @@ def test_the_table(folder):
     assert best["validation_error_std"] == pytest.approx(np.std([0.1, 0.101], ddof=1))
     assert (best["trainings"], best["seconds"], best["memory_gb"]) == (2, 5.0, 0.75)
     assert [best[name] for name in BY_CLASS] == [0.625, "0", 0.25]
+    assert (best["macro_f1"], best["average_precision"]) == (0.375, 0.5)
+    assert np.isnan(frame["roc_auc"]).all() and {*MACRO} < {*frame}
     assert (best["ended"] - best["begun"]).total_seconds() >= 0
     failed = frame[frame["status"] == "failed"].iloc[0]
     assert failed["failure"] == "DivergedError: the <loss> is nan"
