@@ -111,8 +111,7 @@ def finish(job, loop, run, console, start):
     engine, recipe = job.engine, job.parts.recipe
     with engine.averaged():
         if recipe.precise_bn:
-            momentum, images = job.parts.network.norm_momentum, recipe.precise_bn
-            average_statistics(engine, job.data.train, images, recipe.batch_size, momentum)
+            average_statistics(engine, job.data.train, job.parts.network.norm_momentum)
         evaluation = loop.evaluate()
         kept = _keep_network(job, run, evaluation) if engine.is_chief else {}
     result = Result(

@@ -67,7 +67,8 @@ class Recipe(Checked):
         patience: Epochs without a new best after which the training ends early; `None`: it does
             not.
         precise_bn: After training, statistics for the test are averaged over this many training
-            images, as the authors did for the networks they released; 0: the moving averages.
+            images, as the authors did for the networks they released; 0: the moving averages. They
+            are drawn as an epoch draws them, by `balance="sampling"` as many of each class.
         preprocessing: `"pixel_mean"` subtracts the training images' mean at each pixel (the
             papers), `"standardize"` subtracts each channel's mean and divides by its standard
             deviation (fb.resnet.torch), `"none"` does neither. It is part of the trained model.

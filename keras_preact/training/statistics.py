@@ -6,18 +6,20 @@ import numpy as np
 from keras_preact.data import Batches, prefetched
 
 
-def average_statistics(engine, split, images: int, batch_size: int, momentum: float) -> None:
+def average_statistics(engine, split, momentum: float) -> None:
     """Replaces the moving statistics by averages over training images as they are.
+
+    They are those that an epoch draws: with `balance="sampling"` as many of each class, those of
+    small classes several times, so that the statistics are of what the network was trained on.
 
     The authors of the 2015 paper did so for the networks they released: mean and variance "of a
     sufficiently large training batch" instead of moving averages. Weights stay as they are, and
     each layer's statistics are those of a network whose layers below use the batch's own.
 
     Args:
-        engine: A prepared `Engine`.
+        engine: A prepared `Engine`, of whose recipe `precise_bn` says how many images to use (an
+            epoch's if it has fewer), `batch_size` how many in a step, and `balance` which.
         split: The training images.
-        images: How many of them to use; all if there are fewer.
-        batch_size: Images in a step.
         momentum: That of the network's batch normalisation (`ResNetConfig.norm_momentum`).
 
     Example:
@@ -25,10 +27,11 @@ def average_statistics(engine, split, images: int, batch_size: int, momentum: fl
         >>> from keras_preact.training.engine import make_engine
         >>> from keras_preact.training.statistics import average_statistics
         >>> from keras_preact.training.job import prepare
-        >>> job = prepare(TrainConfig("resnet8v2"), make_engine(TrainConfig()))
-        >>> average_statistics(job.engine, job.data.train, 256, 128, momentum=0.9)
+        >>> config = TrainConfig("resnet8v2", settings={"recipe.precise_bn": 256})
+        >>> job = prepare(config, make_engine(config))
+        >>> average_statistics(job.engine, job.data.train, momentum=0.9)
     """
-    model = engine.model
+    model, recipe = engine.model, engine.recipe
     engine.sync()
     means = [variable for variable in engine.moving if variable.path.endswith("moving_mean")]
     by_path = {variable.path: variable for variable in engine.moving}
@@ -46,9 +49,9 @@ def average_statistics(engine, split, images: int, batch_size: int, momentum: fl
         return [[new[id(v)] / (1 - momentum) for v in part] for part in (means, variances)]
 
     step = engine.compiled(of_batch)
-    size = min(batch_size, len(split))
-    batches = Batches(split, size, shuffle=True, drop_remainder=True)
-    count = max(1, min(len(batches), images // size))
+    size, balanced = min(recipe.batch_size, len(split)), recipe.balance == "sampling"
+    batches = Batches(split, size, shuffle=True, balanced=balanced, drop_remainder=True)
+    count = max(1, min(len(batches), recipe.precise_bn // size))
     sums = [[0.0] * len(means) for _ in range(3)]
     for x, _ in prefetched(batches, 0, count):
         for k, (mean, variance) in enumerate(zip(*step(x), strict=True)):

@@ -358,15 +358,20 @@ def test_every_optimizer_goes_on_to_the_last_bit(dtype, name, tmp_path):
         np.testing.assert_array_equal(value, after[variable], err_msg=variable)
 
 
-def test_statistics_over_many_images():
-    """`precise_bn` of the first norm against NumPy, over all images it is asked for."""
-    one = job()
+@pytest.mark.parametrize("balance", ["none", "sampling"])
+def test_statistics_over_many_images(balance):
+    """`precise_bn` of the first norm against NumPy, over the images that an epoch trains on."""
+    one = job({"recipe.precise_bn": 6 * 64, "recipe.balance": balance})
     train(one, 2)
-    average_statistics(one.engine, one.data.train, 22 * 64, 64, momentum=0.9)
+    labels = one.data.train.labels
+    some = one.data.train.subset(np.flatnonzero((labels == 1) | (np.arange(len(labels)) % 4 == 0)))
+    average_statistics(one.engine, some, momentum=0.9)
     layers = layers_with_weights(one.engine.model)
     norm = next(layer for layer in layers if isinstance(layer, BatchNormalization))
-    order = Batches(one.data.train, 64, shuffle=True).indices(0)[: 22 * 64]
-    images = one.data.train.images(order).astype("float32")
+    balanced = balance == "sampling"
+    order = Batches(some, 64, shuffle=True, balanced=balanced).indices(0)[: 6 * 64]
+    assert (np.sum(some.labels[order] == 1) < 50) == balanced  # of a third of the images
+    images = some.images(order).astype("float32")
     features = keras.Model(one.engine.model.input, norm.input)(images)
     values = keras.ops.convert_to_numpy(features).astype("float64")
     mean, variance = map(keras.ops.convert_to_numpy, (norm.moving_mean, norm.moving_variance))
