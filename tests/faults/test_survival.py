@@ -1,10 +1,12 @@
 """Kills, signals and full disks, in real processes: what comes out is the same to the last bit."""
 
+import itertools
 import pathlib
 import random
 import shutil
 import signal
 import time
+from typing import get_args, get_type_hints
 
 import psutil
 import pytest
@@ -14,6 +16,7 @@ from keras_preact.errors import ConfigError
 from keras_preact.run import RunFolder
 from keras_preact.training.algorithms import OPTIMIZERS
 from keras_preact.training.checkpoint import Checkpoints
+from keras_preact.training.recipes import RECIPES, Recipe
 
 pytestmark = pytest.mark.tensorflow
 
@@ -72,36 +75,58 @@ def test_killed_at_random_moments(zygote, reference, outcome, tmp_path, request)
     print(f"{done} kills, {compared} runs compared")
 
 
-#: Those that are always killed; SGD is in the reference above.
-KILLED = ("nadam", "lamb")
+#: Every recipe with every optimiser, and those of the cases that are always killed.
+CASES = [*itertools.product(RECIPES, OPTIMIZERS)]
+ALWAYS = (("fast_cifar", "nadam"), ("he2016_cifar_torch", "lamb"), ("rectifier_imagenet", "adamw"))
+
+#: What is drawn for each case, and how far the recipes are scaled down: to 10 steps.
+TYPES = get_type_hints(Recipe)
+DRAWN = {
+    "recipe.loss": get_args(TYPES["loss"]),
+    "recipe.balance": get_args(TYPES["balance"]),
+    "recipe.mixup": (0.0, 0.2),
+    "recipe.cutmix": (0.0, 1.0),
+    "recipe.ema": (0.0, 0.9),
+    "recipe.clip_norm": (None, 0.1),
+    "recipe.layer_decay": (1.0, 0.8),
+    "augmentation.policy": (None, "rand_augment", "trivial_augment"),
+}
+SCALED_DOWN = {"epochs": 2, "batch_size": 256, "learning_rate": 0.002}
+
+
+def drawn(recipe, optimizer):
+    """The settings of a case, and after which of its 12 lines of log it is killed."""
+    chance = random.Random(f"{recipe} {optimizer}")
+    settings = {name: chance.choice(values) for name, values in DRAWN.items()}
+    if settings["recipe.balance"] == "logit_adjustment":  # which is of a softmax
+        settings["recipe.loss"] = "categorical_crossentropy"
+    return {**settings, "recipe.optimizer": optimizer}, chance.randint(1, 11)
+
+
+def test_all_that_can_be_drawn_is():
+    found = {item for case in CASES for item in drawn(*case)[0].items()}
+    assert found >= {(name, value) for name, values in DRAWN.items() for value in values}
+    assert {drawn(*case)[1] for case in CASES} == {*range(1, 12)} and {*ALWAYS} < {*CASES}
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in KILLED else pytest.mark.slow)
-        for name in OPTIMIZERS
-        if name != "sgd"
-    ],
+    ("recipe", "optimizer"),
+    [pytest.param(*case, marks=() if case in ALWAYS else pytest.mark.slow) for case in CASES],
 )
-def test_killed_at_a_random_step_with_every_optimizer(zygote, outcome, tmp_path, name):
-    """R1: and with all else that is between gradient and weight."""
-    settings = {
-        **zygote.config(tmp_path)["settings"],
-        "recipe.optimizer": name,
-        "recipe.layer_decay": 0.8,
-        "recipe.clip_norm": 0.1,
-        "recipe.loss": "binary_crossentropy",
-    }
-    config = {"epochs": 1, "learning_rate": 0.002, "settings": settings}
-    step = random.Random(name).randint(1, 11)
+def test_killed_at_a_random_step(zygote, outcome, tmp_path, recipe, optimizer):
+    """R1: whatever is between image and weight."""
+    settings, line = drawn(recipe, optimizer)
+    print(f"{recipe}, {optimizer}: killed after line {line} of 12, {settings}")
+    settings = {**zygote.config("")["settings"], **settings}
+    config = {"recipe": recipe, **SCALED_DOWN, "settings": settings}
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     assert zygote.run(whole, config=config) == 0, zygote.message
-    faults = {"append_log": [step, "after"]}
+    faults = {"append_log": [line, "after"]}
     assert zygote.run(killed, config=config, faults=faults) == -signal.SIGKILL
+    assert len(RunFolder(killed).steps) + len(RunFolder(killed).log) == line
     assert zygote.run(killed, config=config) == 0, zygote.message
     assert outcome(killed) == outcome(whole)
-    print(f"{name}: killed after step {step} of 11")
+    assert [row["step"] for row in RunFolder(whole).steps] == [*range(1, 11)]
 
 
 @pytest.mark.parametrize(
