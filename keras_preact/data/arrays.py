@@ -5,49 +5,68 @@ import zipfile
 
 import numpy as np
 
+from keras_preact.data.balance import checked_weights
 from keras_preact.data.classes import check_names
 from keras_preact.data.images import dark, to_channels
+from keras_preact.data.keys import keys_of
 from keras_preact.data.options import DataOptions
 from keras_preact.data.partition import parts_of
 from keras_preact.data.picture import Picture
 from keras_preact.data.splits import ArraySplit, ImageData
+from keras_preact.data.tables import is_blank
 from keras_preact.data.threads import threaded
-from keras_preact.errors import DataError, quoted, reason, some
-
-_KEYS = ("x_train", "y_train", "x_test", "y_test")
+from keras_preact.errors import DataError, reason, some
 
 
 def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -> ImageData:
-    """The images of a file with `x_train`, `y_train` and perhaps `x_test`, `y_test`.
+    """The images of a file with `x_train`, `y_train` and perhaps those of other parts.
 
-    `x` and `y` are other names for a training part alone; `class_names` (texts) is optional.
+    Parts are called as `PARTS` says, in any case: `x_test` and `y_test`, `x_val` and `y_val` (or
+    `x_valid`, `x_validation`, `x_dev`), which take the place of a test part where there is none.
+    `x` and `y` are other names for a training part alone; `class_names` (texts) is optional. Images
+    to train on may have the columns of a table, `weight_train` and `group_train` (or `weight` and
+    `group`, or as the options say).
+
     Images: `[n, height, width]` (grey) or `[n, height, width, 1 or 3]`, whole numbers from 0 to
-    255, or floats which all lie in 0 to 1 and are multiplied by 255. Labels: whole numbers
-    `[n]` or `[n, 1]` from 0, each class with at least one training image.
+    255, or floats which all lie in 0 to 1 and are multiplied by 255. Labels: whole numbers from 0,
+    each class with at least one training image. Weights: finite numbers from 0. Groups: numbers or
+    texts. Of each of them `[n]` or `[n, 1]`.
 
     Raises:
         DataError: the file, a key, a shape, a range or a type is not as it has to be.
     """
-    arrays, others = _read(path)
-    parts = [part for part in ("train", "test") if f"x_{part}" in arrays]
-    images = {part: _images(arrays[f"x_{part}"], f"x_{part}", options) for part in parts}
-    labels = {p: _labels(arrays[f"y_{p}"], f"y_{p}", len(images[p])) for p in parts}
+    arrays, keys, others = _read(path, options)
+    images = {part: _images(arrays[of["x"]], of["x"], options) for part, of in keys.items()}
+    labels = {
+        part: _labels(arrays[of["y"]], of["y"], len(images[part])) for part, of in keys.items()
+    }
     names = _texts(arrays["class_names"]) if "class_names" in arrays else None
-    class_names = _class_names(names, labels)
-    splits = {part: ArraySplit(images[part], labels[part]) for part in parts}
-    parts = parts_of(splits, options.test_fraction, seed)
-    shape, other = (parts[part].image_shape for part in ("train", "test"))
-    if shape != other:
-        raise DataError(
-            f"x_train and x_test must hold images of the same shape. Received: {shape} and {other}."
-        )
+    class_names = _class_names(names, {keys[part]["y"]: labels[part] for part in keys})
+    train, count = keys["train"], len(images["train"])
+    columns = {
+        use: check(arrays[train[use]], train[use], count)
+        for use, check in (("weight", _weights), ("group", _groups))
+        if use in train
+    }
+    shape = images["train"].shape[1:]
+    for part, of in keys.items():
+        if images[part].shape[1:] != shape:
+            raise DataError(
+                f"`{train['x']}` and `{of['x']}` must hold images of the same shape. "
+                f"Received: {shape} and {images[part].shape[1:]}."
+            )
+    known = {"train": columns}
+    splits = {part: ArraySplit(images[part], labels[part], known.get(part)) for part in keys}
+    notes = [f"not used: {some(others)}"] if others else []
+    if "weight" in columns:
+        notes.append(f"how much each image counts in a training: the array {train['weight']!r}")
     highest = max(int(array.max()) for array in images.values())
     return ImageData(
         name=f"npz:{path}",
-        **parts,
+        **parts_of(splits, options.test_fraction, seed),
         class_names=class_names,
         image_shape=shape,
-        notes=(*([f"not used: {some(others)}"] if others else []), *dark(highest)),
+        notes=(*notes, *dark(highest)),
         named=names is not None,
     )
 
@@ -61,15 +80,17 @@ def fit_array(images: np.ndarray, options: DataOptions) -> np.ndarray:
     return np.stack(threaded(lambda image: geometry.fit(Picture(image)), images))
 
 
-def _read(path: str) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays that are used, by their names, and the names of others, which are not read."""
+def _read(path: str, options: DataOptions):
+    """The arrays that are used, what those of each part are called, and the names of others."""
     try:
         # What is no zip file NumPy takes for another of its kinds, and advises what is not safe.
         if not zipfile.is_zipfile(path) and os.path.isfile(path):
             raise ValueError("it is no zip file")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {k: _array(file, k) for k in (*_KEYS, "x", "y", "class_names") if k in file}
-            found = file.files
+            keys = keys_of(file.files, options, path)
+            used = {"class_names", *(key for of in keys.values() for key in of.values())}
+            arrays = {key: _array(file, key) for key in file.files if key in used}
+            others = [key for key in file.files if key not in used]
     except FileNotFoundError:
         raise DataError(f"Expected an .npz file. Received: {path!r}, which is not there.") from None
     except DataError:
@@ -79,17 +100,7 @@ def _read(path: str) -> tuple[dict[str, np.ndarray], list[str]]:
             f"Expected an .npz file, as np.savez writes it. Received: {path!r}, which is none or "
             f"is damaged: {reason(error)}"
         ) from None
-    for new, old in (("x_train", "x"), ("y_train", "y")):
-        if old in arrays and new not in arrays:
-            arrays[new] = arrays.pop(old)
-    needed = _KEYS[:2] if not {"x_test", "y_test"} & set(arrays) else _KEYS
-    missing = [key for key in needed if key not in arrays]
-    if missing:
-        raise DataError(
-            f"The file must hold {quoted(_KEYS)} (or the first two, or 'x' and 'y'). "
-            f"Received: {path!r} with {quoted(found) or 'nothing'}; missing {quoted(missing)}."
-        )
-    return arrays, [key for key in found if key not in arrays and key not in ("x", "y")]
+    return arrays, keys, others
 
 
 def _array(file, key: str) -> np.ndarray:
@@ -144,16 +155,40 @@ def _images(images: np.ndarray, key: str, options: DataOptions) -> np.ndarray:
     return fit_array(images, options)
 
 
-def _labels(labels: np.ndarray, key: str, count: int) -> np.ndarray:
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.shape != (count,):
-        one_hot = labels.ndim == 2 and len(labels) == count
-        fix = f" From one-hot labels: {key}.argmax(1)." if one_hot else ""
+def _each(values: np.ndarray, key: str, count: int, what: str, fix: str = "") -> np.ndarray:
+    """`values` as `[n]`, checked to be one for each image."""
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.shape != (count,):
         raise DataError(
-            f"`{key}` must hold one label for each of {count} images. "
-            f"Received: shape {labels.shape}.{fix}"
+            f"`{key}` must hold one {what} for each of {count} images. "
+            f"Received: shape {values.shape}.{fix}"
         )
+    return values
+
+
+def _weights(weights: np.ndarray, key: str, count: int) -> np.ndarray:
+    fix = " Call it otherwise if it is another thing, or leave it out: data.weight_column=''."
+    weights = _each(weights, key, count, "weight", fix)
+    return np.array(checked_weights(weights.tolist(), f"`{key}`"))
+
+
+def _groups(groups: np.ndarray, key: str, count: int) -> np.ndarray:
+    """Groups as texts, none of them blank."""
+    fix = " Call it otherwise if it is another thing, or leave it out: data.group=''."
+    texts = [_text(group).strip() for group in _each(groups, key, count, "group", fix).tolist()]
+    if blank := sum(map(is_blank, texts)):
+        raise DataError(
+            f"`{key}` must hold a group for each of {count:,} images. Received: none for {blank:,}."
+            " Where an image is by itself, give it a group of its own."
+        )
+    return np.array(texts)
+
+
+def _labels(labels: np.ndarray, key: str, count: int) -> np.ndarray:
+    one_hot = labels.ndim == 2 and len(labels) == count
+    fix = f" From one-hot labels: {key}.argmax(1)." if one_hot else ""
+    labels = _each(labels, key, count, "label", fix)
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         kind = labels.dtype.kind
         received = f"{labels.dtype}, smallest {labels.min()}" if kind in "iuf" else f"{labels[:3]}"
@@ -171,24 +206,28 @@ def _labels(labels: np.ndarray, key: str, count: int) -> np.ndarray:
 
 
 def _class_names(names: list[str] | None, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
-    """The names given, or the numbers as texts; checks that every class has training images."""
-    most, images = int(labels["train"].max()), len(labels["train"])
+    """The names given, or the numbers as texts; checks that every class has training images.
+
+    The labels are those of each array by its name, the training images' first.
+    """
+    (key, train), *_ = labels.items()
+    most, images = int(train.max()), len(train)
     if names is None and most >= images:  # an id, for which no table of counts is made
         raise DataError(
             f"The labels must be numbers of classes, 0, 1, 2, ... without gaps. Received: {most} "
-            f"in y_train, which has {images} images. From ids: np.unique(y_train, "
+            f"in {key}, which has {images} images. From ids: np.unique({key}, "
             "return_inverse=True)[1]."
         )
-    count = int(labels["train"].max()) + 1 if names is None else len(names)
+    count = most + 1 if names is None else len(names)
     named = "" if names is None else f", the places of {count} class_names"
-    for part, values in labels.items():
+    for key, values in labels.items():
         wrong = int((values >= count).sum())
         if wrong:
             raise DataError(
                 f"The labels must be from 0 to {count - 1}{named}. "
-                f"Received: {wrong} of {len(values)} in y_{part} up to {values.max()}."
+                f"Received: {wrong} of {len(values)} in {key} up to {values.max()}."
             )
-    empty = np.setdiff1d(np.arange(count), labels["train"])
+    empty = np.setdiff1d(np.arange(count), train)
     if len(empty) or count < 2:
         raise DataError(
             "There must be at least 2 classes, each with training images. "
@@ -205,8 +244,10 @@ def _texts(names: np.ndarray, key: str = "class_names") -> list[str]:
             f"`{key}` must be a list of texts, one a class, such as np.array(['cat', 'dog']). "
             f"Received: {names.dtype} of the shape {names.shape}."
         )
-    escaped = [
-        os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in names.tolist()
-    ]
+    escaped = [*map(_text, names.tolist())]
     check_names(escaped, f"Mend `{key}`.")
     return escaped
+
+
+def _text(value) -> str:
+    return os.fsdecode(value) if isinstance(value, bytes) else str(value)

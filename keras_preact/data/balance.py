@@ -3,21 +3,53 @@
 import numpy as np
 
 from keras_preact.data.random import epoch_order, hashed
-from keras_preact.errors import DataError
+from keras_preact.errors import DataError, some
+
+
+def checked_weights(values, what: str) -> list[float]:
+    """Weights of images as numbers.
+
+    Args:
+        values: What a source has, numbers or texts.
+        what: Where they stand, for a message.
+
+    Raises:
+        DataError: Names those that are no finite numbers of at least 0.
+
+    Example:
+        >>> from keras_preact.data.balance import checked_weights
+        >>> checked_weights(["1", 0.5], "The column 'weight'")
+        [1.0, 0.5]
+    """
+    weights = [_number(value) for value in values]
+    wrong = [value for value, w in zip(values, weights, strict=True) if not 0 <= w < np.inf]
+    if wrong:
+        raise DataError(
+            f"{what} must hold finite numbers of at least 0, the weights of images. "
+            f"Received: {some(map(str, wrong))}. Call it otherwise if it is another thing."
+        )
+    return weights
+
+
+def _number(value) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
 
 
 def image_weights(split, balanced: bool = False) -> np.ndarray | None:
     """How much the loss of each image counts; 1 in the mean over the split.
 
     Args:
-        split: the training part; the column `"weight"` of a table has a weight of each image.
+        split: the training part; its column `"weight"` has a weight of each image.
         balanced: whether classes count alike, each image n / (classes * images of its class).
 
     Returns:
         float32 `[n]`, the product of both; `None` where all images count alike anyway.
 
     Raises:
-        DataError: all weights of the table are 0.
+        DataError: all weights of the column are 0.
 
     Example:
         >>> import numpy as np

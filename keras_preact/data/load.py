@@ -37,8 +37,8 @@ def load_data(
             `dev`), which takes the place of `test` where there is none; `"csv:PATH"` or
             `"parquet:PATH"`, a table with a column of image paths (`path`, `file`, `image`, ...),
             one of labels (`label`, `class`, ...) and, if there are parts, one of theirs (`split`,
-            `set`, ...); `"npz:PATH"`, a
-            file with the arrays `x_train`, `y_train` and perhaps `x_test`, `y_test`.
+            `set`, ...); `"npz:PATH"`, a file with the arrays `x_train`, `y_train` and perhaps
+            `x_test`, `y_test`, `x_val`, `y_val`, `weight_train` and `group_train`.
         options: size, channels, how deep values and alpha are read, share of the test part, images
             held out, damaged files, memory.
         seed: decides which images become the test part where the source has none, and which are
@@ -80,8 +80,8 @@ def _load(name_or_path, options, seed, on_progress):
     require(fits, "cache", cache, f"None, but for {quoted(kinds)}", f"Data here: {name_or_path!r}.")
     if kind == "folder" and options.group is not None:
         _check_pattern(options.group)
-    elif kind not in KINDS[:-1]:
-        wanted = f"None, but for {quoted(kinds)}"
+    elif kind not in KINDS:
+        wanted = f"None, but for {quoted([*kinds, 'npz:PATH'])}"
         require(options.group is None, "group", options.group, wanted)
     if kind == "npz":
         return load_npz(path, options, seed, on_progress)

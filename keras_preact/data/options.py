@@ -34,9 +34,10 @@ class DataOptions(Checked):
             `None` (default): the source's own validation part, if it has one beside a test part; 0:
             none.
         group: what belongs together, such as one patient's photographs, and so is on one side
-            wherever images are divided: of a table the name of a column (`None`, the default:
-            `group`, if there is one; `""`: none); of a folder a regular expression, of which what
-            is in its first parentheses is the group of a file by its name: `(patient\\d+)_`.
+            wherever images are divided: of a table the name of a column, of an .npz file that of an
+            array (`None`, the default: `group`, or `group_train`, if there is one; `""`: none); of
+            a folder a regular expression, of which what is in its first parentheses is the group of
+            a file by its name: `(patient\\d+)_`.
         folds: for cross-validation: the training part is cut into this many parts, and part `fold`
             takes the place of the test part.
         fold: which of them, from 0.
@@ -44,7 +45,8 @@ class DataOptions(Checked):
             are held out; `None` (default): the seed of the training.
         path_column, label_column, split_column, weight_column: names of a table's columns; `None`
             (default): the usual ones, such as `path`, `label`, `split` and `weight`, by which the
-            loss of each image is multiplied in a training. `""`: no parts, no weights.
+            loss of each image is multiplied in a training. `""`: no parts, no weights. Of an .npz
+            file `weight_column` is the name of an array, `None`: `weight_train`, if there is one.
         range: the two values in the image files that become 0 and 255, the same for all images,
             such as `[0, 4095]` for 12 bits; what lies beyond is cut off. `None` (default): 8 bits
             stay as they are, 16 bits keep their upper 8, and floats go from 0 to 1. Pillow reads

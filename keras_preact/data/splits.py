@@ -70,12 +70,18 @@ class ArraySplit:
     Args:
         images: uint8 array `[n, height, width, channels]`.
         labels: integer array `[n]`.
+        columns: what else is known of the images.
     """
 
     streams, decoded = False, True
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray):
-        self._images, self.columns = images, {}
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        columns: dict[str, np.ndarray] | None = None,
+    ):
+        self._images, self.columns = images, columns or {}
         self.labels = np.asarray(labels, np.int32)
         self.image_shape = tuple(int(size) for size in images.shape[1:])
 
@@ -92,10 +98,11 @@ class ArraySplit:
         return self._images[index]
 
     def subset(self, indices: np.ndarray) -> "ArraySplit":
-        return ArraySplit(self._images[indices], self.labels[indices])
+        columns = {name: values[indices] for name, values in self.columns.items()}
+        return ArraySplit(self._images[indices], self.labels[indices], columns)
 
     def relabelled(self, places: np.ndarray) -> "ArraySplit":
-        return ArraySplit(self._images, places[self.labels])
+        return ArraySplit(self._images, places[self.labels], self.columns)
 
 
 @dataclass(frozen=True)

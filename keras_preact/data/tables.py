@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from keras_preact.data.balance import checked_weights
 from keras_preact.data.classes import check_names, key_of
 from keras_preact.data.columns import read_columns
 from keras_preact.data.formats import SUFFIXES
@@ -24,7 +25,7 @@ COLUMNS = {
     "group": ("group", "groupid"),
     "weight": ("weight", "sampleweight"),
 }  # fmt: skip
-_NOTHING = ("", "nan", "<na>", "#n/a")  # as programs write what is missing
+_NOTHING = ("", "nan", "<na>", "#n/a")
 _ONE = "An image has one label: several of them are not supported."
 
 
@@ -60,8 +61,8 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
     files = _files(columns.pop("path"), path)
     labels = _labels(columns.pop("label"))
     if "weight" in columns:
-        columns["weight"] = _weights(titles["weight"], columns["weight"])
-    if "weight" in columns:
+        title = f"The column {titles['weight']!r}"
+        columns["weight"] = checked_weights(columns["weight"], title)
         notes.append(f"how much each image counts in a training: the column {titles['weight']!r}")
     rows, said = _once(files, labels, parts)
     class_names = _in_order({labels[k] for k in rows})
@@ -142,8 +143,13 @@ def _parts(title, cells, count) -> tuple[list[str], list[str]]:
     return ["test" if part == "validation" else part for part in parts], []
 
 
+def is_blank(cell: str) -> bool:
+    """Whether a cell says nothing, as programs write it."""
+    return cell.lower() in _NOTHING
+
+
 def _refuse_blank(title, cells) -> None:
-    blank = [k for k, cell in enumerate(cells) if cell.lower() in _NOTHING]
+    blank = [k for k, cell in enumerate(cells) if is_blank(cell)]
     if blank:
         raise DataError(
             f"The column {title!r} must have a value in each row. Received: none in {len(blank):,} "
@@ -193,20 +199,6 @@ def _labels(cells) -> list[str]:
         raise DataError(f"{_ONE} Received: {some(lists)}. Is it one class? Call it otherwise.")
     whole = all(re.fullmatch(r"\d+(\.0+)?", cell) for cell in known)
     return [cell.partition(".")[0] for cell in cells] if whole else cells
-
-
-def _weights(title, cells) -> list[float]:
-    try:
-        weights = [*map(float, cells)]
-        if all(0 <= weight < float("inf") for weight in weights):
-            return weights
-        wrong = [cell for cell, w in zip(cells, weights, strict=True) if not 0 <= w < float("inf")]
-    except ValueError as error:
-        wrong = [str(error).rpartition(": ")[2].strip("'\"")]
-    raise DataError(
-        f"The column {title!r} must hold finite numbers of at least 0, the weights of images. "
-        f"Received: {some(wrong)}. Call the column otherwise if it is another thing."
-    )
 
 
 def _once(files, labels, parts) -> tuple[list[int], list[str]]:

@@ -48,8 +48,8 @@ class Recipe(Checked):
             (classes * images of its class); `"sampling"`: each epoch draws as many images of each
             class, n in all, those of small classes several times and changed in another way each
             time; `"logit_adjustment"`: the logarithm of each class's share of the images is added
-            to the logits in the loss (Menon et al. 2021); or `"none"`. A table's column of weights
-            counts beside any of them.
+            to the logits in the loss (Menon et al. 2021); or `"none"`. The images' own weights
+            (`data.weight_column`) count beside any of them.
         mixup: Parameter of the Beta distribution from which each step draws how it blends its
             images with others of the batch; 0 for none (Zhang et al. 2018).
         cutmix: The same for the share of an image that a box of another leaves of it (Yun et al.

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from keras_preact.data import DataOptions, check_data, load_data
+from keras_preact.data.balance import image_weights
+from keras_preact.data.parts import PARTS
 from keras_preact.errors import ConfigError, DataError
 
 
@@ -47,6 +49,45 @@ def test_a_training_part_alone_is_split(tmp_path, keys):
     data = load(tmp_path, dict(zip(keys, (random_images(), np.arange(12) % 3), strict=True)))
     assert (len(data.train), len(data.test)) == (9, 3)
     assert sorted(data.test.labels) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("called", PARTS["validation"])
+def test_a_validation_part_stands_in_for_the_test_where_there_is_none(tmp_path, called):
+    validation = {f"x_{called}": random_images(3, seed=1), f"y_{called}": np.arange(3)}
+    data = load(tmp_path, good(**validation))
+    assert [*map(len, data.parts().values())] == [12, 3, 6] and data.notes == ()
+    np.testing.assert_array_equal(data.validation.images([2]), validation[f"x_{called}"][2:])
+    row = check_data(str(tmp_path / "data.npz")).rows()[0]
+    assert row == {"class": "0", "train": 4, "validation": 1, "test": 2}
+    data = load(tmp_path, good(**validation, x_test=None, y_test=None))
+    assert [*data.parts()] == ["train", "test"] and len(data.test) == 3
+
+
+def test_columns_of_the_training_images(tmp_path):
+    """They go with their images wherever these go, as a table's do."""
+    images, group = random_images(24), np.arange(24) // 4
+    weight = np.arange(24) / 4
+    arrays = {"X": images, "y": np.arange(24) % 3, "weight": weight[:, None], "group": group}
+    whole = {images[k].tobytes(): (weight[k], str(group[k])) for k in range(24)}
+    data = load(tmp_path, arrays, validation=0.2)
+    said = "how much each image counts in a training: the array 'weight'"
+    assert data.notes == (said,) and said in check_data(str(tmp_path / "data.npz")).summary()
+    sides = []
+    for part in data.for_classes("210").parts().values():
+        known = zip(part.columns["weight"], part.columns["group"], strict=True)
+        images = part.images(slice(None))
+        assert [*known] == [whole[image.tobytes()] for image in images]
+        sides.append({*part.columns["group"]})
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 6  # each group on one side
+    expected = data.train.columns["weight"] / data.train.columns["weight"].mean()
+    np.testing.assert_allclose(image_weights(data.train), expected, rtol=1e-6)
+
+    arrays = good(w=np.ones(12), patient=np.array(["a", "b", "c", "d"] * 3), weight_train=[1] * 12)
+    data = load(tmp_path, arrays, weight_column="w", group="patient")
+    assert data.train.columns["weight"].tolist() == [1.0] * 12 and not data.test.columns
+    assert data.train.columns["group"][:5].tolist() == ["a", "b", "c", "d", "a"]
+    assert data.notes[0] == "not used: 'weight_train'"
+    assert not load(tmp_path, arrays, weight_column="").train.columns
 
 
 def test_what_is_converted(tmp_path):
@@ -107,6 +148,27 @@ def test_what_is_converted(tmp_path):
         ({"class_names": np.array(["a", "b", "c", "d"])}, r"for example \[3\]"),
         ({"x_test": random_images(6, (5, 6, 3))}, r"same shape.*\(6, 6, 3\) and \(5, 6, 3\)"),
         ({"y_train": np.array([{}] * 12, object)}, "`y_train` .* Python objects"),
+        ({"x_val": random_images(6)}, "missing 'y_val'"),
+        ({"y_dev": np.arange(3)}, "missing 'x_dev'"),
+        ({"x_val": random_images(6), "y_val": np.arange(5)}, "`y_val` must hold one label"),
+        ({"x_val": random_images(6), "y_val": np.arange(6)}, "3 of 6 in y_val up to 5"),
+        (
+            {"x_valid": random_images(3, (6, 5, 3)), "y_valid": np.arange(3)},
+            r"`x_train` and `x_valid` .* Received: \(6, 6, 3\) and \(6, 5, 3\)",
+        ),
+        (
+            {"x_val": random_images(3), "x_DEV": random_images(3), "y_val": np.arange(3)},
+            "'x_val', 'x_DEV', all for the part 'validation'",
+        ),
+        ({"weight_train": np.ones(11)}, r"`weight_train` must hold one weight for each of 12"),
+        ({"weight_train": [[1, 1]] * 12}, r"shape \(12, 2\)\. Call it otherwise"),
+        ({"weight_train": [np.nan, -1, *[1] * 10]}, "`weight_train` .* Received: 'nan', '-1.0'"),
+        ({"weight_train": [np.inf, *[1] * 11]}, "finite numbers of at least 0, .*'inf'"),
+        ({"weight_train": ["heavy", *["1"] * 11]}, "Received: 'heavy'"),
+        ({"weight_train": np.ones(12) * 1j}, r"Received: '1j', .* and 7 more"),
+        ({"group_train": np.arange(11)}, "`group_train` must hold one group for each of 12"),
+        ({"group_train": [np.nan, *[1] * 11]}, "a group for each of 12 .* none for 1"),
+        ({"group_train": [" ", *["a"] * 11]}, "none for 1"),
     ],
 )
 def test_what_is_refused(tmp_path, changes, message):
@@ -114,10 +176,21 @@ def test_what_is_refused(tmp_path, changes, message):
         load(tmp_path, good(**changes))
 
 
+@pytest.mark.parametrize("field", ["weight_column", "group"])
+def test_an_array_that_an_option_names_is_there(tmp_path, field):
+    with pytest.raises(DataError, match=rf"array 'y_trian' \(data\.{field}\).* mean 'y_train'\?"):
+        load(tmp_path, good(), **{field: "y_trian"})
+
+
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"x_val": random_images(2), "y_val": [0, 1]}, "not used: 'x_val', 'y_val'"),
+        ({"x_more": random_images(2), "group_test": [0, 1]}, "not used: 'x_more', 'group_test'"),
+        ({"x": random_images(2), "Y": [0, 1]}, "not used: 'x', 'Y'"),  # beside x_train, y_train
+        (
+            {"weight_train": np.ones(12)},
+            "how much each image counts in a training: the array 'weight_train'",
+        ),
         ({"classes": np.array(["a", "b", "c"])}, "not used: 'classes'"),
         ({"meta": np.array([{}], object)}, "not used: 'meta'"),  # nor read
         (

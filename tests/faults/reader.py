@@ -45,8 +45,8 @@ def network(path):
 def arrays(path):
     data = load_data(f"npz:{path}")
     parts = {
-        part: (split.images(range(len(split))), split.labels)
-        for part, split in (("train", data.train), ("test", data.test))
+        part: (split.images(range(len(split))), split.labels, split.columns)
+        for part, split in data.parts().items()
     }
     return parts, data.class_names
 

@@ -200,6 +200,7 @@ def of_arrays(path):
     images = rng.integers(0, 256, (12, 4, 4, 1)).astype("uint8")
     labels = np.arange(12) % 3
     parts = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    parts |= {"x_val": images, "y_val": labels, "weight_train": labels + 0.5, "group_train": labels}
     np.savez(path, **parts, class_names=["a", "b", "c"])
 
 
