@@ -77,7 +77,7 @@ def test_killed_at_random_moments(zygote, reference, outcome, tmp_path, request)
 
 #: Every recipe with every optimiser, and those of the cases that are always killed.
 CASES = [*itertools.product(RECIPES, OPTIMIZERS)]
-ALWAYS = (("fast_cifar", "nadam"), ("he2016_cifar_torch", "lamb"), ("rectifier_imagenet", "adamw"))
+ALWAYS = (("fast_cifar", "nadam"), ("fine_tune", "lamb"), ("rectifier_imagenet", "adamw"))
 
 #: What is drawn for each case, and how far the recipes are scaled down: to 10 steps.
 TYPES = get_type_hints(Recipe)
