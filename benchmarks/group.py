@@ -9,8 +9,9 @@ import dataclasses
 import json
 import os
 import statistics
-import subprocess
 import sys
+
+from keras_preact.bench.process import Answering
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,32 +105,13 @@ class _Process:
         for name, value in ENVIRONMENT.get(spec.contender, {}).items():
             environment.pop(name, None)
             environment.update({name: value} if value else {})
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", json.dumps(dataclasses.asdict(spec))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+        text = json.dumps(dataclasses.asdict(spec))
+        self.process = Answering([sys.executable, "-m", "benchmarks.worker", text], environment)
 
     def ask(self, line=None):
-        """Sends a line and returns the answer; `None` once the contender has failed."""
-        if self.measurement.failure:
-            return None
-        try:
-            if line:
-                self.process.stdin.write(line + "\n")
-                self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        if not answer:
-            self.measurement.failure = f"ended with code {self.process.wait()}"
-            return None
-        answer = json.loads(answer)
-        if "failure" in answer:
-            self.measurement.failure = answer["failure"]
-            return None
+        """As `Answering.ask`, and a failure is the contender's."""
+        answer = self.process.ask(line)
+        self.measurement.failure = self.process.failure
         return answer
 
 
@@ -169,9 +151,7 @@ def measure(specs, rounds=5, seconds_a_round=2.0, report=None):
                 process.measurement.device_gb = answer["device_gb"]
     finally:
         for process in processes:
-            process.process.stdin.close()
-            process.process.kill()
-            process.process.wait()
+            process.process.end()
     return [process.measurement for process in processes]
 
 

@@ -183,10 +183,21 @@ def served_files(trained) -> str:
 def _rounded(found):
     before, after, words = found["accuracy_before"], found["accuracy_after"], ""
     if after is not None:
-        kind = found["quantized"] or found["dtype"]
-        words = f"; {kind}: accuracy {after:.2%}, before {before:.2%}"
+        kind = found.get("precision") or found["quantized"] or found["dtype"]  # early versions
+        words = f"; {kind}: accuracy {after:.2%}, before {before:.2%}{losses_in_words(found)}"
     if found.get("temperature") is not None:  # of no export of an early version
         words += f"; {calibration_in_words(found)}"
+    return words
+
+
+def losses_in_words(found) -> str:
+    """What rounding costs beside the accuracy, from the fields of an `Exported`."""
+    words = ""
+    if kept := found.get("kept_float"):
+        words += f"; {', '.join(kept)} stay float"
+    if lost := found.get("classes_lost"):
+        named = ", ".join(f"{name} ({100 * value:.1f})" for name, value in lost.items())
+        words += f"; points of recall lost by class: {named}"
     return words
 
 

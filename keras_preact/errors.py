@@ -91,6 +91,8 @@ _LIBRARIES = {
     "jaxlib": "JAX",
     "onnxruntime": "ONNX Runtime",
     "tf2onnx": "tf2onnx",
+    "openvino": "OpenVINO",
+    "nncf": "NNCF",
 }
 
 #: Lines that say where in a library something was, and not what.

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import platform
 import re
 from typing import NamedTuple
 
@@ -68,7 +69,7 @@ def choose_dtype(wanted: str = "auto") -> Choice:
         return Choice("float32", f"GPU of compute capability {number}, below 8.0")
     if backend != "tensorflow":
         return Choice("float32", f"CPU under {backend}")
-    if MATRIX_UNITS in _cpu_flags():
+    if MATRIX_UNITS in cpu_flags():
         return Choice("mixed_bfloat16", f"the CPU has matrix units for it ({MATRIX_UNITS})")
     return Choice("float32", f"the CPU has no matrix units for bfloat16 ({MATRIX_UNITS})")
 
@@ -140,11 +141,20 @@ def _torch_device():
     return "cpu", None
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
     """What the processor can do, as Linux lists it; nothing elsewhere."""
+    return {*_cpu_info("flags").split()}
+
+
+def processor() -> str:
+    """The processor's name, as Linux has it, or what Python knows of it."""
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_info(name):
     try:
         text = CPU_INFO.read_text()
     except OSError:
-        return set()
-    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    return set(flags[1].split()) if flags else set()
+        return ""
+    found = re.search(rf"^{name}\s*:(.*)$", text, re.MULTILINE)
+    return found[1].strip() if found else ""

@@ -222,7 +222,7 @@ def load_trained(path, dtype=None) -> Trained:
         choice = serving_dtype(trained_in) if dtype == "auto" else choose_dtype(dtype)
         if choice.policy != policy_of(model):
             model = with_policy(model, choice.policy)
-    names = _class_names(beside(file, CLASSES), model.output_shape[-1])
+    names = class_names_of(file, model.output_shape[-1])
     geometry = geometry_of(file, model.input_shape[1:3])
     return Trained(model, names, path, run, choice, notes, geometry)
 
@@ -288,7 +288,17 @@ def _giving_probabilities(model, file):
     return model, ()
 
 
-def _class_names(file, classes):
+def class_names_of(model, classes: int) -> tuple[str, ...]:
+    """Names of a network's classes, as they stand beside its file; numbers where there are none.
+
+    Args:
+        model: The file.
+        classes: How many it has.
+
+    Raises:
+        ConfigError: For names that are not as many, or no list.
+    """
+    file = beside(model, CLASSES)
     if not file.is_file():
         return tuple(map(str, range(classes)))
     try:

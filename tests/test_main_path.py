@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_preact import load_data
 from keras_preact.cli import main
-from keras_preact.export.formats import FORMATS
+from keras_preact.export.formats import FORMATS, missing
 from keras_preact.precision import DTYPE
 from keras_preact.rewrite import outputs_of
 from keras_preact.run import RunFolder
@@ -24,14 +24,7 @@ SMALL = [
 
 
 def installed():
-    for format in FORMATS:
-        try:
-            if format == "onnx":
-                import onnxruntime  # noqa: F401
-                import tf2onnx  # noqa: F401
-        except ImportError:
-            continue
-        yield format
+    return [format for format in FORMATS if not missing(format)]
 
 
 def run(capsys, *argv):
@@ -66,13 +59,16 @@ def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
     assert sum(json.loads(said.out)["scores"].values()) <= 1 + 1e-6
     assert f"computed in {answer}" in said.err
 
-    formats = [*installed()]
+    formats = installed()
     run(capsys, "export", "run", "--format", ",".join(formats), "--quantize", "int8")
     found = json.loads(pathlib.Path("run/export/exports.json").read_text())
-    for format in formats:
-        if format != "litert":
-            assert found[FORMATS[format].file]["difference"] <= 1e-4
-    assert abs(found["model-int8.tflite"]["accuracy_after"] - result["test_accuracy"]) < 0.1
+    for file, export in found.items():
+        assert export["precision"] == ("int8" if "-int8" in file else "float32")
+        if export["precision"] == "int8":
+            assert abs(export["accuracy_after"] - result["test_accuracy"]) < 0.1
+        else:
+            assert export["difference"] <= 1e-4
+    assert len(found) == len(formats) and "model-int8.tflite" in found
 
     run(capsys, "convert", "run", "--out", "copy.keras")
     copied = json.loads(run(capsys, "predict", "copy.keras", "digit.png", "--json").out)
@@ -110,11 +106,11 @@ def test_16_bits_are_kept_where_they_are_asked_for(trained_run, capsys, tmp_path
         assert abs(found["accuracy_before"] - found["accuracy_after"]) < 0.05
     assert (out / "README.md").read_text().count("mixed_bfloat16: accuracy") == 2
     model = json.loads((out / "exports.json").read_text())["model-mixed_bfloat16.keras"]
-    assert model["dtype"] == "mixed_bfloat16"
+    assert model["precision"] == "mixed_bfloat16"
     for format in ("litert", "onnx"):
         argv = ["export", trained_run, "--format", format, "--dtype", "mixed_bfloat16"]
         assert main([*map(str, argv)]) == 2
-        assert "'float32' but for 'saved_model' and 'keras'" in capsys.readouterr().err
+        assert f"'int8' for '{format}'. Received: precision=" in capsys.readouterr().err
 
 
 def test_evaluation_in_another_dtype(trained_run, capsys, tmp_path):

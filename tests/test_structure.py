@@ -23,6 +23,7 @@ FLOORS = [
     {"applications", "trained"},
     {"evaluation", "card", "drawing"},
     {"export"},
+    {"bench"},
     {"training"},
     {"papers"},
     {"analysis"},

@@ -10,6 +10,7 @@ from keras_preact.cli import (
     converting,
     drawing,
     looking,
+    measuring,
     papers,
     training,
     tuning,
@@ -83,6 +84,7 @@ def exit_code(error: BaseException) -> tuple[int, str | None]:
 _COMMANDS = {
     **training.COMMANDS,
     **using.COMMANDS,
+    **measuring.COMMANDS,
     **tuning.COMMANDS,
     **papers.COMMANDS,
     **looking.COMMANDS,

@@ -225,18 +225,22 @@ def _print_predictions(found) -> None:
 def _export(arguments) -> None:
     import_keras_quietly()
     from keras_preact.export import export
+    from keras_preact.export.formats import FORMATS
 
     console = make_console(sys.stderr if arguments.json else sys.stdout)
     formats = [name.strip() for name in arguments.format.split(",")]
     for name in formats:
-        quantized = len(formats) == 1 or name == "litert"
+        precision = arguments.precision
+        if len(formats) > 1 and name in FORMATS and precision not in FORMATS[name].precisions:
+            say(console, f"{name} has no {precision}: it is written in float32.")
+            precision = "float32"
         found = export(
             arguments.network,
             name,
             arguments.out,
             fold=not arguments.no_fold,
-            quantize=arguments.quantize if quantized else None,
-            dtype=arguments.dtype,
+            precision=precision,
+            integers=arguments.integers,
             calibrate=arguments.calibrate,
             data=arguments.data,
             **geometry_of(arguments),
@@ -286,16 +290,21 @@ def _predict_arguments(command) -> None:
 
 def _export_arguments(command) -> None:
     command.add_argument("network", help=_NETWORK)
-    formats = "saved_model, keras, litert, onnx, or several with commas between"
+    formats = "saved_model, keras, litert, onnx, openvino, or several with commas between"
     command.add_argument("--format", type=str, default="saved_model", help=formats)
     out = "folder to write into; export/ in the run's folder, or NAME-export/ beside the file"
     command.add_argument("--out", type=str, default=None, help=out)
     fold = "keep batch normalisation instead of folding it into convolutions"
     command.add_argument("--no-fold", action="store_true", help=fold)
-    command.add_argument("--quantize", type=str, default=None, help="int8, for litert")
-    wide = "float32 (the default, which runs anywhere); for saved_model and keras also"
-    words = f"{wide} mixed_bfloat16 or mixed_float16"
-    command.add_argument("--dtype", type=str, default="float32", help=words)
+    words = (
+        "float32 (the default, which runs anywhere); float16 (litert, openvino), dynamic (litert), "
+        "int8 (litert, onnx, openvino), mixed_bfloat16, mixed_float16 (saved_model, keras); "
+        "--quantize and --dtype are earlier names of it"
+    )
+    names = ("--precision", "--quantize", "--dtype")
+    command.add_argument(*names, type=str, default="float32", metavar="PRECISION", help=words)
+    words = "uint8 or int8: images and scores are integers too, for litert's int8"
+    command.add_argument("--integers", type=str, default=None, help=words)
     words = "divide the logits by a temperature fitted to the validation part"
     command.add_argument("--calibrate", action="store_true", help=words)
     images = "to compare and calibrate with"
@@ -307,5 +316,5 @@ def _export_arguments(command) -> None:
 COMMANDS = {
     "evaluate": (_evaluate, _evaluate_arguments, "top-1 and top-5 error on test images"),
     "predict": (_predict, _predict_arguments, "classify image files"),
-    "export": (_export, _export_arguments, "write a SavedModel, .keras, LiteRT or ONNX"),
+    "export": (_export, _export_arguments, "write a SavedModel, .keras, LiteRT, ONNX or OpenVINO"),
 }

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "export": ".artefacts",
         "export_litert": ".litert_tf",
         "export_onnx": ".onnx_tf",
+        "export_openvino": ".openvino_tf",
         "export_saved_model": ".saved_model_tf",
     },
 )

@@ -3,16 +3,27 @@
 import dataclasses
 import pathlib
 
-import keras
 import numpy as np
 
-from keras_preact.card import calibration_in_words, model_card, served_files
+from keras_preact.card import (
+    calibration_in_words,
+    losses_in_words,
+    model_card,
+    served_files,
+)
 from keras_preact.checked import require
 from keras_preact.console import say
 from keras_preact.data.reading import AS_STORED
 from keras_preact.errors import ConfigError, DataError, ExportError, in_one_line, quoted
 from keras_preact.evaluation import at_temperature, evaluate, fit_temperature
-from keras_preact.export.formats import FORMATS, call
+from keras_preact.export.elsewhere import write
+from keras_preact.export.formats import FORMATS, Wish, call, refuse_missing
+from keras_preact.export.rounding import (
+    CALIBRATION_IMAGES,
+    SEARCH_IMAGES,
+    classes_that_lose,
+    kept_float,
+)
 from keras_preact.rewrite import fold_batch_norm, portable, with_policy, with_temperature
 from keras_preact.run import CLASSES, GEOMETRY, RunFolder
 from keras_preact.trained import load_trained
@@ -20,8 +31,8 @@ from keras_preact.trained import load_trained
 #: Largest difference of a score that is allowed, as the network is and with its norms folded away.
 TOLERANCE, TOLERANCE_FOLDED = 1e-5, 1e-4
 
-#: What an export may compute in.
-_DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
+#: Precisions that are dtype policies to compute in.
+_POLICIES = ("mixed_bfloat16", "mixed_float16")
 
 #: In the folder of exports: what each of them is.
 _EXPORTS = "exports.json"
@@ -38,14 +49,15 @@ class Exported:
         path: The file or folder.
         format: One of `FORMATS`.
         folded: Whether norms are folded into convolutions.
-        quantized: `"int8"` or `None`.
+        precision: What its numbers are, or the dtype policy that it computes in.
         megabytes: Size.
         difference: Largest difference of a score from the network's in float32, over all compared
             batches.
         images: With what it was compared: `"test images"`, or `"noise"` where there were none.
         accuracy_before, accuracy_after: Share of the test images that the network in float32 and
-            the file classify correctly, where that rounds more: quantized, or of 16 bits.
-        dtype: The dtype policy that it computes in.
+            the file classify correctly, where that rounds more: 8 bits, or 16.
+        classes_lost: Classes that lose more than a point of recall by it, and how much.
+        kept_float: Operations that stay float in an int8 file, since they would cost a point.
         temperature: By which its logits are divided, where it is calibrated.
         calibration_before, calibration_after: The expected calibration error on the test images
             without and with that.
@@ -54,13 +66,14 @@ class Exported:
     path: str
     format: str
     folded: bool
-    quantized: str | None
+    precision: str
     megabytes: float
     difference: float
     images: str
     accuracy_before: float | None = None
     accuracy_after: float | None = None
-    dtype: str = "float32"
+    classes_lost: dict[str, float] = dataclasses.field(default_factory=dict)
+    kept_float: tuple[str, ...] = ()
     temperature: float | None = None
     calibration_before: float | None = None
     calibration_after: float | None = None
@@ -72,33 +85,39 @@ def export(
     out=None,
     *,
     fold=True,
-    quantize=None,
-    dtype="float32",
+    precision="float32",
+    integers=None,
     calibrate=False,
     data=None,
     size=None,
     shorter=None,
     interpolation=None,
     console=None,
+    quantize=None,
+    dtype=None,
 ) -> Exported:
     """Writes a trained network in another format, reads it back, and compares the two.
 
     What is written computes in float32, whatever the network was trained in, so that it runs where
-    nothing of 16 bits does. Beside it stand the names of the classes (`classes.json`), how image
-    files are fitted to it (`geometry.json`) and a model card (`README.md`).
+    nothing of 16 bits does, unless `precision` says otherwise. Beside it stand the names of the
+    classes (`classes.json`), how image files are fitted to it (`geometry.json`) and a model card
+    (`README.md`).
 
     Args:
         source: Folder of a finished run, or a `.keras` file.
         format: `saved_model` (TensorFlow Serving), `keras` (in Keras's own layers, for any
-            backend), `litert` (TensorFlow Lite), or `onnx`.
+            backend), `litert` (TensorFlow Lite), `onnx`, or `openvino`.
         out: Folder to write into; if not given, `export` in the run's folder, or `NAME-export`
             beside the file.
         fold: Fold batch normalisation into the convolutions before it.
-        quantize: `int8` for LiteRT: weights and activations of 8 bits, their ranges from training
-            images.
-        dtype: Dtype policy, for machines that compute fast in 16 bits: `mixed_bfloat16` or
-            `mixed_float16`, for `saved_model` and `keras`. How many test images are classified
-            correctly is said beside the network's own.
+        precision: `float32`; `float16` (LiteRT, OpenVINO): weights kept in 16 bits; `dynamic`
+            (LiteRT): weights of 8 bits; `int8` (LiteRT, ONNX, OpenVINO): weights and activations of
+            8 bits, their ranges from training images; or a dtype policy to compute in,
+            `mixed_bfloat16` or `mixed_float16` (`saved_model`, `keras`), for machines that are fast
+            in 16 bits. How many test images are classified correctly is said beside the network's
+            own, with the classes that lose recall. Operations whose int8 costs more than a point on
+            the validation part, or without one on training images, stay float and are named.
+        integers: `"uint8"` or `"int8"`: images and scores of LiteRT's int8 are such integers too.
         calibrate: Make the scores softmax(logits / T), with the temperature T that
             `keras_preact.evaluation.fit_temperature` finds on the validation part. The calibration
             error on the test part is said before and after.
@@ -107,6 +126,7 @@ def export(
         size, shorter, interpolation: As `keras_preact.data.Geometry` has them, where image files
             are to be fitted otherwise; the network then takes images of any size.
         console: A `rich.console.Console` for progress; `None` prints nothing.
+        quantize, dtype: Earlier names of `precision`.
 
     Returns:
         An `Exported`.
@@ -127,27 +147,32 @@ def export(
         >>> export(path, "keras").difference < 1e-5
         True
     """
-    chosen = _checked_format(format, quantize, dtype)
+    precision = quantize or dtype or precision
+    chosen = _checked_format(format, precision, integers)
     trained = load_trained(source, "float32").fitted(size, shorter, interpolation)
     for note in trained.notes:
         say(console, note)
-    rounds = quantize or dtype != "float32"
+    rounds = precision != "float32"
     data = _data(trained, data, rounds or calibrate, console)
     require(data or not rounds, "data", data, "images to calibrate with and to compare on")
     scaled = {}
     if calibrate:
         trained, scaled = _calibrated(trained, data)
-    calibration = data.train.images(_spread(len(data.train), 200)) if quantize else None
     model = portable(trained.model)
     if fold:
         model = fold_batch_norm(model)
-    model = with_policy(model, dtype)
+    wish = Wish(precision, class_names=trained.class_names, geometry=trained.geometry)
+    if precision in _POLICIES:
+        model = with_policy(model, precision)
+    elif precision == "int8":
+        wish = _rounded(format, model, wish._replace(integers=integers), data, console)
     folder = _folder(trained, out)
     _refuse_other_geometry(folder, trained.geometry)
-    kind = (f"-{quantize or dtype}" if rounds else "") + "-calibrated" * calibrate
+    kind = "".join(f"-{word}" for word in (rounds and precision, integers) if word)
+    kind += "-calibrated" * calibrate
     file = f"{pathlib.Path(chosen.file).stem}{kind}{pathlib.Path(chosen.file).suffix}"
     with folder.replacing(file) as path:
-        chosen.write(model, path, trained, calibration)
+        write(format, model, path, wish)
         with in_one_line(ExportError, f"What was written as {format} cannot be read back"):
             predict = chosen.read(path)
             difference = _difference(trained.model, predict, _images(trained, data))
@@ -155,11 +180,11 @@ def export(
             path=str(folder.path / file),
             format=format,
             folded=fold,
-            quantized=quantize,
+            precision=precision,
             megabytes=round(_size(path) / 2**20, 3),
             difference=difference,
             images="test images" if data else "noise",
-            dtype=dtype,
+            kept_float=wish.kept,
             **scaled,
         )
         if rounds:
@@ -167,7 +192,10 @@ def export(
                 evaluate(p, data.test, data.class_names) for p in (trained.model, predict)
             )
             found = dataclasses.replace(
-                found, accuracy_before=before.accuracy, accuracy_after=after.accuracy
+                found,
+                accuracy_before=before.accuracy,
+                accuracy_after=after.accuracy,
+                classes_lost=classes_that_lose(before, after),
             )
         else:
             _refuse_difference(found, TOLERANCE_FOLDED if fold else TOLERANCE)
@@ -212,19 +240,26 @@ def _data(trained, data, needed, console):
         return None
 
 
-def _checked_format(format, quantize, dtype):
+def _rounded(format, model, wish, data, console):
+    """The wish for int8 with what it takes: images, and the operations that stay float."""
+    calibration = data.train.images(_spread(len(data.train), CALIBRATION_IMAGES))
+    wish = wish._replace(calibration=calibration)
+    if wish.integers:  # nothing may stay float
+        return wish
+    part = data.validation or data.train
+    part = part.subset(_spread(len(part), SEARCH_IMAGES))
+    return wish._replace(kept=kept_float(format, model, wish, part, data.class_names, console))
+
+
+def _checked_format(format, precision, integers):
     require(format in FORMATS, "format", format, f"one of {quoted(FORMATS)}")
-    require(quantize in (None, "int8"), "quantize", quantize, "'int8' or None")
-    require(not quantize or format == "litert", "quantize", quantize, "None but for 'litert'")
-    require(dtype in _DTYPES, "dtype", dtype, f"one of {quoted(_DTYPES)}")
-    holds = dtype == "float32" or format in ("saved_model", "keras")
-    require(holds, "dtype", dtype, "'float32' but for 'saved_model' and 'keras'")
     chosen = FORMATS[format]
-    if chosen.needs_tensorflow and keras.backend.backend() != "tensorflow":
-        raise ConfigError(
-            f"The format {format!r} is written by TensorFlow: set KERAS_BACKEND=tensorflow, which "
-            f"opens runs of any backend. Received: KERAS_BACKEND={keras.backend.backend()}."
-        )
+    expected = f"one of {quoted(chosen.precisions)} for {format!r}"
+    require(precision in chosen.precisions, "precision", precision, expected)
+    allowed = (None, "uint8", "int8") if (format, precision) == ("litert", "int8") else (None,)
+    expected = "None, or 'uint8' or 'int8' with precision='int8' of 'litert'"
+    require(integers in allowed, "integers", integers, expected)
+    refuse_missing(format)
     return chosen
 
 
@@ -313,7 +348,7 @@ def _in_words(found):
     if found.accuracy_after is not None:
         words += (
             f"; accuracy {found.accuracy_before:.2%} before, {found.accuracy_after:.2%} with "
-            f"{found.quantized or found.dtype}"
+            f"{found.precision}{losses_in_words(dataclasses.asdict(found))}"
         )
     if found.temperature is not None:
         words += f"; {calibration_in_words(dataclasses.asdict(found))}"

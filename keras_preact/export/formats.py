@@ -1,9 +1,35 @@
 """The formats of exports as a table: how each is written and read back."""
 
+import importlib
+import importlib.util
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
+
+from keras_preact.console import silent_stderr
+from keras_preact.data.geometry import Geometry
+from keras_preact.errors import ConfigError
+
+
+class Wish(NamedTuple):
+    """How a file is to be written.
+
+    Attributes:
+        precision: One of those that its format has.
+        calibration: uint8 images `(n, h, w, c)` such as the network was trained on, for int8.
+        kept: Kinds of operations, of `KINDS`, that stay float in an int8 file.
+        integers: `"uint8"` or `"int8"` where images and scores are such integers too.
+        class_names: Names of the classes, and
+        geometry: how image files become its images, for what reads those.
+    """
+
+    precision: str = "float32"
+    calibration: Any = None
+    kept: tuple[str, ...] = ()
+    integers: str | None = None
+    class_names: tuple[str, ...] = ()
+    geometry: Geometry | None = None
 
 
 class Format(NamedTuple):
@@ -11,37 +37,53 @@ class Format(NamedTuple):
 
     Attributes:
         file: Name of the file or folder.
-        write: Function of model, path, the `Trained` that it is of, and calibration images or
-            `None`.
+        write: Function of model, path and `Wish`.
         read: Function of a path to a function of uint8 images to scores.
-        needs_tensorflow: Whether Keras has to run on TensorFlow for it.
+        precisions: What its files can compute in, or keep their numbers in.
+        needs: Packages beside those that are always there; the format's name is their extra.
+        needs_tensorflow: Whether Keras has to run on TensorFlow to write it.
     """
 
     file: str
     write: Callable
     read: Callable
+    precisions: tuple[str, ...]
+    needs: tuple[str, ...] = ()
     needs_tensorflow: bool = True
 
 
-def _write_saved_model(model, path, trained, _):
-    from keras_preact.export.saved_model_tf import export_saved_model
-
-    export_saved_model(model, path, trained.class_names, trained.geometry)
-
-
-def _read_saved_model(path):
-    from keras_preact.export.saved_model_tf import open_saved_model
-
-    return open_saved_model(path)
-
-
-def _write_keras(model, path, *_):
-    model.save(path)
+#: Kinds of operations that can stay float in an int8 file, by their names in all formats. What is
+#: left, the convolutions, is nearly all of the work.
+KINDS = {
+    "rectifiers": ("PRelu", "PRELU", "Relu", "RELU"),
+    "gates": ("Sigmoid", "LOGISTIC"),
+    "products": ("Mul", "MUL", "Multiply", "SUB", "Sub", "Subtract"),
+    "additions": ("Add", "ADD"),
+    "pooling": ("MaxPool", "MAX_POOL_2D", "Pad", "PAD", "GlobalAveragePool", "MEAN", "ReduceMean"),
+    "classifier": ("MatMul", "Gemm", "FULLY_CONNECTED", "Softmax", "SOFTMAX"),
+}
 
 
-def _read_keras(path):
-    model = keras.saving.load_model(path, compile=False)
-    return lambda images: call(model, images)
+def types_of(kinds) -> list[str]:
+    """The names of the operations of some kinds, in all formats."""
+    return [name for kind in kinds for name in KINDS[kind]]
+
+
+def missing(name: str) -> str | None:
+    """Which packages a format lacks here and what installs them; `None` where all are there."""
+    lacking = [need for need in FORMATS[name].needs if not importlib.util.find_spec(need)]
+    if not lacking:
+        return None
+    return (
+        f"The format {name!r} needs {' and '.join(FORMATS[name].needs)}: pip install "
+        f"'keras-preact[{name}]'. Received: no {lacking[0]}."
+    )
+
+
+def refuse_missing(name: str) -> None:
+    """Raises `ConfigError` where a format's packages are not installed."""
+    if words := missing(name):
+        raise ConfigError(words)
 
 
 def call(model, images):
@@ -50,33 +92,69 @@ def call(model, images):
     return keras.ops.convert_to_numpy(scores).astype("float32")
 
 
-def _write_litert(model, path, _, calibration):
-    from keras_preact.export.litert_tf import export_litert
-
-    export_litert(model, path, calibration)
+def _write_keras(model, path, _):
+    model.save(path)
 
 
-def _read_litert(path):
-    from keras_preact.export.litert_tf import open_litert
-
-    return open_litert(path)
-
-
-def _write_onnx(model, path, *_):
-    from keras_preact.export.onnx_tf import export_onnx
-
-    export_onnx(model, path)
+def _read_keras(path):
+    model = keras.saving.load_model(path, compile=False)
+    return lambda images: call(model, images)
 
 
-def _read_onnx(path):
-    from keras_preact.export.onnx_tf import open_onnx
+def _writer(module):
+    """The `write` of a module that is imported, with what it needs, when something is written."""
+    return lambda *arguments: importlib.import_module(f"keras_preact.export.{module}").write(
+        *arguments
+    )
 
-    return open_onnx(path)
 
+def _reader(format):
+    """A function of a path that opens what was written by the runtime that it is for."""
+
+    def read(path):
+        from keras_preact.export.runtimes_tf import RUNTIMES
+
+        with silent_stderr():  # runtimes tell which kernels they have
+            _, predict = RUNTIMES[format][0](path, exact=True)
+
+        def quiet(images):
+            with silent_stderr():
+                return predict(images)
+
+        return quiet
+
+    return read
+
+
+#: Of those that compute in a dtype policy of Keras.
+_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 FORMATS = {
-    "saved_model": Format("saved_model", _write_saved_model, _read_saved_model),
-    "keras": Format("model.keras", _write_keras, _read_keras, needs_tensorflow=False),
-    "litert": Format("model.tflite", _write_litert, _read_litert),
-    "onnx": Format("model.onnx", _write_onnx, _read_onnx),
+    "saved_model": Format(
+        "saved_model",
+        _writer("saved_model_tf"),
+        _reader("saved_model"),
+        _POLICIES,
+    ),
+    "keras": Format("model.keras", _write_keras, _read_keras, _POLICIES, needs_tensorflow=False),
+    "litert": Format(
+        "model.tflite",
+        _writer("litert_tf"),
+        _reader("litert"),
+        ("float32", "float16", "dynamic", "int8"),
+    ),
+    "onnx": Format(
+        "model.onnx",
+        _writer("onnx_tf"),
+        _reader("onnx"),
+        ("float32", "int8"),
+        needs=("tf2onnx", "onnxruntime"),
+    ),
+    "openvino": Format(
+        "openvino",
+        _writer("openvino_tf"),
+        _reader("openvino"),
+        ("float32", "float16", "int8"),
+        needs=("openvino", "nncf"),
+    ),
 }

@@ -1,7 +1,6 @@
 """LiteRT (TensorFlow Lite): one file for phones and small machines, in built-in operations."""
 
 import contextlib
-import os
 import tempfile
 import warnings
 
@@ -11,22 +10,28 @@ import tensorflow as tf
 
 from keras_preact.console import silent_stderr
 from keras_preact.errors import ExportError, in_one_line
+from keras_preact.export.formats import types_of
+from keras_preact.export.serving_tf import layer_names, served
 from keras_preact.rewrite import with_policy
 
-#: How many images fix the ranges of the integers.
-CALIBRATION_IMAGES = 200
 
-
-def export_litert(model, path, calibration=None) -> None:
+def export_litert(
+    model, path, precision="float32", calibration=None, kept=(), integers=None
+) -> None:
     """Writes a LiteRT file with the input `images`, uint8 `(batch, h, w, c)`, and `scores`.
 
     Args:
         model: A `keras.Model` that takes raw images, values 0 to 255, in Keras's own layers; one of
             16 bits is written in float32.
         path: File to write.
-        calibration: uint8 images `(n, h, w, c)` such as the network was trained on: weights and
-            activations become int8, their ranges those of these images (Jacob et al. 2018).
-            `None`: they stay float32.
+        precision: `float32`; `float16`: weights of 16 bits, computed in float32; `dynamic`: weights
+            of 8 bits, activations rounded to 8 bits while it runs; `int8`: weights and activations
+            of 8 bits, their ranges fixed (Jacob et al. 2018).
+        calibration: uint8 images `(n, h, w, c)` such as the network was trained on, which fix the
+            ranges of int8.
+        kept: Kinds of operations, of `keras_preact.export.formats.KINDS`, that stay float in int8.
+        integers: `"uint8"` or `"int8"`, for int8: images and scores are such integers too, by the
+            scale and zero point that the file names, so that nothing in it is float.
 
     Raises:
         ExportError: For layers that need operations of TensorFlow itself.
@@ -39,13 +44,9 @@ def export_litert(model, path, calibration=None) -> None:
         >>> export_litert(model, tempfile.mkdtemp() + "/model.tflite")
     """
     model = with_policy(model)  # there are no kernels of 16 bits
-
-    def serve(images):
-        return {"scores": model(tf.cast(images, tf.float32), training=False)}
-
+    serve, images = served(model, "float32" if integers else "uint8")
     archive = keras.export.ExportArchive()
     archive.track(model)
-    images = tf.TensorSpec(model.input_shape, tf.uint8, name="images")
     archive.add_endpoint("serving_default", serve, input_signature=[images])
     with tempfile.TemporaryDirectory() as folder:
         with _quiet():
@@ -53,38 +54,41 @@ def export_litert(model, path, calibration=None) -> None:
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         what = "LiteRT has no operations for this network"
         fix = "--format saved_model holds any network."
-        names = [layer.name for layer in model._flatten_layers()]
-        with in_one_line(ExportError, what, names, fix), _quiet():
-            content = _converted(converter, calibration)
+        with in_one_line(ExportError, what, layer_names(model), fix), _quiet():
+            content = _converted(converter, precision, calibration, kept, integers)
     with open(path, "wb") as file:
         file.write(content)
 
 
-def _converted(converter, calibration):
+def write(model, path, wish) -> None:
+    """`export_litert`, as the table of formats calls it."""
+    export_litert(model, path, wish.precision, wish.calibration, wish.kept, wish.integers)
+
+
+def _converted(converter, precision, calibration, kept, integers):
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if calibration is not None:
+    if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        images = calibration[:CALIBRATION_IMAGES]
-        converter.representative_dataset = lambda: ({"images": image[None]} for image in images)
-    return converter.convert()
-
-
-def open_litert(path):
-    """A function of uint8 images `(n, h, w, c)` to scores, float32 `(n, classes)`."""
-    with _quiet():
-        interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def predict(images):
-        with _quiet():
-            interpreter.resize_tensor_input(taken["index"], images.shape)
-            interpreter.allocate_tensors()
-        interpreter.set_tensor(taken["index"], np.ascontiguousarray(images))
-        interpreter.invoke()
-        return interpreter.get_tensor(given["index"])
-
-    return predict
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision != "int8":
+        return converter.convert()
+    dtype = np.float32 if integers else np.uint8
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.representative_dataset = lambda: (
+        {"images": image[None].astype(dtype)} for image in calibration
+    )
+    if integers:
+        converter.inference_input_type = converter.inference_output_type = tf.as_dtype(integers)
+    if not kept:
+        return converter.convert()
+    lite = tf.lite.experimental
+    options = lite.QuantizationDebugOptions(denylisted_ops=types_of(kept))
+    images = converter.representative_dataset
+    debugger = lite.QuantizationDebugger(
+        converter=converter, debug_dataset=images, debug_options=options
+    )
+    return debugger.get_nondebug_quantized_model()
 
 
 @contextlib.contextmanager

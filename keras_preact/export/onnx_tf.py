@@ -3,13 +3,16 @@
 import contextlib
 import logging
 import pathlib
+import tempfile
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_preact.console import silent_stderr
-from keras_preact.errors import ConfigError, ExportError, in_one_line
+from keras_preact.errors import ExportError, in_one_line
+from keras_preact.export.formats import FORMATS, refuse_missing, types_of
+from keras_preact.export.serving_tf import layer_names, served
+from keras_preact.precision import cpu_flags
 from keras_preact.rewrite import with_policy
 from keras_preact.rewrite.graph import carry_weights, rebuild, same
 
@@ -17,43 +20,119 @@ from keras_preact.rewrite.graph import carry_weights, rebuild, same
 OPSET = 17
 
 
-def export_onnx(model, path) -> None:
+def export_onnx(model, path, precision="float32", calibration=None, kept=()) -> None:
     """Writes an ONNX file with the input `images`, uint8 `(batch, h, w, c)`, and `scores`.
 
     Args:
         model: A `keras.Model` that takes raw images, values 0 to 255, in Keras's own layers; one of
             16 bits is written in float32.
         path: File to write.
+        precision: `float32`, or `int8`: weights (by channel) and activations of 8 bits, in pairs of
+            QuantizeLinear and DequantizeLinear. Weights use 7 of the 8 bits where the processor
+            that this runs on has no VNNI (`reduced_range`).
+        calibration: uint8 images `(n, h, w, c)` such as the network was trained on, which fix the
+            ranges of int8.
+        kept: Kinds of operations, of `keras_preact.export.formats.KINDS`, that stay float in int8.
 
     Raises:
         ConfigError: Where tf2onnx or onnxruntime is not installed.
         ExportError: For layers that ONNX has no operations for.
     """
-    tf2onnx, _ = _libraries()
+    refuse_missing("onnx")
+    import onnx
+    import tf2onnx
+
     model = _with_constants(with_policy(model))  # ONNX Runtime has no Conv of bfloat16
-    images = tf.TensorSpec(model.input_shape, tf.uint8, name="images")
-
-    @tf.function(input_signature=[images])
-    def serve(images):
-        return {"scores": model(tf.cast(images, tf.float32), training=False)}
-
-    names = [layer.name for layer in model._flatten_layers()]
+    serve, images = served(model)
     fix = "--format saved_model holds any network."
     try:
-        with in_one_line(ExportError, "ONNX cannot hold this network", names, fix):
+        with in_one_line(ExportError, "ONNX cannot hold this network", layer_names(model), fix):
             with _quiet():
-                tf2onnx.convert.from_function(serve, [images], opset=OPSET, output_path=str(path))
-            open_onnx(path)  # what has no operation in ONNX is written all the same
+                network, _ = tf2onnx.convert.from_function(serve, [images], opset=OPSET)
+                onnx.save(_with_prelu(network), str(path))
+                if precision == "int8":
+                    _quantize(path, calibration, kept)
+            FORMATS["onnx"].read(path)  # what has no operation in ONNX is written all the same
     except ExportError:
         pathlib.Path(path).unlink(missing_ok=True)
         raise
 
 
-def open_onnx(path):
-    """A function of uint8 images `(n, h, w, c)` to scores, float32 `(n, classes)`."""
-    _, onnxruntime = _libraries()
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["scores"], {"images": images})[0]
+def write(model, path, wish) -> None:
+    """`export_onnx`, as the table of formats calls it."""
+    export_onnx(model, path, wish.precision, wish.calibration, wish.kept)
+
+
+def reduced_range() -> bool:
+    """Whether int8 weights are to use 7 bits: x86 processors without VNNI add them in 16 bits."""
+    flags = cpu_flags()
+    return bool(flags) and "avx2" in flags and not any("vnni" in flag for flag in flags)
+
+
+def _quantize(path, calibration, kept):
+    import onnx
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Images(quantization.CalibrationDataReader):
+        left = ({"images": image[None]} for image in calibration)
+
+        def get_next(self):
+            return next(self.left, None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        ready = f"{folder}/model.onnx"
+        quant_pre_process(str(path), ready, skip_symbolic_shape=True)
+        types = {node.op_type for node in onnx.load(ready).graph.node} - set(types_of(kept))
+        quantization.quantize_static(
+            ready,
+            str(path),
+            Images(),
+            op_types_to_quantize=sorted(types),
+            per_channel=True,
+            reduce_range=reduced_range(),
+        )
+
+
+def _with_prelu(network):
+    """The same with one PRelu where Keras has relu(x) + slope * relu(-x): one pass over memory."""
+    from onnx import helper, numpy_helper
+
+    graph = network.graph
+    makers = {output: node for node in graph.node for output in node.output}
+    numbers = {tensor.name: tensor for tensor in graph.initializer}
+
+    def made_by(name, kind):
+        node = makers.get(name)
+        return node if node is not None and node.op_type == kind else None
+
+    def slopes_of(positive, scaled):
+        """The input of a PReLU and its slopes, where two halves of a sum are those of one."""
+        positive, scaled = made_by(positive, "Relu"), made_by(scaled, "Mul")
+        for half, number in (scaled.input, scaled.input[::-1]) if scaled else ():
+            negative = made_by(half, "Relu")
+            minus = negative and made_by(negative.input[0], "Neg")
+            if positive and minus and number in numbers and minus.input[0] == positive.input[0]:
+                return positive.input[0], numbers[number]
+        return None
+
+    for place, node in enumerate(graph.node):
+        found = node.op_type == "Add" and (slopes_of(*node.input) or slopes_of(*node.input[::-1]))
+        if found:
+            slopes = numpy_helper.from_array(-numpy_helper.to_array(found[1]), f"{node.name}/slope")
+            graph.initializer.append(slopes)
+            inputs = [found[0], slopes.name]
+            graph.node[place].CopyFrom(helper.make_node("PRelu", inputs, node.output, node.name))
+    read = {output.name for output in graph.output}
+    for node in reversed([*graph.node]):  # each stands behind what it reads
+        if node.op_type in ("Relu", "Neg", "Mul") and not read & {*node.output}:
+            graph.node.remove(node)
+        else:
+            read.update(node.input)
+    for number in [*graph.initializer]:
+        if number.name not in read:
+            graph.initializer.remove(number)
+    return network
 
 
 def _with_constants(model):
@@ -71,18 +150,6 @@ def _with_constants(model):
         if type(old) is type(new):
             carry_weights(old, new)
     return copy
-
-
-def _libraries():
-    try:
-        import onnxruntime
-        import tf2onnx
-    except ImportError as error:
-        raise ConfigError(
-            "The format 'onnx' needs tf2onnx and onnxruntime: pip install 'keras-preact[onnx]'. "
-            f"Received: no {error.name}."
-        ) from None
-    return tf2onnx, onnxruntime
 
 
 @contextlib.contextmanager

@@ -81,6 +81,11 @@ def export_saved_model(model, path, class_names=None, geometry=None) -> None:
         _write(archive, path)
 
 
+def write(model, path, wish) -> None:
+    """`export_saved_model`, as the table of formats calls it."""
+    export_saved_model(model, path, wish.class_names, wish.geometry)
+
+
 def _table(folder, class_names):
     """Names by class number, as a table that the SavedModel keeps in a file of its own."""
     file = os.path.join(folder, "classes.txt")
@@ -106,14 +111,3 @@ def _write(archive, path):
         raise OSError(errno.EIO, first_line(error), str(path)) from error
     finally:
         logger.setLevel(level)
-
-
-def open_saved_model(path):
-    """A function of uint8 images `(n, h, w, c)` to scores, float32 `(n, classes)`."""
-    loaded = tf.saved_model.load(str(path))  # kept alive by the function
-    serve = loaded.signatures["serving_default"]
-
-    def predict(images, loaded=loaded):
-        return serve(images=tf.constant(images))["scores"].numpy()
-
-    return predict

@@ -29,6 +29,8 @@ EXTRAS = (
     ("jax", "jax", "training on JAX"),
     ("onnx", "onnxruntime", "export to ONNX"),
     ("onnx", "tf2onnx", "export to ONNX"),
+    ("openvino", "openvino", "export to OpenVINO"),
+    ("openvino", "nncf", "export to OpenVINO in int8"),
     ("wandb", "wandb", "logging to Weights & Biases"),
     ("bench", "torch", "benchmarks beside PyTorch"),
     ("notebook", "nbclient", "the notebooks"),

@@ -1,6 +1,5 @@
 """`main_path`: from training to a file in use, in small, on the machine at hand."""
 
-import importlib.util
 import pathlib
 import tempfile
 
@@ -9,7 +8,7 @@ import keras
 from keras_preact.errors import OWN, line_of
 from keras_preact.evaluation import classify_files, evaluate
 from keras_preact.export import export
-from keras_preact.export.formats import FORMATS
+from keras_preact.export.formats import FORMATS, missing
 from keras_preact.precision import choose_dtype
 from keras_preact.trained import load_trained
 from keras_preact.training.config import TrainConfig
@@ -86,14 +85,12 @@ def _predict(run):
     return f"a file is classified as {' '.join(label)}", label == [expected], not unreadable
 
 
-def _export(run, format, quantize=None):
-    if FORMATS[format].needs_tensorflow and keras.backend.backend() != "tensorflow":
-        return "needs KERAS_BACKEND=tensorflow", None, None
-    if format == "onnx" and not all(map(importlib.util.find_spec, ("tf2onnx", "onnxruntime"))):
-        return 'not installed: pip install "keras-preact[onnx]"', None, None
-    made = export(run, format, quantize=quantize)
+def _export(run, format, precision="float32"):
+    if words := missing(format):
+        return words, None, None
+    made = export(run, format, precision=precision)
     words = f"read back; scores differ by at most {made.difference:.0e}"
-    if quantize:
+    if precision != "float32":
         words = f"read back; {made.accuracy_before:.1%} correct before, {made.accuracy_after:.1%}"
         return words, made.accuracy_after > made.accuracy_before - 0.1, None
     return words, True, None

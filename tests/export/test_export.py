@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import types
 
 import keras
 import numpy as np
@@ -18,52 +19,68 @@ from keras_preact.cli import main
 from keras_preact.data import Geometry
 from keras_preact.errors import ConfigError, ExportError
 from keras_preact.evaluation import evaluate, fit_temperature
-from keras_preact.export import artefacts, export, export_litert
-from keras_preact.export.formats import FORMATS
+from keras_preact.export import artefacts, export, export_litert, rounding
+from keras_preact.export.formats import FORMATS, KINDS, Wish, missing
 from keras_preact.run import RunFolder
 
 pytestmark = pytest.mark.tensorflow
-INSTALLED = [*FORMATS]
-try:
-    import onnxruntime  # noqa: F401
-    import tf2onnx  # noqa: F401
-except ImportError:
-    INSTALLED.remove("onnx")
+INSTALLED = [format for format in FORMATS if not missing(format)]
 
-#: Each gives the scores of x.npy, in a process of its own.
+#: Each is `predict(images)` of a file at `path`, in a process of its own.
 READERS = {
     "saved_model": """
 import tensorflow as tf
 model = tf.saved_model.load(path)
-found = model.signatures["serving_default"](images=tf.constant(images))
-scores, labels = found["scores"].numpy(), found["label"].numpy().astype(str)
-assert (labels == np.array(names)[scores.argmax(1)]).all()
-files = [tf.io.encode_png(image).numpy() for image in images]
-again = model.signatures["serve_bytes"](images=tf.constant(files))["scores"]
-assert abs(again - scores).numpy().max() < 1e-6
-features = model.signatures["serve_features"](images=tf.constant(images))["features"]
-assert features.shape == (len(images), 64)
+def predict(images):
+    found = model.signatures["serving_default"](images=tf.constant(images))
+    scores, labels = found["scores"].numpy(), found["label"].numpy().astype(str)
+    assert (labels == np.array(names)[scores.argmax(1)]).all()
+    files = [tf.io.encode_png(image).numpy() for image in images]
+    again = model.signatures["serve_bytes"](images=tf.constant(files))["scores"]
+    assert abs(again - scores).numpy().max() < 1e-6
+    features = model.signatures["serve_features"](images=tf.constant(images))["features"]
+    assert features.shape == (len(images), 64)
+    return scores
 assert tf.io.gfile.GFile(path + "/assets/classes.txt").read().split() == names
 """,
     "keras": """
 import keras
-scores = keras.models.load_model(path).predict(images.astype("float32"), verbose=0)
+model = keras.models.load_model(path)
+predict = lambda images: model.predict(images.astype("float32"), verbose=0)
 """,
     "litert": """
 import tensorflow as tf
 model = tf.lite.Interpreter(path)
 taken, given = model.get_input_details()[0]["index"], model.get_output_details()[0]["index"]
-model.resize_tensor_input(taken, images.shape)
-model.allocate_tensors()
-model.set_tensor(taken, images)
-model.invoke()
-scores = model.get_tensor(given)
+def predict(images):
+    model.resize_tensor_input(taken, images.shape)
+    model.allocate_tensors()
+    model.set_tensor(taken, images)
+    model.invoke()
+    return model.get_tensor(given)
 """,
     "onnx": """
 import onnxruntime
-scores = onnxruntime.InferenceSession(path).run(["scores"], {"images": images})[0]
+model = onnxruntime.InferenceSession(path)
+predict = lambda images: model.run(["scores"], {"images": images})[0]
+""",
+    "openvino": """
+import openvino
+wish = {"INFERENCE_PRECISION_HINT": "f32"}
+model = openvino.Core().compile_model(path + "/model.xml", "CPU", wish)
+predict = lambda images: model({"images": images})["scores"].copy()
 """,
 }
+
+#: In a process that cannot import this package: the scores of sets of images, batch by batch.
+ELSEWHERE = """
+import sys
+sys.modules["keras_preact"] = None
+import numpy as np
+def scores_of(predict, images):
+    ends = np.cumsum([1, 5, 17, len(images) - 23])
+    return np.concatenate([predict(part) for part in np.split(images, ends[:3])])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +93,12 @@ def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
     trained = load_trained(run)
     images = trained.load_data().test.images(np.arange(100))
     np.save(tmp_path / "x.npy", images)
-    code = f"""
-import sys
-sys.modules["keras_preact"] = None
-import numpy as np
-images, names = np.load("x.npy"), {list(trained.class_names)}
-"""
+    code = f"{ELSEWHERE}\nimages, names = np.load('x.npy'), {list(trained.class_names)}\n"
     for format in INSTALLED:
         found = export(run, format)
         assert found.difference <= 1e-4 and found.images == "test images" and found.folded
-        code += f"path = {found.path!r}\n{READERS[format]}\nnp.save('{format}.npy', scores)\n"
+        code += f"path = {found.path!r}\n{READERS[format]}\n"
+        code += f"np.save('{format}.npy', scores_of(predict, images))\n"
     run_python(code, tmp_path)
     expected = trained.model.predict(images.astype("float32"), verbose=0)
     folder = run / "export"
@@ -99,11 +112,47 @@ images, names = np.load("x.npy"), {list(trained.class_names)}
     assert not [*folder.glob(".partial*")]
 
 
+@pytest.mark.parametrize(
+    "formats", [["litert"], pytest.param([*INSTALLED[1:]], marks=pytest.mark.slow)], ids=str
+)
+def test_a_network_of_any_size_in_use_elsewhere(formats, tmp_path, run_python, randomize):
+    model = randomize(create_model("resnet8v2", input_shape=(None, None, 3), classes=3))
+    model.save(tmp_path / "any.keras")
+    random, code = np.random.default_rng(0), ELSEWHERE
+    sizes = {
+        size: random.integers(0, 256, (30, *size, 3), np.uint8) for size in [(16, 16), (9, 20)]
+    }
+    for size, images in sizes.items():
+        np.save(tmp_path / f"{size}.npy", images)
+    for format in formats:
+        path = export(tmp_path / "any.keras", format).path
+        code += f"path = {path!r}\n{READERS[format]}\nfor size in {[*sizes]}:\n"
+        code += "    scores = scores_of(predict, np.load(f'{size}.npy'))\n"
+        code += f"    np.save(f'{format}{{size}}.npy', scores)\n"
+    run_python(code, tmp_path)
+    for size, images in sizes.items():
+        expected = model.predict(images.astype("float32"), verbose=0)
+        for format in formats:
+            found = np.load(tmp_path / f"{format}{size}.npy")
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_under_jax_it_is_written_by_tensorflow(run, tmp_path, run_python):
+    code = """
+import sys
+from keras_preact.export import export
+found = export(sys.argv[1], "litert", "out")
+print(found.difference, "tensorflow" in sys.modules)
+"""
+    difference = run_python(code, tmp_path, run, KERAS_BACKEND="jax").split()[0]
+    assert float(difference) < 1e-4 and (tmp_path / "out" / "model.tflite").is_file()
+
+
 def test_formats_that_are_exported_at_once_are_all_listed(run, tmp_path):
     trained, folder, barrier = load_trained(run), RunFolder(tmp_path), threading.Barrier(8)
 
     def add(number):
-        found = artefacts.Exported("path", "keras", True, None, 1.0, 0.0, "noise")
+        found = artefacts.Exported("path", "keras", True, "float32", 1.0, 0.0, "noise")
         barrier.wait()
         artefacts._list(folder, trained, f"model{number}.keras", found)
 
@@ -179,13 +228,78 @@ def test_every_kind_of_network(format, fields, tmp_path, randomize):
         assert b"Flex" not in (tmp_path / "mine-export" / "model.tflite").read_bytes()
 
 
-@pytest.mark.slow
-def test_int8(run, tmp_path):
-    found = export(run, "litert", tmp_path, quantize="int8")
-    assert found.path.endswith("model-int8.tflite")
-    assert found.megabytes < 0.5 * export(run, "litert", tmp_path).megabytes
-    assert abs(found.accuracy_before - found.accuracy_after) < 0.1
-    assert "int8: accuracy" in (tmp_path / "README.md").read_text()
+SMALL = [
+    (format, precision, None)
+    for format in INSTALLED
+    for precision in FORMATS[format].precisions
+    if precision in ("float16", "dynamic", "int8")
+]
+
+
+@pytest.mark.parametrize(
+    ("format", "precision", "integers"),
+    [
+        ("litert", "int8", "uint8"),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in SMALL),
+        pytest.param("litert", "int8", "int8", marks=pytest.mark.slow),
+    ],
+)
+def test_small_numbers(format, precision, integers, run, tmp_path):
+    found = export(run, format, tmp_path, precision=precision, integers=integers)
+    end = f"-{precision}" + (f"-{integers}" if integers else "")
+    path = FORMATS[format].file.replace(".", f"{end}.") if "." in FORMATS[format].file else end
+    assert found.path.endswith(path) and found.precision == precision
+    most = {"float16": 0.7, "dynamic": 0.5, "int8": 0.7}[precision]
+    assert (
+        found.megabytes < most * RunFolder(run).path.joinpath("model.keras").stat().st_size / 2**20
+    )
+    assert abs(found.accuracy_before - found.accuracy_after) < 0.05
+    assert (
+        f"{precision}: accuracy {found.accuracy_after:.2%}" in (tmp_path / "README.md").read_text()
+    )
+    if integers:
+        import tensorflow as tf
+
+        net = tf.lite.Interpreter(found.path)
+        details = [*net.get_input_details(), *net.get_output_details()]
+        assert [d["dtype"] for d in details] == [np.dtype(integers).type] * 2
+
+
+def test_what_stays_float_is_found_by_measuring(monkeypatch):
+    """Products and gates only help together, as in networks with exclusive gating."""
+    asked = []
+
+    def lost(needed, most=0.3):
+        return lambda kept: 0.0 if needed <= {*kept} else most
+
+    def kinds(cost):
+        monkeypatch.setattr(rounding, "write", lambda *a: asked.append(a[-1].kept))
+        monkeypatch.setitem(FORMATS, "litert", FORMATS["litert"]._replace(read=lambda path: None))
+        found = lambda model, *_: types.SimpleNamespace(  # noqa: E731
+            accuracy=0.9 - (0 if model else cost(asked[-1]))
+        )
+        monkeypatch.setattr(rounding, "evaluate", found)
+        return rounding.kept_float("litert", "network", Wish("int8"), range(10), ("a", "b"))
+
+    assert kinds(lost(set())) == () and asked == [()]
+    assert kinds(lost({"gates", "products"})) == ("gates", "products")
+    assert asked[1:3] == [(), tuple(KINDS)] and len(asked) == 3 + len(KINDS)
+    assert kinds(lost({"additions"})) == ("additions",)
+    assert kinds(lambda kept: 0.3) == ()  # nothing helps, so nothing stays
+    assert kinds(lambda kept: 0.009) == ()
+    assert kinds(lambda kept: 0.5 if not kept else 0.1) == ("classifier",)
+
+
+@pytest.mark.skipif("onnx" not in INSTALLED, reason="of ONNX, which is not installed")
+def test_onnx_has_prelu_of_its_own(tmp_path, randomize):
+    import onnx
+
+    model = randomize(create_model("resnet8v2", input_shape=(16, 16, 3), activation="prelu"))
+    model.save(tmp_path / "mine.keras")
+    found = export(tmp_path / "mine.keras", "onnx")
+    nodes = onnx.load(found.path).graph.node
+    assert [node.op_type for node in nodes].count("PRelu") == 7
+    assert not {"Neg", "Relu"} & {node.op_type for node in nodes}
 
 
 def test_a_calibrated_network_is_as_sure_as_it_is_right(run, tmp_path):
@@ -234,9 +348,11 @@ def test_what_differs_is_not_left_behind(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"format": "tflite"}, "one of 'saved_model', 'keras', 'litert', 'onnx'"),
-        ({"format": "litert", "quantize": "int4"}, "'int8' or None"),
-        ({"format": "keras", "quantize": "int8"}, "None but for 'litert'"),
+        ({"format": "tflite"}, "one of 'saved_model', 'keras', 'litert', 'onnx', 'openvino'"),
+        ({"format": "litert", "precision": "int4"}, "'float16', 'dynamic', 'int8' for 'litert'"),
+        ({"format": "keras", "quantize": "int8"}, "'mixed_float16' for 'keras'. Received: prec"),
+        ({"format": "litert", "integers": "int8"}, "with precision='int8' of 'litert'"),
+        ({"format": "litert", "quantize": "int8", "integers": "int4"}, "'uint8' or 'int8' with"),
         ({"data": "folder:/nowhere"}, "nowhere"),
         ({"calibrate": True}, "must be False without a validation part"),
     ],

@@ -16,7 +16,7 @@ def test_a_part_that_fails_is_a_row_and_stops_no_other(monkeypatch):
     monkeypatch.setattr(walk, "_train", lambda run, dtype: ("trained", True, "result"))
     monkeypatch.setattr(walk, "_evaluate", fails)
     monkeypatch.setattr(walk, "_predict", refuses)
-    monkeypatch.setattr(walk, "_export", lambda run, format, quantize=None: (format, True, None))
+    monkeypatch.setattr(walk, "_export", lambda run, format, precision=None: (format, True, None))
     monkeypatch.setenv("KERAS_PREACT_DTYPE", "mixed_bfloat16")
     rows = {what: (found, ok) for what, found, ok in walk.main_path()}
     assert len(rows) == 2 * (3 + len(walk.FORMATS) + 1)
@@ -39,6 +39,5 @@ def test_without_a_training_there_is_nothing_to_try(monkeypatch):
 @pytest.mark.parametrize("missing", ["tf2onnx", "onnxruntime"])
 def test_what_is_not_installed_is_said(missing, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name != missing or None)
-    assert walk._export("run", "onnx") == (
-        'not installed: pip install "keras-preact[onnx]"', None, None
-    )  # fmt: skip
+    words, ok, _ = walk._export("run", "onnx")
+    assert f"pip install 'keras-preact[onnx]'. Received: no {missing}." in words and ok is None

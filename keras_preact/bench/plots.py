@@ -1,0 +1,42 @@
+"""A picture of what `bench` measured."""
+
+import pathlib
+
+from keras_preact.evaluation.plots import new_figure
+
+
+def plot_bench(measured, title="bench"):
+    """Accuracy against latency, a point a file; without accuracies images a second as bars.
+
+    Args:
+        measured: `Measured` of each file; those that failed are left out.
+        title: Headline.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Example:
+        >>> from keras_preact.bench import Measured, plot_bench
+        >>> found = Measured("a.onnx", "onnx", latency_ms=2.0, images_per_second=900.0)
+        >>> plot_bench([found]).axes[0].get_xlabel()
+        'images a second'
+    """
+    measured = [m for m in measured if m.failure is None]
+    names = [f"{pathlib.Path(m.path).name} ({m.format})" for m in measured]
+    with_accuracy = measured and all(m.accuracy is not None for m in measured)
+    figure, axes = new_figure(7, 1.5 + 3 * bool(with_accuracy) + 0.35 * len(measured))
+    if with_accuracy:
+        for name, m in zip(names, measured, strict=True):
+            axes.plot(m.latency_ms, 100 * m.accuracy, "o", label=name)
+        axes.set_xscale("log")
+        axes.set_xlabel("median latency of one image, ms")
+        axes.set_ylabel("accuracy, %")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
+    else:
+        axes.barh(names, [m.images_per_second for m in measured])
+        axes.invert_yaxis()
+        axes.set_xlabel("images a second")
+    axes.set_title(title)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

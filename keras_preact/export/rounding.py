@@ -1,0 +1,79 @@
+"""Int8 that keeps the accuracy: which operations have to stay float for it, and what it costs."""
+
+import pathlib
+import tempfile
+
+from keras_preact.console import say
+from keras_preact.evaluation import evaluate
+from keras_preact.export.elsewhere import write
+from keras_preact.export.formats import FORMATS, KINDS
+
+#: Accuracy that an int8 file may lose, and recall that a class may lose without being named.
+POINT = 0.01
+
+#: How many images fix the ranges of the integers, and on how many their cost is looked for.
+CALIBRATION_IMAGES, SEARCH_IMAGES = 200, 2000
+
+
+def kept_float(format, model, wish, images, class_names, console=None) -> tuple[str, ...]:
+    """Kinds of operations that have to stay float for an int8 file to lose no point of accuracy.
+
+    All are rounded at first. Where that costs more than a point on these images, all kinds but the
+    convolutions stay float, and one after the other is rounded after all if it costs none. (The
+    other way round, from none on, ends where two kinds only help together, as in gated networks.)
+
+    Args:
+        format: One of `FORMATS`.
+        model: The network in float32.
+        wish: A `Wish` for int8.
+        images: A part of a data set that the network was not tested on.
+        class_names: Names of its classes.
+        console: Where it is said what is tried.
+
+    Returns:
+        Kinds of `KINDS`; none where nothing is lost, or where it helps not to round.
+    """
+    before = evaluate(model, images, class_names).accuracy
+
+    def lost(kept):
+        with tempfile.TemporaryDirectory(prefix="keras_preact-") as folder:
+            path = pathlib.Path(folder, FORMATS[format].file)
+            write(format, model, path, wish._replace(kept=kept))
+            found = before - evaluate(FORMATS[format].read(path), images, class_names).accuracy
+        words = f" with {', '.join(kept)} in float" if kept else ""
+        say(console, f"int8{words}: {100 * found:+.1f} points lost of {len(images):,} images")
+        return found
+
+    rounded = lost(())
+    if rounded <= POINT:
+        return ()
+    kept = tuple(KINDS)
+    fewest = lost(kept)
+    if fewest >= rounded:
+        return ()
+    for kind in KINDS:
+        fewer = tuple(k for k in kept if k != kind)
+        if fewer and lost(fewer) <= max(POINT, fewest):
+            kept = fewer
+    return kept
+
+
+def classes_that_lose(before, after) -> dict[str, float]:
+    """The classes whose recall falls by more than a point, and by how much.
+
+    Args:
+        before, after: An `Evaluation` of the same images each.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.evaluation.scores import Evaluation
+        >>> from keras_preact.export.rounding import classes_that_lose
+        >>> labels, scores = np.array([0, 0, 1]), np.eye(2, dtype="float32")[[0, 0, 1]]
+        >>> worse = Evaluation(scores[[0, 2, 2]], labels, ("cat", "dog"))
+        >>> classes_that_lose(Evaluation(scores, labels, ("cat", "dog")), worse)
+        {'cat': 0.5}
+    """
+    recalls = (e.per_class()["recall"] for e in (before, after))
+    differences = zip(before.class_names, *recalls, strict=True)
+    lost = {name: round(float(old - new), 6) for name, old, new in differences}
+    return {name: value for name, value in lost.items() if value > POINT}

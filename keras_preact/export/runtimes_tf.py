@@ -1,0 +1,134 @@
+"""Files of each format, opened by the runtime that they are for.
+
+This file imports nothing of the package, but to open `.keras` files: it is what a process runs that
+is to measure a file as it is used elsewhere.
+"""
+
+import os
+import pathlib
+import warnings
+
+import numpy as np
+
+
+def open_saved_model(path, threads=None, exact=False):
+    """Opens a SavedModel by TensorFlow.
+
+    Args:
+        path: The file or folder.
+        threads: How many compute; all if not given.
+        exact: Compute in float32, where the runtime might choose bfloat16.
+
+    Returns:
+        The shape of its images, `None` where any size goes, and a function of images, values 0 to
+        255, `(n, h, w, c)` to scores, float32 `(n, classes)`.
+    """
+    import tensorflow as tf
+
+    if threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    loaded = tf.saved_model.load(str(path))  # kept alive by the function
+    serve = loaded.signatures["serving_default"]
+    ((name, taken),) = serve.structured_input_signature[1].items()
+
+    def predict(images, loaded=loaded):
+        found = serve(**{name: tf.constant(images, taken.dtype)})
+        return _scores(found).numpy()
+
+    return tuple(taken.shape), predict
+
+
+def open_keras(path, threads=None, exact=False):
+    """Opens a `.keras` file, or the one in a run's folder, by Keras, as `open_saved_model`."""
+    import keras
+
+    from keras_preact.trained import open_keras_file
+
+    if threads and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    path = pathlib.Path(path)
+    model = open_keras_file(path / "model.keras" if path.is_dir() else path)
+    return model.input_shape, lambda images: np.asarray(model.predict_on_batch(images))
+
+
+def open_litert(path, threads=None, exact=False):
+    """Opens a LiteRT file by its interpreter, as `open_saved_model`."""
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            import tensorflow as tf
+
+            Interpreter = tf.lite.Interpreter
+        interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def predict(images):
+        if tuple(images.shape) != tuple(interpreter.get_input_details()[0]["shape"]):
+            interpreter.resize_tensor_input(taken["index"], images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(taken["index"], np.ascontiguousarray(_as_integers(images, taken)))
+        interpreter.invoke()
+        return _as_floats(interpreter.get_tensor(given["index"]), given)
+
+    return tuple(None if n < 0 else int(n) for n in taken["shape_signature"]), predict
+
+
+def _as_integers(images, taken):
+    """Images in the numbers that a file takes: integers that have a scale, or any others."""
+    scale, zero = taken["quantization"]
+    if scale:
+        limits = np.iinfo(taken["dtype"])
+        images = np.clip(np.round(images / scale) + zero, limits.min, limits.max)
+    return images.astype(taken["dtype"], copy=False)
+
+
+def _as_floats(scores, given):
+    scale, zero = given["quantization"]
+    return (scores.astype("float32") - zero) * np.float32(scale) if scale else scores
+
+
+def open_onnx(path, threads=None, exact=False):
+    """Opens an ONNX file by ONNX Runtime, as `open_saved_model`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (taken,) = session.get_inputs()
+    (given,) = (out.name for out in session.get_outputs())
+    dtype = {"tensor(uint8)": np.uint8}.get(taken.type, np.float32)
+    shape = tuple(n if isinstance(n, int) else None for n in taken.shape)
+    return shape, lambda images: session.run([given], {taken.name: images.astype(dtype)})[0]
+
+
+def open_openvino(path, threads=None, exact=False):
+    """Opens an OpenVINO graph, or the `model.xml` in a folder, as `open_saved_model`."""
+    import openvino
+
+    path = pathlib.Path(path)
+    wish = {"INFERENCE_NUM_THREADS": threads} if threads else {}
+    wish |= {"INFERENCE_PRECISION_HINT": "f32"} if exact else {}
+    file = path / "model.xml" if path.is_dir() else path
+    network = openvino.Core().compile_model(file, "CPU", wish)
+    (taken,), (given,) = network.inputs, network.outputs
+    dtype = taken.element_type.to_dtype()
+    shape = tuple(n.get_length() if n.is_static else None for n in taken.partial_shape)
+    # What it gives is used again for the next images.
+    return shape, lambda images: network(images.astype(dtype, copy=False))[given].copy()
+
+
+def _scores(found):
+    return found["scores"] if "scores" in found else next(iter(found.values()))
+
+
+#: By format: what opens its files, and the package that does.
+RUNTIMES = {
+    "saved_model": (open_saved_model, "tensorflow"),
+    "keras": (open_keras, "keras"),
+    "litert": (open_litert, "tensorflow"),
+    "onnx": (open_onnx, "onnxruntime"),
+    "openvino": (open_openvino, "openvino"),
+}
