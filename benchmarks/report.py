@@ -4,34 +4,28 @@ import dataclasses
 import importlib.metadata
 import json
 import os
-import pathlib
 import platform
-import re
 import shlex
 import sys
 
 from rich.console import Console
 from rich.table import Table
 
+from keras_preact.machine import cpu_flags, processor
+
 PACKAGES = ("keras-preact", "keras", "tensorflow", "jax", "torch", "timm")
 
 
 def machine():
     """Processor, accelerator and versions, as a dictionary."""
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        text = ""
-    name = re.search(r"model name\s*:\s*(.*)", text)
-    flags = set((re.search(r"^flags\s*:(.*)$", text, re.MULTILINE) or ["", ""])[1].split())
-    versions = {}
+    flags, versions = cpu_flags(), {}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "processor": name[1] if name else platform.processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "instructions": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags],
         "system": platform.platform(),

@@ -1,19 +1,17 @@
 """`choose_dtype`: float32, or mixed bfloat16 where the processor or the GPU computes in it."""
 
 import os
-import pathlib
-import platform
 import re
 from typing import NamedTuple
 
 import keras
 
 from keras_preact.errors import ConfigError
+from keras_preact.machine import cpu_flags
 
 #: What says that a CPU multiplies matrices of bfloat16: without these units TensorFlow's bfloat16
 #: convolutions are up to ten times slower than those of float32.
 MATRIX_UNITS = "amx_bf16"
-CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 #: Environment variable that says what `"auto"` means, for this process and those that it starts.
 DTYPE = "KERAS_PREACT_DTYPE"
@@ -139,22 +137,3 @@ def _torch_device():
     if torch.cuda.is_available():
         return "gpu", torch.cuda.get_device_capability()
     return "cpu", None
-
-
-def cpu_flags() -> set[str]:
-    """What the processor can do, as Linux lists it; nothing elsewhere."""
-    return {*_cpu_info("flags").split()}
-
-
-def processor() -> str:
-    """The processor's name, as Linux has it, or what Python knows of it."""
-    return _cpu_info("model name") or platform.processor() or platform.machine()
-
-
-def _cpu_info(name):
-    try:
-        text = CPU_INFO.read_text()
-    except OSError:
-        return ""
-    found = re.search(rf"^{name}\s*:(.*)$", text, re.MULTILINE)
-    return found[1].strip() if found else ""

@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from keras_preact import choose_dtype, precision
+from keras_preact import choose_dtype, machine, precision
 from keras_preact.errors import ConfigError
 from keras_preact.precision import serving_dtype
 
@@ -30,7 +30,7 @@ AMX = "processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_tile amx_bf16\n"
 def test_a_cpu_is_asked_for_its_matrix_units(text, policy, monkeypatch, tmp_path):
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text)
-    monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
     assert choose_dtype().policy == policy
     assert "amx_bf16" in choose_dtype().reason
 
@@ -62,7 +62,7 @@ def test_what_is_asked_for_is_taken():
 @pytest.mark.tensorflow
 def test_an_environment_variable_says_what_auto_is(monkeypatch, tmp_path):
     (tmp_path / "cpuinfo").write_text(AMX)
-    monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
     for policy in ("float32", "mixed_bfloat16", "mixed_float16"):
         monkeypatch.setenv("KERAS_PREACT_DTYPE", policy)
         assert choose_dtype() == (policy, "KERAS_PREACT_DTYPE says so")
@@ -92,10 +92,34 @@ def test_images_are_classified_in_what_is_fast_here(
     device, units, trained_in, policy, monkeypatch, tmp_path
 ):
     (tmp_path / "cpuinfo").write_text(AMX if units else "")
-    monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(precision, "_tensorflow_device", lambda: (device, None))
     choice = serving_dtype(trained_in)
     assert choice.policy == policy
     assert (trained_in in choice.reason) is (policy != trained_in)
     monkeypatch.setenv("KERAS_PREACT_DTYPE", "float32")
     assert serving_dtype(trained_in).policy == "float32"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("flags\t: fpu avx2\n", True),
+        ("flags\t: fpu avx2 avx512f\n", True),
+        ("flags\t: fpu avx2 avx512_vnni\n", False),
+        ("flags\t: fpu avx2 avx_vnni\n", False),
+        ("Features : fp asimd\n", False),
+    ],
+)
+def test_where_weights_of_8_bits_may_overflow(text, expected, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
+    assert machine.adds_in_16_bits() is expected
+
+
+def test_the_processors_name(tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text("model\t: 17\nmodel name\t: AMD EPYC 7B13\nflags : avx2\n")
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
+    assert machine.processor() == "AMD EPYC 7B13"
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "none")
+    assert machine.processor() != ""

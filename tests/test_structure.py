@@ -15,7 +15,7 @@ PACKAGE = ROOT / "keras_preact"
 
 # Each room may import those of the lines before it; rooms on one line do not know each other.
 FLOORS = [
-    {"errors", "lazy", "with_keras", "precision_tf", "citations"},
+    {"errors", "lazy", "machine", "with_keras", "precision_tf", "citations"},
     {"checked", "console"},
     {"files"},
     {"config", "initializers", "precision", "run", "data", "layers"},

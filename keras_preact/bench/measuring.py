@@ -227,7 +227,7 @@ def size_of(path) -> int:
         files = [path / "model.keras"]
     elif path.suffix == ".xml":
         files = [path, path.with_suffix(".bin")]
-    return sum(file.stat().st_size for file in files)
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _with_extra(failure, format):

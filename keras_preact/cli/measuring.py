@@ -14,7 +14,7 @@ from keras_preact.files import replacing, suffix_of
 def _bench(arguments) -> None:
     from keras_preact.bench import bench, plot_bench
     from keras_preact.evaluation import save_figure
-    from keras_preact.precision import processor
+    from keras_preact.machine import processor
 
     console = make_console(sys.stderr if arguments.json else sys.stdout, least_width=130)
     if arguments.out:

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+import keras
 import numpy as np
 
 from keras_preact.card import (
@@ -24,6 +25,7 @@ from keras_preact.export.rounding import (
     classes_that_lose,
     kept_float,
 )
+from keras_preact.machine import adds_in_16_bits
 from keras_preact.rewrite import fold_batch_norm, portable, with_policy, with_temperature
 from keras_preact.run import CLASSES, GEOMETRY, RunFolder
 from keras_preact.trained import load_trained
@@ -158,6 +160,8 @@ def export(
     scaled = {}
     if calibrate:
         trained, scaled = _calibrated(trained, data)
+    folder = _folder(trained, out)
+    _refuse_other_geometry(folder, trained.geometry)
     model = portable(trained.model)
     if fold:
         model = fold_batch_norm(model)
@@ -166,8 +170,6 @@ def export(
         model = with_policy(model, precision)
     elif precision == "int8":
         wish = _rounded(format, model, wish._replace(integers=integers), data, console)
-    folder = _folder(trained, out)
-    _refuse_other_geometry(folder, trained.geometry)
     kind = "".join(f"-{word}" for word in (rounds and precision, integers) if word)
     kind += "-calibrated" * calibrate
     file = f"{pathlib.Path(chosen.file).stem}{kind}{pathlib.Path(chosen.file).suffix}"
@@ -246,6 +248,12 @@ def _rounded(format, model, wish, data, console):
     wish = wish._replace(calibration=calibration)
     if wish.integers:  # nothing may stay float
         return wish
+    prelu = any(isinstance(layer, keras.layers.PReLU) for layer in model._flatten_layers())
+    if format == "litert" and prelu:  # in int8 such a network takes ten times as long
+        wish = wish._replace(kept=("rectifiers",))
+    if format == "onnx":
+        bits = "7 bits, since this processor has no VNNI" if adds_in_16_bits() else "all 8 bits"
+        say(console, f"int8 weights of ONNX use {bits}.")
     part = data.validation or data.train
     part = part.subset(_spread(len(part), SEARCH_IMAGES))
     return wish._replace(kept=kept_float(format, model, wish, part, data.class_names, console))

@@ -12,7 +12,7 @@ from keras_preact.console import silent_stderr
 from keras_preact.errors import ExportError, in_one_line
 from keras_preact.export.formats import FORMATS, refuse_missing, types_of
 from keras_preact.export.serving_tf import layer_names, served
-from keras_preact.precision import cpu_flags
+from keras_preact.machine import adds_in_16_bits
 from keras_preact.rewrite import with_policy
 from keras_preact.rewrite.graph import carry_weights, rebuild, same
 
@@ -29,7 +29,7 @@ def export_onnx(model, path, precision="float32", calibration=None, kept=()) -> 
         path: File to write.
         precision: `float32`, or `int8`: weights (by channel) and activations of 8 bits, in pairs of
             QuantizeLinear and DequantizeLinear. Weights use 7 of the 8 bits where the processor
-            that this runs on has no VNNI (`reduced_range`).
+            that this runs on has no VNNI.
         calibration: uint8 images `(n, h, w, c)` such as the network was trained on, which fix the
             ranges of int8.
         kept: Kinds of operations, of `keras_preact.export.formats.KINDS`, that stay float in int8.
@@ -63,12 +63,6 @@ def write(model, path, wish) -> None:
     export_onnx(model, path, wish.precision, wish.calibration, wish.kept)
 
 
-def reduced_range() -> bool:
-    """Whether int8 weights are to use 7 bits: x86 processors without VNNI add them in 16 bits."""
-    flags = cpu_flags()
-    return bool(flags) and "avx2" in flags and not any("vnni" in flag for flag in flags)
-
-
 def _quantize(path, calibration, kept):
     import onnx
     from onnxruntime import quantization
@@ -90,7 +84,7 @@ def _quantize(path, calibration, kept):
             Images(),
             op_types_to_quantize=sorted(types),
             per_channel=True,
-            reduce_range=reduced_range(),
+            reduce_range=adds_in_16_bits(),
         )
 
 

@@ -25,13 +25,13 @@ def kept_float(format, model, wish, images, class_names, console=None) -> tuple[
     Args:
         format: One of `FORMATS`.
         model: The network in float32.
-        wish: A `Wish` for int8.
+        wish: A `Wish` for int8; what it keeps already stays float in any case.
         images: A part of a data set that the network was not tested on.
         class_names: Names of its classes.
         console: Where it is said what is tried.
 
     Returns:
-        Kinds of `KINDS`; none where nothing is lost, or where it helps not to round.
+        Kinds of `KINDS`: those of the wish, and more where these lose and more helps.
     """
     before = evaluate(model, images, class_names).accuracy
 
@@ -44,16 +44,16 @@ def kept_float(format, model, wish, images, class_names, console=None) -> tuple[
         say(console, f"int8{words}: {100 * found:+.1f} points lost of {len(images):,} images")
         return found
 
-    rounded = lost(())
+    rounded = lost(wish.kept)
     if rounded <= POINT:
-        return ()
+        return wish.kept
     kept = tuple(KINDS)
     fewest = lost(kept)
     if fewest >= rounded:
-        return ()
+        return wish.kept
     for kind in KINDS:
         fewer = tuple(k for k in kept if k != kind)
-        if fewer and lost(fewer) <= max(POINT, fewest):
+        if kind not in wish.kept and fewer and lost(fewer) <= max(POINT, fewest):
             kept = fewer
     return kept
 

@@ -20,7 +20,7 @@ from keras_preact.data import Geometry
 from keras_preact.errors import ConfigError, ExportError
 from keras_preact.evaluation import evaluate, fit_temperature
 from keras_preact.export import artefacts, export, export_litert, rounding
-from keras_preact.export.formats import FORMATS, KINDS, Wish, missing
+from keras_preact.export.formats import FORMATS, Wish, missing
 from keras_preact.run import RunFolder
 
 pytestmark = pytest.mark.tensorflow
@@ -272,19 +272,22 @@ def test_what_stays_float_is_found_by_measuring(monkeypatch):
     def lost(needed, most=0.3):
         return lambda kept: 0.0 if needed <= {*kept} else most
 
-    def kinds(cost):
+    def kinds(cost, kept=()):
         monkeypatch.setattr(rounding, "write", lambda *a: asked.append(a[-1].kept))
         monkeypatch.setitem(FORMATS, "litert", FORMATS["litert"]._replace(read=lambda path: None))
         found = lambda model, *_: types.SimpleNamespace(  # noqa: E731
             accuracy=0.9 - (0 if model else cost(asked[-1]))
         )
         monkeypatch.setattr(rounding, "evaluate", found)
-        return rounding.kept_float("litert", "network", Wish("int8"), range(10), ("a", "b"))
+        return rounding.kept_float("litert", "network", Wish("int8", kept=kept), range(10), "ab")
 
     assert kinds(lost(set())) == () and asked == [()]
     assert kinds(lost({"gates", "products"})) == ("gates", "products")
-    assert asked[1:3] == [(), tuple(KINDS)] and len(asked) == 3 + len(KINDS)
+    assert asked[1:3] == [(), tuple(rounding.KINDS)]
+    assert len(asked) == 3 + len(rounding.KINDS)
     assert kinds(lost({"additions"})) == ("additions",)
+    assert kinds(lost({"gates"}), ("rectifiers",)) == ("rectifiers", "gates")
+    assert kinds(lost(set()), ("rectifiers",)) == ("rectifiers",)
     assert kinds(lambda kept: 0.3) == ()  # nothing helps, so nothing stays
     assert kinds(lambda kept: 0.009) == ()
     assert kinds(lambda kept: 0.5 if not kept else 0.1) == ("classifier",)
