@@ -42,6 +42,7 @@ _HOMES = {
 _ROOMS = (
     "analysis",
     "applications",
+    "bench",
     "data",
     "drawing",
     "evaluation",

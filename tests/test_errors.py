@@ -90,14 +90,14 @@ def test_what_is_ours_is_said_already():
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("format", ["litert", "onnx"])
+@pytest.mark.parametrize("format", ["litert", "onnx", "openvino"])
 def test_what_a_format_cannot_hold(format, tmp_path):
     """An operation of TensorFlow's own, in a layer that the line names."""
     from keras_preact import export
+    from keras_preact.export.formats import FORMATS
 
-    if format == "onnx":
-        pytest.importorskip("tf2onnx")
-        pytest.importorskip("onnxruntime")
+    for package in FORMATS[format].needs:
+        pytest.importorskip(package)
     inputs = keras.Input((8, 8, 3))
     x = keras.ops.erfinv(inputs)
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))

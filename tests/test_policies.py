@@ -311,6 +311,15 @@ def _onnx(case):
     case.agrees(FORMATS["onnx"].read(path), "float32", images)
 
 
+@row("export_openvino")
+def _openvino(case):
+    for library in ("openvino", "nncf"):
+        pytest.importorskip(library)
+    path, images = case.folder / "openvino", IMAGES.astype("uint8")
+    export.export_openvino(rewrite.portable(case.model, dtype=None), path)
+    case.agrees(FORMATS["openvino"].read(path), "float32", images)
+
+
 @row("export")
 def _exported(case):
     """A file of a run of old, or anybody's, which may hold layers of 16 bits."""
@@ -368,7 +377,8 @@ NETWORKS = {"model", "anatomy", "trained", "source", "evaluations", "network"}
 OTHERS = {"decode", "pretrained_names"}
 #: One of each policy runs always; of the slow ones, bfloat16's is the one that most users have.
 SLOW = {
-    "convert", "export", "export_saved_model", "export_litert", "export_onnx", "train", "measure"
+    "convert", "export", "export_saved_model", "export_litert", "export_onnx", "export_openvino",
+    "train", "measure"
 }  # fmt: skip
 
 

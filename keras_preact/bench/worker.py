@@ -24,6 +24,8 @@ def main(runtimes, path, format, threads, size):
         answers.write(json.dumps(values) + "\n")
         answers.flush()
 
+    if threads and hasattr(os, "sched_setaffinity"):  # of libraries that take no number, too
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     try:
         measure = _Measure(runtimes, path, format, threads, size)
         answer(**measure.opened)

@@ -88,20 +88,20 @@ def test_what_fails_is_named_and_the_others_are_measured(tmp_path, capsys, monke
     """A network of any size, a damaged one, and a format whose runtime is not there."""
     model = create_model("resnet8v2", input_shape=(None, None, 1), classes=10)
     model.save(tmp_path / "net.keras")
-    (tmp_path / "bad.keras").write_bytes(b"no network")
+    (tmp_path / "bad.onnx").write_bytes(b"no network")
     (tmp_path / "net.xml").touch()
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "openvino.py").write_text("raise ImportError(name='openvino')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(hidden), os.environ["PYTHONPATH"]])
                        if "PYTHONPATH" in os.environ else str(hidden))  # fmt: skip
-    paths = [str(tmp_path / name) for name in ("net.xml", "net.keras", "bad.keras")]
+    paths = [str(tmp_path / name) for name in ("net.xml", "net.keras", "bad.onnx")]
     options = ["--rounds", "2", "--seconds", "0.01", "--batch-sizes", "1,3", "--size", "9"]
     picture = tmp_path / "bench.png"
     assert main(["bench", *paths, *options, "--json", "--out", str(picture)]) == 0
     graph, good, bad = map(json.loads, capsys.readouterr().out.splitlines())
     assert graph["failure"] == ("openvino is not installed: pip install 'keras-preact[openvino]'")
-    assert "ConfigError" in bad["failure"] and bad["latency_ms"] is None
+    assert bad["failure"] and bad["latency_ms"] is None
     assert good["images"] == [9, 9, 1] and good["failure"] is None
     assert set(good["by_batch"]) == {"1", "3"} and str(good["best_batch"]) in good["by_batch"]
     assert 0 < good["latency_ms"] <= good["p99_ms"] and good["peak_mb"] > 50

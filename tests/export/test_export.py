@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import json
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from keras_preact.cli import main
 from keras_preact.data import Geometry
 from keras_preact.errors import ConfigError, ExportError
 from keras_preact.evaluation import evaluate, fit_temperature
-from keras_preact.export import artefacts, export, export_litert, rounding
+from keras_preact.export import artefacts, elsewhere, export, export_litert, rounding
 from keras_preact.export.formats import FORMATS, Wish, missing
 from keras_preact.run import RunFolder
 
@@ -137,15 +138,37 @@ def test_a_network_of_any_size_in_use_elsewhere(formats, tmp_path, run_python, r
             np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_under_jax_it_is_written_by_tensorflow(run, tmp_path, run_python):
-    code = """
-import sys
-from keras_preact.export import export
-found = export(sys.argv[1], "litert", "out")
-print(found.difference, "tensorflow" in sys.modules)
-"""
-    difference = run_python(code, tmp_path, run, KERAS_BACKEND="jax").split()[0]
-    assert float(difference) < 1e-4 and (tmp_path / "out" / "model.tflite").is_file()
+@pytest.mark.slow
+@pytest.mark.parametrize("format", INSTALLED)
+def test_under_jax_it_is_written_by_tensorflow(format, run, tmp_path, run_python):
+    """In a process of its own, and compared here with what JAX computes."""
+    code = "import sys; from keras_preact.export import export; export(*sys.argv[1:])"
+    run_python(code, tmp_path, run, format, "out", KERAS_BACKEND="jax")
+    found = json.loads((tmp_path / "out" / "exports.json").read_text())[FORMATS[format].file]
+    assert found["difference"] < 1e-4 and found["images"] == "test images"
+
+
+def test_what_goes_wrong_in_another_process_is_said_here(tmp_path, monkeypatch):
+    asked = []
+
+    def fails(command, env, **_):
+        folder = pathlib.Path(command[4])
+        wish = json.loads((folder / "wish.json").read_text())
+        asked.append((command[3], command[5], env["KERAS_BACKEND"], wish["precision"]))
+        images = np.load(folder / "images.npy")
+        assert images.shape == (3, 8, 8, 1) and (folder / "model.keras").is_file()
+        return subprocess.CompletedProcess(command, next(codes), stderr="noise\nThe reason.\n")
+
+    codes = iter((2, 1, 0))
+    monkeypatch.setattr(elsewhere.subprocess, "run", fails)
+    monkeypatch.setattr(elsewhere.keras.backend, "backend", lambda: "jax")
+    model = create_model("resnet8v2", input_shape=(8, 8, 1))
+    wish = Wish("int8", np.zeros((3, 8, 8, 1), np.uint8), geometry=Geometry(8))
+    for kind in (ConfigError, ExportError):
+        with pytest.raises(kind, match=r"^The reason\.$"):
+            elsewhere.write("litert", model, tmp_path / "a", wish)
+    elsewhere.write("litert", model, tmp_path / "a", wish)
+    assert asked == 3 * [("litert", str(tmp_path / "a"), "tensorflow", "int8")]
 
 
 def test_formats_that_are_exported_at_once_are_all_listed(run, tmp_path):
