@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 
-import keras
 import numpy as np
 
 from keras_preact.card import (
@@ -19,13 +18,7 @@ from keras_preact.errors import ConfigError, DataError, ExportError, in_one_line
 from keras_preact.evaluation import at_temperature, evaluate, fit_temperature
 from keras_preact.export.elsewhere import write
 from keras_preact.export.formats import FORMATS, Wish, call, refuse_missing
-from keras_preact.export.rounding import (
-    CALIBRATION_IMAGES,
-    SEARCH_IMAGES,
-    classes_that_lose,
-    kept_float,
-)
-from keras_preact.machine import adds_in_16_bits
+from keras_preact.export.rounding import classes_that_lose, rounded, spread
 from keras_preact.rewrite import fold_batch_norm, portable, with_policy, with_temperature
 from keras_preact.run import CLASSES, GEOMETRY, RunFolder
 from keras_preact.trained import load_trained
@@ -169,7 +162,7 @@ def export(
     if precision in _POLICIES:
         model = with_policy(model, precision)
     elif precision == "int8":
-        wish = _rounded(format, model, wish._replace(integers=integers), data, console)
+        wish = rounded(format, model, wish._replace(integers=integers), data, console)
     kind = "".join(f"-{word}" for word in (rounds and precision, integers) if word)
     kind += "-calibrated" * calibrate
     file = f"{pathlib.Path(chosen.file).stem}{kind}{pathlib.Path(chosen.file).suffix}"
@@ -242,23 +235,6 @@ def _data(trained, data, needed, console):
         return None
 
 
-def _rounded(format, model, wish, data, console):
-    """The wish for int8 with what it takes: images, and the operations that stay float."""
-    calibration = data.train.images(_spread(len(data.train), CALIBRATION_IMAGES))
-    wish = wish._replace(calibration=calibration)
-    if wish.integers:  # nothing may stay float
-        return wish
-    prelu = any(isinstance(layer, keras.layers.PReLU) for layer in model._flatten_layers())
-    if format == "litert" and prelu:  # in int8 such a network takes ten times as long
-        wish = wish._replace(kept=("rectifiers",))
-    if format == "onnx":
-        bits = "7 bits, since this processor has no VNNI" if adds_in_16_bits() else "all 8 bits"
-        say(console, f"int8 weights of ONNX use {bits}.")
-    part = data.validation or data.train
-    part = part.subset(_spread(len(part), SEARCH_IMAGES))
-    return wish._replace(kept=kept_float(format, model, wish, part, data.class_names, console))
-
-
 def _checked_format(format, precision, integers):
     require(format in FORMATS, "format", format, f"one of {quoted(FORMATS)}")
     chosen = FORMATS[format]
@@ -314,16 +290,11 @@ def _images(trained, data):
     """uint8 images to compare: of the test part, as they are, or noise."""
     count = sum(BATCHES)
     if data is not None:
-        few = np.resize(_spread(len(data.test), count), count)
+        few = np.resize(spread(len(data.test), count), count)
         return data.test.images(few)
     height, width, channels = trained.image_shape
     shape = (count, height or 64, width or 64, channels)
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-
-
-def _spread(total, count):
-    """At most `count` indices, spread over all, since folders are sorted by class."""
-    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
 
 
 def _difference(model, predict, images) -> float:

@@ -3,16 +3,42 @@
 import pathlib
 import tempfile
 
+import keras
+import numpy as np
+
 from keras_preact.console import say
 from keras_preact.evaluation import evaluate
 from keras_preact.export.elsewhere import write
 from keras_preact.export.formats import FORMATS, KINDS
+from keras_preact.machine import adds_in_16_bits
 
 #: Accuracy that an int8 file may lose, and recall that a class may lose without being named.
 POINT = 0.01
 
 #: How many images fix the ranges of the integers, and on how many their cost is looked for.
 CALIBRATION_IMAGES, SEARCH_IMAGES = 200, 2000
+
+
+def rounded(format, model, wish, data, console=None):
+    """The wish for int8 with what it takes: images, and the operations that stay float.
+
+    Args:
+        format, model, wish, console: As in `kept_float`.
+        data: An `ImageData`; its test part is not looked at.
+    """
+    calibration = data.train.images(spread(len(data.train), CALIBRATION_IMAGES))
+    wish = wish._replace(calibration=calibration)
+    if wish.integers:  # nothing may stay float
+        return wish
+    prelu = any(isinstance(layer, keras.layers.PReLU) for layer in model._flatten_layers())
+    if format == "litert" and prelu:  # in int8 such a network takes ten times as long
+        wish = wish._replace(kept=("rectifiers",))
+    if format == "onnx":
+        bits = "7 bits, since this processor has no VNNI" if adds_in_16_bits() else "all 8 bits"
+        say(console, f"int8 weights of ONNX use {bits}.")
+    part = data.validation or data.train
+    part = part.subset(spread(len(part), SEARCH_IMAGES))
+    return wish._replace(kept=kept_float(format, model, wish, part, data.class_names, console))
 
 
 def kept_float(format, model, wish, images, class_names, console=None) -> tuple[str, ...]:
@@ -44,12 +70,12 @@ def kept_float(format, model, wish, images, class_names, console=None) -> tuple[
         say(console, f"int8{words}: {100 * found:+.1f} points lost of {len(images):,} images")
         return found
 
-    rounded = lost(wish.kept)
-    if rounded <= POINT:
+    most = lost(wish.kept)
+    if most <= POINT:
         return wish.kept
     kept = tuple(KINDS)
     fewest = lost(kept)
-    if fewest >= rounded:
+    if fewest >= most:
         return wish.kept
     for kind in KINDS:
         fewer = tuple(k for k in kept if k != kind)
@@ -77,3 +103,8 @@ def classes_that_lose(before, after) -> dict[str, float]:
     differences = zip(before.class_names, *recalls, strict=True)
     lost = {name: round(float(old - new), 6) for name, old, new in differences}
     return {name: value for name, value in lost.items() if value > POINT}
+
+
+def spread(total, count):
+    """At most `count` indices, spread over all, since folders are sorted by class."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
