@@ -71,7 +71,7 @@ class Measured:
     @property
     def accuracy(self) -> float | None:
         """Share of the images that are classified correctly."""
-        return self.correct / self.tested if self.tested else None
+        return None if self.correct is None else self.correct / self.tested
 
 
 def bench(paths, config: BenchConfig | None = None, console=None) -> list[Measured]:
@@ -108,8 +108,11 @@ def bench(paths, config: BenchConfig | None = None, console=None) -> list[Measur
         for path, format in files_of(paths):
             say(console, f"opening {path} ({format})")
             contenders.append(_Contender(path, format, config))
-        for contender in contenders:
-            contender.count_correct(config)
+        if config.data is not None:
+            with tempfile.TemporaryDirectory(prefix="keras_preact-") as folder:
+                tests = _TestImages(config.data, folder)
+                for contender in contenders:
+                    contender.count_correct(tests, max(config.batch_sizes))
         for number in range(1, config.rounds + 1):
             say(console, f"round {number} of {config.rounds}")
             for contender in contenders:
@@ -148,24 +151,13 @@ class _Contender:
         """An answer of the process, which is not disturbed by the others' turns."""
         return self.process.ask(json.dumps(wish) if wish else None)
 
-    def count_correct(self, config):
-        """Classifies the test images, where there are any."""
-        if config.data is None or self.process.failure:
+    def count_correct(self, tests, batch):
+        """Classifies the test images, `batch` at a time."""
+        if self.process.failure:
             return
-        split = _test_part(self.path, self.measured.images, self.classes, config)
-        with tempfile.TemporaryDirectory(prefix="keras_preact-") as folder:
-            images = np.lib.format.open_memmap(
-                f"{folder}/images.npy", "w+", np.uint8, (len(split), *split.image_shape)
-            )
-            for first in range(0, len(split), 256):
-                part = np.arange(first, min(first + 256, len(split)))
-                images[part] = split.images(part)
-            images.flush()
-            np.save(f"{folder}/labels.npy", split.labels)
-            files = {name: f"{folder}/{name}.npy" for name in ("images", "labels")}
-            answer = self._ask(do="count", batch=max(config.batch_sizes), **files)
-        if answer:
-            self.measured.correct, self.measured.tested = answer["correct"], len(split)
+        files, self.measured.tested = tests.of(self.path, self.measured.images, self.classes)
+        answer = self._ask(do="count", batch=batch, **files)
+        self.measured.correct = answer and answer["correct"]
 
     def take_turn(self, config):
         """One turn: single images, then each batch size."""
@@ -249,23 +241,40 @@ def _size_for_any(path, config):
     return config.size or (remembered[0] if remembered else _SIZE)
 
 
-def _test_part(path, shape, classes, config):
-    """The test images, fitted to a network and with its classes' numbers.
+class _TestImages:
+    """The test images as files for other processes, once for all networks that take the same."""
 
-    Args:
-        path: Its file or folder.
-        shape: Height, width and channels of its images.
-        classes: How many it has.
-    """
-    file = _model_file(path)
-    geometry = geometry_of(file, (None, None))
-    if geometry.size != tuple(shape[:2]):
-        geometry = geometry.changed(shape[0]) if shape[0] == shape[1] else Geometry(shape[:2])
-    trained = Trained(
-        types.SimpleNamespace(input_shape=(None, *shape)),
-        class_names_of(file, classes),
-        path,
-        RunFolder(path) if file.parent == path else None,
-        geometry=geometry,
-    )
-    return trained.load_data(config.data).test
+    def __init__(self, data, folder):
+        self.data, self.folder, self.known = data, folder, {}
+
+    def of(self, path, shape, classes):
+        """Files of the images, fitted to a network and with its classes' numbers, and how many.
+
+        Args:
+            path: Its file or folder.
+            shape: Height, width and channels of its images.
+            classes: How many it has.
+        """
+        file = _model_file(path)
+        geometry = geometry_of(file, (None, None))
+        if geometry.size != tuple(shape[:2]):
+            geometry = geometry.changed(shape[0]) if shape[0] == shape[1] else Geometry(shape[:2])
+        names = class_names_of(file, classes)
+        key = (geometry, shape, names)
+        if key not in self.known:
+            model = types.SimpleNamespace(input_shape=(None, *shape))
+            run = RunFolder(path) if file.parent == path else None
+            trained = Trained(model, names, path, run, geometry=geometry)
+            self.known[key] = self._written(trained.load_data(self.data).test)
+        return self.known[key]
+
+    def _written(self, split):
+        start = f"{self.folder}/{len(self.known)}"
+        files = {name: f"{start}-{name}.npy" for name in ("images", "labels")}
+        shape = (len(split), *split.image_shape)
+        images = np.lib.format.open_memmap(files["images"], "w+", np.uint8, shape)
+        for part in np.array_split(np.arange(len(split)), -(-len(split) // 256)):
+            images[part] = split.images(part)
+        images.flush()
+        np.save(files["labels"], split.labels)
+        return files, len(split)

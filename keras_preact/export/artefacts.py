@@ -17,7 +17,7 @@ from keras_preact.data.reading import AS_STORED
 from keras_preact.errors import ConfigError, DataError, ExportError, in_one_line, quoted
 from keras_preact.evaluation import at_temperature, evaluate, fit_temperature
 from keras_preact.export.elsewhere import write
-from keras_preact.export.formats import FORMATS, Wish, call, refuse_missing
+from keras_preact.export.formats import FORMATS, POLICIES, Wish, call, refuse_missing
 from keras_preact.export.rounding import classes_that_lose, rounded, spread
 from keras_preact.rewrite import fold_batch_norm, portable, with_policy, with_temperature
 from keras_preact.run import CLASSES, GEOMETRY, RunFolder
@@ -25,9 +25,6 @@ from keras_preact.trained import load_trained
 
 #: Largest difference of a score that is allowed, as the network is and with its norms folded away.
 TOLERANCE, TOLERANCE_FOLDED = 1e-5, 1e-4
-
-#: Precisions that are dtype policies to compute in.
-_POLICIES = ("mixed_bfloat16", "mixed_float16")
 
 #: In the folder of exports: what each of them is.
 _EXPORTS = "exports.json"
@@ -159,7 +156,7 @@ def export(
     if fold:
         model = fold_batch_norm(model)
     wish = Wish(precision, class_names=trained.class_names, geometry=trained.geometry)
-    if precision in _POLICIES:
+    if precision in POLICIES:
         model = with_policy(model, precision)
     elif precision == "int8":
         wish = rounded(format, model, wish._replace(integers=integers), data, console)

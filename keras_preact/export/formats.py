@@ -126,17 +126,17 @@ def _reader(format):
     return read
 
 
-#: Of those that compute in a dtype policy of Keras.
-_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+#: Precisions that are a dtype policy of Keras, of formats that compute in it.
+POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
 FORMATS = {
     "saved_model": Format(
         "saved_model",
         _writer("saved_model_tf"),
         _reader("saved_model"),
-        _POLICIES,
+        POLICIES,
     ),
-    "keras": Format("model.keras", _write_keras, _read_keras, _POLICIES, needs_tensorflow=False),
+    "keras": Format("model.keras", _write_keras, _read_keras, POLICIES, needs_tensorflow=False),
     "litert": Format(
         "model.tflite",
         _writer("litert_tf"),
