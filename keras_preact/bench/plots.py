@@ -22,13 +22,17 @@ def plot_bench(measured, title="bench"):
         'images a second'
     """
     measured = [m for m in measured if m.failure is None]
-    names = [f"{pathlib.Path(m.path).name} ({m.format})" for m in measured]
+    names = ["/".join(pathlib.Path(m.path).parts[-2:]) for m in measured]
     with_accuracy = measured and all(m.accuracy is not None for m in measured)
-    figure, axes = new_figure(7, 1.5 + 3 * bool(with_accuracy) + 0.35 * len(measured))
+    figure, axes = new_figure(8, 4.5 if with_accuracy else 1.5 + 0.35 * len(measured))
     if with_accuracy:
         for name, m in zip(names, measured, strict=True):
             axes.plot(m.latency_ms, 100 * m.accuracy, "o", label=name)
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, (low + high) / 2 - 1), max(high, (low + high) / 2 + 1))
         axes.set_xscale("log")
+        for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            axis("{x:g}")
         axes.set_xlabel("median latency of one image, ms")
         axes.set_ylabel("accuracy, %")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
