@@ -33,7 +33,7 @@ PARTS = {
             "tests/layers/", "tests/rewrite/", "tests/test_initializers.py",
             "tests/test_precision.py", "tests/residual/test_placements.py",
             "tests/residual/test_shortcuts.py", "tests/training/test_engine.py",
-            "tests/training/test_optimizer.py",
+            "tests/training/test_optimizer.py", "tests/analysis/test_explanation.py",
             "tests/training/test_trainer.py::test_training_that_diverges_stops_and_says_where",
             "tests/applications/test_contract.py::test_keras_round_trip",
             f"{ANATOMY}[original, exclusive_gating]", f"{ANATOMY}[repeated]",

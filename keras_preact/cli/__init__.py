@@ -9,6 +9,7 @@ from keras_preact.cli import (
     analyzing,
     converting,
     drawing,
+    explaining,
     looking,
     measuring,
     papers,
@@ -89,6 +90,7 @@ _COMMANDS = {
     **papers.COMMANDS,
     **looking.COMMANDS,
     **analyzing.COMMANDS,
+    **explaining.COMMANDS,
     **drawing.COMMANDS,
     **converting.COMMANDS,
 }

@@ -17,6 +17,10 @@ from keras_preact.errors import DataError, shown
 from keras_preact.files import make_folder, to_csv
 from keras_preact.run import folder_name
 
+#: Words of options that other commands have too.
+DTYPE = "auto (what it was trained in, or float32 without units for that), or a dtype policy"
+NETWORK = "folder of a finished run, or a .keras file"
+
 #: Classes that a table on the terminal shows.
 _CLASSES = 30
 
@@ -176,8 +180,7 @@ def views_config(arguments):
 
 def _predict(arguments) -> None:
     import_keras_quietly()
-    from keras_preact.data.images import turning
-    from keras_preact.data.listing import find_images, in_words
+    from keras_preact.data.listing import find_images
     from keras_preact.evaluation import classify_files
     from keras_preact.trained import load_trained
 
@@ -196,16 +199,27 @@ def _predict(arguments) -> None:
         print(to_csv(found), end="")
     elif len(found):
         _print_predictions(found)
+    say_of_files(arguments.network, trained, listed, headers, unreadable, found["file"].nunique())
+
+
+def say_of_files(network, trained, listed, headers, unreadable, done: int) -> None:
+    """How a network was opened and its image files were read, on standard error.
+
+    Raises:
+        DataError: Where some of them could not be.
+    """
+    from keras_preact.data.images import turning
+    from keras_preact.data.listing import in_words
+
     aside = make_console(sys.stderr)
     how = trained.geometry
     images = f"images: {how}" + ("; --size 224 would scale and crop them" * (how.size is None))
-    opened = f"{arguments.network}: {_opened(trained)}"
+    opened = f"{network}: {_opened(trained)}"
     for line in (opened, images, *in_words(listed.left_out), *turning(headers, how.reading)):
         say(aside, line)
     if unreadable:
         for file, reason in unreadable.items():
             say(aside, f"{shown(file)}: {reason}")
-        done = found["file"].nunique()
         raise DataError(f"{len(unreadable)} of {done + len(unreadable)} files cannot be read.")
 
 
@@ -250,13 +264,11 @@ def _export(arguments) -> None:
             print(json.dumps(dataclasses.asdict(found)))
 
 
-_DTYPE = "auto (what it was trained in, or float32 without units for that), or a dtype policy"
-_NETWORK = "folder of a finished run, or a .keras file"
 _DATA = "digits, a set of tensorflow-datasets, folder:PATH, csv:PATH, ...; the run's if not given"
 
 
 def _evaluate_arguments(command) -> None:
-    command.add_argument("network", nargs="+", help=f"{_NETWORK}; several are an ensemble too")
+    command.add_argument("network", nargs="+", help=f"{NETWORK}; several are an ensemble too")
     command.add_argument("--data", type=str, default=None, help=f"test part of {_DATA}")
     add_geometry(command)
     command.add_argument("--crops", type=int, default=1, help="1, or 10: corners, centre, mirrored")
@@ -265,7 +277,7 @@ def _evaluate_arguments(command) -> None:
     words = "a window at every place of each, for networks with a spatial pyramid pooling"
     command.add_argument("--dense", action="store_true", help=f"with --scales: {words}")
     command.add_argument("--batch-size", type=int, default=256, help="images in a step")
-    command.add_argument("--dtype", type=str, default="auto", help=_DTYPE)
+    command.add_argument("--dtype", type=str, default="auto", help=DTYPE)
     devices = "auto (all GPUs, else the CPU), or names such as gpu:0,gpu:1"
     command.add_argument("--devices", type=str, default="auto", help=devices)
     out = (
@@ -278,18 +290,18 @@ def _evaluate_arguments(command) -> None:
 
 
 def _predict_arguments(command) -> None:
-    command.add_argument("network", help=_NETWORK)
+    command.add_argument("network", help=NETWORK)
     command.add_argument("images", nargs="+", help="image files, or folders of them")
     add_geometry(command)
     command.add_argument("--top", type=int, default=3, help="classes an image")
     command.add_argument("--batch-size", type=int, default=64, help="images in a step")
-    command.add_argument("--dtype", type=str, default="auto", help=_DTYPE)
+    command.add_argument("--dtype", type=str, default="auto", help=DTYPE)
     command.add_argument("--json", action="store_true", help="one JSON object an image")
     command.add_argument("--csv", action="store_true", help="a line an image and class")
 
 
 def _export_arguments(command) -> None:
-    command.add_argument("network", help=_NETWORK)
+    command.add_argument("network", help=NETWORK)
     formats = "saved_model, keras, litert, onnx, openvino, or several with commas between"
     command.add_argument("--format", type=str, default="saved_model", help=formats)
     out = "folder to write into; export/ in the run's folder, or NAME-export/ beside the file"

@@ -1,4 +1,4 @@
-"""`classify_files`: what a trained network says of image files."""
+"""`classify_files`: what a trained network says of image files, and how it reads them."""
 
 import numpy as np
 
@@ -41,19 +41,44 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64, look=None
     import pandas as pd
 
     listed = find_images(paths)
-    files = listed.paths
     top = min(top, len(trained.class_names))
     require(top >= 1, "top", top, "at least 1")
     rows, unreadable = [], dict(listed.missing)
-    for first in range(0, len(files), batch_size):
-        part = files[first : first + batch_size]
-        images = threaded(lambda file: _read(file, trained, look), part, chunk=4)
-        good = [(f, i) for f, i in zip(part, images, strict=True) if not isinstance(i, BadImage)]
-        unreadable |= {i.path: i.reason for i in images if isinstance(i, BadImage)}
+    for good in fitted_files(trained, listed.paths, unreadable, batch_size, look):
         for file, scores in _scored(trained.model, good):
             for rank, k in enumerate(np.argsort(-scores, kind="stable")[:top], 1):
                 rows.append((file, rank, trained.class_names[k], float(scores[k])))
     return pd.DataFrame(rows, columns=["file", "rank", "label", "probability"]), unreadable
+
+
+def fitted_files(trained, files, unreadable, batch_size: int = 64, look=None):
+    """Image files as the network takes them, some at a time.
+
+    Args:
+        trained: A `Trained`.
+        files: Paths.
+        unreadable: `{file: reason}`, to which those are added that cannot be read.
+        batch_size: Files in a step.
+        look: As in `classify_files`.
+
+    Returns:
+        An iterator of lists of pairs, the path and the image, uint8 `[h, w, c]`.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_preact import create_model, load_trained
+        >>> from keras_preact.evaluation.files import fitted_files
+        >>> path = tempfile.mkdtemp() + "/mine.keras"
+        >>> create_model("resnet8v2", classes=3).save(path)
+        >>> unreadable = {}
+        >>> [*fitted_files(load_trained(path), [path], unreadable)], len(unreadable)
+        ([[]], 1)
+    """
+    for first in range(0, len(files), batch_size):
+        part = files[first : first + batch_size]
+        images = threaded(lambda file: _read(file, trained, look), part, chunk=4)
+        unreadable |= {i.path: i.reason for i in images if isinstance(i, BadImage)}
+        yield [(f, i) for f, i in zip(part, images, strict=True) if not isinstance(i, BadImage)]
 
 
 def _read(file, trained, look):

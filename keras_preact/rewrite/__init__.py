@@ -1,7 +1,8 @@
 """The same function as another graph: of other layers or dtypes, no loops, no norms, any size."""
 
 from keras_preact.rewrite.fold import fold_batch_norm
-from keras_preact.rewrite.outputs import outputs_of, with_softmax
+from keras_preact.rewrite.maps import split_at_maps, with_maps
+from keras_preact.rewrite.outputs import outputs_of, with_softmax, without_softmax
 from keras_preact.rewrite.policy import policy_of, with_policy
 from keras_preact.rewrite.sizes import any_size, dense
 from keras_preact.rewrite.swap import accelerate, portable, unrolled
@@ -15,8 +16,11 @@ __all__ = [
     "outputs_of",
     "policy_of",
     "portable",
+    "split_at_maps",
     "unrolled",
+    "with_maps",
     "with_policy",
     "with_softmax",
     "with_temperature",
+    "without_softmax",
 ]

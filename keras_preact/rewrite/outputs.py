@@ -14,6 +14,7 @@ _ACTIVATIONS = {
 }
 #: Operations of a graph that are no layers, by the names of their classes.
 _OPERATIONS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
+_SOFTMAXES = (keras.activations.softmax, keras.activations.log_softmax)
 #: What hands on what it takes: of several inputs all must be alike.
 _PASSING = (
     keras.layers.Average,
@@ -63,6 +64,35 @@ def with_softmax(model):
         return graph
     softmax = keras.layers.Softmax(dtype="float32", name="probabilities")
     return keras.Model(graph.input, softmax(graph.output), name=model.name)
+
+
+def without_softmax(model):
+    """A network that gives the logits ahead of its softmax; without one it is the same.
+
+    Returns:
+        A functional `keras.Model` with the same weights; those of a layer that had the activation
+        are copied.
+
+    Example:
+        >>> from keras_preact import create_model
+        >>> from keras_preact.rewrite import outputs_of, without_softmax
+        >>> outputs_of(without_softmax(create_model("resnet8v2")))
+        'logits'
+    """
+    graph = as_graph(model)
+    operation, node_index, _ = graph.outputs[0]._keras_history
+    taken = operation._inbound_nodes[node_index].input_tensors
+    if isinstance(operation, keras.Model):
+        logits = without_softmax(operation)(taken[0])
+    elif "Softmax" in type(operation).__name__:
+        logits = taken[0]
+    elif getattr(operation, "activation", None) in _SOFTMAXES:
+        layer = type(operation).from_config({**operation.get_config(), "activation": "linear"})
+        logits = layer(taken[0])
+        layer.set_weights(operation.get_weights())
+    else:
+        return graph
+    return keras.Model(graph.input, logits, name=model.name)
 
 
 def _of(tensor):
