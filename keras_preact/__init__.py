@@ -44,6 +44,7 @@ _ROOMS = (
     "applications",
     "bench",
     "data",
+    "demo",
     "drawing",
     "evaluation",
     "export",

@@ -1,6 +1,10 @@
 """`model_card`: what a network is, how it was trained and what it can do, for those who get it."""
 
+import os
+
 import yaml
+
+from keras_preact.data.load import source
 
 #: Fields of a network that a reader wants to see, where they say something.
 _NETWORK = (
@@ -43,26 +47,42 @@ def model_card(trained, exports=None, result=None) -> str:
     if trained.run:
         result = result or trained.run.result
         metadata |= _metadata(result)
-        title = f"{result['model']} on {result['data']}"
         parts += [
             _results(trained.run, result),
             _network(trained.run, result),
             _recipe(trained.run),
         ]
-    else:
-        title = trained.name
     parts.append(_use(trained, exports or {}))
     if trained.run:
         parts += [_limits(result), *_citation(trained.run)]
     front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
-    return f"---\n{front}---\n\n# {title}\n\n" + "\n\n".join(parts) + "\n"
+    return f"---\n{front}---\n\n# {title_of(trained, result)}\n\n" + "\n\n".join(parts) + "\n"
+
+
+def title_of(trained, result=None) -> str:
+    """What others are told that a network is: its name, and what it was trained on.
+
+    Args:
+        trained: A `Trained`.
+        result: As in `model_card`.
+    """
+    if not trained.run:
+        return trained.name
+    result = result or trained.run.result
+    return f"{result['model']} on {_named(result)}"
+
+
+def _named(result):
+    """The data set of a result, without the folders that it lies in, nobody else's business."""
+    kind, path = source(result["data"])
+    return path if kind == "name" else f"{kind}:{os.path.basename(os.path.normpath(path))}"
 
 
 def _metadata(result):
     accuracy = {"type": "accuracy", "value": round(result["test_accuracy"], 6)}
     measured = {
         "task": {"type": "image-classification"},
-        "dataset": {"name": result["data"], "type": result["data"].partition(":")[0]},
+        "dataset": {"name": _named(result), "type": result["data"].partition(":")[0]},
         "metrics": [accuracy],
     }
     return {
@@ -212,7 +232,7 @@ def calibration_in_words(found) -> str:
 
 def _limits(result):
     return (
-        f"## Limits\n\nThe figures are those of the test images of {result['data']}. On images of "
+        f"## Limits\n\nThe figures are those of the test images of {_named(result)}. On images of "
         "another kind it can be worse, and it gives one of its classes to any image."
     )
 

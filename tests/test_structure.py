@@ -27,7 +27,7 @@ FLOORS = [
     {"training"},
     {"papers"},
     {"analysis"},
-    {"tuning"},
+    {"tuning", "demo"},
     {"cli"},
     {"__main__"},
 ]

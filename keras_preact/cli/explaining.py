@@ -1,8 +1,11 @@
-"""`explain`: where in images a network sees a class."""
+"""`explain` and `demo`: where in images a network sees a class, and a page to try it on."""
 
+import ipaddress
 import json
 import pathlib
 import sys
+import tempfile
+import threading
 
 from keras_preact.checked import require
 from keras_preact.cli.arguments import add_geometry, geometry_of
@@ -87,6 +90,63 @@ def _explain_arguments(command) -> None:
     command.add_argument("--json", action="store_true", help=words)
 
 
+def _demo(arguments) -> None:
+    import_keras_quietly()
+    from keras_preact.demo import demo_of, serve, write_space
+    from keras_preact.trained import load_trained
+
+    console = make_console(sys.stdout)
+    dtype = "float32" if arguments.space else arguments.dtype
+    trained = load_trained(arguments.network, dtype).fitted(**geometry_of(arguments))
+    if arguments.space:
+        say(
+            console,
+            f"{write_space(trained, arguments.space)}: python app.py serves it, as a Space does",
+        )
+        return
+    with tempfile.TemporaryDirectory(prefix="keras-preact-") as folder:
+        demo = demo_of(trained, folder, arguments.test_images, console)
+        blocks, address = serve(demo, arguments.host, arguments.port)
+        try:
+            say(console, f"{address} (Ctrl-C ends it)")
+            if not _only_here(arguments.host):
+                say(console, _RISK)
+            threading.Event().wait()
+        finally:
+            blocks.close(verbose=False)
+
+
+#: What is said where others can reach the page.
+_RISK = (
+    "Whoever reaches this address can use the network and this machine's time, and sees the "
+    "mistakes of the test part: nobody is asked for a password, and nothing is encrypted. On a "
+    "network that is not yours alone leave --host out, and use a tunnel: ssh -N -L "
+    "7860:127.0.0.1:7860 this-machine"
+)
+
+
+def _only_here(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _demo_arguments(command) -> None:
+    command.add_argument("network", help=NETWORK)
+    add_geometry(command)
+    words = "address to listen at; any but 127.0.0.1 lets others in, without a password"
+    command.add_argument("--host", type=str, default="127.0.0.1", help=words)
+    words = "port to listen at; the first free one from 7860 on if not given"
+    command.add_argument("--port", type=int, default=None, help=words)
+    words = "images of a run's own test part, for mistakes and confusion matrix; 0 for none"
+    command.add_argument("--test-images", type=int, default=2000, help=words)
+    words = "write the page to this new folder, as a Hugging Face Space runs it, and serve nothing"
+    command.add_argument("--space", type=str, default=None, metavar="FOLDER", help=words)
+    command.add_argument("--dtype", type=str, default="auto", help=DTYPE)
+
+
 COMMANDS = {
     "explain": (_explain, _explain_arguments, "show where in images a network sees a class"),
+    "demo": (_demo, _demo_arguments, "serve a page to try a network on, or write one for a Space"),
 }

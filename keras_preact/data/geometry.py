@@ -9,7 +9,7 @@ import numpy as np
 from keras_preact.checked import Checked, is_whole, require
 from keras_preact.data.formats import MAX_PIXELS
 from keras_preact.data.images import centre, resize, scaled_shape
-from keras_preact.data.picture import INTERPOLATIONS, Picture
+from keras_preact.data.picture import INTERPOLATIONS, Picture, box_of
 from keras_preact.data.reading import AS_STORED, Reading
 
 #: How the part of an image is chosen that has the aspect of a network's images.
@@ -79,15 +79,47 @@ class Geometry(Checked):
         """
         if self.keeps(picture.shape):
             return picture.pixels()
-        shorter, floors = self.shorter or max(self.size), self.crop == "center_floor"
-        squashed = self.crop == "squash"
-        scaled = self.squashed() if squashed else scaled_shape(picture.shape, shorter)
-        window = centre(scaled, *self.size, math.floor if floors else round)
+        scaled, window = self._window(picture.shape)
         if self.interpolation == "bicubic" and math.prod(scaled) <= WHOLE * math.prod(self.size):
             top, left, height, width = window
             whole = resize(picture, scaled, None, "bicubic")
             return np.ascontiguousarray(whole[top : top + height, left : left + width])
         return resize(picture, scaled, window, self.interpolation)
+
+    def seen(self, picture: Picture, longer: int) -> np.ndarray:
+        """The part of an image that a network sees, in a size for people: uint8 `[h, w, c]`.
+
+        Args:
+            picture: The image.
+            longer: Pixels of the longer side. Small images are enlarged, their pixels seen.
+
+        Raises:
+            BadImage: the file is damaged.
+
+        Example:
+            >>> import numpy as np
+            >>> from keras_preact.data import Geometry
+            >>> from keras_preact.data.picture import Picture
+            >>> picture = Picture(np.zeros((375, 500, 3), np.uint8))
+            >>> Geometry(32, shorter=32).seen(picture, longer=300).shape
+            (300, 300, 3)
+        """
+        height, width = picture.shape[:2]
+        region = (0, 0, height, width)
+        if not self.keeps(picture.shape):
+            left, top, right, bottom = map(
+                round, box_of((height, width), *self._window(picture.shape))
+            )
+            region = (top, left, max(bottom - top, 1), max(right - left, 1))
+        shape = [max(round(longer * side / max(region[2:])), 1) for side in region[2:]]
+        enlarged = max(shape) > max(region[2:])
+        return picture.scaled(shape, None, "nearest" if enlarged else "bilinear", region)
+
+    def _window(self, shape):
+        """What an image is scaled to, and the window of that which is cut out."""
+        shorter, floors = self.shorter or max(self.size), self.crop == "center_floor"
+        scaled = self.squashed() if self.crop == "squash" else scaled_shape(shape, shorter)
+        return scaled, centre(scaled, *self.size, math.floor if floors else round)
 
     def keeps(self, shape: tuple[int, ...]) -> bool:
         """Whether images of this height and width stay as they are."""

@@ -164,10 +164,8 @@ def plot_mistakes(evaluation, split, title, count=40):
         >>> len(plot_mistakes(result, data.test, "digits", count=8).axes[0].images)
         8
     """
-    wrong = np.flatnonzero(evaluation.predictions != evaluation.labels)
-    sure = np.where(evaluation.finite, evaluation.scores.max(axis=1), -1)[wrong]
-    worst = wrong[np.argsort(-sure, kind="stable")][:count]
-    headline = f"{title}: {len(worst)} of {len(wrong)} mistakes, the surest first"
+    worst = evaluation.mistakes[:count]
+    headline = f"{title}: {len(worst)} of {len(evaluation.mistakes)} mistakes, the surest first"
     return _sheet(evaluation, split, worst, headline)
 
 

@@ -37,6 +37,13 @@ class Evaluation:
         return np.where(self.finite, self.scores.argmax(axis=1), -1)
 
     @property
+    def mistakes(self) -> np.ndarray:
+        """The images that are classified wrongly, those first in which it was most sure."""
+        wrong = np.flatnonzero(self.predictions != self.labels)
+        sure = np.where(self.finite, self.scores.max(axis=1), -1)[wrong]
+        return wrong[np.argsort(-sure, kind="stable")]
+
+    @property
     def correct(self) -> int:
         """How many images are classified correctly."""
         return int((self.predictions == self.labels).sum())

@@ -25,7 +25,8 @@ def export_onnx(model, path, precision="float32", calibration=None, kept=()) -> 
 
     Args:
         model: A `keras.Model` that takes raw images, values 0 to 255, in Keras's own layers; one of
-            16 bits is written in float32.
+            16 bits is written in float32. Of `keras_preact.rewrite.with_maps` the file has `maps`
+            too.
         path: File to write.
         precision: `float32`, or `int8`: weights (by channel) and activations of 8 bits, in pairs of
             QuantizeLinear and DequantizeLinear. Weights use 7 of the 8 bits where the processor

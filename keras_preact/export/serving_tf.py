@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def served(model, dtype="uint8"):
-    """A network as a function of TensorFlow, from `images` to `scores`.
+    """A network as a function of TensorFlow, from `images` to `scores`, and `maps` if it has them.
 
     Args:
         model: A `keras.Model` that takes raw images, values 0 to 255.
@@ -17,7 +17,8 @@ def served(model, dtype="uint8"):
 
     @tf.function(input_signature=[images])
     def serve(images):
-        return {"scores": model(tf.cast(images, tf.float32), training=False)}
+        found = model(tf.cast(images, tf.float32), training=False)
+        return found if isinstance(found, dict) else {"scores": found}
 
     return serve, images
 
