@@ -17,13 +17,14 @@ _RECIPE = (
 )  # fmt: skip
 
 
-def model_card(trained, exports=None, result=None) -> str:
+def model_card(trained, exports=None, result=None, hub=None) -> str:
     """A model card in the format of the Hugging Face Hub: metadata in YAML, then Markdown.
 
     Args:
         trained: A `Trained`.
         exports: `{file: fields of its Exported}` for files that stand beside the card.
         result: Fields of the run's `Result`; those in its folder if not given.
+        hub: `"hf://user/name"` of a repository that the card is for.
 
     Returns:
         The text of a `README.md`.
@@ -52,7 +53,7 @@ def model_card(trained, exports=None, result=None) -> str:
             _network(trained.run, result),
             _recipe(trained.run),
         ]
-    parts.append(_use(trained, exports or {}))
+    parts.append(_use(trained, exports or {}, hub))
     if trained.run:
         parts += [_limits(result), *_citation(trained.run)]
     front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
@@ -154,7 +155,7 @@ def _recipe(run):
     return f"## Training\n\n{_table('recipe', fields)}\n\nWith {versions}."
 
 
-def _use(trained, exports):
+def _use(trained, exports, hub=None):
     height, width, channels = trained.image_shape
     size = f"{height or 'any'} x {width or 'any'} x {channels}"
     names, last = trained.class_names, getattr(trained.model.layers[-1], "activation", None)
@@ -167,7 +168,12 @@ def _use(trained, exports):
         f"Image files become such images so: {trained.geometry} (`geometry.json`).",
         f"classes: {shown}",
     ]
-    if "model.keras" in exports or not exports:
+    if hub:
+        lines.append(
+            "```python\nimport keras_preact\n\nmodel = keras_preact.convert("
+            f'"{hub}", include_preprocessing=True)\nscores = model.predict(images)\n```'
+        )
+    elif "model.keras" in exports or not exports:
         file = "model.keras" if exports or trained.run else trained.path.name
         shape = f"(n, {height or 'h'}, {width or 'w'}, {channels})"
         lines.append(

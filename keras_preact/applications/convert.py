@@ -28,7 +28,8 @@ def convert(
             batch normalisation too), as a `.safetensors` file or a dictionary of arrays; the
             folder of a `ResNetForImageClassification` of Hugging Face transformers, or of a model
             of timm; a network of this package, its `.keras` file, the folder of a finished run, or
-            a file of `keras_preact.weights.save_named` that has the config; or what
+            a file of `keras_preact.weights.save_named` that has the config; a repository of the
+            Hugging Face Hub with one of these, `"hf://timm/resnet50.a1_in1k"`; or what
             `keras_preact.weights.read_source` made of one of these.
         input_shape: Shape of an image; by default any height and width.
         include_top: Whether the network ends with the classifier; `None`: where the source does.

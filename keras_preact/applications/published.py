@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import pathlib
 import warnings
+from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
@@ -43,8 +44,57 @@ LAYOUTS = {
 }
 
 
+class ForNetwork:
+    """Weights of a named network that was trained in a layout of its own.
+
+    Those who inherit it have `network`, `tag`, `classes`, `source`, `images` (what prepares images
+    for them, in words), `fields` (of the config, that make the network the one that was trained)
+    and `load`.
+    """
+
+    def config(
+        self, config: ResNetConfig, changes: dict, classes: int | None = None
+    ) -> ResNetConfig:
+        """The network's config in the layout of these weights.
+
+        Args:
+            config: The network's own config.
+            changes: Fields that a user wants; only those of training may differ.
+            classes: Classes that a user wants; `None` without the classifier.
+
+        Raises:
+            ConfigError: When they make it a network that the weights are not for.
+        """
+        require(
+            classes in (None, self.classes),
+            "classes",
+            classes,
+            f"{self.classes}, those of weights={self.tag!r}",
+            "For others take include_top=False, or keras_preact.training.replace_head(model, ...).",
+        )
+        trained = config.replace(**self.fields)
+        changed = trained.replace(**changes)
+        for name, mine in trained.differences(changed).items():
+            raise ConfigError(
+                f"weights={self.tag!r} of {self.network} were trained with "
+                f"{name}={getattr(trained, name)!r}. Received: {name}={mine!r}. Leave the field "
+                "out, or take weights=None."
+            )
+        return changed
+
+    def announce(self, config: ResNetConfig) -> None:
+        """Warns how the network differs from its own config, and how its images are prepared."""
+        other = config.differences(config.replace(**self.fields))
+        theirs = ", ".join(f"{name}={value!r}" for name, value in other.items())
+        ours = ", ".join(f"{name}={getattr(config, name)!r}" for name in other)
+        layout = f" It is built as they were trained: {theirs}, not {ours}." if other else ""
+        warnings.warn(
+            f"{self.network} has weights of {self.source}.{layout} {self.images}.", stacklevel=3
+        )
+
+
 @dataclasses.dataclass(frozen=True)
-class TrainedWeights:
+class TrainedWeights(ForNetwork):
     """Trained weights of a named network, to be had by a tag.
 
     Attributes:
@@ -86,47 +136,10 @@ class TrainedWeights:
         """Fields of the config that make the network the one that was trained."""
         return {name: value for part in self.layout for name, value in LAYOUTS[part].items()}
 
-    def config(
-        self, config: ResNetConfig, changes: dict, classes: int | None = None
-    ) -> ResNetConfig:
-        """The network's config in the layout of these weights.
-
-        Args:
-            config: The network's own config.
-            changes: Fields that a user wants; only those of training may differ.
-            classes: Classes that a user wants; `None` without the classifier.
-
-        Raises:
-            ConfigError: When they make it a network that the weights are not for.
-        """
-        require(
-            classes in (None, self.classes),
-            "classes",
-            classes,
-            f"{self.classes}, those of weights={self.tag!r}",
-            "For others take include_top=False, or keras_preact.training.replace_head(model, ...).",
-        )
-        trained = config.replace(**self.fields)
-        changed = trained.replace(**changes)
-        for name, mine in trained.differences(changed).items():
-            raise ConfigError(
-                f"weights={self.tag!r} of {self.network} were trained with "
-                f"{name}={getattr(trained, name)!r}. Received: {name}={mine!r}. Leave the field "
-                "out, or take weights=None."
-            )
-        return changed
-
-    def announce(self, config: ResNetConfig) -> None:
-        """Warns how the network differs from its own config, and how its images are prepared."""
-        other = config.differences(config.replace(**self.fields))
-        theirs = ", ".join(f"{name}={value!r}" for name, value in other.items())
-        ours = ", ".join(f"{name}={getattr(config, name)!r}" for name in other)
-        layout = f" It is built as they were trained: {theirs}, not {ours}." if other else ""
-        warnings.warn(
-            f"{self.network} has weights of {self.source}.{layout} Its images are prepared by "
-            f"preprocess_input(images, weights={self.tag!r}).",
-            stacklevel=3,
-        )
+    @property
+    def images(self) -> str:
+        """What prepares images for them, in words."""
+        return f"Its images are prepared by preprocess_input(images, weights={self.tag!r})"
 
     def load(self, include_top: bool = True) -> dict:
         """The weights by layer, downloaded and converted once; see `weights.read_weights`.
@@ -184,6 +197,70 @@ class TrainedWeights:
         if self.source == "keras.applications":
             return renamed(weights_in(ModelFile(*read_hdf5(data))))[0]
         return read_imgclsmob(data)
+
+
+@dataclasses.dataclass(frozen=True)
+class HubWeights(ForNetwork):
+    """Weights of a named network in a repository of the Hugging Face Hub.
+
+    Attributes:
+        network: Name of the network.
+        tag: `"hf://user/name"`.
+        found: The `keras_preact.weights.Source` in it.
+        own: The network's own config.
+    """
+
+    network: str
+    tag: str
+    found: Any
+    own: ResNetConfig
+
+    @property
+    def classes(self) -> int | None:
+        """Classes of their classifier."""
+        return self.found.classes
+
+    @property
+    def source(self) -> str:
+        """Where they are from."""
+        return self.tag
+
+    @property
+    def images(self) -> str:
+        """How images are prepared for them, in words."""
+        known = self.found.preprocessing
+        return f"Its images are prepared so: {known}" if known else "Nothing says how images are"
+
+    @property
+    def fields(self) -> dict:
+        """Fields of the config that make the network the one that was trained.
+
+        Raises:
+            ConfigError: Where they are of a network with other units.
+        """
+        other = self.own.differences(self.found.config)
+        if units := [name for name in ("block", "units", "filters") if name in other]:
+            theirs = ", ".join(f"{name}={other[name]!r}" for name in units)
+            raise ConfigError(
+                f"`weights` must be those of {self.network}. Received: {self.tag!r}, of a network "
+                f"with {theirs}: keras_preact.convert builds it."
+            )
+        return other
+
+    def load(self, include_top: bool = True) -> dict:
+        """The weights by layer.
+
+        Args:
+            include_top: Whether those of the classifier are needed.
+
+        Raises:
+            ConfigError: Where they are not there.
+        """
+        fits = self.classes is not None or not include_top
+        expected = "False, since these weights have no classifier"
+        require(fits, "include_top", include_top, expected)
+        weights = self.found.weights
+        return {k: v for k, v in weights.items() if include_top or k != "predictions"}
 
 
 @functools.cache

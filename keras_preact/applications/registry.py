@@ -10,7 +10,12 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from keras_preact.applications.published import TrainedWeights, trained_weights
+from keras_preact.applications.published import (
+    ForNetwork,
+    HubWeights,
+    TrainedWeights,
+    trained_weights,
+)
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
@@ -137,9 +142,10 @@ _BUILDER_DOC = """{title}, {reference}.
     Args:
         include_top: Whether the network ends with a pooling over the map and a classifier.
         weights: `None` for random weights, the path of a `.weights.h5`, `.keras` or
-            `.safetensors` file, or the tag of trained weights, which are downloaded once ({tags}).
-            With a tag the network is built as these were trained, and
-            `preprocess_input(x, weights=tag)` prepares images.
+            `.safetensors` file, the tag of trained weights, which are downloaded once ({tags}), or
+            `"hf://user/name"`, a repository of the Hugging Face Hub. With a tag or a repository the
+            network is built as these were trained; `preprocess_input(x, weights=tag)` prepares
+            images for a tag.
         input_tensor: Keras tensor to use as input, such as another layer's output.
         input_shape: Shape of an image, with 1 or more channels; height and width may be `None`.
             By default {input_shape}, without the top (None, None, 3).
@@ -198,7 +204,7 @@ def _builder(application: Application):
         if input_shape is None and input_tensor is None:
             input_shape = _default_shape(application, include_top, data_format)
         source = _source(application, weights)
-        trained = isinstance(source, TrainedWeights)
+        trained = isinstance(source, ForNetwork)
         config, values = application.config.replace(**fields), None
         if classes is None:
             classes = (source if trained else application).classes
@@ -253,7 +259,7 @@ def _title(builder):
     return re.sub(r"(?<=[\da-z])(?=ImageNet|Bottleneck|V2)", " ", title)
 
 
-def _source(application, weights) -> TrainedWeights | pathlib.Path | None:
+def _source(application, weights) -> ForNetwork | pathlib.Path | None:
     """What the `weights` argument means: a tag, an existing file, or nothing."""
     if weights is None:
         return None
@@ -262,12 +268,16 @@ def _source(application, weights) -> TrainedWeights | pathlib.Path | None:
     tags = application.weights
     if weights in tags:
         return tags[weights]
+    if str(weights).startswith("hf://"):
+        from keras_preact.weights import read_source
+
+        return HubWeights(application.name, weights, read_source(weights), application.config)
     path = pathlib.Path(weights)
     if path.is_file() and path.name.endswith((".weights.h5", ".keras", ".safetensors")):
         return path
     raise ConfigError(
         f"`weights` of {application.name} must be None (random), the path of an existing "
-        f"`.weights.h5`, `.keras` or `.safetensors` file, or a tag: "
+        f"`.weights.h5`, `.keras` or `.safetensors` file, hf://user/name, or a tag: "
         f"{quoted(tags) or 'this network has none'}. "
         f"Received: weights={str(weights)!r}.{near(str(weights), tags)}"
     )

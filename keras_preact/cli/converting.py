@@ -1,4 +1,4 @@
-"""`convert`: weights from elsewhere, in a file of this package."""
+"""`convert` and `push`: weights from elsewhere in a file of this package, and a network there."""
 
 import dataclasses
 import pathlib
@@ -108,7 +108,8 @@ def _convert_arguments(command) -> None:
     command.add_argument(
         "source",
         help="file or folder of weights: keras.applications, KerasHub, torchvision, timm, "
-        "Hugging Face transformers; or a finished run, or a .keras file of this package",
+        "Hugging Face transformers, or hf://user/name, a repository of the Hub with these; or a "
+        "finished run, or a .keras file of this package",
     )
     command.add_argument(
         "--out", required=True, metavar="FILE", help="file to write: .keras, .safetensors or "
@@ -121,6 +122,21 @@ def _convert_arguments(command) -> None:
     add_geometry(command)
 
 
+def _push(arguments) -> None:
+    import_keras_quietly()
+    from keras_preact.export import push
+
+    print(push(arguments.network, arguments.to, arguments.public))
+
+
+def _push_arguments(command) -> None:
+    command.add_argument("network", help="folder of a finished run, or a .keras file")
+    command.add_argument("to", help="hf://user/name: a repository of the Hugging Face Hub")
+    words = "let everyone see a repository that is new"
+    command.add_argument("--public", action="store_true", help=words)
+
+
 COMMANDS = {
     "convert": (_convert, _convert_arguments, "make a file of this package of others' weights"),
+    "push": (_push, _push_arguments, "put a trained network on the Hugging Face Hub"),
 }

@@ -100,8 +100,8 @@ class Geometry(Checked):
             >>> import numpy as np
             >>> from keras_preact.data import Geometry
             >>> from keras_preact.data.picture import Picture
-            >>> picture = Picture(np.zeros((375, 500, 3), np.uint8))
-            >>> Geometry(32, shorter=32).seen(picture, longer=300).shape
+            >>> picture = Picture(np.zeros((200, 400, 3), np.uint8))
+            >>> Geometry(32).seen(picture, longer=300).shape
             (300, 300, 3)
         """
         height, width = picture.shape[:2]

@@ -11,5 +11,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "export_onnx": ".onnx_tf",
         "export_openvino": ".openvino_tf",
         "export_saved_model": ".saved_model_tf",
+        "push": ".hub",
     },
 )

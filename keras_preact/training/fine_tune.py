@@ -16,11 +16,13 @@ from keras_preact.weights import (
     load_weights_by_layer,
     read_config,
     read_preprocessing,
+    read_source,
     read_weights,
     weights_by_layer,
 )
 from keras_preact.weights.by_layer import Weights
 from keras_preact.weights.files import weights_in
+from keras_preact.weights.hub import on_hub
 from keras_preact.weights.own import layers_of, preprocessing_of
 from keras_preact.weights.safe import read_model_file
 
@@ -221,6 +223,12 @@ def read_start(path: str, model: str) -> Start:
     if path in tags:
         known = PREPROCESSINGS[tags[path].preprocessing]
         return Start(path, known.rgb(tags[path].load()), None, known.layer().get_config())
+    if on_hub(path):
+        source = read_source(path)
+        if known := source.preprocessing:
+            weights, layer = known.rgb(source.weights), known.layer().get_config()
+            return Start(path, weights, source.config, layer)
+        return Start(path, source.weights, source.config)
     file = _weights_file(path, tags)
     if file.suffix != ".keras":
         weights, config = read_weights(file), read_config(file)
@@ -243,7 +251,7 @@ def _weights_file(path: str, tags) -> pathlib.Path:
         fix = "Let the run finish first: the same command goes on with it."
         require(file.is_file(), "init", path, "a finished run, with a model.keras in it", fix)
     known = file.name.endswith((".keras", ".weights.h5", ".safetensors")) and file.is_file()
-    kinds = "a run folder, a .keras, .weights.h5 or .safetensors file"
+    kinds = "a run folder, a .keras, .weights.h5 or .safetensors file, hf://user/name"
     expected = f"{kinds}, or one of the tags {quoted(tags)}" if tags else kinds
     require(known, "init", path, expected, near(path, tags).strip())
     return file

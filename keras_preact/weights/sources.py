@@ -20,6 +20,7 @@ from keras_preact.weights.about import read_config, read_geometry, read_preproce
 from keras_preact.weights.by_layer import Weights, weights_by_layer
 from keras_preact.weights.files import read_tensors, read_weights, weights_in
 from keras_preact.weights.folders import by_name, file_in, read_about
+from keras_preact.weights.hub import on_hub, pull
 from keras_preact.weights.layouts import LAYOUTS, OWN, Layout
 from keras_preact.weights.own import layers_of, preprocessing_of, size_in
 from keras_preact.weights.preprocessing import PREPROCESSINGS, Preprocessing
@@ -96,7 +97,8 @@ def read_source(source) -> Source:
             preset; the state dict of a ResNet of torchvision or timm, as a `.safetensors` file or
             a dictionary of arrays; the folder of a `ResNetForImageClassification` of Hugging Face
             transformers, or of a model of timm; a network of this package or its `.keras` file, the
-            folder of a finished run, or a file of `save_named` that has the config.
+            folder of a finished run, or a file of `save_named` that has the config; or a repository
+            of the Hugging Face Hub that has one of these, `"hf://user/name"`.
 
     Returns:
         A `Source`.
@@ -119,14 +121,16 @@ def read_source(source) -> Source:
     else:
         paths = isinstance(source, (str, os.PathLike))
         require(paths, "source", source, "a model, a dictionary of arrays, or a path")
-        path = pathlib.Path(source)
+        path = pull(source) if on_hub(source) else pathlib.Path(source)
         if (path / "resolved.json").is_file():
             path = path / "model.keras"
             fix = "Let the run finish first: the same command goes on with it."
             require(path.is_file(), "source", str(source), "a finished run", fix)
-        if config := read_config(path):
-            about = {"preprocessing": read_preprocessing(path), "geometry": read_geometry(path)}
-            return Source(read_weights(path), config, **about)
+        file = path / "model.safetensors" if path.is_dir() else path  # as `push` leaves it
+        if config := read_config(file):
+            about = {"preprocessing": read_preprocessing(file), "geometry": read_geometry(file)}
+            found = Source(read_weights(file), config, **about)
+            return dataclasses.replace(found, class_names=_names_beside(file, found.classes))
         if path.suffix == ".keras" and path.is_file():
             found = read_model_file(path)
             theirs, graph = weights_in(found), found.config
@@ -152,7 +156,7 @@ def read_source(source) -> Source:
 
 def _own(source, weights, graph) -> Source:
     """A network of this package: its config is that of its run, or what its graph says."""
-    config, names, geometry = None, None, None
+    config, geometry = None, None
     if graph is None:
         raise ConfigError(
             "Weights alone do not say how a network of this package strides and pads. Received: "
@@ -163,16 +167,23 @@ def _own(source, weights, graph) -> Source:
         folder = RunFolder(source.parent)
         if source.name == "model.keras" and (folder.path / "resolved.json").is_file():
             config = ResNetConfig.from_dict(folder.read_json("resolved.json")["network"])
-        file, geometry = beside(source, CLASSES), read_geometry(source)
-        names = folder.read_json(file.name) if file.is_file() else None
+        geometry = read_geometry(source)
     layers = layers_of(graph)
     preprocessing = preprocessing_of(layers, weights)
     config = config or config_of(weights, OWN, layers)
     found = Source(weights, config, None, preprocessing)
-    named = isinstance(names, list) and len(names) == found.classes
-    names, size = tuple(map(str, names)) if named else None, size_in(graph)
+    names = _names_beside(source, found.classes) if isinstance(source, pathlib.Path) else None
+    size = size_in(graph)
     geometry = geometry or (size and Geometry(size))
     return dataclasses.replace(found, class_names=names, geometry=geometry)
+
+
+def _names_beside(file, classes):
+    """The names of its classes beside a file; `None` where there are none, or not as many."""
+    found = beside(file, CLASSES)
+    names = RunFolder(found.parent).read_json(found.name) if found.is_file() else None
+    named = isinstance(names, list) and len(names) == classes
+    return tuple(map(str, names)) if named else None
 
 
 def renamed(theirs: Weights) -> tuple[Weights, Layout]:
