@@ -25,6 +25,9 @@ WANTED = (
     "geometry.json", "model.safetensors", "model.weights.h5", "task.weights.h5",
 )  # fmt: skip
 
+#: Beside them: the commit that they are of.
+COMMIT = "commit.txt"
+
 #: Those of which one has to be there.
 _WEIGHTS = ("model.safetensors", "model.weights.h5")
 
@@ -71,8 +74,9 @@ def address_of(text: str) -> Address:
 def pull(text: str) -> pathlib.Path:
     """The folder of a repository of the Hub on this machine, downloaded where need be.
 
-    A revision is downloaded once; a folder stands in Keras's cache only once all of it is there.
-    Where the Hub cannot be reached, the revision that was pulled last is taken, with a warning.
+    It is downloaded again where the repository has another commit by now. The folder in Keras's
+    cache is the earlier one or all of the new one. Where the Hub cannot be reached, what was pulled
+    last is taken, with a warning.
 
     Args:
         text: `"hf://user/name"`, or `"hf://user/name@revision"`.
@@ -89,37 +93,38 @@ def pull(text: str) -> pathlib.Path:
         >>> from keras_preact.weights.hub import pull
         >>> folder = pull("hf://timm/resnet50.a1_in1k")  # doctest: +SKIP
     """
-    address = address_of(text)
-    hub = hub_library()
-    name = f"hub-{address.name.replace('/', '--')}"
-    latest = cache_folder() / f"{name}@{(address.revision or 'main').replace('/', '--')}.txt"
+    address, hub = address_of(text), hub_library()
+    name = "--".join([*address.name.split("/"), *(address.revision or "main").split("/")])
+    folder = cache_folder() / f"hub-{name}"
     try:
         with hub_errors(text):
             api = hub.HfApi(endpoint=endpoint())
             about = api.model_info(address.name, revision=address.revision, files_metadata=True)
     except _Unreachable as error:
-        kept = latest.read_text() if latest.is_file() else ""
-        folder = cache_folder() / f"{name}-{kept}"
-        if not (kept and folder.is_dir()):
+        if not folder.is_dir():
             raise
-        warnings.warn(f"{error} What was pulled before is taken: {kept}.", stacklevel=2)
+        warnings.warn(f"{error} What was pulled before is taken: {folder}.", stacklevel=2)
         return folder
     files = {one.rfilename: one.size or 0 for one in about.siblings if one.rfilename in WANTED}
     _refuse(text, files, about.siblings)
-    folder = cache_folder() / f"{name}-{about.sha}"
     with locked(folder, "What was pulled"):
-        if not folder.is_dir():
-            with replacing(folder, "What was pulled") as partial, hub_errors(text):
-                partial.mkdir()
-                for file in files:
-                    hub.hf_hub_download(
-                        address.name, file, revision=about.sha, local_dir=partial,
-                        endpoint=endpoint(),
-                    )  # fmt: skip
-                shutil.rmtree(partial / ".cache", ignore_errors=True)  # the library's notes
-        with replacing(latest, "What was pulled") as partial:
-            partial.write_text(about.sha)
+        if _commit_of(folder) == about.sha:
+            return folder
+        with replacing(folder, "What was pulled") as partial, hub_errors(text):
+            partial.mkdir()
+            for file in files:
+                hub.hf_hub_download(
+                    address.name, file, revision=about.sha, local_dir=partial, endpoint=endpoint()
+                )
+            shutil.rmtree(partial / ".cache", ignore_errors=True)  # the library's notes
+            (partial / COMMIT).write_text(about.sha)
     return folder
+
+
+def _commit_of(folder):
+    """The commit that a folder was pulled of; `None` where it was not."""
+    file = folder / COMMIT
+    return file.read_text() if file.is_file() else None
 
 
 def _refuse(text, files, siblings):

@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -110,23 +109,21 @@ def test_networks_of_others(hub):
     made = convert(ADDRESS, classifier_activation=None)
     np.testing.assert_allclose(made.predict_on_batch(images), expected, atol=1e-4)
     assert read_source(ADDRESS).preprocessing == Preprocessing([127.5] * 3, [63.75] * 3)
-    assert {path.name for path in pull(ADDRESS).rglob("*")} == {"config.json", "model.safetensors"}
+    names = {path.name for path in pull(ADDRESS).rglob("*")}
+    assert names == {"commit.txt", "config.json", "model.safetensors"}
 
 
 def test_a_revision_is_downloaded_once_and_a_new_one_is_seen(pushed, hub):
-    first = pull(ADDRESS)
-    sent = hub.sent
-    assert pull(ADDRESS) == first and hub.sent == sent
-    sha = hub.sha(NAME)
+    folder = pull(ADDRESS)
+    sent, sha = hub.sent, hub.sha(NAME)
+    assert pull(ADDRESS) == folder and hub.sent == sent
     hub.repos[NAME]["classes.json"] = b'["a", "b", "c"]'
-    second = pull(ADDRESS)
-    assert second != first and first.is_dir()
-    assert read_source(ADDRESS).class_names == ("a", "b", "c")
+    assert read_source(ADDRESS).class_names == ("a", "b", "c") and hub.sent > sent
     with pytest.raises(ConfigError, match="no such repository or revision"):
         pull(f"{ADDRESS}@{sha}")
     hub.status = 503  # the way to it may come back: what was pulled is used, and that is said
     with pytest.warns(UserWarning, match="What was pulled before is taken"):
-        assert pull(ADDRESS) == second
+        assert pull(ADDRESS) == folder
     with pytest.raises(ConfigError, match="answers 503"):
         pull("hf://some-one/other")
 
@@ -228,35 +225,39 @@ def test_a_pull_that_is_killed_is_whole_or_not_there(kills, hub, monkeypatch):
     files = {name: rng.bytes(40_000) for name in WANTED}
     hub.repos[NAME] = files
     total, child = sum(map(len, files.values())), []
-    # What others report of this package is none of a child's business.
-    folder = pathlib.Path(os.environ["KERAS_HOME"]) / "models" / "hub-some-one--a.net_1-"
-    whole = 0
+    models = pathlib.Path(os.environ["KERAS_HOME"]) / "models"
+    folder, before, whole = models / "hub-some-one--a.net_1--main", None, 0
     for kill in range(kills):
-        hub.repos[NAME]["config.json"] = f"{kill}".encode()  # a revision of its own
+        hub.repos[NAME]["config.json"] = f"{kill}".encode()  # another commit
+        now = {**hub.repos[NAME], "commit.txt": hub.sha(NAME).encode()}
         hub.sent, child[:] = 0, []
-        limit = drawn.choice([drawn.randrange(total), total - 1])
+        limit = drawn.choice([drawn.randrange(total - 40_000), None])
 
-        def on_piece(sent, limit=limit, last=limit == total - 1):
-            if sent >= limit and not last:
-                child[0].send_signal(signal.SIGKILL)
+        def on_piece(sent, limit=limit):
+            if limit is not None and sent >= limit:
+                child[0].kill()
 
         hub.on_piece = on_piece
-        child.append(
-            subprocess.Popen([sys.executable, "-c", CHILD, ADDRESS], stdout=subprocess.DEVNULL)
-        )
-        if limit == total - 1:
-            while hub.sent < total - 40_001 and child[0].poll() is None:
+        command = [sys.executable, "-c", CHILD, ADDRESS]
+        child.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        if limit is None:
+            while hub.sent < total - 80_000 and child[0].poll() is None:
                 time.sleep(0.001)
             time.sleep(drawn.random() * 0.05)
             child[0].kill()
         child[0].wait()
         hub.on_piece = lambda sent: None
-        there = pathlib.Path(f"{folder}{hub.sha(NAME)}")
-        if there.exists():
-            whole += 1
-            found = {path.name: path.read_bytes() for path in there.iterdir()}
-            assert found == hub.repos[NAME]
-        again = pull(ADDRESS)
-        assert {p.name: p.read_bytes() for p in again.iterdir()} == hub.repos[NAME]
-    names = {path.name for path in folder.parent.iterdir() if path.name.startswith(".partial")}
-    assert not names and whole < kills
+        found = contents(folder)
+        assert found in (before, now)
+        whole += found == now
+        before = contents(pull(ADDRESS))
+        assert before == now
+        left = {path.name for path in models.iterdir() if path.name.startswith(".partial")}
+        assert all(name.endswith(".lock") for name in left)
+    assert whole < kills
+
+
+def contents(folder):
+    if not folder.is_dir():
+        return None
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
