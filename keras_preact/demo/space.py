@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import sys
 
+import keras
 import numpy as np
 import yaml
 
@@ -15,7 +16,6 @@ from keras_preact.demo.app import read_folder
 from keras_preact.demo.local import demo_of, mapped
 from keras_preact.errors import ConfigError, ExportError
 from keras_preact.export.artefacts import TOLERANCE_FOLDED
-from keras_preact.export.formats import FORMATS, refuse_other_backend
 from keras_preact.files import replacing, to_json
 from keras_preact.rewrite import fold_batch_norm, portable
 from keras_preact.run import CLASSES, GEOMETRY
@@ -53,18 +53,21 @@ def write_space(trained, folder) -> pathlib.Path:
         ExportError: When the exported network computes something else.
         SaveError: When it cannot be written.
     """
+    from keras_preact.export import export_onnx
+
     folder = pathlib.Path(folder)
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     expected = "a new folder or an empty one; copy its files to where they are to be"
     require(free, "space", str(folder), expected)
-    refuse_other_backend("onnx")
+    backend = keras.backend.backend()
+    require(backend == "tensorflow", "KERAS_BACKEND", backend, "'tensorflow', which writes ONNX")
     requirements = _requirements()
     demo = demo_of(trained)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing(folder, "The Space") as partial:
         partial.mkdir()
         model = mapped(fold_batch_norm(portable(trained.model)))
-        FORMATS["onnx"].write(model, partial / "model.onnx", trained, None)
+        export_onnx(model, partial / "model.onnx")
         (partial / CLASSES).write_bytes(to_json(list(trained.class_names)))
         (partial / GEOMETRY).write_text(trained.geometry.to_json())
         about = {"title": demo.title, "words": demo.words, "channels": demo.channels}
