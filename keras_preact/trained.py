@@ -1,4 +1,4 @@
-"""`load_trained`: a trained network, from a run folder or a `.keras` file."""
+"""`load_trained`: a trained network, from a run folder, a file, or the Hugging Face Hub."""
 
 import dataclasses
 import json
@@ -15,6 +15,7 @@ from keras_preact.data.splits import ALL, WHOLE_PART
 from keras_preact.errors import ConfigError, DataError, damaged
 from keras_preact.run import CLASSES, RunFolder, beside
 from keras_preact.weights.about import geometry_of
+from keras_preact.weights.hub import address_of, on_hub
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,9 +176,11 @@ def load_trained(path, dtype=None) -> Trained:
     """A trained network, ready to classify raw images.
 
     Args:
-        path: Folder of a finished run, or a `.keras` file of a model from images to a vector of
-            scores; names of classes are read from `NAME.classes.json` or else `classes.json` beside
-            it, a list of texts, and how image files are fitted to it from `NAME.geometry.json` or
+        path: Folder of a finished run; a `.safetensors` file that `keras_preact.convert` reads, or
+            `"hf://user/name"`, a repository of the Hugging Face Hub with one; or a `.keras` file of
+            a model from images to a vector of scores. Names of classes are read from
+            `NAME.classes.json` or else `classes.json` beside it, a list of texts, and how image
+            files are fitted to it from a safetensors file's header, or from `NAME.geometry.json` or
             `geometry.json`.
         dtype: Dtype policy to compute in, as in `keras_preact.rewrite.with_policy`; `"auto"`: what
             it was trained in, or float32 where this machine has no units for that; `None`: as the
@@ -199,8 +202,9 @@ def load_trained(path, dtype=None) -> Trained:
         >>> load_trained(path).class_names
         ('0', '1', '2')
     """
-    path = pathlib.Path(path)
-    run = RunFolder(path) if path.is_dir() else None
+    source = _source(path)
+    path = pathlib.Path(address_of(path).name.replace("/", "--") if on_hub(path) else path)
+    run = RunFolder(path) if path.is_dir() and source is None else None
     file = path / "model.keras" if run else path
     if run:
         require(
@@ -210,7 +214,7 @@ def load_trained(path, dtype=None) -> Trained:
             "the folder of a finished run, with a model.keras in it",
             "Let the run finish first: the same command goes on with it.",
         )
-    model = open_keras_file(file)
+    model = open_keras_file(file) if source is None else _model_of(source, path)
     _check(model, file)
     model, notes = _giving_probabilities(model, file)
     choice = None
@@ -222,9 +226,33 @@ def load_trained(path, dtype=None) -> Trained:
         choice = serving_dtype(trained_in) if dtype == "auto" else choose_dtype(dtype)
         if choice.policy != policy_of(model):
             model = with_policy(model, choice.policy)
+    if source is not None:
+        names = source.class_names or map(str, range(source.classes))
+        known = source.geometry or AS_THEY_ARE
+        return Trained(model, distinct(names), path, None, choice, notes, known)
     names = class_names_of(file, model.output_shape[-1])
     geometry = geometry_of(file, model.input_shape[1:3])
     return Trained(model, names, path, run, choice, notes, geometry)
+
+
+def _source(path):
+    """The weights in a safetensors file or a repository of the Hub; `None` for all else."""
+    if not (on_hub(path) or str(path).endswith(".safetensors")):
+        return None
+    from keras_preact.weights import read_source
+
+    return read_source(path)
+
+
+def _model_of(source, path):
+    """The network of weights that others have made, or `convert` has written: of raw images."""
+    from keras_preact.applications import convert
+
+    fix = f"keras-preact convert {path} --preprocessing NAME --out NAME.keras says it."
+    expected = "weights that say how images are prepared for them"
+    require(source.preprocessing is not None, "path", str(path), expected, fix)
+    size = (source.geometry or AS_THEY_ARE).size or (None, None)
+    return convert(source, input_shape=(*size, source.channels), include_preprocessing=True)
 
 
 def open_keras_file(path):
@@ -240,7 +268,7 @@ def open_keras_file(path):
         ConfigError: For a file that is missing, damaged, not safe to open, or of another kind.
     """
     path = pathlib.Path(path)
-    expected = "a run folder or a .keras file"
+    expected = "a run folder, a .keras or .safetensors file, or hf://user/name"
     fix = "Other formats may hold code that runs when they are opened." if path.is_file() else ""
     require(path.suffix == ".keras" and path.is_file(), "path", str(path), expected, fix)
     from keras_preact.weights.opening import open_model

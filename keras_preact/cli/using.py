@@ -19,7 +19,7 @@ from keras_preact.run import folder_name
 
 #: Words of options that other commands have too.
 DTYPE = "auto (what it was trained in, or float32 without units for that), or a dtype policy"
-NETWORK = "folder of a finished run, or a .keras file"
+NETWORK = "folder of a finished run, a .keras or .safetensors file, or hf://user/name"
 
 #: Classes that a table on the terminal shows.
 _CLASSES = 30

@@ -11,6 +11,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
 from keras_preact import ResNetConfig, build_network, convert, create_model, load_trained
@@ -20,7 +21,7 @@ from keras_preact.data import Geometry
 from keras_preact.errors import ConfigError, ExportError, SaveError
 from keras_preact.export import push
 from keras_preact.training.fine_tune import read_start
-from keras_preact.weights import Preprocessing, read_source
+from keras_preact.weights import Preprocessing, read_source, save_named
 from keras_preact.weights.hub import WANTED, address_of, pull
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -67,6 +68,28 @@ def test_what_is_pushed_comes_back(pushed, hub, tmp_path):
     assert again.class_names == ("ant", "bee", "cow")
     assert again.geometry == Geometry(12, 14, "bicubic")
     np.testing.assert_allclose(again.model.predict_on_batch(images), expected, atol=1e-6)
+
+
+def test_it_is_used_as_any_trained_network(pushed, hub, tmp_path, capsys, monkeypatch):
+    """From the Hub, and from its file alone: the same scores as before, and the same files fit."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 20, 3), "uint8")).save("a.png")
+    said = []
+    (tmp_path / "net.safetensors").write_bytes(hub.repos[NAME]["model.safetensors"])
+    (tmp_path / "net.classes.json").write_bytes(hub.repos[NAME]["classes.json"])
+    for network in ("mine.keras", ADDRESS, "net.safetensors"):
+        assert main(["predict", network, "a.png", "--json"]) == 0
+        out, err = capsys.readouterr()
+        said.append(json.loads(out)["scores"])
+        assert "scaled to 14 pixels (bicubic), 12 x 12 cut out" in err
+    assert {*said[0]} == {"ant", "bee", "cow"}
+    for scores in said[1:]:
+        assert scores == pytest.approx(said[0], abs=1e-6)
+    assert main(["explain", ADDRESS, "a.png"]) == 0
+    assert (tmp_path / "some-one--a-explained" / "a-cam.png").is_file()
+    save_named(convert("net.safetensors"), "bare.safetensors", read_source(ADDRESS).config)
+    assert main(["predict", "bare.safetensors", "a.png"]) == 2
+    assert "weights that say how images are prepared" in capsys.readouterr().err
 
 
 def test_a_builder_takes_it_and_says_how_it_differs(hub, tmp_path, randomize):
