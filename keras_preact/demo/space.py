@@ -5,7 +5,6 @@ import pathlib
 import shutil
 import sys
 
-import keras
 import numpy as np
 import yaml
 
@@ -16,6 +15,8 @@ from keras_preact.demo.app import read_folder
 from keras_preact.demo.local import demo_of, mapped
 from keras_preact.errors import ConfigError, ExportError
 from keras_preact.export.artefacts import TOLERANCE_FOLDED
+from keras_preact.export.elsewhere import write
+from keras_preact.export.formats import Wish, refuse_missing
 from keras_preact.files import replacing, to_json
 from keras_preact.rewrite import fold_batch_norm, portable
 from keras_preact.run import CLASSES, GEOMETRY
@@ -24,12 +25,13 @@ from keras_preact.run import CLASSES, GEOMETRY
 #: make packages of their folders.
 _CARRIED = (
     "checked.py", "errors.py", "data/formats.py", "data/geometry.py", "data/images.py",
-    "data/picture.py", "data/reading.py", "analysis/occlusion.py", "analysis/overlay.py",
+    "data/jpeg.py", "data/picture.py", "data/reading.py", "analysis/occlusion.py",
+    "analysis/overlay.py",
 )  # fmt: skip
 _EMPTY = ("__init__.py", "data/__init__.py", "analysis/__init__.py")
 
 #: What the page needs, in the versions that are installed here.
-_NEEDS = ("gradio", "numpy", "onnxruntime", "pillow")
+_NEEDS = ("gradio", "numpy", "onnxruntime", "pillow", "simplejpeg")
 
 
 def write_space(trained, folder) -> pathlib.Path:
@@ -48,26 +50,23 @@ def write_space(trained, folder) -> pathlib.Path:
         Its path.
 
     Raises:
-        ConfigError: For a folder with something in it, without TensorFlow as the backend, and where
-            what the page needs is not installed.
+        ConfigError: For a folder with something in it, and where what the page needs is not
+            installed.
         ExportError: When the exported network computes something else.
         SaveError: When it cannot be written.
     """
-    from keras_preact.export import export_onnx
-
     folder = pathlib.Path(folder)
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     expected = "a new folder or an empty one; copy its files to where they are to be"
     require(free, "space", str(folder), expected)
-    backend = keras.backend.backend()
-    require(backend == "tensorflow", "KERAS_BACKEND", backend, "'tensorflow', which writes ONNX")
+    refuse_missing("onnx")
     requirements = _requirements()
     demo = demo_of(trained)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing(folder, "The Space") as partial:
         partial.mkdir()
         model = mapped(fold_batch_norm(portable(trained.model)))
-        export_onnx(model, partial / "model.onnx")
+        write("onnx", model, partial / "model.onnx", Wish())
         (partial / CLASSES).write_bytes(to_json(list(trained.class_names)))
         (partial / GEOMETRY).write_text(trained.geometry.to_json())
         about = {"title": demo.title, "words": demo.words, "channels": demo.channels}

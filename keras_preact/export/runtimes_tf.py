@@ -98,7 +98,7 @@ def open_onnx(path, threads=None, exact=False):
     options.intra_op_num_threads = threads or 0
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (taken,) = session.get_inputs()
-    (given,) = (out.name for out in session.get_outputs())
+    given = _scores({out.name: out.name for out in session.get_outputs()})  # not `maps`
     dtype = {"tensor(uint8)": np.uint8}.get(taken.type, np.float32)
     shape = tuple(n if isinstance(n, int) else None for n in taken.shape)
     return shape, lambda images: session.run([given], {taken.name: images.astype(dtype)})[0]
