@@ -4,11 +4,15 @@ This file imports nothing of the package, but to open `.keras` files: it is what
 is to measure a file as it is used elsewhere.
 """
 
+import importlib.util
 import os
 import pathlib
 import warnings
 
 import numpy as np
+
+#: What runs LiteRT files: its own package where that is installed, else the one in TensorFlow.
+LITERT = "ai_edge_litert" if importlib.util.find_spec("ai_edge_litert") else "tensorflow"
 
 
 def open_saved_model(path, threads=None, exact=False):
@@ -56,12 +60,12 @@ def open_keras(path, threads=None, exact=False):
 def open_litert(path, threads=None, exact=False):
     """Opens a LiteRT file by its interpreter, as `open_saved_model`."""
     with warnings.catch_warnings(action="ignore"):
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError:
+        if LITERT == "tensorflow":
             import tensorflow as tf
 
             Interpreter = tf.lite.Interpreter
+        else:
+            from ai_edge_litert.interpreter import Interpreter
         interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
 
@@ -128,7 +132,7 @@ def _scores(found):
 RUNTIMES = {
     "saved_model": (open_saved_model, "tensorflow"),
     "keras": (open_keras, "keras"),
-    "litert": (open_litert, "tensorflow"),
+    "litert": (open_litert, LITERT),
     "onnx": (open_onnx, "onnxruntime"),
     "openvino": (open_openvino, "openvino"),
 }
