@@ -153,9 +153,10 @@ def test_damaged(data, tmp_path):
 def test_other_kinds(tmp_path):
     pickle = tmp_path / "net.pkl"
     pickle.write_bytes(b"cos\nsystem\n")
-    with pytest.raises(ConfigError, match=r"a run folder or a \.keras file.*may hold code"):
+    kinds = r"a run folder, a \.keras or \.safetensors file, or hf://user/name"
+    with pytest.raises(ConfigError, match=rf"{kinds}.*may hold code"):
         load_trained(pickle)
-    with pytest.raises(ConfigError, match=r"a run folder or a \.keras file"):
+    with pytest.raises(ConfigError, match=kinds):
         load_trained(tmp_path / "none.keras")
     texts = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
     texts.save(tmp_path / "texts.keras")
