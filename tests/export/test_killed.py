@@ -46,8 +46,9 @@ for k in range(kills):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [50])
 def test_an_export_that_is_killed_is_whole_or_not_there(kills, tmp_path, run_python, randomize):
     config = ResNetConfig(units=(1,), filters=(4,), stem_filters=4)
     model = randomize(build_network(config, input_shape=(8, 8, 1), classes=3))

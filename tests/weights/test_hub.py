@@ -20,6 +20,7 @@ from keras_preact.cli import main
 from keras_preact.data import Geometry
 from keras_preact.errors import ConfigError, ExportError, SaveError
 from keras_preact.export import push
+from keras_preact.export.hub import write_repository
 from keras_preact.training.fine_tune import read_start
 from keras_preact.weights import Preprocessing, read_source, save_named
 from keras_preact.weights.hub import WANTED, address_of, pull
@@ -28,40 +29,56 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 NAME, ADDRESS = "some-one/a.net_1", "hf://some-one/a.net_1"
 
 
-def own(folder, randomize):
+CONFIG = ResNetConfig(units=(1,), filters=(4,), stem_filters=4, activation="prelu")
+KNOWN = Preprocessing([120.0, 110.0, 100.0], [60.0, 61.0, 62.0])
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
     """A `.keras` file of a network with all that is known beside it, small enough for a test."""
-    config = ResNetConfig(units=(1,), filters=(4,), stem_filters=4, activation="prelu")
-    known = Preprocessing([120.0, 110.0, 100.0], [60.0, 61.0, 62.0])
+    folder = tmp_path_factory.mktemp("own")
+    keras.utils.set_random_seed(0)
     images = keras.Input((12, 12, 3))
-    model = build_network(config, input_tensor=known.layer()(images), classes=3)
-    randomize(model).save(folder / "mine.keras")
+    model = build_network(CONFIG, input_tensor=KNOWN.layer()(images), classes=3)
+    model.save(folder / "mine.keras")
     (folder / "mine.classes.json").write_text('["ant", "bee", "cow"]')
     (folder / "mine.geometry.json").write_text(Geometry(12, 14, "bicubic").to_json())
-    return folder / "mine.keras", config, known
+    return folder / "mine.keras"
+
+
+@pytest.fixture(scope="module")
+def written(own, tmp_path_factory):
+    """The files that are pushed of it."""
+    folder = tmp_path_factory.mktemp("written")
+    write_repository(load_trained(own, "float32"), folder, NAME)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture
-def pushed(hub, tmp_path, randomize):
-    return *own(tmp_path, randomize), push(tmp_path / "mine.keras", ADDRESS)
+def pushed(hub, written):
+    """The Hub has it."""
+    hub.repos[NAME] = dict(written)
 
 
-def test_what_is_pushed_comes_back(pushed, hub, tmp_path):
-    file, config, known, where = pushed
+def test_what_is_pushed_comes_back(own, hub, written, tmp_path):
+    where = push(own, ADDRESS)
     assert where.startswith(f"{hub.url}/{NAME}/commit/") and NAME in hub.private
-    ((_, message, files),) = hub.commits
-    assert {*files} == {"README.md", "classes.json", "config.json", "geometry.json",
-                        "model.safetensors"}  # fmt: skip
-    assert message == "mine of keras_preact"
+    ((name, message, files),) = hub.commits
+    assert (name, message) == (NAME, "mine of keras_preact")
+    same = {file for file in written if files[file] == written[file]}
+    assert {*same, "model.safetensors"} == {*files}  # whose header is in any order
+    assert {*written} == {"README.md", "classes.json", "config.json", "geometry.json",
+                          "model.safetensors"}  # fmt: skip
     source = read_source(ADDRESS)
-    assert source.config == config and source.preprocessing == known
+    assert source.config == CONFIG and source.preprocessing == KNOWN
     assert source.class_names == ("ant", "bee", "cow")
     assert source.geometry == Geometry(12, 14, "bicubic")
     images = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 3)).astype("float32")
-    expected = load_trained(file).model.predict_on_batch(images)
+    expected = load_trained(own).model.predict_on_batch(images)
     made = convert(ADDRESS, include_preprocessing=True)
     np.testing.assert_allclose(made.predict_on_batch(images), expected, atol=1e-6)
     start = read_start(ADDRESS, "resnet8v2")
-    assert start.config == config and start.preprocessing == known.layer().get_config()
+    assert start.config == CONFIG and start.preprocessing == KNOWN.layer().get_config()
     out = tmp_path / "again.keras"
     assert main(["convert", ADDRESS, "--out", str(out)]) == 0
     again = load_trained(out)
@@ -70,14 +87,14 @@ def test_what_is_pushed_comes_back(pushed, hub, tmp_path):
     np.testing.assert_allclose(again.model.predict_on_batch(images), expected, atol=1e-6)
 
 
-def test_it_is_used_as_any_trained_network(pushed, hub, tmp_path, capsys, monkeypatch):
+def test_it_is_used_as_any_trained_network(own, pushed, hub, tmp_path, capsys, monkeypatch):
     """From the Hub, and from its file alone: the same scores as before, and the same files fit."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 20, 3), "uint8")).save("a.png")
     said = []
     (tmp_path / "net.safetensors").write_bytes(hub.repos[NAME]["model.safetensors"])
     (tmp_path / "net.classes.json").write_bytes(hub.repos[NAME]["classes.json"])
-    for network in ("mine.keras", ADDRESS, "net.safetensors"):
+    for network in (str(own), ADDRESS, "net.safetensors"):
         assert main(["predict", network, "a.png", "--json"]) == 0
         out, err = capsys.readouterr()
         said.append(json.loads(out)["scores"])
@@ -182,7 +199,7 @@ def test_a_file_that_was_changed_on_the_way_is_refused(pushed, hub):
 
 def test_files_that_are_too_large_are_not_taken(pushed, hub, monkeypatch):
     monkeypatch.setattr("keras_preact.weights.hub.LARGEST", 1000)
-    with pytest.raises(ConfigError, match=r"whose config\.json has"):
+    with pytest.raises(ConfigError, match=r"whose (config\.json|model\.safetensors) has"):
         pull(ADDRESS)
     assert hub.sent == 0
 
@@ -196,25 +213,23 @@ def test_addresses(text):
         address_of(text)
 
 
-def test_what_cannot_be_reached_is_said_in_a_line(hub, tmp_path, randomize, capsys, monkeypatch):
-    file, *_ = own(tmp_path, randomize)
+def test_what_cannot_be_reached_is_said_in_a_line(hub, own, capsys, monkeypatch):
     hub.status = 403
-    assert main(["push", str(file), ADDRESS]) == 2
+    assert main(["push", str(own), ADDRESS]) == 2
     assert "your token may not write" in capsys.readouterr().err
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    for command in (["push", str(file), ADDRESS], ["convert", ADDRESS, "--out", "x.keras"]):
+    for command in (["push", str(own), ADDRESS], ["convert", ADDRESS, "--out", "x.keras"]):
         assert main(command) == 2
         err = capsys.readouterr().err
         assert "The Hub cannot be reached" in err and len(err.splitlines()) == 1
 
 
-def test_nothing_is_pushed_that_computes_something_else(hub, tmp_path, randomize, monkeypatch):
-    file, *_ = own(tmp_path, randomize)
+def test_nothing_is_pushed_that_computes_something_else(hub, own, monkeypatch):
     monkeypatch.setattr(
         "keras_preact.export.hub.call", lambda model, images: np.random.default_rng().random((3, 3))
     )
     with pytest.raises(ExportError, match="Nothing was pushed"):
-        push(file, ADDRESS)
+        push(own, ADDRESS)
     assert not hub.asked
 
 
