@@ -11,6 +11,8 @@ import pandas as pd
 from keras_preact.analysis.anatomy import dissect
 from keras_preact.analysis.config import AnalyzeConfig
 from keras_preact.analysis.gradients import gradient_propagation
+from keras_preact.analysis.lesion import lesions
+from keras_preact.analysis.paths import path_lengths
 from keras_preact.analysis.signals import signal_propagation
 from keras_preact.analysis.variance import variance_factors
 from keras_preact.analysis.words import in_words, summary
@@ -33,7 +35,8 @@ class Analysis:
         tables: `summary`, of the function of that name, and `signals`, `responses`,
             `activations`, `gates`, `gradients` and `variance`, as `Signals`,
             `gradient_propagation` and `variance_factors` have them (with `response_std`, measured
-            where no norm follows),
+            where no norm follows); of what is asked for `lesions`, `removals` and `orders`, as
+            `Lesions` has them, and `paths`, of `path_lengths`;
             with the columns `network` and `state` (`initial` or `trained`) before.
         words: A sentence or more by topic, in the order in which to read them.
         data: What the images are, in words.
@@ -164,7 +167,11 @@ def _states(subject, config):
         same = not (new and start is trained)
         require(same, "data", own.data, f"images of the classes that {subject.name} was trained on")
         if start or state == "initial":
-            yield state, measure(model, batches), repr(data)[1:-1]
+            tables = measure(model, batches)
+            if state == "trained" or not trained:  # its last one
+                for part in config.parts():
+                    tables |= _ALSO[part](model, data, config)
+            yield state, tables, repr(data)[1:-1]
 
 
 def measure(model, batches) -> dict[str, pd.DataFrame]:
@@ -187,6 +194,22 @@ def measure(model, batches) -> dict[str, pd.DataFrame]:
         "gates": signals.gates,
         "gradients": gradient_propagation(anatomy, batches),
     }
+
+
+def _lesions(model, data, config):
+    anatomy, held_out = dissect(model), data.test or data.train
+    found = lesions(anatomy, _batches(held_out, config), draws=config.draws, seed=config.seed)
+    first = _batches(data.train, config)[:1]  # a path is as long in each
+    return {
+        "lesions": found.units,
+        "removals": found.removals,
+        "orders": found.orders,
+        "paths": path_lengths(anatomy, first, config.draws, config.seed),
+    }
+
+
+#: Of the names in `AnalyzeConfig.also` what gives the tables.
+_ALSO = {"lesions": _lesions}
 
 
 def _measured(layers):

@@ -21,6 +21,8 @@ from keras_preact.rewrite.graph import as_graph, is_graph
 
 _UNIT = re.compile(r"(stage(\d+)_unit(\d+))(?:_|$)")
 _ACT = re.compile(r"(?:^|_)act(?:\d+|_out)?$")
+#: What is the identity at inference, where it does not scale.
+_IDENTITIES = (keras.layers.Dropout, keras.layers.Identity, keras.layers.Rescaling)
 _WEIGHTED = re.compile(r"(?<!shortcut)_conv\d*$|^fc\d+$")
 
 
@@ -84,6 +86,10 @@ class Piece:
         """As `linearize`, of the function from some tensors of the graph to others."""
         return linearize(self.function(sources, targets), *values)
 
+    def at_inference(self):
+        """What it computes at inference, as a compiled function of arrays."""
+        return keras.Model(self.source, self.target).predict_on_batch
+
     def function(self, sources, targets):
         """The function from some tensors of the graph to others, both lists."""
         key = (*map(id, sources), None, *map(id, targets))
@@ -129,6 +135,19 @@ class UnitPiece(Piece):
             gate = self.graph.output(f"{self.name}_gate")
             seen |= {"gate": gate, "carry": self._held[0]}
         return seen
+
+    @property
+    def hands_on(self):
+        """Whether its shortcut is the identity at inference."""
+        if not self.is_residual or self.scale != 1:
+            return False
+        between = self.graph.between(self.source, self._shortcut)
+        return all(isinstance(self.layer(name), _IDENTITIES) for name in between)
+
+    def of_branch(self):
+        """What it computes at inference of its input and of what its branch would give."""
+        graph = keras.Model([self.source, self._branch], self.target)
+        return lambda x, branch: graph.predict_on_batch([x, branch])
 
     def split(self, x, seen):
         _, whole = self.linearize([self.source], [self.target], x)

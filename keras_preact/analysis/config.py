@@ -1,11 +1,16 @@
 """`AnalyzeConfig`: what `analyze` and `keras-preact analyze` are told."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
 from keras_preact.applications import model_info
 from keras_preact.checked import Checked, require
+from keras_preact.errors import near, quoted
+
+#: What is looked at where it is asked for, since it takes long.
+PARTS = ("lesions",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,11 +22,15 @@ class AnalyzeConfig(Checked):
             initial and its trained weights are looked at.
         data: `digits`, a set of tensorflow-datasets, `folder:PATH`, `csv:PATH`, `parquet:PATH` or
             `npz:PATH`; the run's if not given, for named networks `digits`.
+        also: What else is looked at, with commas between: `lesions` (units left out and in another
+            order, the gradient by path length), of the last of the network's states.
         epochs: Passes over the training images that named networks are trained for, to be looked at
             before and after; 0 for their initial weights alone.
-        images: Training images that are looked at, in whole mini-batches; the rest is left out.
+        images: Training images that are looked at, in whole mini-batches, and test images where
+            errors are measured; the rest is left out.
         batch_size: Images of a mini-batch; what is measured is the mean over mini-batches.
-        seed: Decides weights and images.
+        draws: Of what is drawn at random, such as units that are left out together.
+        seed: Decides weights, images and draws.
         out: Folder for tables and pictures; a new one under `runs/` if not given.
         settings: Further fields by dotted name, as in `TrainConfig`, for named networks; run
             folders are looked at as they were trained.
@@ -37,9 +46,11 @@ class AnalyzeConfig(Checked):
 
     networks: tuple[str, ...] = ("resnet20v2",)
     data: str | None = None
+    also: str | None = None
     epochs: int = 0
     images: int = 256
     batch_size: int = 64
+    draws: int = 5
     seed: int = 0
     out: str | None = None
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -52,3 +63,12 @@ class AnalyzeConfig(Checked):
         for name in ("images", "batch_size"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "at least 2")
         require(self.epochs >= 0, "epochs", self.epochs, "at least 0")
+        require(self.draws >= 1, "draws", self.draws, "at least 1")
+        for name in self.parts():
+            fix = functools.partial(near, name, PARTS)
+            expected = f"some of {quoted(PARTS)}, with commas between"
+            require(name in PARTS, "also", self.also, expected, fix)
+
+    def parts(self) -> list[str]:
+        """The names in `also`, each once."""
+        return [*dict.fromkeys(name.strip() for name in (self.also or "").split(",") if name)]

@@ -58,6 +58,27 @@ def gradient_propagation(anatomy: Anatomy, batches) -> pd.DataFrame:
 
 
 def _of_batch(anatomy, images, labels):
+    gradient, parts = backward(anatomy, images, labels)
+    direct, weights = gradient, keras.ops.zeros_like(gradient)
+    rows = [_row("head", 0, 0, gradient, direct, weights)]
+    for piece, whole, along, through in parts:
+        weights = along(weights) + through(gradient)
+        gradient, direct = whole(gradient), along(direct)
+        if piece in anatomy.units:
+            rows.append(_row(piece.name, piece.stage, piece.number, gradient, direct, weights))
+    return reversed(rows)
+
+
+def backward(anatomy, images, labels):
+    """The way back through a network, ready to be taken.
+
+    Returns:
+        The gradient of the mean loss at the head's input, and of each piece from the last one to
+        the first behind the stem (piece, whole, along, through), the functions of `Piece.split`.
+
+    Raises:
+        ConfigError: As `gradient_propagation`.
+    """
     x, inputs, seen = keras.ops.convert_to_tensor(images), [], []
     for piece in anatomy.pieces[:-1]:
         inputs.append(x)
@@ -66,20 +87,14 @@ def _of_batch(anatomy, images, labels):
         x = found["output"]
     head = anatomy.pieces[-1]
     (scores,), pull = head.linearize([head.source], [head.target], x)
-    _refuse_other_scores(anatomy, scores, labels)
-    gradient = direct = pull(_of_loss(anatomy, scores, labels))[0]
-    weights = keras.ops.zeros_like(gradient)
-    rows = [_row("head", 0, 0, gradient, direct, weights)]
-    for piece, x, found in reversed([*zip(anatomy.pieces, inputs, seen, strict=False)][1:]):
-        whole, along, through = piece.split(x, found)
-        weights = along(weights) + through(gradient)
-        gradient, direct = whole(gradient), along(direct)
-        if piece in anatomy.units:
-            rows.append(_row(piece.name, piece.stage, piece.number, gradient, direct, weights))
-    return reversed(rows)
+    refuse_other_scores(anatomy, scores, labels)
+    found = reversed([*zip(anatomy.pieces, inputs, seen, strict=False)][1:])
+    parts = ((piece, *piece.split(x, values)) for piece, x, values in found)
+    return pull(_of_loss(anatomy, scores, labels))[0], parts
 
 
-def _refuse_other_scores(anatomy, scores, labels):
+def refuse_other_scores(anatomy, scores, labels) -> None:
+    """Raises `ConfigError` for a network that gives no scores, and labels that it does not have."""
     fits = anatomy.gives_logits is not None and len(scores.shape) == 2
     require(fits, "anatomy", anatomy.name, "a network that ends with logits or a softmax")
     least, greatest, classes = int(np.min(labels)), int(np.max(labels)), scores.shape[-1]

@@ -13,6 +13,7 @@ from keras_preact.analysis.layer_plots import (
     plot_slopes,
     plot_variance,
 )
+from keras_preact.analysis.lesion_plots import plot_lesions, plot_path_lengths
 from keras_preact.analysis.series import COLORS, PAPER, finished, groups, lines, plain
 from keras_preact.analysis.variance import of_plain_nets
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
@@ -149,7 +150,7 @@ def pictures(tables) -> dict:
     residual = "adds" in signals and signals["adds"].notna().any()
     direct = gradients["direct"][gradients["unit"] != "head"].any()
     sloped = "slope_mean" in tables["activations"]
-    plain = of_plain_nets(tables)
+    plain, paths = of_plain_nets(tables), tables.get("paths", ())
     found = {
         "signals": plot_signals(signals),
         "equation_4": plot_equation_4(signals) if residual else None,
@@ -160,5 +161,7 @@ def pictures(tables) -> dict:
         "gates": plot_gates(tables["gates"]) if len(tables["gates"]) else None,
         "rectifiers": plot_rectifiers(tables["activations"]),
         "slopes": plot_slopes(tables["activations"]) if sloped else None,
+        "lesions": plot_lesions(tables) if "lesions" in tables else None,
+        "path_lengths": plot_path_lengths(paths) if len(paths) else None,
     }
     return {name: figure for name, figure in found.items() if figure}

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from keras_preact.analysis import lesion_words
 from keras_preact.analysis.rectifiers import learned_slopes, paper_slopes
 from keras_preact.analysis.variance import of_plain_nets
 
@@ -11,8 +12,8 @@ def in_words(tables) -> dict[str, list[str]]:
     """Sentences about the tables of an `Analysis`, by topic.
 
     Args:
-        tables: `signals`, `activations`, `gates`, `gradients` and, beside `signals`, `variance`,
-            with the columns `network` and `state`.
+        tables: Those of an `Analysis`, with the columns `network` and `state`; `variance` beside
+            `signals`.
 
     Returns:
         `{topic: sentences}`, one sentence a network and state; topics without any are left out.
@@ -35,6 +36,10 @@ def in_words(tables) -> dict[str, list[str]]:
         "Gates": ("gates", _gates),
         "Rectifiers": ("activations", _rectifiers),
         "PReLU": ("activations", _slopes),
+        "Lesions": ("lesions", lesion_words.of_units),
+        "Units left out at random": ("removals", lesion_words.of_removals),
+        "Units in another order": ("orders", lesion_words.of_orders),
+        "Path lengths": ("paths", lesion_words.of_paths),
     }
     if "variance" in tables:
         tables = {**tables, "variance": of_plain_nets(tables)}

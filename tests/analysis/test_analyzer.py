@@ -18,6 +18,9 @@ from keras_preact.weights import read_weights, weights_by_layer
 
 SMALL = {"images": 16, "batch_size": 8}
 
+#: What is looked at in the last state of a network alone.
+LAST = {"lesions", "removals", "paths"}
+
 
 @pytest.fixture(scope="module")
 def analysis(tmp_path_factory):
@@ -25,7 +28,8 @@ def analysis(tmp_path_factory):
     gates = {"network.shortcut": "shortcut_only_gating", "network.activation": "prelu"}
     settings = {**gates, "recipe.batch_size": 128}
     out = tmp_path_factory.mktemp("inside") / "out"
-    config = AnalyzeConfig(("resnet8",), epochs=1, out=str(out), settings=settings, **SMALL)
+    look = {"also": "lesions", "draws": 1, **SMALL}
+    config = AnalyzeConfig(("resnet8",), epochs=1, out=str(out), settings=settings, **look)
     return analyze(config)
 
 
@@ -45,9 +49,13 @@ def same(some, others):
 
 
 def test_before_and_after_training(analysis):
+    assert analysis.tables["orders"].empty  # of stages of one unit
     for topic, table in analysis.tables.items():
+        if topic == "orders":
+            continue
         assert [*table["network"].unique()] == ["resnet8"], topic
-        assert [*table["state"].unique()] == ["initial", "trained"], topic
+        states = ["trained"] if topic in LAST else ["initial", "trained"]
+        assert [*table["state"].unique()] == states, topic
     gates, activations = analysis.tables["gates"], analysis.tables["activations"]
     initial = gates["state"] == "initial"
     np.testing.assert_allclose(gates["bias"][initial], -6.0)
@@ -57,7 +65,8 @@ def test_before_and_after_training(analysis):
 
 def test_what_is_written(analysis):
     written = {path.name for path in analysis.folder.glob("*")}
-    pictures = "signals equation_4 equation_5 responses gradients gates rectifiers slopes"
+    pictures = "signals equation_4 equation_5 responses gradients gates rectifiers slopes lesions"
+    pictures += " path_lengths"
     assert written >= {f"{topic}.csv" for topic in analysis.tables}
     assert written >= {f"{picture}.png" for picture in pictures.split()} | {"words.md"}
     run = {path.name for path in (analysis.folder / "resnet8").glob("*")}
@@ -65,6 +74,7 @@ def test_what_is_written(analysis):
     table = pd.read_csv(analysis.folder / "gradients.csv")
     pd.testing.assert_frame_equal(table, analysis.tables["gradients"], check_dtype=False)
     words = (analysis.folder / "words.md").read_text()
+    assert "**Lesions.** resnet8, trained: with one unit left out" in words
     assert "resnet8, trained: " in words and "PReLU" in words and "1437 training" in words
 
 
@@ -125,6 +135,7 @@ def test_the_command_puts_networks_side_by_side(tmp_path, capsys):
         (["resnet8v2", "resnet8v3"], "Did you mean 'resnet8v2'"),  # before the first is looked at
         (["resnet8v2", "resnet8", "--out", "x"], "Add --compare"),
         (["--compare", "resnet8", "ResNet8"], "of different names"),
+        (["resnet8v2", "--also", "lesion"], "Did you mean 'lesions'"),
         (["resnet8v2", "--images", "1"], "`images` must be at least 2"),
     ],
 )
