@@ -37,6 +37,7 @@ PARTS = {
             "tests/training/test_trainer.py::test_training_that_diverges_stops_and_says_where",
             "tests/applications/test_contract.py::test_keras_round_trip",
             f"{ANATOMY}[original, exclusive_gating]", f"{ANATOMY}[repeated]",
+            "tests/analysis/test_curvature.py::test_equals_the_dense_one",
         ),
         r"registered_networks|all_kinds|packagings|twenty_steps|portable_copy|every_copy"
         r"|one_device_and_two.*everything|definition_at_every_size|loop_over_windows"

@@ -5,14 +5,12 @@ import pathlib
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import pandas as pd
 
 from keras_preact.analysis.anatomy import dissect
 from keras_preact.analysis.config import AnalyzeConfig
+from keras_preact.analysis.further import CONFIG, FURTHER, Look, batches_of
 from keras_preact.analysis.gradients import gradient_propagation
-from keras_preact.analysis.lesion import lesions
-from keras_preact.analysis.paths import path_lengths
 from keras_preact.analysis.signals import signal_propagation
 from keras_preact.analysis.variance import variance_factors
 from keras_preact.analysis.words import in_words, summary
@@ -25,6 +23,10 @@ from keras_preact.run import RunFolder
 from keras_preact.training import TrainConfig, train
 from keras_preact.training.fine_tune import read_start
 from keras_preact.training.job import build_for
+from keras_preact.weights import weights_by_layer
+
+#: What is written last.
+_LAST = "words.md"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Analysis:
             `activations`, `gates`, `gradients` and `variance`, as `Signals`,
             `gradient_propagation` and `variance_factors` have them (with `response_std`, measured
             where no norm follows); of what is asked for `lesions`, `removals` and `orders`, as
-            `Lesions` has them, and `paths`, of `path_lengths`;
+            `Lesions` has them, and `paths`, of `path_lengths`; `eigenvalues`, `traces` and
+            `spectrum`, as `Curvature` has them; `surface`, of `loss_surface`, `trajectory` and
+            `trajectory_surface`, as `Trajectory` has them, and `lines`, of `loss_between`;
             with the columns `network` and `state` (`initial` or `trained`) before.
         words: A sentence or more by topic, in the order in which to read them.
         data: What the images are, in words.
@@ -80,28 +84,43 @@ def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
         expected = "left out for run folders alone, whose networks are as they were trained"
         require(not config.settings, "settings", config.settings, expected)
         require(not config.epochs, "epochs", config.epochs, expected)
-    folder = RunFolder.create(config.out, f"analysis-{'-'.join(names)}"[:100])
+    folder = _left_by_a_kill(config)
+    folder = folder or RunFolder.create(config.out, f"analysis-{'-'.join(names)}"[:100])
     try:
         analysis = _analysis(config, subjects, folder, console)
     except BaseException:
         folder.discard_if_empty()
         raise
-    folder.write_json("analysis.json", config.to_dict())
+    folder.write_json(CONFIG, config.to_dict())
     _write(analysis, folder)
     return analysis
+
+
+def _left_by_a_kill(config):
+    """The folder in which the same analysis was begun and not ended, if it is that."""
+    path = pathlib.Path(config.out or "")
+    if config.out is None or not (path / CONFIG).is_file() or (path / _LAST).exists():
+        return None
+    folder = RunFolder(path)
+    known = {**folder.read_json(CONFIG), "out": config.out} == config.to_dict()
+    expected = "a new folder, or that of the very same analysis, which was interrupted"
+    require(known, "out", config.out, expected)
+    return folder
 
 
 def _analysis(config, subjects, folder, console):
     """All subjects measured; the folder is for those that are trained first."""
     found: dict[str, list[pd.DataFrame]] = {}
     looked_at: dict[str, str] = {}
-    for subject in subjects:
+    for number, subject in enumerate(subjects):
         if config.epochs and subject.trained is None:
             say(console, f"{subject.name}: {config.epochs} epochs")
             out = str(folder.path / subject.name)
             run = subject.config.replace(out=out, saved_model=False)
             subject = subject._replace(trained=train(run, console=console).run)
-        for state, measured, images in _states(subject, config):
+        subjects[number] = subject
+        look = Look(config, subject, folder, console, subjects[number + 1 :])
+        for state, measured, images in _states(subject, config, look):
             looked_at[subject.name] = images
             say(console, f"{subject.name}, {state} weights: {len(measured['signals'])} units")
             for topic, table in measured.items():
@@ -124,7 +143,7 @@ def _write(analysis, folder) -> None:
     for name, figure in pictures(analysis.tables).items():
         with folder.replacing(f"{name}.png") as path:
             save_figure(figure, path)
-    folder.write_bytes("words.md", _as_markdown(analysis).encode())
+    folder.write_bytes(_LAST, _as_markdown(analysis).encode())
 
 
 class _Subject(NamedTuple):
@@ -153,7 +172,7 @@ def _subject(config, network):
     return _Subject(model_info(network).name, own)
 
 
-def _states(subject, config):
+def _states(subject, config, look=None):
     """(state, tables, data in words) at the initial weights, and at the trained ones if any."""
     own, parts = subject.config, subject.config.resolve()
     trained = read_start(subject.trained, own.model) if subject.trained else None
@@ -161,16 +180,19 @@ def _states(subject, config):
     data = load_data(own.data, options=parts.data, seed=own.seed)
     initial = read_start(own.init, own.model) if own.init else None
     model = build_for(data, own, parts, "float32", trained or initial)
-    batches = _batches(data.train, config)
+    batches, seen = batches_of(data.train, config), {}
     for state, start in (("initial", initial), ("trained", trained)):
         new = start.into(model, parts.network) if start else []
         same = not (new and start is trained)
         require(same, "data", own.data, f"images of the classes that {subject.name} was trained on")
         if start or state == "initial":
             tables = measure(model, batches)
-            if state == "trained" or not trained:  # its last one
-                for part in config.parts():
-                    tables |= _ALSO[part](model, data, config)
+            last = state == "trained" or not trained
+            seen[state] = weights_by_layer(model) if "surface" in config.parts() else None
+            for part in config.parts():
+                measured, of_each = FURTHER[part]
+                if last or of_each:
+                    tables |= measured(model, data, look, seen)
             yield state, tables, repr(data)[1:-1]
 
 
@@ -196,36 +218,10 @@ def measure(model, batches) -> dict[str, pd.DataFrame]:
     }
 
 
-def _lesions(model, data, config):
-    anatomy, held_out = dissect(model), data.test or data.train
-    found = lesions(anatomy, _batches(held_out, config), draws=config.draws, seed=config.seed)
-    first = _batches(data.train, config)[:1]  # a path is as long in each
-    return {
-        "lesions": found.units,
-        "removals": found.removals,
-        "orders": found.orders,
-        "paths": path_lengths(anatomy, first, config.draws, config.seed),
-    }
-
-
-#: Of the names in `AnalyzeConfig.also` what gives the tables.
-_ALSO = {"lesions": _lesions}
-
-
 def _measured(layers):
     """Of the layers whose response is their own: what a norm gives out says nothing of weights."""
     own = layers[layers["normalized"] == 0]
     return own[["layer", "std"]].rename(columns={"std": "response_std"})
-
-
-def _batches(split, config):
-    order = np.random.default_rng(config.seed).permutation(len(split))[: config.images]
-    size = min(config.batch_size, len(order))
-    cuts = range(0, len(order) - size + 1, size)  # all of one size
-    return [
-        (split.images(order[k : k + size]).astype(np.float32), split.labels[order[k : k + size]])
-        for k in cuts
-    ]
 
 
 def _as_markdown(analysis):

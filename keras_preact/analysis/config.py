@@ -10,7 +10,7 @@ from keras_preact.checked import Checked, require
 from keras_preact.errors import near, quoted
 
 #: What is looked at where it is asked for, since it takes long.
-PARTS = ("lesions",)
+PARTS = ("lesions", "curvature", "surface")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,16 +22,20 @@ class AnalyzeConfig(Checked):
             initial and its trained weights are looked at.
         data: `digits`, a set of tensorflow-datasets, `folder:PATH`, `csv:PATH`, `parquet:PATH` or
             `npz:PATH`; the run's if not given, for named networks `digits`.
-        also: What else is looked at, with commas between: `lesions` (units left out and in another
-            order, the gradient by path length), of the last of the network's states.
+        also: What else is looked at, with commas between: `curvature` (eigenvalues, trace and
+            density of the loss's Hessian) and, of the network's last state, `lesions` (units left
+            out and in another order, the gradient by path length) and `surface` (the loss around
+            the weights, between runs, and in the plane in which a run's checkpoints lie).
         epochs: Passes over the training images that named networks are trained for, to be looked at
             before and after; 0 for their initial weights alone.
         images: Training images that are looked at, in whole mini-batches, and test images where
             errors are measured; the rest is left out.
         batch_size: Images of a mini-batch; what is measured is the mean over mini-batches.
+        points: Of a loss surface, along each direction.
         draws: Of what is drawn at random, such as units that are left out together.
         seed: Decides weights, images and draws.
-        out: Folder for tables and pictures; a new one under `runs/` if not given.
+        out: Folder for tables and pictures; a new one under `runs/` if not given. One in which the
+            same analysis was killed is gone on with.
         settings: Further fields by dotted name, as in `TrainConfig`, for named networks; run
             folders are looked at as they were trained.
 
@@ -50,6 +54,7 @@ class AnalyzeConfig(Checked):
     epochs: int = 0
     images: int = 256
     batch_size: int = 64
+    points: int = 21
     draws: int = 5
     seed: int = 0
     out: str | None = None
@@ -60,7 +65,7 @@ class AnalyzeConfig(Checked):
         for network in self.networks:
             if not pathlib.Path(network).is_dir():
                 model_info(network)  # refuses what is no name either
-        for name in ("images", "batch_size"):
+        for name in ("images", "batch_size", "points"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "at least 2")
         require(self.epochs >= 0, "epochs", self.epochs, "at least 0")
         require(self.draws >= 1, "draws", self.draws, "at least 1")

@@ -6,6 +6,7 @@ import pandas as pd
 
 from keras_preact.analysis.anatomy import Anatomy
 from keras_preact.analysis.linearize import linearize
+from keras_preact.analysis.loss import cross_entropies, refuse_other_labels
 from keras_preact.analysis.signals import mean_over_batches
 from keras_preact.checked import require
 
@@ -97,23 +98,17 @@ def refuse_other_scores(anatomy, scores, labels) -> None:
     """Raises `ConfigError` for a network that gives no scores, and labels that it does not have."""
     fits = anatomy.gives_logits is not None and len(scores.shape) == 2
     require(fits, "anatomy", anatomy.name, "a network that ends with logits or a softmax")
-    least, greatest, classes = int(np.min(labels)), int(np.max(labels)), scores.shape[-1]
-    fits = least >= 0 and greatest < classes
-    require(fits, "labels", (least, greatest), f"from 0 to {classes - 1}, classes of the network")
+    refuse_other_labels(labels, scores.shape[-1])
 
 
 def _of_loss(anatomy, scores, labels):
     """The gradient of the mean cross-entropy at a network's scores."""
-    ops = keras.ops
-    targets = ops.one_hot(labels, scores.shape[-1])
 
     def loss(scores):
-        scores = ops.cast(scores, "float32")
-        logs = ops.log_softmax(scores) if anatomy.gives_logits else ops.log(scores)
-        return [-ops.sum(targets * logs) / len(scores)]
+        return [keras.ops.mean(cross_entropies(scores, labels, anatomy.gives_logits))]
 
     (mean,), pull = linearize(loss, scores)
-    return pull(ops.ones_like(mean))[0]
+    return pull(keras.ops.ones_like(mean))[0]
 
 
 def _row(unit, stage, number, *tensors):

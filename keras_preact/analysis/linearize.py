@@ -1,4 +1,4 @@
-"""`linearize`: a function's value at a point, and its derivative there, on any backend."""
+"""`linearize`: a function's value at a point, and its derivative there; `compiled` functions."""
 
 import keras
 
@@ -37,7 +37,29 @@ def linearize(function, *inputs):
 
         outputs, pull = jax.vjp(lambda *x: list(function(*x)), *inputs)
         return outputs, lambda *gradients: list(pull(list(gradients)))
-    raise ConfigError(
+    raise _unknown(backend)
+
+
+def compiled(function):
+    """A function of tensors, or of lists of them, compiled for the shapes that it is called with.
+
+    Raises:
+        ConfigError: On backends other than TensorFlow and JAX.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from keras_preact.analysis.linearize_tf import compiled as compiled_tf
+
+        return compiled_tf(function)
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function)
+    raise _unknown(backend)
+
+
+def _unknown(backend):
+    return ConfigError(
         "Analysis runs on the backends 'tensorflow' and 'jax' (the environment variable "
         f"KERAS_BACKEND). Received: {backend!r}."
     )

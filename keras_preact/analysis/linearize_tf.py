@@ -1,4 +1,4 @@
-"""`linearize` with TensorFlow's tape."""
+"""`linearize` with TensorFlow's tape, and `compiled`."""
 
 import tensorflow as tf
 
@@ -17,3 +17,8 @@ def linearize(function, *inputs):
         )
 
     return outputs, pull
+
+
+def compiled(function):
+    """As `keras_preact.analysis.linearize.compiled`."""
+    return tf.function(function, autograph=False)

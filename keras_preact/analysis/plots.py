@@ -6,6 +6,7 @@ network, initial weights dashed, trained ones solid.
 
 import numpy as np
 
+from keras_preact.analysis.curvature_plots import plot_curvature
 from keras_preact.analysis.layer_plots import (
     plot_gates,
     plot_rectifiers,
@@ -15,6 +16,7 @@ from keras_preact.analysis.layer_plots import (
 )
 from keras_preact.analysis.lesion_plots import plot_lesions, plot_path_lengths
 from keras_preact.analysis.series import COLORS, PAPER, finished, groups, lines, plain
+from keras_preact.analysis.surface_plots import plot_between, plot_surface, plot_trajectory
 from keras_preact.analysis.variance import of_plain_nets
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
 
@@ -162,6 +164,12 @@ def pictures(tables) -> dict:
         "rectifiers": plot_rectifiers(tables["activations"]),
         "slopes": plot_slopes(tables["activations"]) if sloped else None,
         "lesions": plot_lesions(tables) if "lesions" in tables else None,
+        "surface": plot_surface(tables["surface"]) if "surface" in tables else None,
+        "trajectory": plot_trajectory(tables["trajectory"], tables["trajectory_surface"])
+        if "trajectory" in tables
+        else None,
+        "lines": plot_between(tables["lines"]) if "lines" in tables else None,
+        "curvature": plot_curvature(tables) if "spectrum" in tables else None,
         "path_lengths": plot_path_lengths(paths) if len(paths) else None,
     }
     return {name: figure for name, figure in found.items() if figure}

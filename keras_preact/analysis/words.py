@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from keras_preact.analysis import lesion_words
+from keras_preact.analysis import curvature_words, lesion_words, surface_words
 from keras_preact.analysis.rectifiers import learned_slopes, paper_slopes
 from keras_preact.analysis.variance import of_plain_nets
 
@@ -39,6 +39,12 @@ def in_words(tables) -> dict[str, list[str]]:
         "Lesions": ("lesions", lesion_words.of_units),
         "Units left out at random": ("removals", lesion_words.of_removals),
         "Units in another order": ("orders", lesion_words.of_orders),
+        "Curvature": ("eigenvalues", curvature_words.of_eigenvalues),
+        "Trace of the Hessian": ("traces", curvature_words.of_traces),
+        "Spectral density": ("spectrum", curvature_words.of_spectrum),
+        "Loss surface": ("surface", surface_words.of_surface),
+        "Trajectory": ("trajectory", surface_words.of_trajectory),
+        "Between two runs": ("lines", surface_words.of_lines),
         "Path lengths": ("paths", lesion_words.of_paths),
     }
     if "variance" in tables:

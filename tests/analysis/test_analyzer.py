@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from keras_preact import TrainConfig
-from keras_preact.analysis import AnalyzeConfig, analyze, analyzer, plot_equation_5
+from keras_preact.analysis import AnalyzeConfig, analyze, analyzer, further, plot_equation_5
+from keras_preact.analysis.curvature import Curvature
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
 from keras_preact.trained import open_keras_file
@@ -111,6 +112,18 @@ def test_initial_weights_are_those_that_training_begins_with(weights_seen):
     config = AnalyzeConfig(("resnet8v2",), seed=3, **SMALL)
     [*analyzer._states(analyzer._subject(config, "resnet8v2"), config)]
     assert same(weights_by_layer(begun), weights_seen[0])
+
+
+def test_what_is_asked_for_is_looked_at_in_its_states(analysis, weights_seen, monkeypatch):
+    one = pd.DataFrame({"estimate": [1.0]})
+    found = Curvature(one, one, one, 7)
+    monkeypatch.setattr(further, "loss_curvature", lambda model, batches, **_: found)
+    config = AnalyzeConfig((str(analysis.folder / "resnet8"),), also="curvature", **SMALL)
+    subject = analyzer._subject(config, *config.networks)
+    look = further.Look(config, subject, None, None, [])
+    for _, tables, _ in analyzer._states(subject, config, look):
+        assert tables["traces"]["weights"].tolist() == [7]
+    assert len(weights_seen) == 2
 
 
 def test_the_command_puts_networks_side_by_side(tmp_path, capsys):

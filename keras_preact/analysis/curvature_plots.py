@@ -1,0 +1,40 @@
+"""The picture of the loss's curvature."""
+
+from keras_preact.analysis.curvature import density
+from keras_preact.analysis.series import PAPER, finished, groups, plain
+from keras_preact.evaluation.plots import new_figure, plain_text
+
+#: Densities below this are not shown: they are tails of the nodes' own width.
+_LEAST = 1e-6
+
+
+@plain_text
+def plot_curvature(tables):
+    """The spectral density of the loss's Hessian, and its largest and smallest eigenvalues.
+
+    Args:
+        tables: `Analysis.tables` with `spectrum` and `eigenvalues`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure, (left, right) = new_figure(11, 4, columns=2)
+    for label, table, style in groups(tables["spectrum"]):
+        found = density(table)
+        shown = found["density"].where(found["density"] > _LEAST)
+        left.semilogy(found["eigenvalue"], shown, label=label, **style)
+    for _, table, style in groups(tables["eigenvalues"]):
+        color, filled = style["color"], "none" if style["ls"] == "--" else "full"
+        bars = {"color": color, "fmt": "o", "fillstyle": filled, "capsize": 3}
+        right.errorbar(table["rank"], table["eigenvalue"], table["error"], **bars)
+    right.axhline(0, color=PAPER, lw=1, zorder=0)
+    left.set_xlabel("eigenvalue")
+    left.set_ylabel("density")
+    right.set_xlabel("rank, -1 the smallest (bars: at most their error)")
+    right.set_ylabel("eigenvalue of the loss's Hessian")
+    for axes in (left, right):
+        limits = axes.get_xlim()
+        plain(axes)
+        axes.set_xlim(limits)
+    left.set_ylim(bottom=_LEAST)
+    return finished(figure, tables["spectrum"], "Curvature of the loss")

@@ -1,0 +1,133 @@
+"""Pictures of loss surfaces: planes as contours, lines between runs, the way of a training."""
+
+import numpy as np
+
+from keras_preact.analysis.series import COLORS, finished, groups, plain
+from keras_preact.evaluation.plots import INK, new_figure, plain_text
+
+
+@plain_text
+def plot_surface(surface):
+    """The loss around a network's weights: contours of a plane, or a line.
+
+    Li et al. 2018, Figures 2 and 5. Contours are of the loss's logarithm, the same in all planes.
+
+    Args:
+        surface: `Analysis.tables["surface"]`, or what `loss_surface` gives with the columns
+            `network` and `state`.
+
+    Returns:
+        A `matplotlib.figure.Figure`: of planes a column a network and state.
+    """
+    if "y" not in surface:
+        figure, axes = new_figure(7, 4.4)
+        for label, table, style in groups(surface):
+            axes.plot(table["x"], table["loss"], label=label, **style)
+        axes.set_xlabel("lengths of the filters")
+        axes.set_ylabel("loss")
+        _plain(axes)
+        return finished(figure, surface, "The loss around the weights")
+    columns = [*groups(surface)]
+    figure, grid = new_figure(1.5 + 4.2 * len(columns), 4.2, columns=len(columns))
+    levels, drawn = _levels(surface["loss"]), None
+    for (label, table, _), axes in zip(columns, np.ravel(grid), strict=True):
+        drawn = _contours(axes, table, levels)
+        axes.plot(0, 0, "o", ms=4, color=COLORS[1])
+        axes.set_title(label, color=INK, fontsize=10)
+        axes.set_xlabel("lengths of the filters, first direction")
+    np.ravel(grid)[0].set_ylabel("second direction")
+    _bar(figure, grid, drawn)
+    figure.suptitle("The loss around the weights (Li et al. 2018)", color=INK)
+    return figure
+
+
+@plain_text
+def plot_between(lines):
+    """The loss and the error on the line from one run's weights to another's.
+
+    Args:
+        lines: `Analysis.tables["lines"]`: of `loss_between`, with `network` and `to`, its two ends.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    figure, (left, right) = new_figure(11, 4, columns=2)
+    for number, ((start, end), table) in enumerate(lines.groupby(["network", "to"], sort=False)):
+        style = {"color": COLORS[number % len(COLORS)], "label": f"{start} (0) to {end} (1)"}
+        left.plot(table["x"], table["loss"], **style)
+        right.plot(table["x"], table["error"], **style)
+    for axes, name in ((left, "loss"), (right, "error")):
+        axes.set_xlabel("share of the way")
+        axes.set_ylabel(name)
+        _plain(axes)
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return finished(figure, lines, "The loss between two runs")
+
+
+@plain_text
+def plot_trajectory(points, surface):
+    """The way of a training over the loss, in the plane of its two principal directions.
+
+    Li et al. 2018, Figure 9.
+
+    Args:
+        points: `Analysis.tables["trajectory"]`.
+        surface: `Analysis.tables["trajectory_surface"]`.
+
+    Returns:
+        A `matplotlib.figure.Figure`: a column a network.
+    """
+    columns = [*groups(points)]
+    figure, grid = new_figure(1.5 + 4.2 * len(columns), 4.4, columns=len(columns))
+    levels, drawn = _levels(surface["loss"]), None
+    for (label, way, _), axes in zip(columns, np.ravel(grid), strict=True):
+        drawn = _contours(axes, surface[surface["network"] == way["network"].iloc[0]], levels)
+        axes.plot(way["x"], way["y"], "o-", ms=4, lw=1.5, color=COLORS[1])
+        for name, x, y in zip(way["name"], way["x"], way["y"], strict=True):
+            place = {"textcoords": "offset points", "xytext": (4, 4), "fontsize": 8, "color": INK}
+            axes.annotate(name, (x, y), **place)
+        axes.set_title(label, color=INK, fontsize=10)
+        shares = way["explained_x"].iloc[0], way["explained_y"].iloc[0]
+        axes.set_xlabel(f"first principal direction ({shares[0]:.1%})")
+        axes.set_ylabel(f"second principal direction ({shares[1]:.1%})")
+    _bar(figure, grid, drawn)
+    figure.suptitle("The way of a training over the loss (Li et al. 2018)", color=INK)
+    return figure
+
+
+def _contours(axes, table, levels):
+    loss = table.pivot(index="y", columns="x", values="loss")
+    shown = np.clip(np.ma.masked_invalid(loss.to_numpy()), levels[0], levels[-1])
+    place = (loss.columns, loss.index, shown)
+    norm = _norm(levels)
+    drawn = axes.contourf(*place, levels=levels, cmap="viridis", norm=norm)
+    axes.contour(*place, levels=levels, colors="white", linewidths=0.4, norm=norm)
+    return drawn
+
+
+def _norm(levels):
+    from matplotlib.colors import LogNorm
+
+    return LogNorm(levels[0], levels[-1])
+
+
+def _levels(losses, count=24):
+    """Levels of equal ratios; what is beyond 1000 times the least, or no number, is cut."""
+    finite = losses[np.isfinite(losses)]
+    least = max(finite.min(), 1e-6) if len(finite) else 1e-6
+    most = min(max(finite.max(), least * 1.01), least * 1000) if len(finite) else 1.0
+    return np.geomspace(least, most, count)
+
+
+def _bar(figure, grid, drawn):
+    bar = figure.colorbar(drawn, ax=np.ravel(grid).tolist(), format="{x:.3g}", shrink=0.9)
+    bar.set_label("loss", color=INK)
+
+
+def _plain(axes):
+    """As `plain`, of places that are no counts."""
+    limits = axes.get_xlim()
+    plain(axes)
+    axes.set_xlim(limits)
