@@ -86,8 +86,9 @@ def plot_trajectory(points, surface):
         drawn = _contours(axes, surface[surface["network"] == way["network"].iloc[0]], levels)
         axes.plot(way["x"], way["y"], "o-", ms=4, lw=1.5, color=COLORS[1])
         for name, x, y in zip(way["name"], way["x"], way["y"], strict=True):
-            place = {"textcoords": "offset points", "xytext": (4, 4), "fontsize": 8, "color": INK}
-            axes.annotate(name, (x, y), **place)
+            ground = {"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 1}
+            place = {"textcoords": "offset points", "xytext": (5, 5), "bbox": ground}
+            axes.annotate(name, (x, y), **place, fontsize=8, color=INK)
         axes.set_title(label, color=INK, fontsize=10)
         shares = way["explained_x"].iloc[0], way["explained_y"].iloc[0]
         axes.set_xlabel(f"first principal direction ({shares[0]:.1%})")

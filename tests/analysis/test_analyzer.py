@@ -10,8 +10,10 @@ import pytest
 from keras_preact import TrainConfig
 from keras_preact.analysis import AnalyzeConfig, analyze, analyzer, further, plot_equation_5
 from keras_preact.analysis.curvature import Curvature
+from keras_preact.analysis.terrain import Terrain
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
+from keras_preact.run import RunFolder
 from keras_preact.trained import open_keras_file
 from keras_preact.training.engine import make_engine
 from keras_preact.training.job import prepare
@@ -124,6 +126,36 @@ def test_what_is_asked_for_is_looked_at_in_its_states(analysis, weights_seen, mo
     for _, tables, _ in analyzer._states(subject, config, look):
         assert tables["traces"]["weights"].tolist() == [7]
     assert len(weights_seen) == 2
+
+
+def test_an_analysis_that_was_killed_goes_on(weights_seen, monkeypatch, tmp_path):
+    at, calls = Terrain.at, []
+
+    def interrupted(terrain, point):
+        calls.append(0)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return at(terrain, point)
+
+    monkeypatch.setattr(Terrain, "at", interrupted)
+    monkeypatch.setattr(analyzer, "summary", lambda tables: pd.DataFrame())
+    monkeypatch.setattr(analyzer, "in_words", lambda tables: {})
+    monkeypatch.setattr(analyzer, "measure", lambda *_: {"signals": pd.DataFrame({"unit": ["a"]})})
+    monkeypatch.setattr(analyzer, "_write", lambda _, folder: folder.write_bytes("words.md", b""))
+    out = tmp_path / "out"
+    config = AnalyzeConfig(("resnet8v2",), also="surface", points=2, out=str(out), **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        analyze(config)
+    kept = RunFolder(out).read_lines("surface-resnet8v2.jsonl")[1:]
+    with pytest.raises(ConfigError, match="the very same analysis"):
+        analyze(config.replace(seed=1))
+    found = analyze(config).tables["surface"]
+    assert (
+        len(kept) == 2 and found.drop(columns=["network", "state"]).to_dict("records")[:2] == kept
+    )
+    assert len(found) == 4
+    with pytest.raises(ConfigError, match="new or empty"):  # it is finished
+        analyze(config)
 
 
 def test_the_command_puts_networks_side_by_side(tmp_path, capsys):
