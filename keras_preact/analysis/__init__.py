@@ -50,6 +50,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "plot_variance": ".layer_plots",
         "signal_propagation": ".signals",
         "summary": ".words",
+        "surface_page": ".page_of_surfaces",
         "variance_factors": ".variance",
     },
 )

@@ -11,6 +11,7 @@ from keras_preact.analysis.anatomy import dissect
 from keras_preact.analysis.config import AnalyzeConfig
 from keras_preact.analysis.further import CONFIG, FURTHER, Look, batches_of
 from keras_preact.analysis.gradients import gradient_propagation
+from keras_preact.analysis.page_of_surfaces import surface_page
 from keras_preact.analysis.signals import signal_propagation
 from keras_preact.analysis.variance import variance_factors
 from keras_preact.analysis.words import in_words, summary
@@ -143,6 +144,8 @@ def _write(analysis, folder) -> None:
     for name, figure in pictures(analysis.tables).items():
         with folder.replacing(f"{name}.png") as path:
             save_figure(figure, path)
+    if "surface" in analysis.tables:
+        folder.write_bytes("surface.html", surface_page(analysis.tables["surface"]).encode())
     folder.write_bytes(_LAST, _as_markdown(analysis).encode())
 
 

@@ -29,7 +29,7 @@ def plot_surface(surface):
         return finished(figure, surface, "The loss around the weights")
     columns = [*groups(surface)]
     figure, grid = new_figure(1.5 + 4.2 * len(columns), 4.2, columns=len(columns))
-    levels, drawn = _levels(surface["loss"]), None
+    levels, drawn = levels_of(surface["loss"]), None
     for (label, table, _), axes in zip(columns, np.ravel(grid), strict=True):
         drawn = _contours(axes, table, levels)
         axes.plot(0, 0, "o", ms=4, color=COLORS[1])
@@ -81,7 +81,7 @@ def plot_trajectory(points, surface):
     """
     columns = [*groups(points)]
     figure, grid = new_figure(1.5 + 4.2 * len(columns), 4.4, columns=len(columns))
-    levels, drawn = _levels(surface["loss"]), None
+    levels, drawn = levels_of(surface["loss"]), None
     for (label, way, _), axes in zip(columns, np.ravel(grid), strict=True):
         drawn = _contours(axes, surface[surface["network"] == way["network"].iloc[0]], levels)
         axes.plot(way["x"], way["y"], "o-", ms=4, lw=1.5, color=COLORS[1])
@@ -114,7 +114,7 @@ def _norm(levels):
     return LogNorm(levels[0], levels[-1])
 
 
-def _levels(losses, count=24):
+def levels_of(losses, count=24):
     """Levels of equal ratios; what is beyond 1000 times the least, or no number, is cut."""
     finite = losses[np.isfinite(losses)]
     least = max(finite.min(), 1e-6) if len(finite) else 1e-6

@@ -1,7 +1,9 @@
 """Loss surfaces: directions, points, lines and planes exactly, and grids that outlive a kill."""
 
 import itertools
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from keras_preact.analysis import (
     plot_between,
     plot_surface,
     plot_trajectory,
+    surface_page,
 )
 from keras_preact.analysis.surface import filter_normalized
 from keras_preact.analysis.terrain import Terrain
@@ -195,6 +198,13 @@ def test_words_and_pictures():
     assert "two directions hold 95.0% of the way from initial" in words["Trajectory"][0]
     assert "1 to 2 of other a barrier of 2 is between" in words["Between two runs"][0]
     assert plot_surface(plane).axes[0].get_title() == "net, trained"
+    page = surface_page(plane.assign(network="<net>"))
+    assert "<h2>&lt;net&gt;, trained</h2>" in page and "//" not in page  # nothing from elsewhere
+    heights = json.loads(re.search(r'data-heights="(.*?)"', page)[1])
+    assert (heights[0][0], heights[1][1], heights[2][2]) == (1.0, 0.0, 1.0)  # no number is the top
+    assert heights[1][0] == round(np.log(10) / np.log(19), 3)
+    with pytest.raises(ConfigError, match="a plane"):
+        surface_page(plane.drop(columns="y"))
     assert len(plot_surface(plane[plane["y"] == 0].drop(columns="y")).axes[0].lines) == 1
     texts = plot_trajectory(tables["trajectory"], plane).axes[0].texts
     assert [text.get_text() for text in texts] == ["initial", "step 1", "trained"]
