@@ -10,11 +10,11 @@ def of_eigenvalues(table) -> str:
     top = table[table["rank"] > 0]
     least = table["eigenvalue"][table["rank"] == -1].iloc[0]
     values = ", ".join(f"{value:.3g}" for value in top["eigenvalue"])
-    largest = top["eigenvalue"].abs().max()
+    largest = top["eigenvalue"].max()
     text = f"the largest eigenvalues of the loss's Hessian are {values}, the smallest {least:.3g}"
-    if least < 0:
+    if least < 0 < largest:
         text += f", {abs(least) / largest:.1%} of the largest the other way"
-    open_ends = int((table["error"] > SETTLED * largest).sum())
+    open_ends = int((table["error"] > SETTLED * table["eigenvalue"].abs().max()).sum())
     if open_ends:
         text += f"; undecided: {open_ends} of them to within {table['error'].max():.2g} only"
     return f"{text}."
@@ -40,5 +40,5 @@ def of_spectrum(table) -> str:
     ]
     return (
         f"{shares[0]:.1%} of the eigenvalues are within a hundredth of the largest of 0, "
-        f"{shares[1]:.2%} below and {shares[2]:.2%} above ({draws} random vectors)."
+        f"{shares[1]:.2%} below and {shares[2]:.2%} above ({draws} draws)."
     )

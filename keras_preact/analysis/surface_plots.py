@@ -56,7 +56,7 @@ def plot_between(lines):
     figure, (left, right) = new_figure(11, 4, columns=2)
     for number, ((start, end), table) in enumerate(lines.groupby(["network", "to"], sort=False)):
         style = {"color": COLORS[number % len(COLORS)], "label": f"{start} (0) to {end} (1)"}
-        left.plot(table["x"], table["loss"], **style)
+        left.semilogy(table["x"], table["loss"], **style)
         right.plot(table["x"], table["error"], **style)
     for axes, name in ((left, "loss"), (right, "error")):
         axes.set_xlabel("share of the way")
@@ -99,11 +99,14 @@ def plot_trajectory(points, surface):
 
 
 def _contours(axes, table, levels):
+    from matplotlib.ticker import MaxNLocator
+
     loss = table.pivot(index="y", columns="x", values="loss")
     shown = np.clip(np.ma.masked_invalid(loss.to_numpy()), levels[0], levels[-1])
     place = (loss.columns, loss.index, shown)
     norm = _norm(levels)
     drawn = axes.contourf(*place, levels=levels, cmap="viridis", norm=norm)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.contour(*place, levels=levels, colors="white", linewidths=0.4, norm=norm)
     return drawn
 

@@ -20,6 +20,9 @@ _COLUMNS = {
     "inactive": ("not\nactive", "{:.0%}"),
 }
 
+#: What is there to look at.
+_SHOWN = (".png", ".html")
+
 
 def _analyze(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
@@ -57,7 +60,7 @@ def _show(found, console) -> None:
         console.print(f"[bold]{topic}[/bold]", markup=True)
         for sentence in sentences:
             console.print(f"  {sentence}")
-    names = sorted(path.name for path in found.folder.glob("*.png"))
+    names = sorted(path.name for path in found.folder.glob("*.*") if path.suffix in _SHOWN)
     console.print(f"{found.folder}: {', '.join(names)}, words.md, tables as CSV", soft_wrap=True)
 
 
