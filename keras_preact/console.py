@@ -41,8 +41,8 @@ def visible(text: str) -> str:
 
     Example:
         >>> from keras_preact.console import visible
-        >>> visible("red: \x1b[31m")
-        'red: \\x1b[31m'
+        >>> print(visible("red: " + chr(27) + "[31m"))
+        red: \\x1b[31m
     """
     return text.translate(_WRITTEN_OUT)
 

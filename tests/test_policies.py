@@ -20,6 +20,7 @@ from keras_preact import (
     TrainConfig,
     analysis,
     applications,
+    demo,
     drawing,
     evaluation,
     export,
@@ -274,6 +275,56 @@ def _looked_into(case):
     finite(analysis.variance_factors(case.model))
 
 
+@row("lesions", "path_lengths")
+def _without_units(case):
+    anatomy = analysis.dissect(case.model)
+    finite(analysis.lesions(anatomy, BATCHES, most=2, draws=1).units)
+    finite(analysis.path_lengths(anatomy, BATCHES, draws=1))
+
+
+@row("loss_curvature", "loss_surface", "loss_between", "loss_trajectory")
+def _loss_around(case):
+    """In float32, whatever the network computes in."""
+    found = analysis.loss_curvature(case.model, BATCHES, top=1, steps=3, draws=1)
+    finite(found.eigenvalues)
+    here = weights.weights_by_layer(case.model)
+    there = {name: {k: 0.5 * w for k, w in of_it.items()} for name, of_it in here.items()}
+    between = {name: {k: 0.9 * w for k, w in of_it.items()} for name, of_it in here.items()}
+    finite(analysis.loss_surface(case.model, BATCHES, points=3, dimensions=1))
+    finite(analysis.loss_between(case.model, there, BATCHES, points=2))
+    states = {"first": there, "second": between, "last": here}
+    finite(analysis.loss_trajectory(case.model, states, BATCHES, points=2).surface)
+
+
+@row("explain", "explainer", "with_maps", "split_at_maps", "without_softmax")
+def _seen(case):
+    """The mean of a map and the bias are the logit, in what the network computes in."""
+    found = analysis.explain(case.model, IMAGES.astype("uint8"), "cam")
+    biases = case.model.get_layer("predictions").bias
+    logits = found.grids.mean((1, 2)) + keras.ops.convert_to_numpy(biases)[found.classes]
+    whole = scores(rewrite.without_softmax(case.exact))
+    expected = whole[np.arange(len(whole)), found.classes]
+    atol = 4 * POLICIES[case.policy] * np.abs(whole).max()
+    np.testing.assert_allclose(logits.astype("float32"), expected, atol=atol)
+
+
+@row("demo_of")
+def _shown(case):
+    page = demo.demo_of(load_trained(case.file))
+    found, maps = page.network(IMAGES.astype("uint8"))
+    case.agrees(lambda _: found)
+    assert np.isfinite(maps).all()
+
+
+@row("write_space")
+def _as_a_space(case):
+    for library in ("gradio", "onnxruntime", "tf2onnx"):
+        pytest.importorskip(library)
+    folder = demo.write_space(load_trained(case.file), case.folder / "space")
+    found, _ = demo.app.read_folder(folder).network(IMAGES.astype("uint8"))
+    case.agrees(lambda _: found)
+
+
 @row("measure")
 def _measured(case):
     for table in analysis.measure(case.model, BATCHES).values():
@@ -373,12 +424,13 @@ def _tried(case):
 
 #: Names of arguments that are networks, or what holds one.
 NETWORKS = {"model", "anatomy", "trained", "source", "evaluations", "network"}
-#: What has such an argument and computes nothing with a network: bytes of images, names of weights.
-OTHERS = {"decode", "pretrained_names"}
+#: What has such an argument and computes nothing with a network: bytes of images, names of weights,
+#: files for the Hub.
+OTHERS = {"decode", "pretrained_names", "push"}
 #: One of each policy runs always; of the slow ones, bfloat16's is the one that most users have.
 SLOW = {
     "convert", "export", "export_saved_model", "export_litert", "export_onnx", "export_openvino",
-    "train", "measure"
+    "train", "measure", "loss_curvature", "write_space"
 }  # fmt: skip
 
 

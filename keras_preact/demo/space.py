@@ -1,5 +1,6 @@
 """`write_space`: a folder that a Hugging Face Space runs as it is."""
 
+import dataclasses
 import importlib.metadata
 import pathlib
 import shutil
@@ -43,7 +44,7 @@ def write_space(trained, folder) -> pathlib.Path:
     set is in it.
 
     Args:
-        trained: A `Trained` in float32.
+        trained: A `Trained`; the page computes in float32.
         folder: A new folder, or an empty one.
 
     Returns:
@@ -61,11 +62,12 @@ def write_space(trained, folder) -> pathlib.Path:
     require(free, "space", str(folder), expected)
     refuse_missing("onnx")
     requirements = _requirements()
+    trained = dataclasses.replace(trained, model=portable(trained.model))
     demo = demo_of(trained)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing(folder, "The Space") as partial:
         partial.mkdir()
-        model = mapped(fold_batch_norm(portable(trained.model)))
+        model = mapped(fold_batch_norm(trained.model))
         write("onnx", model, partial / "model.onnx", Wish())
         (partial / CLASSES).write_bytes(to_json(list(trained.class_names)))
         (partial / GEOMETRY).write_text(trained.geometry.to_json())

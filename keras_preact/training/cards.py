@@ -124,8 +124,8 @@ def recipe_card(name: str) -> RecipeCard:
 
     Example:
         >>> from keras_preact.training import recipe_card
-        >>> recipe_card("imagenet_a3").source.split(":")[0]
-        'Wightman et al. 2021, Table 2'
+        >>> recipe_card("he2016_cifar").source
+        'He et al. 2016, appendix'
     """
     require(name in RECIPES, "recipe", name, f"one of {quoted(RECIPES)}", near(name, RECIPES))
     return CARDS[name]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from keras_preact import create_model, feature_extractor, load_trained
 from keras_preact.cli import main
+from keras_preact.console import visible
 from keras_preact.data import Geometry, decode
 from keras_preact.data.picture import Picture
 from keras_preact.data.reading import Reading
@@ -201,7 +202,7 @@ def test_what_is_not_there_is_named_and_the_rest_is_done(network, folder, tmp_pa
     files = [json.loads(line)["file"] for line in said.out.splitlines()]
     assert files == [str(folder / "a.png"), str(folder / "b.jpg")]
     for path, words in wrong.items():
-        assert re.search(f"{re.escape(shown(path))}: {words}", said.err)
+        assert re.search(f"{re.escape(visible(shown(path)))}: {words}", said.err)
     assert "9 of 11 files cannot be read" in said.err
 
 
