@@ -33,6 +33,9 @@ VARIANTS = {
     "dropout": ({"shortcut": "dropout"}, "stage1_unit1 stage2_unit2"),
 }
 
+#: What runs with --run-slow.
+SLOW = {"scaled", "dropout"}
+
 
 def error(model, batches):
     wrong = [model.predict_on_batch(x).argmax(axis=1) != labels for x, labels in batches]
@@ -51,7 +54,13 @@ def without_branch(model, unit):
     return weights
 
 
-@pytest.mark.parametrize(("fields", "identities"), VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize(
+    ("fields", "identities"),
+    [
+        pytest.param(*row, id=name, marks=pytest.mark.slow if name in SLOW else ())
+        for name, row in VARIANTS.items()
+    ],
+)
 def test_a_unit_that_is_left_out_is_its_shortcut_alone(
     fields, identities, network, batches, randomize
 ):
@@ -131,7 +140,11 @@ def test_plain_nets_lose_units_that_keep_the_shape(network, batches):
 
 
 @pytest.mark.parametrize(
-    ("policy", "packaging"), [("mixed_bfloat16", "repeated"), ("mixed_float16", "flat")]
+    ("policy", "packaging"),
+    [
+        ("mixed_bfloat16", "repeated"),
+        pytest.param("mixed_float16", "flat", marks=pytest.mark.slow),
+    ],
 )
 def test_networks_of_16_bits(policy, packaging, network, batches):
     keras.config.set_dtype_policy(policy)
@@ -148,11 +161,9 @@ def test_networks_without_scores_are_refused(network, batches):
         lesions(dissect(network()), batches, draws=0)
 
 
-@pytest.mark.parametrize(
-    "fields", [{"placement": "original"}, {"shortcut": "shortcut_only_gating", "projection": "B"}]
-)
-def test_all_paths_together_are_the_gradient(fields, network, batches):
-    anatomy = dissect(network(**fields))
+def test_all_paths_together_are_the_gradient(network, batches):
+    gated = {"placement": "original", "shortcut": "shortcut_only_gating", "projection": "B"}
+    anatomy = dissect(network(**gated))
     gradient, parts = backward(anatomy, *batches[0])
     parts, whole = [*parts], gradient
     for _, through, _, _ in parts:
@@ -168,7 +179,7 @@ def test_all_paths_together_are_the_gradient(fields, network, batches):
 def test_lengths_of_paths_have_their_numbers_and_norms(network, batches):
     scaled = {"shortcut": "constant_scaling", "shortcut_scale": 0.5, "branch_scale": 1.0}
     anatomy = dissect(network(units=(4,), filters=(4,), **scaled))
-    found = path_lengths(anatomy, batches, draws=3)
+    found = path_lengths(anatomy, batches, draws=2)
     assert found["paths"].tolist() == [math.comb(4, k) for k in range(5)]
     gradients = gradient_propagation(anatomy, batches)
     assert found["norm"][0] == pytest.approx(gradients["direct"].iloc[0], rel=1e-5)
