@@ -148,8 +148,9 @@ class Kept:
         lines = folder.read_lines(name) or [{"of": of}]
         expected = "that of the same weights, images and directions"
         path = str(folder.path / name)
-        known = lines[0].get("of") == of
-        require(known, "file", path, expected, "Name another folder, or remove it.")
+        require(
+            lines[0] == {"of": of}, "file", path, expected, "Name another folder, or remove it."
+        )
         self.rows = {tuple(row[axis] for axis in "xy" if axis in row): row for row in lines[1:]}
         # Less a line that a power cut left damaged, behind which others would be lost.
         folder.write_bytes(name, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
