@@ -5,11 +5,14 @@ what is reported is the median over rounds of the ratio within a round. A proces
 each contender its own libraries, its own backend and its own peak memory.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import statistics
 import sys
+
+import psutil
 
 from keras_preact.bench.process import Answering
 
@@ -95,7 +98,10 @@ ENVIRONMENT = {
 
 
 class _Process:
-    """One contender's process, which measures when it is told to."""
+    """One contender's process, which measures when it is told to and rests in others' turns.
+
+    Else a loader would fill its queue meanwhile: it would take time from others and gain it.
+    """
 
     def __init__(self, spec):
         self.measurement = Measurement(spec)
@@ -110,9 +116,23 @@ class _Process:
 
     def ask(self, line=None):
         """As `Answering.ask`, and a failure is the contender's."""
+        self._all("resume")
         answer = self.process.ask(line)
+        self._all("suspend")
         self.measurement.failure = self.process.failure
         return answer
+
+    def end(self):
+        """Ends it, and lets what it has started see that."""
+        self._all("resume")
+        self.process.end()
+
+    def _all(self, what):
+        """Has its process and those that it has started rest or go on."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.process.pid)
+            for each in (process, *process.children(recursive=True)):
+                getattr(each, what)()
 
 
 def measure(specs, rounds=5, seconds_a_round=2.0, report=None):
@@ -151,7 +171,7 @@ def measure(specs, rounds=5, seconds_a_round=2.0, report=None):
                 process.measurement.device_gb = answer["device_gb"]
     finally:
         for process in processes:
-            process.process.end()
+            process.end()
     return [process.measurement for process in processes]
 
 

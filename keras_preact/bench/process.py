@@ -14,12 +14,14 @@ class Answering:
 
     Attributes:
         failure: Why it answers no more; `None` as long as it does.
+        pid: Its number.
     """
 
     def __init__(self, command, environment):
         self.failure = None
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self._process = subprocess.Popen(command, env=environment, **pipes)
+        self.pid = self._process.pid
 
     def ask(self, line=None):
         """Sends a line and returns the answer; `None` once the process has failed."""
