@@ -241,7 +241,7 @@ def test_the_hubs_own_reader_finds_the_results(trained_run, tmp_path):
     assert (result.task_type, result.metric_type) == ("image-classification", "accuracy")
     assert result.dataset_name == "digits"
     assert result.metric_value == pytest.approx(trained.run.result["test_accuracy"], abs=1e-6)
-    assert card.data.library_name == "keras"
+    assert card.data.to_dict()["library_name"] == "keras"
     assert f'convert("{ADDRESS}", include_preprocessing=True)' in card.text
 
 
