@@ -32,6 +32,7 @@ _HOMES = {
     "model_info": ".applications",
     "accelerate": ".rewrite",
     "fold_batch_norm": ".rewrite",
+    "predict_function": ".rewrite",
     "portable": ".rewrite",
     "load_data": ".data",
     "load_trained": ".trained",

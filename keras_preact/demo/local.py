@@ -9,7 +9,7 @@ from keras_preact.console import say
 from keras_preact.demo.app import Demo
 from keras_preact.errors import ConfigError, DataError
 from keras_preact.evaluation import evaluate, plot_confusion_matrix, save_figure
-from keras_preact.rewrite import with_maps
+from keras_preact.rewrite import predict_function, with_maps
 
 #: Mistakes that are shown.
 _MISTAKES = 40
@@ -39,10 +39,10 @@ def demo_of(trained, folder=None, test_images: int = 2000, console=None) -> Demo
         >>> demo.title, scores.shape, maps.shape
         ('mine', (1, 3), (1, 2, 2, 3))
     """
-    model = mapped(trained.model)
+    predict = predict_function(mapped(trained.model))
 
     def network(images):
-        found = model.predict_on_batch(images.astype(np.float32))
+        found = predict(images)
         found = found if isinstance(found, dict) else {"scores": found}
         scores, maps = found["scores"], found.get("maps")
         return np.asarray(scores, np.float32), maps if maps is None else np.asarray(

@@ -43,9 +43,13 @@ def open_saved_model(path, threads=None, exact=False):
 
 
 def open_keras(path, threads=None, exact=False):
-    """Opens a `.keras` file, or the one in a run's folder, by Keras, as `open_saved_model`."""
+    """Opens a `.keras` file, or the one in a run's folder, by Keras, as `open_saved_model`.
+
+    What it gives is `predict_function`'s.
+    """
     import keras
 
+    from keras_preact.rewrite import predict_function
     from keras_preact.trained import open_keras_file
 
     if threads and keras.backend.backend() == "tensorflow":
@@ -54,7 +58,7 @@ def open_keras(path, threads=None, exact=False):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     path = pathlib.Path(path)
     model = open_keras_file(path / "model.keras" if path.is_dir() else path)
-    return model.input_shape, lambda images: np.asarray(model.predict_on_batch(images))
+    return model.input_shape, predict_function(model)
 
 
 def open_litert(path, threads=None, exact=False):

@@ -4,6 +4,7 @@ from keras_preact.rewrite.fold import fold_batch_norm
 from keras_preact.rewrite.maps import split_at_maps, with_maps
 from keras_preact.rewrite.outputs import outputs_of, with_softmax, without_softmax
 from keras_preact.rewrite.policy import policy_of, with_policy
+from keras_preact.rewrite.prediction import predict_function
 from keras_preact.rewrite.sizes import any_size, dense
 from keras_preact.rewrite.swap import accelerate, portable, unrolled
 from keras_preact.rewrite.temperature import with_temperature
@@ -16,6 +17,7 @@ __all__ = [
     "outputs_of",
     "policy_of",
     "portable",
+    "predict_function",
     "split_at_maps",
     "unrolled",
     "with_maps",
