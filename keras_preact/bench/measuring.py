@@ -136,6 +136,8 @@ class _Contender:
         places = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
         environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        if format == "saved_model":  # nothing here changes its weights; its card tells who serves it
+            environment.setdefault("TF_ONEDNN_ASSUME_FROZEN_WEIGHTS", "1")
         command = [sys.executable, "-P", str(_WORKER), json.dumps(spec)]
         self.process = Answering(command, environment)
         opened = self._ask()
