@@ -10,7 +10,7 @@ from keras_preact.checked import Checked, require
 from keras_preact.errors import near, quoted
 
 #: What is looked at where it is asked for, since it takes long.
-PARTS = ("lesions", "curvature", "surface")
+PARTS = ("lesions", "refinement", "curvature", "surface")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +22,11 @@ class AnalyzeConfig(Checked):
             initial and its trained weights are looked at.
         data: `digits`, a set of tensorflow-datasets, `folder:PATH`, `csv:PATH`, `parquet:PATH` or
             `npz:PATH`; the run's if not given, for named networks `digits`.
-        also: What else is looked at, with commas between: `curvature` (eigenvalues, trace and
-            density of the loss's Hessian) and, of the network's last state, `lesions` (units left
-            out and in another order, the gradient by path length) and `surface` (the loss around
-            the weights, between runs, and in the plane in which a run's checkpoints lie).
+        also: What else is looked at, with commas between: `refinement` (whether branches follow the
+            gradient, and what linear probes read off each unit), `curvature` (eigenvalues, trace
+            and density of the loss's Hessian) and, of the network's last state, `lesions` (units
+            left out and in another order, the gradient by path length) and `surface` (the loss
+            around the weights, between runs, and in the plane of a run's checkpoints).
         epochs: Passes over the training images that named networks are trained for, to be looked at
             before and after; 0 for their initial weights alone.
         images: Training images that are looked at, in whole mini-batches, and test images where

@@ -1,4 +1,4 @@
-"""What `analyze` looks at where it is asked for: lesions, curvature, loss surfaces."""
+"""What `analyze` looks at where it is asked for: lesions, refinement, curvature, loss surfaces."""
 
 import contextlib
 import pathlib
@@ -12,6 +12,7 @@ from keras_preact.analysis.config import AnalyzeConfig
 from keras_preact.analysis.curvature import loss_curvature
 from keras_preact.analysis.lesion import lesions
 from keras_preact.analysis.paths import path_lengths
+from keras_preact.analysis.refinement import branch_cosines, probes
 from keras_preact.analysis.surface import loss_between, loss_surface, loss_trajectory
 from keras_preact.errors import DataError
 from keras_preact.run import RunFolder
@@ -68,6 +69,14 @@ def _lesions(model, data, look, _):
         "orders": found.orders,
         "paths": path_lengths(anatomy, first, config.draws, config.seed),
     }
+
+
+def _refinement(model, data, look, _):
+    anatomy, batches = dissect(model), batches_of(data.train, look.config)
+    held_out = batches_of(data.test or data.train, look.config)
+    found = {"probes": probes(anatomy, batches, held_out)}
+    cosines = branch_cosines(anatomy, held_out)
+    return {**found, "cosines": cosines} if len(cosines) else found
 
 
 def _curvature(model, data, look, _):
@@ -128,6 +137,7 @@ def _shapes(weights):
 #: Of the names in `AnalyzeConfig.also` what gives the tables, and whether of each state.
 FURTHER = {
     "lesions": (_lesions, False),
+    "refinement": (_refinement, True),
     "curvature": (_curvature, True),
     "surface": (_surface, False),
 }

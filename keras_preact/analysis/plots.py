@@ -15,6 +15,7 @@ from keras_preact.analysis.layer_plots import (
     plot_variance,
 )
 from keras_preact.analysis.lesion_plots import plot_lesions, plot_path_lengths
+from keras_preact.analysis.refinement_plots import plot_refinement
 from keras_preact.analysis.series import COLORS, PAPER, finished, groups, lines, plain
 from keras_preact.analysis.surface_plots import plot_between, plot_surface, plot_trajectory
 from keras_preact.analysis.variance import of_plain_nets
@@ -46,6 +47,29 @@ def plot_signals(signals):
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
     right.set_ylim(-0.02, max(0.6, right.get_ylim()[1]))
     return finished(figure, signals, "Signals")
+
+
+@plain_text
+def plot_propagation(signals):
+    """Squared mean and variance of the channels, of what each unit hands on and of its branch.
+
+    Brock, De and Smith 2021 (arXiv 2101.08692), Figure 1.
+
+    Args:
+        signals: `Analysis.tables["signals"]`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    figure, (left, middle, right) = new_figure(13, 4, columns=3)
+    lines(left, signals, "output_channel_mean_squared", log=True)
+    lines(middle, signals, "output_channel_variance", log=True)
+    if "branch_channel_variance" in signals:
+        lines(right, signals, "branch_channel_variance", log=True)
+    left.set_ylabel("squared mean of a channel, averaged")
+    middle.set_ylabel("variance of a channel, averaged")
+    right.set_ylabel("the same at the end of the branch")
+    return finished(figure, signals, "Signal propagation (Brock et al. 2021)")
 
 
 @plain_text
@@ -155,6 +179,7 @@ def pictures(tables) -> dict:
     plain, paths = of_plain_nets(tables), tables.get("paths", ())
     found = {
         "signals": plot_signals(signals),
+        "propagation": plot_propagation(signals),
         "equation_4": plot_equation_4(signals) if residual else None,
         "responses": plot_responses(tables["responses"]),
         "gradients": plot_gradients(gradients),
@@ -164,6 +189,7 @@ def pictures(tables) -> dict:
         "rectifiers": plot_rectifiers(tables["activations"]),
         "slopes": plot_slopes(tables["activations"]) if sloped else None,
         "lesions": plot_lesions(tables) if "lesions" in tables else None,
+        "refinement": plot_refinement(tables) if "cosines" in tables else None,
         "surface": plot_surface(tables["surface"]) if "surface" in tables else None,
         "trajectory": plot_trajectory(tables["trajectory"], tables["trajectory_surface"])
         if "trajectory" in tables

@@ -19,14 +19,18 @@ class Signals:
             input's; `negative`: share of the output's values below 0; `cut_off`: share of the sum's
             energy that the activation behind the addition removes; `equation4_error`: how far the
             output is from the sum of equation 4 (2016), taken from the last unit or pooling that
-            changed dimensions, as a share of the output's norm; `scaling`: what the shortcut
+            changed dimensions, as a share of the output's norm; `output_channel_mean_squared`,
+            `output_channel_variance` and `branch_channel_variance`, a channel's squared mean and
+            variance over images and places, averaged over the channels (Brock et al. 2021, arXiv
+            2101.08692); `scaling`: what the shortcut
             multiplies its input with, for gates on average, no number for a convolution, and
             `scaling_product`, that from this unit to the last one (2016, equation 8) without the
             convolutions.
         layers: A row a convolution or hidden dense layer: `mean` and `std` of its response, and
             `normalized`, 1 where that is taken behind a norm and 0 where it is the layer's own.
         activations: A row an activation: `dead`, share of channels that no image of any mini-batch
-            makes positive; `inactive`, share of its inputs at or below 0; of PReLU
+            makes positive; `always_on`, share of those that are positive in every place of every
+            image; `inactive`, share of its inputs at or below 0; of PReLU
             `slope_count` (1: shared by all channels), `slope_mean`, `slope_std`, `slope_min`,
             `slope_max` over the channels.
         gates: A row a gated unit: `bias` (mean over channels), `mean`, `std` and quantiles of g.
@@ -64,7 +68,7 @@ def signal_propagation(anatomy: Anatomy, batches) -> Signals:
         [0.0, 0.0, 0.0]
     """
     units, layers, activations, gates = [], [], [], []
-    alive = {}  # by activation, which channels some image made positive
+    alive, open_ = {}, {}  # by activation, which channels are positive somewhere, and everywhere
     for images, _ in batches:
         x, reached = keras.ops.convert_to_tensor(images), None
         for piece in anatomy.pieces:
@@ -72,7 +76,7 @@ def signal_propagation(anatomy: Anatomy, batches) -> Signals:
             if piece in anatomy.units:
                 taken = keras.ops.convert_to_numpy(x)
                 reached = _equation_4(piece, reached, taken, seen)
-                units.append(_unit(piece, taken, seen, reached))
+                units.append(_unit(piece, taken, seen, reached, anatomy.channel_axis))
                 if piece.is_gated:
                     gates.append({**_place(piece), **_gate(piece, seen["gate"])})
             else:
@@ -84,8 +88,9 @@ def signal_propagation(anatomy: Anatomy, batches) -> Signals:
                 row["normalized"] = int(piece.graph.response(name) is not piece.graph.output(name))
                 layers.append({"layer": name, **place, **row})
             for name in piece.activations:
-                row, positive = _activation(piece, name, seen, anatomy.channel_axis)
-                alive[name] = positive | alive.get(name, False)
+                row, channels = _activation(piece, name, seen, anatomy.channel_axis)
+                alive[name] = (channels.max(axis=0) > 0) | alive.get(name, False)
+                open_[name] = (channels.min(axis=0) > 0) & open_.get(name, True)
                 activations.append({"layer": name, **place, **row})
             x = keras.ops.convert_to_tensor(seen["output"])
     units = mean_over_batches(units, ["unit", "stage", "number"])
@@ -93,6 +98,7 @@ def signal_propagation(anatomy: Anatomy, batches) -> Signals:
         units["scaling_product"] = units["scaling"][::-1].cumprod()[::-1]
     activations = mean_over_batches(activations, ["layer", "piece"])
     activations.insert(2, "dead", [1 - alive[name].mean() for name in activations["layer"]])
+    activations.insert(3, "always_on", [open_[name].mean() for name in activations["layer"]])
     return Signals(
         units,
         mean_over_batches(layers, ["layer", "piece"]),
@@ -112,7 +118,7 @@ def _place(unit):
     return {"unit": unit.name, "stage": unit.stage, "number": unit.number}
 
 
-def _unit(unit, taken, seen, reached):
+def _unit(unit, taken, seen, reached, channel_axis):
     output = seen["output"]
     row = {**_place(unit), **_moments("input", taken)}
     if unit.is_residual:
@@ -124,7 +130,10 @@ def _unit(unit, taken, seen, reached):
         after = f"{unit.name}_act_out"
         cut = after in unit.activations
         row["cut_off"] = _cut_off(seen[f"{after}:in"], seen[f"{after}:out"]) if cut else 0.0
+        row["branch_channel_variance"] = _of_channels(branch, channel_axis)[1]
     row |= _moments("output", output)
+    names = ("output_channel_mean_squared", "output_channel_variance")
+    row |= dict(zip(names, _of_channels(output, channel_axis), strict=True))
     row["negative"] = np.mean(output < 0)
     return row
 
@@ -152,6 +161,13 @@ def _moments(name, x):
     }
 
 
+def _of_channels(x, axis):
+    """A channel's squared mean and its variance over images and places, averaged over channels."""
+    places = tuple(k for k in range(x.ndim) if k != axis % x.ndim)
+    x = x.astype(np.float64)
+    return np.mean(x.mean(axis=places) ** 2), x.var(axis=places).mean()
+
+
 def _rms(x):
     return np.sqrt(np.mean(x.astype(np.float64) ** 2))
 
@@ -168,7 +184,7 @@ def _gate(unit, gate):
 
 
 def _activation(piece, name, seen, channel_axis):
-    """A row of the table, and of each channel whether it is positive anywhere."""
+    """A row of the table, and the activation's inputs, a column a channel."""
     before = seen[f"{name}:in"]
     channels = np.moveaxis(before, channel_axis, -1).reshape(-1, before.shape[channel_axis])
     row = {"inactive": np.mean(before <= 0)}
@@ -178,4 +194,4 @@ def _activation(piece, name, seen, channel_axis):
         spread = {"count": slope.size, "mean": slope.mean(), "std": slope.std()}
         spread |= {"min": slope.min(), "max": slope.max()}
         row |= {f"slope_{key}": value for key, value in spread.items()}
-    return row, channels.max(axis=0) > 0
+    return row, channels

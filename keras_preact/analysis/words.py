@@ -3,7 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from keras_preact.analysis import curvature_words, lesion_words, surface_words
+from keras_preact.analysis import (
+    curvature_words,
+    lesion_words,
+    refinement_words,
+    surface_words,
+)
 from keras_preact.analysis.rectifiers import learned_slopes, paper_slopes
 from keras_preact.analysis.variance import of_plain_nets
 
@@ -28,6 +33,7 @@ def in_words(tables) -> dict[str, list[str]]:
     """
     topics = {
         "Signals": ("signals", _signals),
+        "Signal propagation": ("signals", _propagation),
         "Forward, equation 4": ("signals", _equation_4),
         "Scaled shortcuts, equation 8": ("signals", _scaling),
         "Gradients": ("gradients", _gradients),
@@ -39,6 +45,8 @@ def in_words(tables) -> dict[str, list[str]]:
         "Lesions": ("lesions", lesion_words.of_units),
         "Units left out at random": ("removals", lesion_words.of_removals),
         "Units in another order": ("orders", lesion_words.of_orders),
+        "Iterative inference": ("cosines", refinement_words.of_cosines),
+        "Linear probes": ("probes", refinement_words.of_probes),
         "Curvature": ("eigenvalues", curvature_words.of_eigenvalues),
         "Trace of the Hessian": ("traces", curvature_words.of_traces),
         "Spectral density": ("spectrum", curvature_words.of_spectrum),
@@ -98,6 +106,28 @@ def _signals(table):
     if table["negative"].max() == 0:
         return text + "no unit hands on a negative value."
     return text + f"{negative:.0%} of the values handed on are negative."
+
+
+def _propagation(table):
+    """Brock et al. 2021: the variance grows over the units of a stage and falls between stages."""
+    variance, stage = table["output_channel_variance"], table["stage"]
+    inside = stage.diff() == 0
+    steps = variance.diff()[inside]
+    if not len(steps):
+        return None
+    squared = table["output_channel_mean_squared"]
+    text = (
+        f"the variance of a channel, {variance.iloc[0]:.3g} behind the first and "
+        f"{variance.iloc[-1]:.3g} behind the last unit, grows in {(steps > 0).sum()} of "
+        f"{len(steps)} units that keep the shape of their stage"
+    )
+    between = variance.diff()[~inside].dropna()
+    if len(between):
+        text += f" and falls in {(between < 0).sum()} of {len(between)} that begin one"
+    return (
+        f"{text}; the squared mean of a channel goes from {squared.iloc[0]:.3g} to "
+        f"{squared.iloc[-1]:.3g}."
+    )
 
 
 def _equation_4(table):
@@ -178,9 +208,9 @@ def _gates(table):
 def _rectifiers(table):
     dead = table["dead"].mean()
     text = f"{table['inactive'].mean():.0%} of the activations' inputs are not positive"
-    return (
-        f"{text}; {dead:.1%} of the channels never are." if dead else f"{text}; no channel is dead."
-    )
+    text += f"; {dead:.1%} of the channels never are" if dead else "; no channel is dead"
+    always = table["always_on"].mean()
+    return f"{text}, {always:.1%} always are." if always else f"{text}."
 
 
 def _slopes(table):

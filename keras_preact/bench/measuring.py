@@ -136,7 +136,7 @@ class _Contender:
         places = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
         environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        if format == "saved_model":  # nothing here changes its weights; its card tells who serves it
+        if format == "saved_model":  # whose weights do not change; its card says so to servers
             environment.setdefault("TF_ONEDNN_ASSUME_FROZEN_WEIGHTS", "1")
         command = [sys.executable, "-P", str(_WORKER), json.dumps(spec)]
         self.process = Answering(command, environment)

@@ -31,7 +31,7 @@ def analysis(tmp_path_factory):
     gates = {"network.shortcut": "shortcut_only_gating", "network.activation": "prelu"}
     settings = {**gates, "recipe.batch_size": 128}
     out = tmp_path_factory.mktemp("inside") / "out"
-    look = {"also": "lesions", "draws": 1, **SMALL}
+    look = {"also": "lesions,refinement", "draws": 1, **SMALL}
     config = AnalyzeConfig(("resnet8",), epochs=1, out=str(out), settings=settings, **look)
     return analyze(config)
 
@@ -69,7 +69,7 @@ def test_before_and_after_training(analysis):
 def test_what_is_written(analysis):
     written = {path.name for path in analysis.folder.glob("*")}
     pictures = "signals equation_4 equation_5 responses gradients gates rectifiers slopes lesions"
-    pictures += " path_lengths"
+    pictures += " path_lengths propagation refinement"
     assert written >= {f"{topic}.csv" for topic in analysis.tables}
     assert written >= {f"{picture}.png" for picture in pictures.split()} | {"words.md"}
     run = {path.name for path in (analysis.folder / "resnet8").glob("*")}

@@ -31,6 +31,10 @@ def test_moments_are_numpys(network, batches):
         assert row["output_variance"] == pytest.approx(x.var(axis=1).mean(), rel=1e-4)
         assert row["output_second_moment"] == pytest.approx(np.mean(x**2), rel=1e-4)
         assert row["negative"] == pytest.approx(np.mean(x < 0), abs=1e-3)
+        x = np.stack(per_batch).astype(np.float64)  # batch, image, two places, channel
+        means, variances = x.mean(axis=(1, 2, 3)), x.var(axis=(1, 2, 3))
+        assert row["output_channel_mean_squared"] == pytest.approx(np.mean(means**2), rel=1e-4)
+        assert row["output_channel_variance"] == pytest.approx(variances.mean(), rel=1e-4)
     assert [*units["input_mean"][1:]] == [*units["output_mean"][:-1]]
 
 
@@ -99,9 +103,10 @@ def test_responses_are_taken_after_a_norm_that_directly_follows(network, batches
 def test_inactive_and_dead_channels(network, batches):
     model = network(placement="original")
     norm = model.get_layer("stage1_unit1_norm1")
-    norm.beta.assign([0.0, 0.0, 0.0, -100.0])
+    norm.beta.assign([0.0, 0.0, 100.0, -100.0])
     rows = found(model, batches).activations.set_index("layer")
     assert rows.loc["stage1_unit1_act1", "dead"] == 0.25
+    assert rows.loc["stage1_unit1_act1", "always_on"] == 0.25
     assert rows.loc["stage2_unit1_act1", "dead"] == 0
     assert rows["inactive"].between(0.05, 0.95).all()
     # Positive in one mini-batch is not dead: without norms, of images of one sign each.
@@ -112,6 +117,7 @@ def test_inactive_and_dead_channels(network, batches):
     bare.get_layer("stem_conv").kernel.assign(kernel)
     rows = found(bare, [(images, 0), (-images, 0)]).activations.set_index("layer")
     assert rows.loc["stem_act", "dead"] == 0.25
+    assert rows.loc["stem_act", "always_on"] == 0  # in one of the two mini-batches alone
 
 
 def test_slopes_beside_table_1(network, batches):
