@@ -6,6 +6,7 @@ of its layers, and ready to be computed and differentiated one at a time.
 """
 
 import dataclasses
+import functools
 import math
 import re
 
@@ -86,6 +87,7 @@ class Piece:
         """As `linearize`, of the function from some tensors of the graph to others."""
         return linearize(self.function(sources, targets), *values)
 
+    @functools.cached_property
     def at_inference(self):
         """What it computes at inference, as a compiled function of arrays."""
         return keras.Model(self.source, self.target).predict_on_batch
@@ -144,6 +146,7 @@ class UnitPiece(Piece):
         between = self.graph.between(self.source, self._shortcut)
         return all(isinstance(self.layer(name), _IDENTITIES) for name in between)
 
+    @functools.cached_property
     def of_branch(self):
         """What it computes at inference of its input and of what its branch would give."""
         graph = keras.Model([self.source, self._branch], self.target)

@@ -71,10 +71,19 @@ class AnalyzeConfig(Checked):
         require(self.epochs >= 0, "epochs", self.epochs, "at least 0")
         require(self.draws >= 1, "draws", self.draws, "at least 1")
         for name in self.parts():
-            fix = functools.partial(near, name, PARTS)
-            expected = f"some of {quoted(PARTS)}, with commas between"
-            require(name in PARTS, "also", self.also, expected, fix)
+            refuse_unknown("also", name, PARTS)
 
     def parts(self) -> list[str]:
         """The names in `also`, each once."""
-        return [*dict.fromkeys(name.strip() for name in (self.also or "").split(",") if name)]
+        return parts_of(self.also)
+
+
+def parts_of(text: str | None) -> list[str]:
+    """The names in a text with commas between them, each once."""
+    return [*dict.fromkeys(name.strip() for name in (text or "").split(",") if name)]
+
+
+def refuse_unknown(argument: str, name: str, known) -> None:
+    """Raises `ConfigError` for a name that is none of those that are known."""
+    fix = functools.partial(near, name, known)
+    require(name in known, argument, name, f"some of {quoted(known)}, with commas between", fix)

@@ -168,12 +168,12 @@ class _Network:
 
 
 def _step(piece):
-    function = piece.at_inference()
+    function = piece.at_inference
     return lambda x, _: function(x)
 
 
 def _shortcut(unit):
-    function = unit.of_branch()
+    function = unit.of_branch
     return lambda x, output: function(x, np.zeros_like(output))
 
 

@@ -140,11 +140,10 @@ def probes(anatomy: Anatomy, batches, held_out) -> pd.DataFrame:
 def _features(anatomy, batches):
     """By unit, the channels' means over the image; of the head, the scores; and the labels."""
     found = {}
-    steps = [(piece, piece.at_inference()) for piece in anatomy.pieces]
     for images, labels in batches:
         x = images
-        for piece, step in steps:
-            x = np.asarray(step(x), np.float32)
+        for piece in anatomy.pieces:
+            x = np.asarray(piece.at_inference(x), np.float32)
             if piece in anatomy.units:
                 places = tuple(k for k in (1, 2, 3) if k != anatomy.channel_axis % 4)
                 found.setdefault(piece.name, []).append(x.mean(axis=places))

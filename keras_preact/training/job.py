@@ -57,8 +57,10 @@ class Job:
         kind, _, path = self.data.name.partition(":")
         return f"{self.config.model} on {pathlib.Path(path).stem or kind}"
 
-    def loop(self, run: RunFolder, console=None, started: float | None = None, log=None) -> Loop:
-        """The loop that trains it, writing to a run folder; `log` is told of each epoch."""
+    def loop(
+        self, run: RunFolder, console=None, started: float | None = None, loggers=None
+    ) -> Loop:
+        """The loop that trains it, writing to a run folder and telling `Loggers`."""
         return Loop(
             self.engine,
             self.batches,
@@ -68,7 +70,7 @@ class Job:
             console,
             save_every=self.config.save_every,
             stop_on_save_error=self.config.on_save_error == "stop",
-            log=log,
+            loggers=loggers,
             loss_scaled=self.decided["dtype"] == "mixed_float16",
             started=started,
         )

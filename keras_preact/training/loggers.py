@@ -22,6 +22,10 @@ class Logger:
     that goes on after an interruption begins anew, with a new logger, and `run.log` then holds the
     epochs that are done; one that was logged and not saved comes again, with the same `step`.
 
+    Attributes:
+        every: Steps between two calls of `look`, counted from the first step of the training;
+            `None`: it is never called.
+
     Example:
         >>> import tempfile
         >>> from keras_preact import TrainConfig, train
@@ -41,6 +45,8 @@ class Logger:
         1 epochs of resnet8v2
     """
 
+    every: int | None = None
+
     def begin(self, run) -> str | None:
         """The training begins, or goes on.
 
@@ -59,11 +65,24 @@ class Logger:
                 `loss`, `test_error` and `learning_rate`; one that there is none of is `None`.
         """
 
-    def end(self, result) -> None:
+    def look(self, step: int, model, data) -> None:
+        """A step is done whose number `every` divides.
+
+        Args:
+            step: Its number, of all steps of the training.
+            model: The `keras.Model` with the weights after it, from images to logits. It is the one
+                that trains: it is not to be changed.
+            data: The `ImageData`.
+        """
+
+    def end(self, result) -> str | None:
         """The training is over.
 
         Args:
             result: Its `Result`; `None` where it was stopped or failed.
+
+        Returns:
+            A line for the terminal, or `None`.
         """
 
 
@@ -238,9 +257,7 @@ class Loggers:
         self._loggers, self._run, self._console = loggers, run, console
 
     def __enter__(self):
-        for place in self._tell("begin", self._run):
-            if place:
-                say(self._console, place)
+        self._tell("begin", self._run)
         return self
 
     def __exit__(self, *error):
@@ -250,19 +267,31 @@ class Loggers:
         """Tells all of them of an epoch."""
         self._tell("log", row)
 
-    def _tell(self, what, argument):
-        """What those answer that do not raise; the others are told nothing more."""
-        answers, well = [], []
+    def next_look(self, step: int) -> int | None:
+        """The step after `step` at which one of them is to look at the network, or `None`."""
+        due = [step + each.every - step % each.every for each in self._loggers if each.every]
+        return min(due, default=None)
+
+    def look(self, step: int, model, data) -> None:
+        """Lets those look whose turn it is at this step."""
+        self._tell("look", step, model, data)
+
+    def _tell(self, what, *arguments):
+        """Says what they answer; those that raise are told nothing more."""
+        well = []
         for logger in self._loggers:
+            if what == "look" and not (logger.every and arguments[0] % logger.every == 0):
+                well.append(logger)
+                continue
             try:
-                answers.append(getattr(logger, what)(argument))
+                if answer := getattr(logger, what)(*arguments):
+                    say(self._console, answer)
                 well.append(logger)
             except Exception as error:
                 name, more = type(logger).__name__, "" if what == "begin" else " more"
                 words = f"{name} logs nothing{more}: {first_line(error)}. The training goes on."
                 warn(self._console, words)
         self._loggers = well
-        return answers
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from keras_preact.evaluation import Evaluation, evaluate
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.engine import LOGS
 from keras_preact.training.epoch import Epoch
+from keras_preact.training.loggers import Loggers
 from keras_preact.training.progress import ProgressBar
 from keras_preact.training.signals import Signals
 
@@ -40,7 +41,8 @@ class Loop:
         console: A `rich.console.Console` or `None`.
         save_every: Steps between checkpoints; `None`: at the end of an epoch and every 10 minutes.
         stop_on_save_error: Whether a full disk ends the training; else it goes on without saving.
-        log: Called with each epoch's line of the log, once it is saved; or `None`.
+        loggers: `Loggers`, told of each epoch once it is saved, and of the steps that they are to
+            look at; or `None`.
         loss_scaled: Whether single steps may overflow, as under float16.
         started: When all of this began, of `time.perf_counter`; said with the first step.
     """
@@ -56,7 +58,7 @@ class Loop:
         *,
         save_every=None,
         stop_on_save_error=True,
-        log=None,
+        loggers=None,
         loss_scaled=False,
         started=None,
     ):
@@ -71,7 +73,7 @@ class Loop:
         self._started, self._said_first = started or time.perf_counter(), False
         self._signals, self._overflows, self._said = Signals(), 0, set()
         self._saved_at, self._saved_step = (0, time.monotonic()), None
-        self.log = log or (lambda row: None)
+        self.loggers = loggers or Loggers([], run)
 
     def resume(self) -> bool:
         """Takes up the newest whole checkpoint; whether there was one.
@@ -166,9 +168,15 @@ class Loop:
             last = steps
             if self.save_every:  # as far as the next checkpoint
                 last = min(steps, first + self.save_every - self.step % self.save_every)
+            look = self.loggers.next_look(self.step)
+            if look:
+                last = min(last, look - before)
             for rows in self.engine.train(self.batches, first, last, self._asked_to_stop):
                 for row in rows:
                     self._end_step(row, epoch, bar)
+                if self.step == look:
+                    self.engine.sync()
+                    self.loggers.look(self.step, self.engine.model, self.data)
                 if rows[-1]["stop"]:
                     self._save_and_stop()
                 if self.step < before + steps and self._save_is_due():
@@ -179,10 +187,11 @@ class Loop:
         line = {"step": self.step, "epoch": epoch.number, **{name: row[name] for name in LOGS}}
         self._refuse_infinite(line)
         if not self._said_first:
+            here = self.seconds + epoch.seconds - self.seconds_before
             say(
                 self.console,
                 f"first step after {time.perf_counter() - self._started:.1f} s, "
-                f"{epoch.seconds:.1f} s of them for compiling and computing it",
+                f"{here:.1f} s of them for compiling and computing it",
             )
             self._said_first = True
         epoch.add(line, row["images"], row["waited"])
@@ -219,7 +228,7 @@ class Loop:
             self.best = {"epoch": epoch.number, key: row[key], "checkpoint": name}
         if not self._save():
             self.best = best  # what is not there is not to be kept
-        self.log(row)
+        self.loggers.log(row)
         bar.epoch(row)
 
     def _refuse_infinite(self, line):

@@ -80,7 +80,7 @@ def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Res
         if longer and engine.is_chief:
             longer.into(run)
         told = Loggers(loggers, run, console)
-        loop = job.loop(run, console, start, told.log)
+        loop = job.loop(run, console, start, told)
         if loop.resume():
             say(console, f"going on in {run.path} after step {loop.step}")
             if longer:

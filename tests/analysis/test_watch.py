@@ -1,0 +1,115 @@
+"""Watching a training changes nothing of it, and goes on where it was interrupted."""
+
+import os
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_preact import TrainConfig, train
+from keras_preact.analysis import Watch, dissect, signal_propagation
+from keras_preact.analysis.further import batches_of
+from keras_preact.data import load_data
+from keras_preact.errors import ConfigError, StoppedError
+from keras_preact.run import RunFolder
+from keras_preact.trained import open_keras_file
+from keras_preact.training.loggers import Logger, Loggers
+
+SETTINGS = {"network.shortcut": "dropout", "recipe.batch_size": 256, "recipe.mixup": 0.2}
+LOOK = {"parts": ("signals", "lesions", "refinement"), "every": 3, "images": 24, "batch_size": 12}
+
+
+def config(out, **others):
+    fields = {"dtype": "float32", "settings": SETTINGS, **others}
+    return TrainConfig("resnet8v2", epochs=2, saved_model=False, out=str(out), **fields)
+
+
+def losses(run):
+    return [(row["step"], row["loss"]) for row in RunFolder(run).read_lines("steps.jsonl")]
+
+
+class Stop(Logger):
+    """Interrupts a training after a step, as Ctrl-C does."""
+
+    every = 1
+
+    def __init__(self, at):
+        self.at = at
+
+    def look(self, step, model, data):
+        if step == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """A training that is watched, interrupted twice, and one that is neither."""
+    folder = tmp_path_factory.mktemp("watched")
+    plain = train(config(folder / "plain"))
+    for step in (4, 7):
+        with pytest.raises(StoppedError):
+            train(config(folder / "run"), loggers=[Watch(**LOOK), Stop(step)])
+    return plain.run, train(config(folder / "run"), loggers=[Watch(**LOOK)]).run
+
+
+def test_the_training_is_what_it_is_without(watched):
+    plain, run = watched
+    assert losses(run) == losses(plain)
+    some, others = (open_keras_file(f"{path}/model.keras").get_weights() for path in watched)
+    assert all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
+
+
+@pytest.mark.parametrize(("part", "rows"), [("signals", 3), ("lesions", 3), ("refinement", 4)])
+def test_each_look_is_there_once(part, rows, watched):
+    _, run = watched
+    table = pd.read_csv(f"{run}/watch-{part}.csv")
+    assert table.groupby("step").size().to_dict() == dict.fromkeys((3, 6, 9), rows)
+    assert (table.groupby("unit")["step"].nunique() == 3).all()
+    with open(f"{run}/watch-{part}.png", "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def test_what_is_seen_is_that_of_the_weights(tmp_path):
+    """At the last step: the same as a look at the network that the run leaves."""
+    watch = Watch(every=5, images=24, batch_size=12)
+    fields = {"recipe.batch_size": 256}
+    run = train(config(tmp_path / "run", settings=fields).replace(epochs=1), loggers=[watch]).run
+    split = load_data("digits", seed=0).train
+    model = open_keras_file(f"{run}/model.keras")
+    units = signal_propagation(dissect(model), batches_of(split, watch)).units
+    seen = pd.DataFrame(RunFolder(run).read_lines("watch-signals.jsonl"))
+    assert seen["step"].unique().tolist() == [5]
+    for name in ("output_channel_variance", "adds", "negative"):
+        np.testing.assert_allclose(seen[name], units[name], rtol=1e-4)
+
+
+def test_looks_are_counted_from_the_first_step():
+    class Each(Logger):
+        def __init__(self, every):
+            self.every, self.seen = every, []
+
+        def look(self, step, model, data):
+            self.seen.append(step)
+
+    each = [Each(2), Each(3), Logger()]
+    loggers, step = Loggers(each, None), 0
+    while step < 9:
+        step = loggers.next_look(step)
+        loggers.look(step, None, None)
+    assert each[0].seen == [2, 4, 6, 8] and each[1].seen == [3, 6, 9]
+    assert Loggers([Logger()], None).next_look(0) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"parts": ("signal",)}, "signals.*Did you mean"),
+        ({"parts": ()}, "at least one"),
+        ({"every": 0}, "whole number"),
+        ({"images": 1.5}, "whole number"),
+    ],
+)
+def test_what_cannot_be_watched(wrong, words):
+    with pytest.raises(ConfigError, match=words):
+        Watch(**wrong)
