@@ -83,20 +83,20 @@ class Piece:
         _, whole = self.linearize([self.source], [self.target], x)
         return _first_of(whole), _first_of(whole), lambda _: keras.ops.zeros_like(x)
 
-    def linearize(self, sources, targets, *values):
+    def linearize(self, sources, targets, *values, training=True):
         """As `linearize`, of the function from some tensors of the graph to others."""
-        return linearize(self.function(sources, targets), *values)
+        return linearize(self.function(sources, targets, training), *values)
 
     @functools.cached_property
     def at_inference(self):
         """What it computes at inference, as a compiled function of arrays."""
         return keras.Model(self.source, self.target).predict_on_batch
 
-    def function(self, sources, targets):
+    def function(self, sources, targets, training=True):
         """The function from some tensors of the graph to others, both lists."""
-        key = (*map(id, sources), None, *map(id, targets))
+        key = (*map(id, sources), training, *map(id, targets))
         if key not in self._functions:
-            self._functions[key] = _pure(sources, targets)
+            self._functions[key] = _pure(sources, targets, training)
         return self._functions[key]
 
 
@@ -109,6 +109,7 @@ class UnitPiece(Piece):
         is_gated: Whether a gate decides how much of its input its shortcut hands on.
         scale: What its shortcut multiplies its input with; 1 for nothing, `None` for a gate, no
             number where a convolution stands on it.
+        branch: Of a residual unit, the tensor of its graph that its branch gives.
     """
 
     def __init__(self, name, graph, source, target, names):
@@ -119,7 +120,7 @@ class UnitPiece(Piece):
         self.scale, self._held = None, []
         if not self.is_residual:
             return
-        self._shortcut, self._branch = graph.inputs(f"{name}_add")
+        self._shortcut, self.branch = graph.inputs(f"{name}_add")
         self._sum = graph.output(f"{name}_add")
         if self.is_gated:
             self._held = [graph.output(f"{name}_gate_carry")]
@@ -132,7 +133,7 @@ class UnitPiece(Piece):
     def _seen(self):
         if not self.is_residual:
             return {}
-        seen = {"shortcut": self._shortcut, "branch": self._branch, "sum": self._sum}
+        seen = {"shortcut": self._shortcut, "branch": self.branch, "sum": self._sum}
         if self.is_gated:
             gate = self.graph.output(f"{self.name}_gate")
             seen |= {"gate": gate, "carry": self._held[0]}
@@ -149,7 +150,7 @@ class UnitPiece(Piece):
     @functools.cached_property
     def of_branch(self):
         """What it computes at inference of its input and of what its branch would give."""
-        graph = keras.Model([self.source, self._branch], self.target)
+        graph = keras.Model([self.source, self.branch], self.target)
         return lambda x, branch: graph.predict_on_batch([x, branch])
 
     def split(self, x, seen):
@@ -159,7 +160,7 @@ class UnitPiece(Piece):
         _, after = self.linearize([self._sum], [self.target], seen["sum"])
         held = [seen["carry"]] if self.is_gated else []
         _, along = self.linearize([self.source, *self._held], [self._shortcut], x, *held)
-        _, through = self.linearize([self.source], [self._branch, *self._held], x)
+        _, through = self.linearize([self.source], [self.branch, *self._held], x)
 
         def shortcut(gradient):
             return along(*after(gradient))[0]
@@ -312,7 +313,7 @@ def _repeats(model):
     return any(isinstance(layer, Repeat) for layer in model.layers)
 
 
-def _pure(sources, targets):
+def _pure(sources, targets, training):
     """The function between tensors of a graph, of fixed weights, with lists on both sides."""
     places = {id(tensor): k for k, tensor in enumerate(sources)}
     wanted = list({id(t): t for t in targets if id(t) not in places}.values())
@@ -326,7 +327,7 @@ def _pure(sources, targets):
                 model.trainable_variables,
                 model.non_trainable_variables,
                 list(inputs),
-                training=True,
+                training=training,
             )
             values = keras.tree.flatten(values)
         return [inputs[places[id(t)]] if id(t) in places else values[at[id(t)]] for t in targets]

@@ -91,7 +91,7 @@ def backward(anatomy, images, labels):
     refuse_other_scores(anatomy, scores, labels)
     found = reversed([*zip(anatomy.pieces, inputs, seen, strict=False)][1:])
     parts = ((piece, *piece.split(x, values)) for piece, x, values in found)
-    return pull(_of_loss(anatomy, scores, labels))[0], parts
+    return pull(gradient_of_loss(anatomy, scores, labels))[0], parts
 
 
 def refuse_other_scores(anatomy, scores, labels) -> None:
@@ -101,7 +101,7 @@ def refuse_other_scores(anatomy, scores, labels) -> None:
     refuse_other_labels(labels, scores.shape[-1])
 
 
-def _of_loss(anatomy, scores, labels):
+def gradient_of_loss(anatomy, scores, labels):
     """The gradient of the mean cross-entropy at a network's scores."""
 
     def loss(scores):

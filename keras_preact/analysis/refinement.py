@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from keras_preact.analysis.anatomy import Anatomy
-from keras_preact.analysis.gradients import backward, refuse_other_scores
+from keras_preact.analysis.gradients import gradient_of_loss, refuse_other_scores
 from keras_preact.checked import require
 
 #: Of a normal distribution, how many deviations hold 95 % on both sides.
@@ -21,7 +21,8 @@ def branch_cosines(anatomy: Anatomy, batches) -> pd.DataFrame:
 
     The cosine between F(x_l) and -dE/dx_l, E an image's loss: 1 for a step of gradient descent, 0
     for a step that has nothing to do with it. Only a unit whose branch has the shape of its input
-    takes such a step.
+    takes such a step. The network computes as at inference, so that an image's loss is its own;
+    with the statistics of the batch it would hang on the other images, too.
 
     Args:
         anatomy: A network in pieces, of `dissect`; what it gives are logits or a softmax.
@@ -46,12 +47,8 @@ def branch_cosines(anatomy: Anatomy, batches) -> pd.DataFrame:
     """
     cosines = {unit.name: [] for unit in anatomy.units if unit.is_residual}
     for images, labels in batches:
-        branches = _branches(anatomy, images)
-        gradient, parts = backward(anatomy, images, labels)
-        for piece, whole, *_ in parts:
-            gradient = whole(gradient)
-            if piece.name in branches:
-                cosines[piece.name].append(_cosines(branches[piece.name], gradient))
+        for name, branch, gradient in _steps(anatomy, images, labels):
+            cosines[name].append(_cosines(branch, gradient))
     rows = []
     for unit in anatomy.units:
         if unit.is_residual:
@@ -62,21 +59,30 @@ def branch_cosines(anatomy: Anatomy, batches) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _branches(anatomy, images):
-    """What the branches add, by unit, where it has the shape of the unit's input."""
-    x, found = keras.ops.convert_to_tensor(images), {}
-    for piece in anatomy.pieces[:-1]:
-        seen = piece.look(x)
-        if "branch" in seen and seen["branch"].shape == x.shape:
-            found[piece.name] = keras.ops.convert_to_numpy(seen["branch"])
-        x = seen["output"]
-    return found
+def _steps(anatomy, images, labels):
+    """(unit, what its branch adds, gradient at its input) where both are of one shape."""
+    x, branches, pulls = keras.ops.convert_to_tensor(images), {}, []
+    for piece in anatomy.pieces:
+        if getattr(piece, "is_residual", False):
+            (branch,) = piece.function([piece.source], [piece.branch], training=False)(x)
+            if branch.shape == x.shape:
+                branches[piece.name] = branch
+        (x,), pull = piece.linearize([piece.source], [piece.target], x, training=False)
+        pulls.append(pull)
+    refuse_other_scores(anatomy, x, labels)
+    gradient = gradient_of_loss(anatomy, x, labels)
+    for piece, pull in zip(reversed(anatomy.pieces), reversed(pulls), strict=True):
+        (gradient,) = pull(gradient)
+        if piece.name in branches:
+            yield piece.name, branches[piece.name], gradient
 
 
 def _cosines(branch, gradient):
     """Of each image; none where one of both is zero."""
-    a = branch.reshape(len(branch), -1).astype(np.float64)
-    b = -keras.ops.convert_to_numpy(gradient).reshape(a.shape).astype(np.float64)
+    a, b = (
+        keras.ops.convert_to_numpy(x).astype(np.float64).reshape(len(x), -1)
+        for x in (branch, -gradient)
+    )
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.sum(a * b, axis=1)[norms > 0] / norms[norms > 0]
 

@@ -115,12 +115,22 @@ def _refinement(anatomy, batches):
 
 
 #: What can be watched: a function of a network in pieces and mini-batches to a row a unit, and of
-#: its columns those that are drawn, with whether their colours are logarithmic.
+#: its columns those that are drawn, with their titles and whether colours are logarithmic.
 WATCHED = {
     "signals": (
         _signals,
-        {"output_channel_variance": True, "adds": True, "gradient": True},
+        {
+            "output_channel_variance": ("variance of a channel of the output", True),
+            "adds": ("size of the branch / size of the input", True),
+            "gradient": ("norm of the gradient at the input", True),
+        },
     ),
-    "lesions": (_lesions, {"error": False}),
-    "refinement": (_refinement, {"cosine": False, "error": False}),
+    "lesions": (_lesions, {"error": ("error without the unit", False)}),
+    "refinement": (
+        _refinement,
+        {
+            "cosine": ("cosine of branch and negative gradient", False),
+            "error": ("error of a linear probe", False),
+        },
+    ),
 }

@@ -16,13 +16,13 @@ def by_hand(model, unit, images, labels):
     x, branch = add.input
     seen = keras.Model(model.input, [x, branch])
     values, _ = seen.stateless_call(
-        seen.trainable_variables, seen.non_trainable_variables, images, training=True
+        seen.trainable_variables, seen.non_trainable_variables, images, training=False
     )
     rest = keras.Model(x, model.output)
 
     def loss(x):
         scores, _ = rest.stateless_call(
-            rest.trainable_variables, rest.non_trainable_variables, x, training=True
+            rest.trainable_variables, rest.non_trainable_variables, x, training=False
         )
         return [keras.ops.mean(keras.losses.sparse_categorical_crossentropy(labels, scores, True))]
 
