@@ -10,7 +10,7 @@ from jsonargparse import auto_cli
 from benchmarks.report import progress, show
 from keras_preact import TrainConfig
 from keras_preact.run import RunFolder
-from keras_preact.training.engine import make_engine
+from keras_preact.training.engines import make_engine
 from keras_preact.training.job import prepare
 
 COLUMNS = ["what", "batch", "ms a step", "of the bare step"]

@@ -1,6 +1,7 @@
 """The house: which room may import which, what importing costs, and that all rooms are shipped."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -41,19 +42,22 @@ def sources():
             yield path, (*prefix, *path.relative_to(base).with_suffix("").parts)
 
 
-def imported_rooms(path):
+def imports(path):
+    """Pairs of a module and the name that is taken from it, "" for the module itself."""
     for node in ast.walk(ast.parse(path.read_text())):
-        names = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from ((node.module, alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "keras_preact" and parts[-1] in keras_preact._HOMES:
-                parts = ["keras_preact", keras_preact._HOMES[parts[-1]].strip(".")]
-            if parts[0] == "keras_preact" and len(parts) > 1 and parts[1] in FLOOR:
-                yield parts[1]
+            yield from ((alias.name, "") for alias in node.names)
+
+
+def imported_rooms(path):
+    for module, name in imports(path):
+        parts = [*module.split("."), *filter(None, [name])]
+        if parts[0] == "keras_preact" and parts[-1] in keras_preact._HOMES:
+            parts = ["keras_preact", keras_preact._HOMES[parts[-1]].strip(".")]
+        if parts[0] == "keras_preact" and len(parts) > 1 and parts[1] in FLOOR:
+            yield parts[1]
 
 
 @pytest.mark.parametrize(("path", "parts"), [*sources()])
@@ -66,19 +70,40 @@ def test_rooms_import_only_what_stands_below(path, parts):
         assert other == room or FLOOR[other] < FLOOR[room], f"{path} imports {other}"
 
 
+def homes(path):
+    """The modules in which the names of a package's `lazy_names` stand."""
+    pairs = (
+        (key.value, value.value)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
+    )
+    return {key: value for key, value in pairs if str(value).startswith(".")}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Imports within functions count too."""
+    named = {".".join(("keras_preact", *parts)): path for path, parts in sources()}
+    modules = {name.removesuffix(".__init__"): path for name, path in named.items()}
+    lazy = {name: homes(path) for name, path in modules.items() if path.stem == "__init__"}
+
+    def target(module, name):
+        if f"{module}.{name}" in modules:
+            return f"{module}.{name}"
+        return module + lazy.get(module, {}).get(name, "")
+
+    graph = {
+        module: {target(*pair) for pair in imports(path)} & {*modules}
+        for module, path in modules.items()
+    }
+    assert "keras_preact.data.batches" in graph["keras_preact.training.engine_tf"]  # a lazy name
+    graphlib.TopologicalSorter(graph).prepare()  # an error names the modules of a circle
+
+
 def test_tensorflow_is_imported_by_files_named_for_it_only():
     for path, _ in sources():
-        modules = {
-            name.split(".")[0]
-            for node in ast.walk(ast.parse(path.read_text()))
-            for name in (
-                [alias.name for alias in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module or ""]
-                if isinstance(node, ast.ImportFrom)
-                else []
-            )
-        }
+        modules = {module.split(".")[0] for module, _ in imports(path)}
         assert "tensorflow" not in modules or path.stem.endswith("_tf"), path
 
 

@@ -16,7 +16,7 @@ from keras_preact.precision import choose_dtype
 from keras_preact.run import environment
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.config import TrainConfig
-from keras_preact.training.engine import make_engine
+from keras_preact.training.engines import make_engine
 from keras_preact.training.job import prepare
 from keras_preact.training.walk import main_path
 from keras_preact.weights.hdf5 import confinement

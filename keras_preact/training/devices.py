@@ -5,7 +5,7 @@ import keras
 from keras_preact.errors import ConfigError
 from keras_preact.trained import load_trained
 from keras_preact.training.config import TrainConfig
-from keras_preact.training.engine import make_engine
+from keras_preact.training.engines import make_engine
 from keras_preact.training.optimizer import SGD
 from keras_preact.training.recipes import Recipe
 

@@ -2,7 +2,8 @@
 
 An engine is the only part of a training that knows the backend. `engine_tf.py` is TensorFlow on one
 device, on several (MirroredStrategy) and on several machines (MultiWorkerMirroredStrategy);
-`engine_jax.py` is JAX on one device or, through `keras.distribution.DataParallel`, on several.
+`engine_jax.py` is JAX on one device or, through `keras.distribution.DataParallel`, on several;
+`engines.py` chooses between them.
 
 A step is the same on all: gradients are the mean over the images of the global batch; where batch
 normalisation takes its statistics over parts of it (devices, or `Recipe.bn_batch`), the moving
@@ -233,44 +234,6 @@ class Engine(abc.ABC):
             for number, variable in enumerate(holder.variables):
                 named[f"{owner}.{number:05d}.{variable.name}"] = variable
         return named
-
-
-def make_engine(config) -> Engine:
-    """The engine of a `TrainConfig`, by Keras's backend.
-
-    Args:
-        config: The `TrainConfig`; its `devices`, `workers`, `index` and `deterministic` count.
-
-    Returns:
-        An `Engine` that is yet to be given a model (`Engine.prepare`).
-
-    Raises:
-        ConfigError: For devices that are not there, and for combinations that are not safe.
-
-    Example:
-        >>> from keras_preact import TrainConfig
-        >>> from keras_preact.training.engine import make_engine
-        >>> make_engine(TrainConfig()).replicas
-        1
-    """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        from keras_preact.training.engine_tf import TensorFlowEngine
-
-        return TensorFlowEngine(
-            config.devices, config.worker_list(), config.index, config.deterministic
-        )
-    if backend == "jax":
-        from keras_preact.training.engine_jax import JaxEngine
-
-        require(not config.workers, "workers", config.workers, "left out under JAX")
-        flag = "XLA_FLAGS=--xla_gpu_deterministic_ops=true in the environment does it there."
-        require(not config.deterministic, "deterministic", True, "left out under JAX", flag)
-        return JaxEngine(config.devices)
-    raise ConfigError(
-        "Training runs on the backends 'tensorflow' and 'jax' (the environment variable "
-        f"KERAS_BACKEND). Received: {backend!r}."
-    )
 
 
 def scaled_optimizer(optimizer, policy: str):

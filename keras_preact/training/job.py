@@ -100,7 +100,7 @@ def prepare(
 
     Example:
         >>> from keras_preact import TrainConfig
-        >>> from keras_preact.training.engine import make_engine
+        >>> from keras_preact.training.engines import make_engine
         >>> from keras_preact.training.job import prepare
         >>> config = TrainConfig("resnet8v2", dtype="float32")
         >>> prepare(config, make_engine(config)).title

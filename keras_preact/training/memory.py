@@ -90,7 +90,7 @@ def _trial(config, size):
 def _try(size, fields):
     """Two steps, then what was used at most and what there is."""
     from keras_preact.training.config import TrainConfig
-    from keras_preact.training.engine import make_engine
+    from keras_preact.training.engines import make_engine
     from keras_preact.training.job import prepare
 
     config = TrainConfig.from_dict(fields)

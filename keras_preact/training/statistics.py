@@ -24,7 +24,7 @@ def average_statistics(engine, split, momentum: float) -> None:
 
     Example:
         >>> from keras_preact import TrainConfig
-        >>> from keras_preact.training.engine import make_engine
+        >>> from keras_preact.training.engines import make_engine
         >>> from keras_preact.training.statistics import average_statistics
         >>> from keras_preact.training.job import prepare
         >>> config = TrainConfig("resnet8v2", settings={"recipe.precise_bn": 256})

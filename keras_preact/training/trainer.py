@@ -13,7 +13,7 @@ from keras_preact.errors import ConfigError, DataError, StoppedError
 from keras_preact.run import RunFolder, environment, refuse_used, runs_in
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.config import TrainConfig
-from keras_preact.training.engine import make_engine
+from keras_preact.training.engines import make_engine
 from keras_preact.training.extend import differences, extended
 from keras_preact.training.finish import Result, finish
 from keras_preact.training.job import prepare

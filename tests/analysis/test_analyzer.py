@@ -15,7 +15,7 @@ from keras_preact.cli import main
 from keras_preact.errors import ConfigError
 from keras_preact.run import RunFolder
 from keras_preact.trained import open_keras_file
-from keras_preact.training.engine import make_engine
+from keras_preact.training.engines import make_engine
 from keras_preact.training.job import prepare
 from keras_preact.weights import read_weights, weights_by_layer
 

@@ -10,7 +10,7 @@ import pytest
 from keras_preact import TrainConfig
 from keras_preact.run import RunFolder
 from keras_preact.training.checkpoint import Checkpoints
-from keras_preact.training.engine import make_engine
+from keras_preact.training.engines import make_engine
 from keras_preact.training.job import prepare
 
 pytestmark = pytest.mark.tensorflow

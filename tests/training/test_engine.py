@@ -16,7 +16,7 @@ from keras_preact.errors import ConfigError
 from keras_preact.layers import BatchNormalization
 from keras_preact.training.algorithms import OPTIMIZERS
 from keras_preact.training.checkpoint import Checkpoints
-from keras_preact.training.engine import make_engine
+from keras_preact.training.engines import make_engine
 from keras_preact.training.job import prepare
 from keras_preact.training.recipes import Recipe
 from keras_preact.training.statistics import average_statistics

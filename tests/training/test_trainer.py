@@ -31,7 +31,7 @@ from keras_preact.precision import Choice, choose_dtype
 from keras_preact.run import LOCK, RunFolder
 from keras_preact.training import Recipe, doctor, dry_run
 from keras_preact.training.checkpoint import Checkpoints
-from keras_preact.training.engine import make_engine
+from keras_preact.training.engines import make_engine
 from keras_preact.training.job import prepare, say_small_maps
 from keras_preact.training.loop import Loop
 

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from keras_preact import TrainConfig, convert, load_trained
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
-from keras_preact.training.engine import make_engine
+from keras_preact.training.engines import make_engine
 from keras_preact.training.job import prepare
 from keras_preact.weights import (
     PREPROCESSINGS,

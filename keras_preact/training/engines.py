@@ -1,0 +1,45 @@
+"""`make_engine`: what computes a training, by Keras's backend."""
+
+import keras
+
+from keras_preact.checked import require
+from keras_preact.errors import ConfigError
+from keras_preact.training.engine import Engine
+
+
+def make_engine(config) -> Engine:
+    """The engine of a `TrainConfig`, by Keras's backend.
+
+    Args:
+        config: The `TrainConfig`; its `devices`, `workers`, `index` and `deterministic` count.
+
+    Returns:
+        An `Engine` that is yet to be given a model (`Engine.prepare`).
+
+    Raises:
+        ConfigError: For devices that are not there, and for combinations that are not safe.
+
+    Example:
+        >>> from keras_preact import TrainConfig
+        >>> from keras_preact.training.engines import make_engine
+        >>> make_engine(TrainConfig()).replicas
+        1
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from keras_preact.training.engine_tf import TensorFlowEngine
+
+        return TensorFlowEngine(
+            config.devices, config.worker_list(), config.index, config.deterministic
+        )
+    if backend == "jax":
+        from keras_preact.training.engine_jax import JaxEngine
+
+        require(not config.workers, "workers", config.workers, "left out under JAX")
+        flag = "XLA_FLAGS=--xla_gpu_deterministic_ops=true in the environment does it there."
+        require(not config.deterministic, "deterministic", True, "left out under JAX", flag)
+        return JaxEngine(config.devices)
+    raise ConfigError(
+        "Training runs on the backends 'tensorflow' and 'jax' (the environment variable "
+        f"KERAS_BACKEND). Received: {backend!r}."
+    )
