@@ -222,7 +222,7 @@ def _stacked_initializer(layer, weight):
             return initializer.clone()(weight.shape, dtype=weight.dtype)
         fresh = type(layer).from_config(layer.get_config())
         fresh.build_from_config(layer.get_build_config())
-        return keras.ops.convert_to_tensor(fresh.weights[position])
+        return keras.ops.convert_to_tensor(fresh.weights[position].value)
 
     return lambda shape, dtype=None: keras.ops.stack([one() for _ in range(shape[0])])
 

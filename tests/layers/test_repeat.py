@@ -46,6 +46,16 @@ def test_weights_are_stacked_and_each_repetition_starts_from_its_own():
     assert 0.8 * bound < np.abs(kernels).max() <= bound
 
 
+def test_a_weight_whose_initializer_has_another_name_starts_as_its_layer_says():
+    inputs, few = keras.Input(SHAPE), keras.initializers.RandomNormal(0.1, 0.01)
+    scale = keras.layers.DepthwiseConv2D(1, use_bias=False, depthwise_initializer=few)
+    layer = Repeat(keras.Model(inputs, scale(inputs), name="unit"), ["a", "b"])
+    layer(keras.Input(SHAPE))
+    first, second = keras.ops.convert_to_numpy(layer.weights[0])
+    assert 0.05 < first.min() < first.max() < 0.15
+    assert first.shape == (1, 1, 4, 1) and (first != second).all()
+
+
 def test_it_computes_what_the_units_compute_one_after_the_other():
     layer = repeat()
     one, x = unit(), noise()
