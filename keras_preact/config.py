@@ -4,27 +4,11 @@ import dataclasses
 from typing import Any, Literal
 
 from keras_preact.checked import Checked, require
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, quoted
+from keras_preact.placements import PLACEMENTS, PLAIN, PREACTIVATED, Placement
+from keras_preact.shortcuts import Shortcut
 
 Block = Literal["basic", "bottleneck", "single", "basic2x2"]
-Placement = Literal[
-    "original",
-    "bn_after_addition",
-    "relu_before_addition",
-    "relu_only_preactivation",
-    "full_preactivation",
-]
-Shortcut = Literal[
-    "identity",
-    "constant_scaling",
-    "exclusive_gating",
-    "shortcut_only_gating",
-    "conv1x1",
-    "dropout",
-    "none",
-]
-
-PREACTIVATED: tuple[Placement, ...] = ("relu_only_preactivation", "full_preactivation")
 
 #: Activations that have a slope for negative inputs, and the slope each starts with: 0.25 as in
 #: section 2.1 of the rectifier paper, 0.01 as in the leaky ReLU that the paper compares with.
@@ -210,17 +194,16 @@ class ResNetConfig(Checked):
 
     def _rules(self):
         """Pairs (is it broken, the rule and what to do)."""
-        plain = self.shortcut == "none"
+        plain, steps = self.shortcut == "none", PLACEMENTS[self.placement]
         yield (
             len(self.units) != len(self.filters),
             "`units` and `filters` have one entry a stage, so they are equally long. "
             f"Received: units={self.units}, filters={self.filters}.",
         )
         yield (
-            plain and self.placement in ("bn_after_addition", "relu_before_addition"),
+            plain and self.placement not in PLAIN,
             "A plain net has no addition for the placement to refer to: shortcut='none' goes with "
-            "placement 'original', 'relu_only_preactivation' or 'full_preactivation'. "
-            f"Received: placement={self.placement!r}.",
+            f"the placements {quoted(PLAIN)}. Received: placement={self.placement!r}.",
         )
         yield (
             plain and self.projection == "C",
@@ -239,8 +222,8 @@ class ResNetConfig(Checked):
         )
         unnormalized = self.normalization == "none"
         yield (
-            unnormalized and self.placement == "bn_after_addition",
-            "Placement 'bn_after_addition' places a normalisation, so it needs "
+            unnormalized and "norm" in steps.after,
+            f"Placement {self.placement!r} normalises behind the addition, so it needs "
             "normalization='batch'. Received: normalization='none'.",
         )
         yield (

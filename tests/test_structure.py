@@ -16,8 +16,8 @@ PACKAGE = ROOT / "keras_preact"
 
 # Each room may import those of the lines before it; rooms on one line do not know each other.
 FLOORS = [
-    {"errors", "lazy", "machine", "with_keras", "precision_tf", "citations"},
-    {"checked", "console"},
+    {"errors", "lazy", "machine", "with_keras", "precision_tf", "citations", "placements"},
+    {"checked", "console", "shortcuts"},
     {"files"},
     {"config", "initializers", "precision", "run", "data", "layers"},
     {"residual", "weights", "rewrite"},

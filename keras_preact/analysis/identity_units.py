@@ -7,8 +7,8 @@ from keras_preact.applications.registry import model_info
 from keras_preact.checked import is_whole, require
 from keras_preact.config import KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError
+from keras_preact.placements import PLACEMENTS
 from keras_preact.residual import build_network
-from keras_preact.residual.placements import PLACEMENTS
 from keras_preact.weights import load_weights_by_layer, weights_by_layer
 
 
@@ -78,16 +78,16 @@ def _refuse_layers_ahead(model):
 
 def _refuse_others(config):
     """Only units that can compute the identity exactly, and learn from there."""
-    plain = config.shortcut == "none"
+    plain, steps = config.shortcut == "none", PLACEMENTS[config.placement]
     as_it_is = config.shortcut in ("identity", "dropout", "none") or (
         config.shortcut == "constant_scaling" and config.shortcut_scale == 1
     )
     reason = None
     if not as_it_is or config.projects_every_unit:
         reason = f"shortcut={config.shortcut!r}, projection={config.projection!r}"
-    elif config.placement in ("bn_after_addition", "relu_before_addition"):
+    elif "norm" in steps.after or "act" in steps.last:
         reason = f"placement={config.placement!r}"
-    elif (config.placement == "original" or plain) and config.activation != "relu":
+    elif (steps.after or plain) and config.activation != "relu":
         reason = f"placement={config.placement!r}, activation={config.activation!r}"
     elif plain and (config.placement != "original" or config.block not in ("basic", "single")):
         reason = f"shortcut='none', placement={config.placement!r}, block={config.block!r}"

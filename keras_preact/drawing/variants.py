@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from keras_preact.config import Block, ResNetConfig
+from keras_preact.config import Block, Placement, ResNetConfig, Shortcut
 from keras_preact.errors import ConfigError, near, quoted
 
 
@@ -25,12 +25,22 @@ class Variant(NamedTuple):
     frames: tuple[tuple[int, int], ...] = ()
 
 
-def _shortcut(name, caption):
-    return Variant(caption, {"shortcut": name, "placement": "original"}, {})
+#: Captions that are the papers' and not the names.
+_CAPTIONS = {
+    "identity": "original",
+    "shortcut_only_gating": "shortcut-only gating",
+    "conv1x1": "1×1 conv shortcut",
+    "dropout": "dropout shortcut",
+    "none": "none: plain net",
+    "bn_after_addition": "BN after\naddition",
+    "relu_before_addition": "ReLU before\naddition",
+    "relu_only_preactivation": "ReLU-only\npre-activation",
+    "full_preactivation": "full\npre-activation",
+}
 
 
-def _placement(name, caption):
-    return Variant(caption, {"placement": name}, {})
+def _caption(name):
+    return _CAPTIONS.get(name, name.replace("_", " "))
 
 
 def _block(name):
@@ -53,22 +63,11 @@ def _pair(caption, placement, *frames):
 #: which only the next branch sees is the first of that branch: the same boxes, framed otherwise.
 GALLERIES: dict[str, dict[str, Variant]] = {
     "shortcuts": {
-        "identity": _shortcut("identity", "original"),
-        "constant_scaling": _shortcut("constant_scaling", "constant scaling"),
-        "exclusive_gating": _shortcut("exclusive_gating", "exclusive gating"),
-        "shortcut_only_gating": _shortcut("shortcut_only_gating", "shortcut-only gating"),
-        "conv1x1": _shortcut("conv1x1", "1×1 conv shortcut"),
-        "dropout": _shortcut("dropout", "dropout shortcut"),
-        "none": _shortcut("none", "none: plain net"),
+        name: Variant(_caption(name), {"shortcut": name, "placement": "original"}, {})
+        for name in Shortcut.__args__
     },
     "placements": {
-        "original": _placement("original", "original"),
-        "bn_after_addition": _placement("bn_after_addition", "BN after\naddition"),
-        "relu_before_addition": _placement("relu_before_addition", "ReLU before\naddition"),
-        "relu_only_preactivation": _placement(
-            "relu_only_preactivation", "ReLU-only\npre-activation"
-        ),
-        "full_preactivation": _placement("full_preactivation", "full\npre-activation"),
+        name: Variant(_caption(name), {"placement": name}, {}) for name in Placement.__args__
     },
     "blocks": {name: _block(name) for name in Block.__args__},
     "dimensions": {

@@ -6,8 +6,8 @@ from keras_preact.checked import is_whole, require
 from keras_preact.config import KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError, quoted
 from keras_preact.layers import SpatialPyramidPooling
+from keras_preact.placements import PLACEMENTS
 from keras_preact.residual.parts import Parts
-from keras_preact.residual.placements import PLACEMENTS
 from keras_preact.residual.unit import (
     Unit,
     build_nested_unit,

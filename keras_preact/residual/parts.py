@@ -34,7 +34,8 @@ class Parts:
         return x.shape[self.channel_axis]
 
     def layer(self, cls, name, *args, **kwargs):
-        """Any layer with the network's dtype."""
+        """Any layer with the network's dtype: a class, or the name of one of Keras's."""
+        cls = getattr(keras.layers, cls) if isinstance(cls, str) else cls
         return cls(*args, name=name, dtype=self.policy.name, **kwargs)
 
     def spatial(self, cls, name, *args, **kwargs):
@@ -90,7 +91,7 @@ class Parts:
             return self.layer(
                 PReLU,
                 name,
-                alpha_initializer=keras.initializers.Constant(self.config.slope),
+                alpha_initializer=self.constant(self.config.slope),
                 shared_axes=(spatial or None) if kind == "prelu" else [*every],
             )(x)
         if kind in NEGATIVE_SLOPES:
@@ -159,6 +160,10 @@ class Parts:
             return xavier_normal(config.initializer_mode, config.initializer_truncated)
         slope = config.slope if config.initializer_slope_aware else 0.0
         return he_normal(config.initializer_mode, config.initializer_truncated, slope)
+
+    def constant(self, value):
+        """An initialiser that gives one value."""
+        return keras.initializers.Constant(value)
 
 
 def standardize_data_format(data_format: str | None) -> str:

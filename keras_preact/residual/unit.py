@@ -7,9 +7,9 @@ import keras
 from keras_preact.config import EXPANSION, KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError
 from keras_preact.layers import Repeat
+from keras_preact.placements import PLACEMENTS
 from keras_preact.residual.parts import Parts
-from keras_preact.residual.placements import PLACEMENTS
-from keras_preact.residual.shortcuts import SHORTCUTS, Paths, match_dimensions, projects
+from keras_preact.shortcuts import SHORTCUTS, Paths, match_dimensions, projects
 
 
 def residual_unit(
@@ -80,7 +80,7 @@ def build_unit(parts, x, unit):
         channels = filters * EXPANSION[config.block]
         source = activated if _shares_activation(parts, x, channels, stride, first) else x
         h = match_dimensions(parts, source, channels, stride, name)
-        y = SHORTCUTS[config.shortcut](parts, Paths(name, source, stride, h, y))
+        y = SHORTCUTS[config.shortcut].join(parts, Paths(name, source, stride, h, y))
     for step in steps.after:
         y = getattr(parts, step)(y, f"{name}_{step}_out")
     return y

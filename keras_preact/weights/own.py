@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_preact.checked import is_whole
-from keras_preact.config import PREACTIVATED
+from keras_preact.placements import PLACEMENTS, PREACTIVATED, PlacementSteps
+from keras_preact.shortcuts import SHORTCUTS
 from keras_preact.weights.preprocessing import Preprocessing
 
 
@@ -124,11 +125,24 @@ class _Graph:
         return [layer for layer in self.layers.values() if layer.kind == kind]
 
     def placement(self):
-        if "head_act" in self.layers:
-            return PREACTIVATED["head_norm" in self.layers]
-        if self.ending("_norm_out"):
-            return "bn_after_addition"
-        return "original" if self.ending("_act_out") else "relu_before_addition"
+        """The row of the table with the steps of a unit, of which a net may have no norms."""
+        unit, kinds = self.units[0], ("norm", "act")
+        last, name = [], max(conv for conv in self.layers if re.match(rf"{unit}_conv\d$", conv))
+        while found := self.follower(name, rf"{unit}_(norm|act)\d"):
+            name, kind = found[0], found[1]
+            last.append(kind)
+        steps = PlacementSteps(
+            before=tuple(kind for kind in kinds if f"head_{kind}" in self.layers),
+            last=tuple(last),
+            after=tuple(kind for kind in kinds if f"{unit}_{kind}_out" in self.layers),
+        )
+        has = [kind for kind in kinds if kind == "act" or self.of_kind("BatchNormalization")]
+        return next(name for name, row in PLACEMENTS.items() if row.only(has) == steps)
+
+    def follower(self, name, pattern):
+        """The match of a layer that takes another and is called so, if there is one."""
+        takers = (taker for taker, layer in self.layers.items() if name in layer.inputs)
+        return next(filter(None, (re.fullmatch(pattern, taker) for taker in takers)), None)
 
     def norms(self):
         biased = {
@@ -206,18 +220,13 @@ class _Graph:
 
     def kind(self):
         """What is done to the shortcut, with its numbers."""
-        if self.ending("_gate"):
-            exclusive = self.ending("_branch_scale")
-            return {"shortcut": "exclusive_gating" if exclusive else "shortcut_only_gating"}
-        if dropped := self.ending("_shortcut_dropout"):
-            return {"shortcut": "dropout", "dropout_rate": dropped[0].config["rate"]}
-        if self.ending("_shortcut_scale"):
-            scales = {
-                f"{path}_scale": self.ending(f"_{path}_scale")[0].config["scale"]
-                for path in ("shortcut", "branch")
-            }
-            return {"shortcut": "constant_scaling", **scales}
-        return {"shortcut": "identity"}
+        ends = {end for row in SHORTCUTS.values() for end in row.layers if self.ending(f"_{end}")}
+        name = next(name for name, row in SHORTCUTS.items() if row.layers.keys() == ends)
+        found = {"shortcut": name}
+        for end, fields in SHORTCUTS[name].layers.items():
+            layer = self.ending(f"_{end}")[0]
+            found |= {field: layer.config[key] for field, key in fields.items()}
+        return found
 
     def entry(self, placement):
         """Where the activation between the stem and the first unit stands."""
@@ -236,10 +245,9 @@ class _Graph:
 
     def shares_activation(self, unit):
         """Whether a shortcut starts behind the activation of its unit."""
-        first = ("shortcut_pool", "shortcut_conv_pick", "shortcut_conv", "shortcut_pad",
-                 "gate_pick", "gate", "shortcut_scale", "shortcut_dropout", "add")  # fmt: skip
-        found = (self.layers.get(f"{unit}_{name}") for name in first)
-        source = next((layer.inputs[0] for layer in found if layer), "")
+        source = self.layers[f"{unit}_add"].inputs[0]
+        while source.startswith(f"{unit}_shortcut"):
+            source = self.layers[source].inputs[-1]  # of a gate and a shortcut the latter
         return source.startswith((f"{unit}_act", f"{unit}_norm"))
 
     def head(self):

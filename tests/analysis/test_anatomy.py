@@ -7,8 +7,8 @@ import pytest
 from keras_preact.analysis import dissect, gradient_propagation
 from keras_preact.analysis.linearize import linearize
 from keras_preact.errors import ConfigError
-from keras_preact.residual.placements import PLACEMENTS
-from keras_preact.residual.shortcuts import SHORTCUTS
+from keras_preact.placements import PLACEMENTS
+from keras_preact.shortcuts import SHORTCUTS
 
 numpy = keras.ops.convert_to_numpy
 

@@ -9,7 +9,7 @@ from keras_preact.config import EXPANSION, KERNELS, Block, Placement, Shortcut
 from keras_preact.drawing import draw_unit, read_unit
 from keras_preact.drawing.sheet import TEXT
 from keras_preact.errors import ConfigError
-from keras_preact.residual.placements import PLACEMENTS
+from keras_preact.placements import PLACEMENTS
 
 # Branch, then what stands behind the addition: Identity Mappings, Figure 4.
 FIGURE_4 = {
@@ -77,7 +77,8 @@ def branch_of(config, filters):
 @pytest.mark.parametrize("block", Block.__args__)
 def test_every_unit_is_drawn_as_the_tables_say(block):
     filters = 8 // EXPANSION[block]
-    for config in (config for config in CONFIGS if config.block == block):
+    known = (*FIGURE_2, "none")
+    for config in (c for c in CONFIGS if c.block == block and c.shortcut in known):
         paths = read_unit(config, filters)
         plain = config.shortcut == "none"
         after = [WORDS[step] for step in PLACEMENTS[config.placement].after]

@@ -9,7 +9,9 @@ import pytest
 from keras_preact import ResNetConfig, build_network, convert, load_trained, portable
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
+from keras_preact.placements import PLACEMENTS
 from keras_preact.run import RunFolder
+from keras_preact.shortcuts import SHORTCUTS
 from keras_preact.weights import Preprocessing, read_source, save_named
 
 SHAPE = (24, 24, 3)
@@ -36,6 +38,14 @@ FIELDS = [
     {"block": "basic2x2", "downsample_by": "max_pool", "stem_pool": True, "stem_pool_size": 2},
     {"pyramid": (2, 1), "dense": (6, 5)},
 ]  # fmt: skip
+#: Of the placements and the shortcuts those that are not among them.
+FIELDS += [
+    {field: name}
+    for field, table in (("placement", PLACEMENTS), ("shortcut", SHORTCUTS))
+    for name in table
+    if name not in ("full_preactivation", "identity", "conv1x1")
+    and not any(name == fields.get(field) for fields in FIELDS)
+]
 
 
 def network(fields, packaging):

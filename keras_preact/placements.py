@@ -4,10 +4,16 @@ Between two convolutions of a branch it is always norm, act; a row says what sta
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Literal
 
-from keras_preact.config import Placement
-
+Placement = Literal[
+    "original",
+    "bn_after_addition",
+    "relu_before_addition",
+    "relu_only_preactivation",
+    "full_preactivation",
+]
 Step = Literal["norm", "act"]
 
 
@@ -25,6 +31,11 @@ class PlacementSteps:
     last: tuple[Step, ...] = ()
     after: tuple[Step, ...] = ()
 
+    def only(self, kinds: Iterable[Step]) -> "PlacementSteps":
+        """The steps of some kinds alone, as those of a network without norms."""
+        places = (self.before, self.last, self.after)
+        return PlacementSteps(*(tuple(s for s in steps if s in kinds) for steps in places))
+
 
 PLACEMENTS: dict[Placement, PlacementSteps] = {
     "original": PlacementSteps(last=("norm",), after=("act",)),
@@ -33,3 +44,15 @@ PLACEMENTS: dict[Placement, PlacementSteps] = {
     "relu_only_preactivation": PlacementSteps(before=("act",), last=("norm",)),
     "full_preactivation": PlacementSteps(before=("norm", "act")),
 }
+
+#: Those whose units begin with an activation (2016, section 4.1).
+PREACTIVATED = tuple(name for name, steps in PLACEMENTS.items() if steps.before)
+
+_WITHOUT_ADDITION = {name: steps.last + steps.after for name, steps in PLACEMENTS.items()}
+
+#: Those of plain nets, which have no addition: the others would be the original again.
+PLAIN = tuple(
+    name
+    for name, steps in _WITHOUT_ADDITION.items()
+    if name == "original" or steps != _WITHOUT_ADDITION["original"]
+)

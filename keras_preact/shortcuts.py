@@ -1,14 +1,25 @@
 """Shortcuts: the dimension changes of the 2015 paper and the types of the 2016 paper, as a table.
 
 `match_dimensions` gives the shortcut the branch's shape; the functions of `SHORTCUTS` then join the
-two paths (Identity Mappings, Figure 2 and Table 1), one small function a type.
+two paths (Identity Mappings, Figure 2 and Table 1), one small function a type. Layers are asked for
+by Keras's names of them, since a config, which this table belongs to, is made without Keras.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
-import keras
+from keras_preact.placements import PLACEMENTS
 
-from keras_preact.residual.placements import PLACEMENTS
+Shortcut = Literal[
+    "identity",
+    "constant_scaling",
+    "exclusive_gating",
+    "shortcut_only_gating",
+    "conv1x1",
+    "dropout",
+    "none",
+]
 
 
 class Paths(NamedTuple):
@@ -59,7 +70,7 @@ def match_dimensions(parts, source, channels, stride, name):
 
 def add(parts, paths):
     """h + F: identity shortcuts and 1x1 convolutions (Figure 2a, 2e)."""
-    return parts.layer(keras.layers.Add, f"{paths.name}_add")([paths.shortcut, paths.branch])
+    return parts.layer("Add", f"{paths.name}_add")([paths.shortcut, paths.branch])
 
 
 def constant_scaling(parts, paths):
@@ -73,7 +84,7 @@ def constant_scaling(parts, paths):
 def exclusive_gating(parts, paths):
     """(1 - g) h + g F, element by element (Figure 2c, as in Highway networks)."""
     gate = _gate(parts, paths)
-    branch = parts.layer(keras.layers.Multiply, f"{paths.name}_branch_scale")([gate, paths.branch])
+    branch = parts.layer("Multiply", f"{paths.name}_branch_scale")([gate, paths.branch])
     return add(parts, _carried(parts, paths, gate)._replace(branch=branch))
 
 
@@ -85,12 +96,12 @@ def shortcut_only_gating(parts, paths):
 def dropout(parts, paths):
     """dropout(h) + F, with Keras's inverted dropout (Figure 2f)."""
     name = f"{paths.name}_shortcut_dropout"
-    h = parts.layer(keras.layers.Dropout, name, parts.config.dropout_rate)(paths.shortcut)
+    h = parts.layer("Dropout", name, parts.config.dropout_rate)(paths.shortcut)
     return add(parts, paths._replace(shortcut=h))
 
 
 def _scaled(parts, x, scale, name, offset=0.0):
-    return parts.layer(keras.layers.Rescaling, name, scale, offset)(x)
+    return parts.layer("Rescaling", name, scale, offset)(x)
 
 
 def _gate(parts, paths):
@@ -108,22 +119,43 @@ def _gate(parts, paths):
         stride=paths.stride,
         activation="sigmoid",
         use_bias=True,
-        bias_initializer=keras.initializers.Constant(parts.config.gate_bias),
+        bias_initializer=parts.constant(parts.config.gate_bias),
     )
 
 
 def _carried(parts, paths, gate):
     """The paths with (1 - g) h for the shortcut."""
     carry = _scaled(parts, gate, -1.0, f"{paths.name}_gate_carry", offset=1.0)
-    multiply = parts.layer(keras.layers.Multiply, f"{paths.name}_shortcut_scale")
+    multiply = parts.layer("Multiply", f"{paths.name}_shortcut_scale")
     return paths._replace(shortcut=multiply([carry, paths.shortcut]))
 
 
-SHORTCUTS = {
-    "identity": add,
-    "conv1x1": add,
-    "constant_scaling": constant_scaling,
-    "exclusive_gating": exclusive_gating,
-    "shortcut_only_gating": shortcut_only_gating,
-    "dropout": dropout,
+class ShortcutType(NamedTuple):
+    """A type of shortcut.
+
+    Attributes:
+        join: Function of the `Parts` of a network and a unit's `Paths` to its output.
+        layers: What tells it in a graph: the ends of its layers' names, each with the fields of the
+            config that the layer holds, and what Keras calls them there.
+    """
+
+    join: Callable
+    layers: Mapping[str, dict[str, str]] = MappingProxyType({})
+
+
+SHORTCUTS: dict[Shortcut, ShortcutType] = {
+    "identity": ShortcutType(add),
+    "conv1x1": ShortcutType(add),
+    "constant_scaling": ShortcutType(
+        constant_scaling,
+        {
+            "shortcut_scale": {"shortcut_scale": "scale"},
+            "branch_scale": {"branch_scale": "scale"},
+        },
+    ),
+    "exclusive_gating": ShortcutType(
+        exclusive_gating, {"gate": {}, "shortcut_scale": {}, "branch_scale": {}}
+    ),
+    "shortcut_only_gating": ShortcutType(shortcut_only_gating, {"gate": {}, "shortcut_scale": {}}),
+    "dropout": ShortcutType(dropout, {"shortcut_dropout": {"dropout_rate": "rate"}}),
 }
