@@ -125,7 +125,10 @@ def _models_arguments(command) -> None:
 
 
 def _check_data_arguments(command) -> None:
-    command.add_argument("path", help="folder of images, table (.csv, .parquet) or .npz")
+    from keras_preact.data.columns import TABLES
+
+    tables = ", ".join(f".{kind}" for kind in TABLES)
+    command.add_argument("path", help=f"folder of images, table ({tables}) or .npz")
     add_data_set(command)
     command.add_argument("--html", metavar="FILE", help="a page with pictures to write")
     command.add_argument("--json", action="store_true", help="one JSON object")

@@ -1,8 +1,9 @@
-"""The columns of a table in a file, as texts: CSV of any usual kind, and Parquet."""
+"""The columns of a table in a file, as texts: CSV of any usual kind, and Parquet; as a table."""
 
 import csv
 import io
 from collections.abc import Callable
+from typing import NamedTuple
 
 from keras_preact.errors import DataError, reason, some
 
@@ -20,8 +21,7 @@ def read_columns(
 
     Args:
         path: The file.
-        kind: `"csv"` (UTF-8, or UTF-16 with its mark; separated by commas, semicolons, tabs or
-            bars, whichever the first line has most of) or `"parquet"`.
+        kind: One of `TABLES`.
         choose: Gives the places of those that are wanted, by what they are for, for their names.
 
     Returns:
@@ -31,7 +31,7 @@ def read_columns(
         DataError: For a file that is missing, of another kind, or damaged.
     """
     try:
-        names, texts = {"csv": _csv, "parquet": _parquet}[kind](path)
+        names, texts = TABLES[kind].read(path)
         return {use: (names[k], texts(k)) for use, k in choose(names).items()}
     except DataError:
         raise
@@ -42,12 +42,13 @@ def read_columns(
         ) from None
     except Exception as error:  # PyArrow raises many types for damaged files
         raise DataError(
-            f"Expected a table as {kind.upper() if kind == 'csv' else 'Parquet'}. "
+            f"Expected a table as {TABLES[kind].title}. "
             f"Received: {path!r}, which is none or is damaged: {reason(error)}"
         ) from None
 
 
 def _csv(path: str):
+    """UTF-8, or UTF-16 with its mark; separated by the mark that the first line has most of."""
     with open(path, "rb") as file:
         data = file.read()
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -103,3 +104,25 @@ def _parquet(path: str):
         return ["" if value is None else str(value) for value in values]
 
     return schema.names, texts
+
+
+class TableFormat(NamedTuple):
+    """A format of tables.
+
+    Attributes:
+        title: What it is called.
+        read: Function of a path to the names of the columns, and to a function of the place of one
+            to its texts, which are blank for what is missing. What is wrong is a `ValueError`.
+        endings: Those of its files.
+    """
+
+    title: str
+    read: Callable[[str], tuple[list[str], Callable[[int], list[str]]]]
+    endings: tuple[str, ...]
+
+
+#: By what stands ahead of a path, as in `csv:PATH`.
+TABLES = {
+    "csv": TableFormat("CSV", _csv, ("csv", "tsv")),
+    "parquet": TableFormat("Parquet", _parquet, ("parquet", "pq")),
+}

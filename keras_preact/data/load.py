@@ -76,7 +76,7 @@ def load_data(
 def _load(name_or_path, options, seed, on_progress):
     kind, path = source(name_or_path)
     kinds, cache = [f"{kind}:PATH" for kind in KINDS if kind != "npz"], options.cache
-    fits = cache is None or kind in KINDS[:-1]
+    fits = cache is None or f"{kind}:PATH" in kinds
     require(fits, "cache", cache, f"None, but for {quoted(kinds)}", f"Data here: {name_or_path!r}.")
     if kind == "folder" and options.group is not None:
         _check_pattern(options.group)

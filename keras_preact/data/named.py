@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from keras_preact.data.arrays import fit_array
+from keras_preact.data.columns import TABLES
 from keras_preact.data.options import DataOptions
 from keras_preact.data.partition import parts_of
 from keras_preact.data.splits import (
@@ -22,10 +23,10 @@ from keras_preact.errors import ConfigError, DataError, near, quoted
 
 KNOWN = ("digits", "cifar10", "cifar100", "imagenet2012")
 
-#: What a path may be of: `KIND:PATH`; and these in words.
-TABLES = ("csv", "parquet")
-KINDS = ("folder", *TABLES, "npz")
-PATHS = "'folder:PATH', 'csv:PATH', 'parquet:PATH' or 'npz:PATH'"
+#: What a path may be of, `KIND:PATH`, and the endings that tell it; and these in words.
+KINDS = {"folder": (), **{kind: table.endings for kind, table in TABLES.items()}, "npz": ("npz",)}
+*_OTHERS, _LAST = (f"{kind}:PATH" for kind in KINDS)
+PATHS = f"{quoted(_OTHERS)} or {_LAST!r}"
 _READS_LEFT_TO_RIGHT = ("mnist", "svhn", "omniglot", "digits", "cmaterdb", "dsprites")
 _ITS_OWN = ("fashion_mnist", "pneumonia_mnist")  # "mnist" in name only: no signs to be read
 
@@ -113,7 +114,7 @@ def _prepared(name: str, builder, options: DataOptions):
 def kind_of(path: str) -> str:
     """One of `KINDS`, by how the path ends."""
     end = os.path.splitext(path)[1].lower().removeprefix(".")
-    return end if end in KINDS else {"tsv": "csv", "pq": "parquet"}.get(end, "folder")
+    return next((kind for kind, endings in KINDS.items() if end in endings), "folder")
 
 
 def unknown(name: str) -> str:

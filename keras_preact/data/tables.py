@@ -39,7 +39,7 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
 
     Args:
         path: The file.
-        kind: `"csv"` or `"parquet"`.
+        kind: One of `TABLES`, such as `"csv"`.
         options: `path_column`, `label_column`, `split_column` and `weight_column` count.
 
     Raises:

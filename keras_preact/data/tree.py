@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_preact.data.classes import check_names, key_of
+from keras_preact.data.columns import TABLES
 from keras_preact.data.listing import file_reason, leaves_out, list_images
-from keras_preact.data.named import TABLES, kind_of
+from keras_preact.data.named import kind_of
 from keras_preact.data.parts import PARTS, Folder, Part, part_of, refuse
 from keras_preact.errors import DataError, quoted, shown, some
 
