@@ -6,6 +6,7 @@ import pathlib
 
 from keras_preact.checked import Checked, require
 from keras_preact.errors import ConfigError
+from keras_preact.export.runtimes_tf import RUNTIMES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ def files_of(paths) -> list[tuple[pathlib.Path, str]]:
             or an OpenVINO graph, and folders of exports, which stand for all that is in them.
 
     Returns:
-        Pairs of a path and one of `keras_preact.export.formats.FORMATS`, each path once.
+        Pairs of a path and one of `keras_preact.export.runtimes_tf.RUNTIMES`, each path once.
 
     Raises:
         ConfigError: For paths that are not there, or are none of these.
@@ -72,18 +73,21 @@ def files_of(paths) -> list[tuple[pathlib.Path, str]]:
     found = {}
     for path in map(pathlib.Path, paths):
         if (path / _EXPORTS).is_file():
-            found |= {inner: _format_of(inner) for inner in _exported(path)}
+            found |= _exported(path)
         else:
             found[path] = _format_of(path)
     return [*found.items()]
 
 
 def _exported(folder):
+    """The files in a folder of exports that a runtime opens, each with its format."""
     try:
-        names = [*json.loads((folder / _EXPORTS).read_bytes())]
+        exports = json.loads((folder / _EXPORTS).read_bytes())
     except ValueError as error:
         raise ConfigError(f"{folder / _EXPORTS} is damaged: {error}.") from None
-    return [folder / name for name in names]
+    paths = {folder / name: about.get("format") for name, about in exports.items()}
+    formats = {path: format or _format_of(path) for path, format in paths.items()}
+    return {path: format for path, format in formats.items() if format in RUNTIMES}
 
 
 def _format_of(path):

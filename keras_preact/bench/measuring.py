@@ -16,6 +16,7 @@ from keras_preact.bench.config import BenchConfig, files_of
 from keras_preact.bench.process import Answering
 from keras_preact.console import say
 from keras_preact.data import Geometry
+from keras_preact.export.formats import FORMATS
 from keras_preact.run import RunFolder
 from keras_preact.trained import Trained, class_names_of
 from keras_preact.weights.about import geometry_of
@@ -23,9 +24,6 @@ from keras_preact.weights.about import geometry_of
 #: What a process runs, and the file that opens each format.
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
 _RUNTIMES = pathlib.Path(__file__).parents[1] / "export" / "runtimes_tf.py"
-
-#: Extra that installs what opens a format, where one does.
-_EXTRAS = {"onnx": "onnx", "openvino": "openvino"}
 
 #: Side of the images where neither file, folder nor user says one.
 _SIZE = 224
@@ -225,8 +223,8 @@ def size_of(path) -> int:
 
 
 def _with_extra(failure, format):
-    if failure.endswith("is not installed") and format in _EXTRAS:
-        return f"{failure}: pip install 'keras-preact[{_EXTRAS[format]}]'"
+    if failure.endswith("is not installed") and FORMATS[format].needs:
+        return f"{failure}: pip install 'keras-preact[{format}]'"
     return failure
 
 

@@ -301,18 +301,23 @@ def _predict_arguments(command) -> None:
 
 
 def _export_arguments(command) -> None:
+    from keras_preact.export.formats import FORMATS
+
     command.add_argument("network", help=NETWORK)
-    formats = "saved_model, keras, litert, onnx, openvino, or several with commas between"
+    formats = f"{', '.join(FORMATS)}, or several with commas between"
     command.add_argument("--format", type=str, default="saved_model", help=formats)
     out = "folder to write into; export/ in the run's folder, or NAME-export/ beside the file"
     command.add_argument("--out", type=str, default=None, help=out)
     fold = "keep batch normalisation instead of folding it into convolutions"
     command.add_argument("--no-fold", action="store_true", help=fold)
-    words = (
-        "float32 (the default, which runs anywhere); float16 (litert, openvino), dynamic (litert), "
-        "int8 (litert, onnx, openvino), mixed_bfloat16, mixed_float16 (saved_model, keras); "
-        "--quantize and --dtype are earlier names of it"
-    )
+    having = {}
+    for name, format in FORMATS.items():
+        for precision in format.precisions:
+            having.setdefault(precision, []).append(name)
+    del having["float32"]
+    others = ", ".join(f"{name} ({', '.join(formats)})" for name, formats in having.items())
+    words = f"float32 (the default, which runs anywhere); {others}; --quantize and --dtype are "
+    words += "earlier names of it"
     names = ("--precision", "--quantize", "--dtype")
     command.add_argument(*names, type=str, default="float32", metavar="PRECISION", help=words)
     words = "uint8 or int8: images and scores are integers too, for litert's int8"

@@ -1,11 +1,9 @@
-"""The formats of exports as a table: how each is written and read back."""
+"""The formats of exports as a table, without Keras: how each is written and read back."""
 
 import importlib
 import importlib.util
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import keras
 
 from keras_preact.console import silent_stderr
 from keras_preact.data.geometry import Geometry
@@ -88,6 +86,8 @@ def refuse_missing(name: str) -> None:
 
 def call(model, images):
     """Scores of a Keras model, float32 `[n, classes]`, for uint8 images."""
+    import keras
+
     scores = model(keras.ops.convert_to_tensor(images, "float32"), training=False)
     return keras.ops.convert_to_numpy(scores).astype("float32")
 
@@ -97,6 +97,8 @@ def _write_keras(model, path, _):
 
 
 def _read_keras(path):
+    import keras
+
     model = keras.saving.load_model(path, compile=False)
     return lambda images: call(model, images)
 

@@ -14,7 +14,8 @@ from keras_preact.cli import main, parser_for
 from keras_preact.cli.measuring import bench_config
 from keras_preact.evaluation import evaluate
 from keras_preact.export import export
-from keras_preact.export.formats import FORMATS, missing
+from keras_preact.export.formats import missing
+from keras_preact.export.runtimes_tf import RUNTIMES
 
 
 def test_figures():
@@ -125,7 +126,7 @@ def test_the_picture_has_a_point_a_file():
 @pytest.mark.tensorflow
 def test_all_formats_beside_each_other(trained_run, tmp_path):
     run = shutil.copytree(trained_run, tmp_path / "run")
-    formats = [format for format in FORMATS if not missing(format)]
+    formats = [format for format in RUNTIMES if not missing(format)]
     for format in formats:
         export(run, format)
     config = BenchConfig("digits", (1, 4), seconds=0.05, rounds=2)
