@@ -56,13 +56,13 @@ def _recipes(arguments) -> None:
     from rich.table import Table
 
     from keras_preact.training import RECIPES, recipe_card
-    from keras_preact.training.cards import fields_of
+    from keras_preact.training.cards import fields_of, words_of
 
     names = [arguments.recipe] if arguments.recipe else [*RECIPES]
     cards = {name: recipe_card(name) for name in names}
     if arguments.json:
         for name, card in cards.items():
-            print(json.dumps({"name": name, **card._asdict(), "fields": RECIPES[name].to_dict()}))
+            print(json.dumps({"name": name, **words_of(card), "fields": card.recipe.to_dict()}))
         return
     console = make_console(sys.stdout, least_width=100)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -72,7 +72,7 @@ def _recipes(arguments) -> None:
             continue
         console.print(f"{name}: {card.what}", soft_wrap=True)
         fields = ", ".join(f"{key}={value}" for key, value in fields_of(name).items())
-        for title, text in {**card._asdict(), "fields": fields or "the defaults"}.items():
+        for title, text in {**words_of(card), "fields": fields or "the defaults"}.items():
             if title != "what" and text:
                 table.add_row(title, text)
     console.print(table)

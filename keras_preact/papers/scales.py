@@ -14,7 +14,7 @@ import numpy as np
 from keras_preact.checked import is_whole
 from keras_preact.errors import ConfigError, quoted
 from keras_preact.papers.tables import PaperRow, paper_rows
-from keras_preact.training.recipes import RECIPES
+from keras_preact.training.cards import RECIPES
 
 #: Steps of the papers' trainings on CIFAR (2015, section 4.2).
 PAPER_STEPS = 64_000

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "Logger": ".loggers",
-        "RECIPES": ".recipes",
+        "RECIPES": ".cards",
         "Recipe": ".recipes",
         "Result": ".finish",
         "SGD": ".optimizer",

@@ -1,16 +1,17 @@
-"""A card of each recipe: what it is for, whose it is, what it costs, and what is known of it."""
+"""The recipes as a table, the papers' and today's: each with what there is to say of it."""
 
 from typing import NamedTuple
 
 from keras_preact.checked import require
 from keras_preact.errors import near, quoted
-from keras_preact.training.recipes import RECIPES, Recipe
+from keras_preact.training.recipes import Recipe
 
 
 class RecipeCard(NamedTuple):
-    """What there is to say of a recipe beside its fields.
+    """A recipe, and what there is to say of it beside its fields.
 
     Attributes:
+        recipe: Its fields.
         what: What it is and what it is for.
         source: Whose it is, and where what is done here differs.
         cost: How long it takes.
@@ -18,6 +19,7 @@ class RecipeCard(NamedTuple):
         untried: What it is said to reach elsewhere, or what nobody here has looked at.
     """
 
+    recipe: Recipe
     what: str
     source: str
     cost: str
@@ -30,8 +32,28 @@ _CIFAR_COST = "64,000 steps of 128, 8.2 million images: ResNet-20 in 2 hours of 
 _CIFAR_SHORT = "the first 2 to 10 epochs alone, in which the papers' tables keep their order"
 _NO_IMAGENET = "nothing: there was no ImageNet where this was written"
 
+_CAFFE = {"nesterov": False, "schedule": "step", "weight_decay": 1e-4, "decayed": "all"}
+_CIFAR = Recipe(
+    epochs=164,  # 64,000 iterations of 128 images
+    milestones=(0.5, 0.75),  # 32,000 and 48,000 iterations
+    preprocessing="pixel_mean",
+    **_CAFFE,
+)
+_IMAGENET = Recipe(
+    epochs=90,
+    batch_size=256,
+    milestones=(1 / 3, 2 / 3),
+    warmup_steps=0,
+    augmentation="imagenet",
+    **_CAFFE,
+)
+
+#: Sources: the 2015 paper's sections 3.4 and 4.2, the 2016 paper's appendix, the rectifier paper's
+#: section 3, and fb.resnet.torch. Where a paper divides the rate "when the error plateaus", the
+#: shares are ours: a schedule that looks at no test image and repeats exactly.
 CARDS = {
     "quick": RecipeCard(
+        recipe=Recipe(),
         what="SGD with Nesterov's momentum and a cosine: for a first look at any images",
         source="common practice; kernels alone decay, as in He T. et al. 2019",
         cost="30 epochs; ResNet-20 V2 on 1,437 digits in 45 s of 2 cores",
@@ -39,12 +61,21 @@ CARDS = {
         "10,000 images of CIFAR-10 68 %, and less with nearly all that was added (results/)",
     ),
     "fast_cifar": RecipeCard(
+        recipe=Recipe(epochs=20, batch_size=64, schedule="one_cycle", warmup_steps=1500),
         what="small batches and a rate that falls linearly to 0, for 10 to 30 epochs",
         source="Li, Yumer and Ramanan 2020, Budgeted Training",
         cost="20 epochs, a million images of CIFAR: ResNet-20 V2 in 15 minutes of 2 cores",
         measured="85.75 % with ResNet-20 V2 on copies of CIFAR-10 in JPEG files (README)",
     ),
     "cifar_300": RecipeCard(
+        recipe=Recipe(
+            epochs=300,
+            warmup_steps=0,
+            weight_decay=1e-4,
+            decayed="all",
+            mixup=1.0,
+            blend_until=280 / 300,
+        ),
         what="a long training with mixup, for the best that a network of CIFAR gives",
         source="the defaults of osmr/imgclsmob's script, whose zoo has PreResNet-20 at 6.51 % and "
         "ResNet-20 at 5.97 %; with what command these two were trained is not published, and how "
@@ -54,12 +85,14 @@ CARDS = {
         untried="the zoo's errors; it blends a batch with its reverse, here neighbours are blended",
     ),
     "fine_tune": RecipeCard(
+        recipe=Recipe(epochs=10, batch_size=32, learning_rate=0.01, weight_decay=1e-4),
         what="from trained weights, for tens of images a class",
         source="common practice: a tenth of the rate, small batches, a cosine",
         cost="10 epochs",
         measured="nothing yet; its rows in results/recipes are begun",
     ),
     "he2015_cifar": RecipeCard(
+        recipe=_CIFAR.replace(warmup_steps=0),
         what="the first paper's training on CIFAR",
         source="He et al. 2015, section 4.2; 110 layers there begin at 0.01 as in he2016_cifar",
         cost=_CIFAR_COST,
@@ -67,6 +100,7 @@ CARDS = {
         untried="Table 6: ResNet-20 8.75 %, ResNet-110 6.43 %",
     ),
     "he2016_cifar": RecipeCard(
+        recipe=_CIFAR.replace(warmup_steps=400),  # at a tenth of the rate
         what="the second paper's training on CIFAR",
         source="He et al. 2016, appendix",
         cost=_CIFAR_COST,
@@ -74,6 +108,14 @@ CARDS = {
         untried="Table 3: ResNet-110 V2 6.37 %, ResNet-164 V2 5.46 %, ResNet-1001 V2 4.92 %",
     ),
     "he2016_cifar_torch": RecipeCard(
+        recipe=_CIFAR.replace(
+            epochs=200,
+            batch_size=64,
+            nesterov=True,
+            milestones=(80 / 200, 121 / 200),
+            warmup_steps=0,
+            preprocessing="standardize",
+        ),
         what="the authors' code for ResNet-1001 V2: smaller batches, each channel standardised",
         source="KaimingHe/resnet-1k-layers on fb.resnet.torch, with 2 GPUs",
         cost="200 epochs, 10 million images: 10.2 million parameters want a GPU",
@@ -81,6 +123,9 @@ CARDS = {
         untried="4.62 % with ResNet-1001 V2, the median of five runs",
     ),
     "he2015_imagenet": RecipeCard(
+        recipe=_IMAGENET.replace(  # 600,000 iterations of 256 images
+            epochs=120, milestones=(0.25, 0.5, 0.75), preprocessing="pixel_mean"
+        ),
         what="the first paper's training on ImageNet",
         source="He et al. 2015, section 3.4; the rate is divided at each quarter, where the paper "
         "waits for the error to plateau",
@@ -89,6 +134,7 @@ CARDS = {
         untried="Table 3, ten crops: ResNet-50 22.85 %, ResNet-152 21.43 %",
     ),
     "he2016_imagenet": RecipeCard(
+        recipe=_IMAGENET,  # the mean of each channel, so that the test may use other sizes
         what="the second paper's training on ImageNet",
         source="He et al. 2016, appendix; augmentation.aspect=true is in the last row of Table 5",
         cost="90 epochs",
@@ -96,6 +142,14 @@ CARDS = {
         untried="Table 5: ResNet-200 V2 20.7 %, with aspect 20.1 %",
     ),
     "rectifier_imagenet": RecipeCard(
+        recipe=_IMAGENET.replace(
+            epochs=80,
+            batch_size=128,
+            learning_rate=0.01,
+            weight_decay=5e-4,
+            scale=(256, 512),
+            preprocessing="pixel_mean",
+        ),
         what="the rectifier paper's training on ImageNet",
         source="He et al. 2015 (Delving Deep into Rectifiers), section 3",
         cost="80 epochs",
@@ -103,6 +157,23 @@ CARDS = {
         untried="Table 2, 14 layers, ten crops: 33.82 % with ReLU, 32.64 % with PReLU",
     ),
     "imagenet_a3": RecipeCard(
+        recipe=Recipe(  # Wightman et al. 2021, Table 2: of 100 epochs 5 are warm-up
+            epochs=100,
+            batch_size=2048,
+            optimizer="lamb",
+            learning_rate=0.008,
+            weight_decay=0.02,
+            loss="binary_crossentropy",
+            mixup=0.1,
+            cutmix=1.0,
+            augmentation="imagenet",
+            augmentation_arguments={
+                "aspect": True,
+                "colour": 0.0,
+                "policy": "rand_augment",
+                "magnitude": 6,
+            },
+        ),
         what="a training of today on ImageNet, short and at 160 pixels (--image-size 160)",
         source="Wightman et al. 2021, Table 2, procedure A3. Their RandAugment draws its strength "
         "around 6, here it is 6; their optimiser is timm's LAMB, here Keras's; they count an image "
@@ -112,6 +183,9 @@ CARDS = {
         untried="78.1 % of ImageNet with ResNet-50, tested at 224 with 95 % of the shorter side",
     ),
 }
+
+#: By name, their fields alone.
+RECIPES = {name: card.recipe for name, card in CARDS.items()}
 
 
 def recipe_card(name: str) -> RecipeCard:
@@ -136,3 +210,8 @@ def fields_of(name: str) -> dict:
     """The fields of a recipe that differ from the defaults of `Recipe`."""
     usual = Recipe().to_dict()
     return {key: value for key, value in RECIPES[name].to_dict().items() if value != usual[key]}
+
+
+def words_of(card: RecipeCard) -> dict[str, str]:
+    """What a card says beside the fields."""
+    return {name: text for name, text in card._asdict().items() if name != "recipe"}

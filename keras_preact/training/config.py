@@ -8,8 +8,9 @@ from keras_preact.applications.registry import model_info
 from keras_preact.checked import Checked, require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
+from keras_preact.training.cards import RECIPES
 from keras_preact.training.loggers import LOGGERS
-from keras_preact.training.recipes import RECIPES, Recipe
+from keras_preact.training.recipes import Recipe
 
 #: Fields that say where and how a training runs, and not what it computes.
 _AROUND = {

@@ -1,4 +1,4 @@
-"""Training recipes as a table: the papers' and today's."""
+"""`Recipe`: how a network is trained; `cards.py` has those with a name."""
 
 import dataclasses
 from typing import Any, Literal
@@ -163,82 +163,3 @@ class Recipe(Checked):
     def decoupled(self) -> bool:
         """Whether the decay is decoupled: `decay`, or what the optimiser's authors do."""
         return (self.decay or self.algorithm.decay) == "decoupled"
-
-
-_CAFFE = {"nesterov": False, "schedule": "step", "weight_decay": 1e-4, "decayed": "all"}
-_CIFAR = Recipe(
-    epochs=164,  # 64,000 iterations of 128 images
-    milestones=(0.5, 0.75),  # 32,000 and 48,000 iterations
-    preprocessing="pixel_mean",
-    **_CAFFE,
-)
-_IMAGENET = Recipe(
-    epochs=90,
-    batch_size=256,
-    milestones=(1 / 3, 2 / 3),
-    warmup_steps=0,
-    augmentation="imagenet",
-    **_CAFFE,
-)
-
-#: Recipes by name. Sources: the 2015 paper's sections 3.4 and 4.2, the 2016 paper's appendix, the
-#: rectifier paper's section 3, and fb.resnet.torch. Where a paper divides the rate "when the error
-#: plateaus", the shares are ours: a schedule that looks at no test image and repeats exactly.
-RECIPES = {
-    "quick": Recipe(),
-    # Today's, for 10 to 30 epochs: small batches, so many steps, and a rate that falls linearly to
-    # 0 (Li, Yumer, Ramanan: Budgeted Training, 2020).
-    "fast_cifar": Recipe(epochs=20, batch_size=64, schedule="one_cycle", warmup_steps=1500),
-    # The public zoo's for CIFAR: a cosine, mixup until the last 20 epochs, decay of all weights.
-    "cifar_300": Recipe(
-        epochs=300,
-        warmup_steps=0,
-        weight_decay=1e-4,
-        decayed="all",
-        mixup=1.0,
-        blend_until=280 / 300,
-    ),
-    # From trained weights, for tens of images a class and more.
-    "fine_tune": Recipe(epochs=10, batch_size=32, learning_rate=0.01, weight_decay=1e-4),
-    # For 110 and more layers the 2015 paper warms up as well, as he2016_cifar does.
-    "he2015_cifar": _CIFAR.replace(warmup_steps=0),
-    "he2016_cifar": _CIFAR.replace(warmup_steps=400),  # at a tenth of the rate
-    # The row of 4.62 %: KaimingHe/resnet-1k-layers, on fb.resnet.torch with 2 GPUs.
-    "he2016_cifar_torch": _CIFAR.replace(
-        epochs=200,
-        batch_size=64,
-        nesterov=True,
-        milestones=(80 / 200, 121 / 200),
-        warmup_steps=0,
-        preprocessing="standardize",
-    ),
-    "he2015_imagenet": _IMAGENET.replace(  # 600,000 iterations of 256 images
-        epochs=120, milestones=(0.25, 0.5, 0.75), preprocessing="pixel_mean"
-    ),
-    "he2016_imagenet": _IMAGENET,  # the mean of each channel, so that the test may use other sizes
-    "rectifier_imagenet": _IMAGENET.replace(
-        epochs=80,
-        batch_size=128,
-        learning_rate=0.01,
-        weight_decay=5e-4,
-        scale=(256, 512),
-        preprocessing="pixel_mean",
-    ),
-    "imagenet_a3": Recipe(  # Wightman et al. 2021, Table 2: of 100 epochs 5 are warm-up
-        epochs=100,
-        batch_size=2048,
-        optimizer="lamb",
-        learning_rate=0.008,
-        weight_decay=0.02,
-        loss="binary_crossentropy",
-        mixup=0.1,
-        cutmix=1.0,
-        augmentation="imagenet",
-        augmentation_arguments={
-            "aspect": True,
-            "colour": 0.0,
-            "policy": "rand_augment",
-            "magnitude": 6,
-        },
-    ),
-}

@@ -15,8 +15,9 @@ from keras_preact import TrainConfig, train
 from keras_preact.errors import ConfigError
 from keras_preact.run import RunFolder
 from keras_preact.training.algorithms import OPTIMIZERS
+from keras_preact.training.cards import RECIPES
 from keras_preact.training.checkpoint import Checkpoints
-from keras_preact.training.recipes import RECIPES, Recipe
+from keras_preact.training.recipes import Recipe
 
 pytestmark = pytest.mark.tensorflow
 

@@ -9,7 +9,6 @@ from keras_preact import TrainConfig
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
 from keras_preact.training import RECIPES, Recipe, recipe_card
-from keras_preact.training.cards import CARDS
 
 
 def adamw(name, value):
@@ -140,11 +139,9 @@ def test_recipes_survive_json(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_has_a_card_and_stands_in_the_readme(name, capsys):
+def test_every_recipe_has_a_card(name, capsys):
     card = recipe_card(name)
     assert all((card.what, card.source, card.cost, card.measured))
-    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
-    assert f"| `{name}` |" in readme
     assert main(["recipes", name]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert shown.startswith(f"{name}: {card.what}") and " ".join(card.source.split()) in shown
@@ -154,13 +151,14 @@ def test_every_recipe_has_a_card_and_stands_in_the_readme(name, capsys):
 
 
 def test_recipes_are_listed(capsys):
-    assert set(CARDS) == set(RECIPES)
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    assert all(f"| `{name}` |" in readme for name in RECIPES)
     assert main(["recipes", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["name"] for row in rows] == [*RECIPES]
     assert [Recipe.from_dict(row["fields"]) for row in rows] == [*RECIPES.values()]
     assert main(["recipes"]) == 0
     listed = capsys.readouterr().out
-    assert all(f"{name} " in listed for name in CARDS)
+    assert all(f"{name} " in listed for name in RECIPES)
     assert main(["recipes", "fine_tnue"]) == 2
     assert "Did you mean 'fine_tune'" in capsys.readouterr().err
