@@ -1,6 +1,6 @@
 """The activation placements of Identity Mappings (2016), Figure 4 and Table 2, as a table.
 
-Between two convolutions of a branch it is always norm, act; a row says what stands elsewhere.
+Between two convolutions of a branch the steps are always norm, act; a row gives the others.
 """
 
 import dataclasses
@@ -22,9 +22,9 @@ class PlacementSteps:
     """Where a residual unit normalises ("norm") and activates ("act").
 
     Attributes:
-        before: Ahead of the branch's first convolution.
-        last: Behind the branch's last convolution, ahead of the addition.
-        after: Behind the addition.
+        before: Steps before the branch's first convolution.
+        last: Steps after the branch's last convolution and before the addition.
+        after: Steps after the addition.
     """
 
     before: tuple[Step, ...] = ()

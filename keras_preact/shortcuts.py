@@ -1,7 +1,7 @@
 """Shortcuts: the dimension changes of the 2015 paper and the types of the 2016 paper, as a table.
 
 `match_dimensions` gives the shortcut the branch's shape; the functions of `SHORTCUTS` then join the
-two paths (Identity Mappings, Figure 2 and Table 1), one small function a type. Layers are asked for
+two paths (Identity Mappings, Figure 2 and Table 1), one small function per type. Layers are asked for
 by Keras's names of them, since a config, which this table belongs to, is made without Keras.
 """
 
@@ -40,7 +40,7 @@ class Paths(NamedTuple):
     branch: Any
 
 
-def projects(config, in_channels, channels, stride):
+def projects(config: ResNetConfig, in_channels: int, channels: int, stride: int) -> bool:
     """Whether a unit's shortcut is a 1x1 convolution."""
     if config.projects_every_unit:
         return True
@@ -49,7 +49,7 @@ def projects(config, in_channels, channels, stride):
     return in_channels != channels or (stride > 1 and config.subsample_shortcut == "projection")
 
 
-def match_dimensions(parts, source, channels, stride, name):
+def match_dimensions(parts: Parts, source: Any, channels: int, stride: int, name: str) -> Any:
     """The shortcut with the branch's dimensions (2015, section 3.3, options A, B and C)."""
     config, in_channels = parts.config, parts.channels(source)
     if projects(config, in_channels, channels, stride):
@@ -68,32 +68,32 @@ def match_dimensions(parts, source, channels, stride, name):
     return h
 
 
-def add(parts, paths):
+def add(parts: Parts, paths: Paths) -> Any:
     """h + F: identity shortcuts and 1x1 convolutions (Figure 2a, 2e)."""
     return parts.layer("Add", f"{paths.name}_add")([paths.shortcut, paths.branch])
 
 
-def constant_scaling(parts, paths):
-    """λ h + s F (Figure 2b; with 0.5 and 0.5 it is the row that trains)."""
+def constant_scaling(parts: Parts, paths: Paths) -> Any:
+    """λ h + s F (Figure 2b; 0.5 and 0.5 is the row of Table 1 that trains)."""
     config = parts.config
     h = _scaled(parts, paths.shortcut, config.shortcut_scale, f"{paths.name}_shortcut_scale")
     branch = _scaled(parts, paths.branch, config.branch_scale, f"{paths.name}_branch_scale")
     return add(parts, paths._replace(shortcut=h, branch=branch))
 
 
-def exclusive_gating(parts, paths):
-    """(1 - g) h + g F, element by element (Figure 2c, as in Highway networks)."""
+def exclusive_gating(parts: Parts, paths: Paths) -> Any:
+    """(1 - g) h + g F, element-wise (Figure 2c, as in Highway Networks)."""
     gate = _gate(parts, paths)
     branch = parts.layer("Multiply", f"{paths.name}_branch_scale")([gate, paths.branch])
     return add(parts, _carried(parts, paths, gate)._replace(branch=branch))
 
 
-def shortcut_only_gating(parts, paths):
-    """(1 - g) h + F, element by element (Figure 2d)."""
+def shortcut_only_gating(parts: Parts, paths: Paths) -> Any:
+    """(1 - g) h + F, element-wise (Figure 2d)."""
     return add(parts, _carried(parts, paths, _gate(parts, paths)))
 
 
-def dropout(parts, paths):
+def dropout(parts: Parts, paths: Paths) -> Any:
     """dropout(h) + F, with Keras's inverted dropout (Figure 2f)."""
     name = f"{paths.name}_shortcut_dropout"
     h = parts.layer("Dropout", name, parts.config.dropout_rate)(paths.shortcut)
@@ -107,9 +107,9 @@ def _scaled(parts, x, scale, name, offset=0.0):
 def _gate(parts, paths):
     """g = sigmoid(1x1 convolution of the shortcut's input + bias).
 
-    The paper leaves open how a gate meets a change of dimensions and how its kernel starts: here it
-    has one value a channel and position of the output, so it strides with its unit, and its kernel
-    starts as every other kernel does.
+    The paper does not say what a gate does where dimensions change, nor how its kernel is
+    initialised. Here it has one value per channel and position of the output, so it has the stride
+    of its unit, and its kernel is initialised like every other kernel.
     """
     return parts.conv(
         paths.source,

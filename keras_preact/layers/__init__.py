@@ -1,4 +1,4 @@
-"""Own layers, each where it is faster than Keras's or Keras has none."""
+"""Layers that are faster than Keras's, or that Keras does not have."""
 
 from keras_preact.layers.batch_normalization import BatchNormalization
 from keras_preact.layers.prelu import PReLU

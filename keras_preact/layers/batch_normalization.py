@@ -1,5 +1,7 @@
 """`BatchNormalization`: Keras's layer on TensorFlow's fused kernels."""
 
+from typing import Any
+
 import keras
 
 
@@ -8,18 +10,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalisation, computed by TensorFlow's fused kernels.
 
     Ioffe and Szegedy (2015), as every unit of the residual papers uses it. Arguments, weights,
-    config and results are those of `keras.layers.BatchNormalization`; what changes is the number of
-    passes over memory, both forward and backward. Under mixed precision activations stay in 16
+    config and results are those of `keras.layers.BatchNormalization`; the fused kernels need fewer
+    passes over memory, both forward and backward. Under mixed precision, activations stay in 16
     bits while statistics are computed in float32, as in Keras's layer.
 
-    The fused kernels take images (4-D tensors) with the channels first or last. For anything else,
-    such as masks, `renorm`, `synchronized=True` or other backends, it computes as Keras's layer.
+    The fused kernels take images (4-D tensors), channels first or last. In all other cases, such
+    as masks, `renorm`, `synchronized=True` or other backends, the layer computes as Keras's does.
 
     Args:
         *args, **kwargs: Arguments of `keras.layers.BatchNormalization`.
 
     Returns:
-        When called on a tensor `(batch, ...)`, one of the same shape.
+        When called on a tensor `(batch, ...)`, a tensor of the same shape.
+
+    Raises:
+        ValueError: As `keras.layers.BatchNormalization` does.
 
     Example:
         >>> import numpy as np
@@ -30,7 +35,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         True
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         data_format = self._fused_data_format(inputs, mask)
         if data_format is None:
             return super().call(inputs, training=training, mask=mask)
@@ -58,7 +63,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             moving.assign(moving * kept + ops.where(count > 0, new, 0.0) * (1.0 - kept))
         return outputs
 
-    def _fused_data_format(self, inputs, mask):
+    def _fused_data_format(self, inputs: Any, mask: Any) -> str | None:
         """The kernels' name for the layout of the inputs; `None` where they do not apply."""
         fused = keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4
         fused = fused and mask is None and not self.synchronized and not self.renorm

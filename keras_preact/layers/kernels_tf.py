@@ -1,9 +1,14 @@
 """TensorFlow's fused kernels, and loops over stacked weights, as plain functions."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import tensorflow as tf
 
 
-def normalize_batch(x, gamma, beta, epsilon, data_format):
+def normalize_batch(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, data_format: str
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Batch normalisation by the batch's own statistics.
 
     Args:
@@ -34,7 +39,15 @@ def normalize_batch(x, gamma, beta, epsilon, data_format):
     return y, mean, variance * tf.maximum(count - 1.0, 0.0) / tf.maximum(count, 1.0), count
 
 
-def normalize(x, gamma, beta, mean, variance, epsilon, data_format):
+def normalize(
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    epsilon: float,
+    data_format: str,
+) -> tf.Tensor:
     """Batch normalisation by given statistics; arguments as in `normalize_batch`."""
     return tf.raw_ops.FusedBatchNormV3(
         x=x,
@@ -48,18 +61,25 @@ def normalize(x, gamma, beta, mean, variance, epsilon, data_format):
     )[0]
 
 
-def scan(body, x, stacks, extra, count):
+def scan(
+    body: Callable[..., tuple[Any, list[Any]]],
+    x: tf.Tensor,
+    stacks: Sequence[tf.Tensor],
+    extra: Sequence[Any],
+    count: int,
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """`x, extra = body(x, *values)` for each entry of the stacks, as one loop.
 
     Args:
-        body: Function of `x` and one entry of each stack to a tensor like `x` and a list.
+        body: Function that takes `x` and one entry of each stack, and returns a tensor like `x`
+            and a list of further tensors.
         x: Tensor.
-        stacks: Tensors with a first axis of `count`.
-        extra: What has the dtypes and shapes of the list that `body` returns.
+        stacks: Tensors whose first axis has the size `count`.
+        extra: Tensors with the dtypes and shapes of the list that `body` returns.
         count: Number of repetitions.
 
     Returns:
-        The last `x`, and what `body` returned besides, stacked over the repetitions.
+        The last `x`, and the lists that `body` returned, stacked over the repetitions.
     """
 
     def array(dtype, shape):
@@ -83,12 +103,12 @@ def scan(body, x, stacks, extra, count):
     return x, [out.stack() for out in outputs]
 
 
-def prelu(x, alpha):
-    """max(0, x) + alpha min(0, x), each way one compiled pass over memory.
+def prelu(x: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+    """max(0, x) + alpha min(0, x) in one compiled pass over memory, forward and backward.
 
     Args:
         x: Tensor `(batch, ...)`.
-        alpha: Slopes, of the shape of an example; an axis of size 1 is shared.
+        alpha: Slopes, of the shape of one example; an axis of size 1 is shared.
 
     Returns:
         Tensor of the shape of `x`.

@@ -1,24 +1,29 @@
 """`PReLU`: Keras's layer with one compiled pass over memory each way."""
 
+from typing import Any
+
 import keras
 
 
 @keras.saving.register_keras_serializable("keras_preact")
 class PReLU(keras.layers.PReLU):
-    """Keras's parametric rectifier, trained in one pass over memory forward and one backward.
+    """Keras's PReLU, trained with one pass over memory forward and one backward.
 
     Delving Deep into Rectifiers, equation 1: f(y) = max(0, y) + a min(0, y), with the gradients of
     equation 8. Arguments, weights, config and results are those of `keras.layers.PReLU`, which
-    goes over memory five times. The compiled passes are for training on TensorFlow, and are
-    compiled once a shape; at inference, and on other backends, it computes as Keras's layer, so
-    that exported graphs hold plain operations.
+    needs five passes over memory. The passes are compiled once per shape and used in training on
+    TensorFlow; at inference, and on other backends, the layer computes as Keras's does, so that
+    exported graphs contain only standard operations.
 
     Args:
-        *args, **kwargs: Arguments of `keras.layers.PReLU`; `shared_axes=[1, 2]` gives images one
-            slope a channel, as in the paper.
+        *args, **kwargs: Arguments of `keras.layers.PReLU`; with `shared_axes=[1, 2]` images in
+            channels-last format have one slope per channel, as in the paper.
 
     Returns:
-        When called on a tensor `(batch, ...)`, one of the same shape.
+        When called on a tensor `(batch, ...)`, a tensor of the same shape.
+
+    Raises:
+        ValueError: As `keras.layers.PReLU` does.
 
     Example:
         >>> import numpy as np
@@ -28,7 +33,7 @@ class PReLU(keras.layers.PReLU):
         -1.0
     """
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         if not training or keras.backend.backend() != "tensorflow":
             return super().call(inputs)
         from keras_preact.layers import kernels_tf

@@ -1,4 +1,7 @@
-"""`Repeat`: units of one shape, one after the other, as a loop over stacked weights."""
+"""`Repeat`: identical units, one after the other, as a loop over stacked weights."""
+
+from collections.abc import Iterable
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -6,28 +9,29 @@ import numpy as np
 
 @keras.saving.register_keras_serializable("keras_preact")
 class Repeat(keras.layers.Layer):
-    """Units of one shape in a row, as one loop over stacked weights.
+    """A chain of identical units, as one loop over stacked weights.
 
-    A stage of a residual network is the same unit many times over, each time with weights of its
-    own. `Repeat` holds each weight of the unit once, stacked over the repetitions along a first
-    axis, and runs the unit in a loop: `while_loop` on TensorFlow, `scan` on JAX, a Python loop
-    elsewhere. So building, tracing and compiling cost the same at 10 and at 1000 layers.
+    A stage of a residual network is the same unit many times in a row, each time with its own
+    weights. `Repeat` stacks each weight of the unit over the repetitions along a new first axis,
+    and runs the unit in a loop: `while_loop` on TensorFlow, `scan` on JAX, a Python loop elsewhere.
+    Building, tracing and compiling then cost the same at 10 and at 1000 layers.
 
     Args:
-        template: The unit: a functional `keras.Model` from a tensor to one of the same dtype and,
-            unless there is one repetition only, the same shape. It is a pattern: the weights in use
-            are those of this layer.
-        names: Names of the repetitions, one each. Its layers' names begin with the template's
-            name, which gives way to the repetition's where weights are saved.
-        recompute: Whether a unit's activations are computed again in the backward pass instead of
-            being kept: memory for one unit at a time, for about a third more time.
+        template: The unit: a functional `keras.Model` whose output has the dtype of its input and,
+            unless there is only one repetition, its shape. It serves as a pattern; the weights in
+            use are those of this layer.
+        names: Names of the repetitions, one each. The names of the unit's layers begin with the
+            name of the template; saved weights have the repetition's name in its place.
+        recompute: Whether the backward pass computes a unit's activations again instead of storing
+            them: memory for one unit at a time, for about a third more time.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Returns:
-        When called on a tensor of the template's shape, one of the same shape.
+        When called on a tensor of the template's input shape, a tensor of its output shape.
 
     Raises:
-        ValueError: For a template that changes the shape of its input, or without repetitions.
+        ValueError: If `names` is empty or has duplicates, or if the template changes the shape of
+            its input.
 
     Example:
         >>> import keras
@@ -43,7 +47,9 @@ class Repeat(keras.layers.Layer):
         [(3, 3, 3, 4, 4), (3, 4)]
     """
 
-    def __init__(self, template, names, recompute=False, **kwargs):
+    def __init__(
+        self, template: keras.Model, names: Iterable[str], recompute: bool = False, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         names = list(names)
         if not names or len(set(names)) < len(names):
@@ -53,27 +59,27 @@ class Repeat(keras.layers.Layer):
             )
         if len(names) > 1 and template.input_shape != template.output_shape:
             raise ValueError(
-                "`template` must give a tensor of the shape that it takes to be repeated. "
-                f"Received: {template.input_shape} to {template.output_shape}."
+                "`template` must keep the shape of its input, so that it can be repeated. "
+                f"Received: a model from {template.input_shape} to {template.output_shape}."
             )
         self.names, self.recompute = names, recompute
-        # Behind a function: as an attribute it would be tracked and saved beside the stacks.
+        # In a function: as an attribute it would be tracked and saved in addition to the stacks.
         self._template = lambda: template
-        # One generator a random layer; each repetition draws from a stream of its own.
+        # One generator per random layer; each repetition draws from a stream of its own.
         self._generators = [
             keras.random.SeedGenerator(int(keras.ops.convert_to_numpy(state)[0]))
             for state in _seed_states(template)
         ]
-        # Setting `trainable` reaches every layer inside, and these are to stay as they were.
+        # Setting `trainable` reaches every layer inside, and these must stay frozen.
         frozen = [layer for layer in template.layers if not layer.trainable]
         self._frozen = lambda: frozen
         self._stacks = []
 
-    def template(self):
+    def template(self) -> keras.Model:
         """The unit that is repeated; a method, since saving looks into properties as well."""
         return self._template()
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         for layer, weight in _owned_weights(self.template()):
             self._stacks.append(
                 self.add_weight(
@@ -87,13 +93,13 @@ class Repeat(keras.layers.Layer):
                 )
             )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return self.template().compute_output_shape(input_shape)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         template, ops = self.template(), keras.ops
         if template.trainable != self.trainable:
-            template.trainable = self.trainable  # what frozen means is for its layers to say
+            template.trainable = self.trainable  # its layers decide what frozen means
             for layer in self._frozen():
                 layer.trainable = False
         weights = [weight for _, weight in _owned_weights(template)]
@@ -120,7 +126,7 @@ class Repeat(keras.layers.Layer):
             found_losses.extend(losses)
             loss = sum((ops.cast(loss, "float32") for loss in losses), ops.zeros(()))
             state = dict(zip(map(id, template.non_trainable_variables), states, strict=True))
-            # No gradient flows through moving statistics; said, since the loop carries them out.
+            # No gradient flows through moving statistics; stopped, since the loop returns them.
             return y, [loss, *(ops.stop_gradient(state[id(weight)]) for weight, _ in moving)]
 
         if self.recompute and training:
@@ -133,35 +139,40 @@ class Repeat(keras.layers.Layer):
             self.add_loss(ops.sum(losses))
         return outputs
 
-    def stacks(self):
-        """The stacked weights by the template's layers: `{(layer, index of its weight): stack}`."""
+    def stacks(self) -> dict[tuple[str, int], Any]:
+        """The stacked weights: `{(name of the template's layer, index of its weight): stack}`."""
         stacks, index = {}, {}
         for (layer, _), stack in zip(_owned_weights(self.template()), self._stacks, strict=True):
             index[layer.name] = index.get(layer.name, -1) + 1
             stacks[layer.name, index[layer.name]] = stack
         return stacks
 
-    def layer_name(self, repetition, layer):
-        """Name of a template's layer in a repetition, as where every unit stands in the graph."""
+    def layer_name(self, repetition: int, layer: str) -> str:
+        """Name of a template's layer in one repetition, as it would be in a flat graph."""
         return f"{self.names[repetition]}{layer.removeprefix(self.template().name)}"
 
-    def save_own_variables(self, store):
-        """Saves the weights of each repetition by their own names, so that they fit any graph."""
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the weights of each repetition under its own names, so that they fit any graph."""
         for (layer, index), stack in self.stacks().items():
             for k, values in enumerate(keras.ops.convert_to_numpy(stack)):
                 store[f"{self.layer_name(k, layer)}.{index}"] = values
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Loads what `save_own_variables` saved."""
         for (layer, index), stack in self.stacks().items():
             keys = [f"{self.layer_name(k, layer)}.{index}" for k in range(len(self.names))]
             missing = [key for key in keys if key not in store]
             if missing:
-                raise ValueError(f"Layer {self.name!r} finds no weights for {missing[:3]}.")
+                raise ValueError(
+                    f"Layer {self.name!r} found no weights for {missing[:3]}: load weights that "
+                    "were saved from a network of the same architecture."
+                )
             stack.assign(np.stack([store[key] for key in keys]))
 
-    def with_template(self, template, dtype=None):
-        """A new `Repeat` of another unit, alike in the rest but for the dtype policy if given."""
+    def with_template(
+        self, template: keras.Model, dtype: str | keras.DTypePolicy | None = None
+    ) -> Self:
+        """A new `Repeat` of another unit, otherwise equal; `dtype`, if given, is its policy."""
         return type(self)(
             template,
             self.names,
@@ -171,7 +182,7 @@ class Repeat(keras.layers.Layer):
             trainable=self.trainable,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "template": keras.saving.serialize_keras_object(self.template()),
@@ -180,7 +191,7 @@ class Repeat(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         template = keras.saving.deserialize_keras_object(config["template"])
         return cls(**{**config, "template": template})
 
@@ -188,18 +199,18 @@ class Repeat(keras.layers.Layer):
         return layer.name.removeprefix(self.template().name).lstrip("_")
 
     def _streams(self, index, training):
-        """Seed states of the template's `index`-th random layer, one a repetition."""
+        """Seed states of the template's `index`-th random layer, one per repetition."""
         ops, count = keras.ops, len(self.names)
         generator = self._generators[index]
         seed, counter = ops.unstack(generator.next() if training else generator.state.value, num=2)
         steps = ops.cast(7919 * ops.arange(count), seed.dtype)
-        # A layer may draw more than once a step, each time one count further.
+        # A layer may draw more than once per step, each time one count further.
         counters = ops.broadcast_to(counter * ops.cast(256, counter.dtype), (count,))
         return ops.stack([seed + steps, counters], axis=1)
 
 
 def _owned_weights(template):
-    """Pairs (layer, weight) of a model, sub-models entered."""
+    """Pairs (layer, weight) of a model, nested models included."""
     pairs = []
     for layer in template.layers:
         inner = _owned_weights(layer) if hasattr(layer, "layers") else None
@@ -213,7 +224,7 @@ def _seed_states(template):
 
 
 def _stacked_initializer(layer, weight):
-    """Draws every repetition's values on their own, since fans are those of one repetition."""
+    """Draws the values of each repetition separately, since fans are those of one repetition."""
     initializer = getattr(layer, f"{weight.name}_initializer", None)
     position = [id(other) for other in layer.weights].index(id(weight))
 
@@ -228,7 +239,7 @@ def _stacked_initializer(layer, weight):
 
 
 def _stacked_constraint(constraint):
-    """The constraint of one repetition's weight on each of the stack."""
+    """Applies the constraint of one repetition's weight to each weight of the stack."""
     if constraint is None:
         return None
     return lambda stack: keras.ops.stack([constraint(one) for one in keras.ops.unstack(stack)])

@@ -9,19 +9,19 @@ from keras_preact.layers import Repeat
 
 
 def count_multiply_adds(model: keras.Model) -> int:
-    """Multiply-adds of one image's forward pass: convolutions and dense layers.
+    """Counts the multiply-adds of the convolutions and dense layers for one image.
 
-    What the 2015 paper's Table 1 prints as FLOPs. Normalisations, activations, additions and
-    pooling are not counted there, nor here.
+    Table 1 of the 2015 paper prints this number as FLOPs. As there, normalisation, activations,
+    additions and pooling are not counted.
 
     Args:
-        model: A functional model with known input sizes; sub-models are entered.
+        model: A functional `keras.Model` with a fixed input size; nested models are included.
 
     Returns:
-        The number of multiply-adds.
+        The number of multiply-adds of one forward pass.
 
     Raises:
-        ConfigError: When a convolution's output size is unknown (height or width `None`).
+        ConfigError: If the output size of a convolution is unknown (height or width `None`).
 
     Example:
         >>> from keras_preact.applications import ResNet20
@@ -44,7 +44,7 @@ def _multiply_adds(layer) -> int:
         del shape[0 if layer.data_format == "channels_first" else -1]
         if None in shape:
             raise ConfigError(
-                "Multiply-adds depend on the image's size: build the network with a fixed "
+                "Multiply-adds depend on the image size: build the network with a fixed "
                 f"`input_shape`. Received: layer {layer.name!r} with output {layer.output.shape}."
             )
         return math.prod(shape) * math.prod(layer.kernel.shape)

@@ -1,5 +1,7 @@
 """`build_network`: stem, stages and head, from a config to a `keras.Model`."""
 
+from typing import Literal, get_args
+
 import keras
 
 from keras_preact.checked import is_whole, require
@@ -21,52 +23,54 @@ from keras_preact.residual.unit import (
 AUTO_FLAT_LAYERS = 750
 MAX_CHAINED_LAYERS = 900
 
-PACKAGINGS = ("auto", "flat", "nested", "repeated")
+Packaging = Literal["auto", "flat", "nested", "repeated"]
+PACKAGINGS: tuple[Packaging, ...] = get_args(Packaging)
 
 
 def build_network(
     config: ResNetConfig,
     *,
-    input_shape=None,
-    input_tensor=None,
-    include_top=True,
-    pooling=None,
-    classes=10,
-    classifier_activation="softmax",
-    data_format=None,
-    dtype=None,
-    packaging="auto",
-    recompute=False,
-    name="resnet",
-):
-    """The network that a `ResNetConfig` describes, as a functional `keras.Model`.
+    input_shape: tuple[int | None, int | None, int | None] | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    include_top: bool = True,
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 10,
+    classifier_activation: str | None = "softmax",
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+    packaging: Packaging = "auto",
+    recompute: bool = False,
+    name: str = "resnet",
+) -> keras.Model:
+    """Builds the network that a `ResNetConfig` describes, as a functional `keras.Model`.
 
     Args:
         config: The architecture.
-        input_shape: Shape of an image, `(height, width, channels)` or channels first; height and
-            width may be `None`. Needed unless `input_tensor` is given.
+        input_shape: Shape of one image, `(height, width, channels)` or channels first; height and
+            width may be `None`. Required unless `input_tensor` is given.
         input_tensor: Keras tensor to use as input, such as another layer's output.
-        include_top: Whether the network ends with pooling and a classifier.
-        pooling: Without the top: `None` (feature maps), `"avg"` or `"max"`.
-        classes: Number of classes of the classifier.
+        include_top: Whether the network ends with global pooling and a classifier.
+        pooling: With `include_top=False`: `None` (feature maps), `"avg"` or `"max"`.
+        classes: Number of classes.
         classifier_activation: Activation of the classifier; `None` gives logits.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
         dtype: dtype policy of the layers, such as `"mixed_bfloat16"`; `None` for Keras's global
-            policy. Average pooling and classifier compute in float32 under a mixed policy.
-        packaging: `"flat"` (every layer in the graph), `"nested"` (a sub-model a unit),
+            policy. Under a mixed policy, average pooling and the classifier compute in float32.
+        packaging: `"flat"` (every layer in the graph), `"nested"` (one nested model per unit),
             `"repeated"` (the identical units of a stage as one loop over stacked weights) or
-            `"auto"`: flat up to about 750 chained layers, repeated beyond. Names and values of the
-            weights are the same in all.
-        recompute: Whether each unit's activations are computed again in the backward pass instead
-            of being kept: much less memory, for about a third more time. Not with `"flat"`.
+            `"auto"`: flat up to about 750 chained layers, repeated beyond. The names and values of
+            the weights are the same in all of them.
+        recompute: Whether the backward pass computes each unit's activations again instead of
+            storing them: much less memory for about a third more time. Not with `"flat"`.
         name: Name of the model.
 
     Returns:
-        A model from `(batch, *input_shape)` to `(batch, classes)`; without the top, to feature maps
-        or `(batch, channels)`.
+        A functional `keras.Model` that maps images `(batch, *input_shape)` to scores
+        `(batch, classes)`; with `include_top=False`, to feature maps or, with `pooling`, to
+        features `(batch, channels)`.
 
     Raises:
-        ConfigError: For arguments that are not allowed.
+        ConfigError: If an argument has a value that is not allowed, or the image is too small.
 
     Example:
         >>> from keras_preact import ResNetConfig, build_network
@@ -104,7 +108,7 @@ def build_network(
 
 
 def _packaging(config, packaging, recompute):
-    """The packaging that was asked for, or a `ConfigError` where Keras could not carry it."""
+    """The packaging to build; a `ConfigError` where Keras could not handle the one requested."""
     require(packaging in PACKAGINGS, "packaging", packaging, f"one of {quoted(PACKAGINGS)}")
     units = sum(config.units)
     # Flat: norm, act and conv of each weight layer, then what joins the paths.
@@ -113,7 +117,7 @@ def _packaging(config, packaging, recompute):
         return "flat" if flat <= AUTO_FLAT_LAYERS and not recompute else "repeated"
     if recompute and packaging == "flat":
         raise ConfigError(
-            "recompute=True works a unit at a time, so it needs units that are one layer each: "
+            "recompute=True works a unit at a time, so each unit must be a single layer: use "
             "packaging='nested', 'repeated' or 'auto'. Received: packaging='flat'."
         )
     chained = {"flat": flat, "nested": units}.get(packaging, 0)
@@ -127,7 +131,7 @@ def _packaging(config, packaging, recompute):
     return packaging
 
 
-def stage_units(config, stage) -> list[Unit]:
+def stage_units(config: ResNetConfig, stage: int) -> list[Unit]:
     """The units of a stage, both counted from 1."""
     return [
         Unit(
@@ -172,14 +176,15 @@ def _inputs(input_shape, input_tensor, parts):
         )
         if input_shape is not None:
             same = tuple(input_tensor.shape[1:]) == tuple(input_shape)
-            expected = "left out, or that of the `input_tensor`"
+            expected = "omitted, or equal to the shape of `input_tensor`"
             require(same, "input_shape", input_shape, expected)
         require(len(input_tensor.shape) == 4, "input_tensor", input_tensor.shape, "of rank 4")
         channels = parts.channels(input_tensor)
-        require(channels is not None, "input_tensor", input_tensor.shape, "of known channels")
+        expected = "a tensor with a known number of channels"
+        require(channels is not None, "input_tensor", input_tensor.shape, expected)
         return input_tensor
     sizes = "(channels, height, width)" if parts.channel_axis == 1 else "(height, width, channels)"
-    expected = f"{sizes} with whole numbers of at least 1; only height and width may be None"
+    expected = f"{sizes}, whole numbers of at least 1; only height and width may be None"
     valid = isinstance(input_shape, (tuple, list)) and len(input_shape) == 3
     valid = valid and input_shape[0 if parts.channel_axis == 1 else 2] is not None
     valid = valid and all(s is None or (is_whole(s) and s >= 1) for s in input_shape)
@@ -218,7 +223,7 @@ def _stem(parts, x):
 
 
 def _head(parts, x, include_top, pooling, classes, classifier_activation):
-    """Pooling, dense layers and classifier; the classifier in float32 under mixed precision."""
+    """Pooling, dense layers and classifier; pooling and classifier in float32 if mixed."""
     poolings = {
         "avg": ("avg_pool", keras.layers.GlobalAveragePooling2D),
         "max": ("max_pool", keras.layers.GlobalMaxPooling2D),
@@ -229,7 +234,7 @@ def _head(parts, x, include_top, pooling, classes, classifier_activation):
     if include_top and parts.config.pyramid:
         x = parts.spatial(SpatialPyramidPooling, "pyramid", parts.config.pyramid)(x)
     elif include_top or pooling is not None:
-        pool_name, pool = poolings["avg" if include_top else pooling]
+        pool_name, pool = poolings["avg" if include_top or pooling is None else pooling]
         x = pool(data_format=parts.data_format, dtype=dtype, name=pool_name)(x)
     if not include_top:
         return x

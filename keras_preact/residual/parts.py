@@ -1,4 +1,6 @@
-"""`Parts`: makes the named layers of one network, so that what they share is said once."""
+"""`Parts`: makes the named layers of one network, so that what they share is set once."""
+
+from typing import Any
 
 import keras
 
@@ -15,7 +17,7 @@ _ONEDNN_CHANNELS = 8
 
 
 class Parts:
-    """Applies convolutions, normalisations, activations and padding as one config wants them.
+    """Applies convolutions, normalisation, activations and padding as a config prescribes.
 
     Args:
         config: The network's `ResNetConfig`.
@@ -23,30 +25,46 @@ class Parts:
         dtype: dtype policy of every layer; `None` for Keras's global policy.
     """
 
-    def __init__(self, config: ResNetConfig, data_format=None, dtype=None):
+    def __init__(
+        self,
+        config: ResNetConfig,
+        data_format: str | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
+    ):
         self.config = config
         self.data_format = standardize_data_format(data_format)
         self.policy = dtype_policy(dtype)
         self.channel_axis = 1 if self.data_format == "channels_first" else -1
 
-    def channels(self, x) -> int:
-        """Number of channels of a tensor."""
+    def channels(self, x: Any) -> int:
+        """The number of channels of a tensor."""
         return x.shape[self.channel_axis]
 
-    def layer(self, cls, name, *args, **kwargs):
-        """Any layer with the network's dtype: a class, or the name of one of Keras's."""
+    def layer(self, cls: type | str, name: str, *args: Any, **kwargs: Any) -> Any:
+        """A layer with the network's dtype policy, of a class or of the name of one of Keras's."""
         cls = getattr(keras.layers, cls) if isinstance(cls, str) else cls
         return cls(*args, name=name, dtype=self.policy.name, **kwargs)
 
-    def spatial(self, cls, name, *args, **kwargs):
-        """Any layer with the network's dtype and data format."""
+    def spatial(self, cls: type, name: str, *args: Any, **kwargs: Any) -> Any:
+        """A layer of any class with the network's dtype policy and data format."""
         return self.layer(cls, name, *args, data_format=self.data_format, **kwargs)
 
-    def conv(self, x, filters, kernel, name, *, stride=1, margin=None, norm_follows=True, **kwargs):
-        """A convolution padded by `margin` pixels; by default it gives `ceil(size / stride)`.
+    def conv(
+        self,
+        x: Any,
+        filters: int,
+        kernel: int,
+        name: str,
+        *,
+        stride: int = 1,
+        margin: int | None = None,
+        norm_follows: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """A convolution padded by `margin` pixels; by default the output is `ceil(size / stride)`.
 
-        With a stride the padding is symmetric, as in the authors' code, so that its windows are
-        centred on the pixels that option A's shortcut picks; Keras's "same" would be off by one.
+        Strided convolutions are padded symmetrically, as in the authors' code, so that the windows
+        are centred on the pixels that option A's shortcut picks; Keras's "same" is off by one.
         """
         if kernel == 1 and stride > 1 and self.channels(x) < _ONEDNN_CHANNELS:
             x, stride = self.subsample(x, stride, f"{name}_pick"), 1
@@ -69,8 +87,8 @@ class Parts:
         }
         return self.spatial(keras.layers.Conv2D, name, filters, kernel, **arguments)(x)
 
-    def norm(self, x, name):
-        """Batch normalisation, or nothing in networks without."""
+    def norm(self, x: Any, name: str) -> Any:
+        """Batch normalisation; `x` itself in networks without normalisation."""
         if self.config.normalization == "none":
             return x
         return self.layer(
@@ -81,11 +99,11 @@ class Parts:
             epsilon=self.config.norm_epsilon,
         )(x)
 
-    def act(self, x, name):
+    def act(self, x: Any, name: str) -> Any:
         """The network's activation."""
         kind = self.config.activation
         if kind in ("prelu", "prelu_shared"):
-            # Keras's PReLU has one slope a position unless the spatial axes are shared.
+            # Keras's PReLU has one slope per position unless the spatial axes are shared.
             every = range(1, len(x.shape))
             spatial = [axis for axis in every if axis != self.channel_axis % len(x.shape)]
             return self.layer(
@@ -98,15 +116,24 @@ class Parts:
             return self.layer(keras.layers.LeakyReLU, name, self.config.slope)(x)
         return self.layer(keras.layers.Activation, name, _keras_activation(kind))(x)
 
-    def subsample(self, x, stride, name):
-        """Every `stride`-th pixel, as pooling of size 1."""
+    def subsample(self, x: Any, stride: int, name: str) -> Any:
+        """Every `stride`-th pixel, as a pooling of size 1."""
         return self.spatial(keras.layers.MaxPooling2D, name, 1, strides=stride)(x)
 
-    def max_pool(self, x, size, stride, name, *, padded=True, padding="zeros"):
-        """A max pooling; padded it gives `ceil(size / stride)` on each side.
+    def max_pool(
+        self,
+        x: Any,
+        size: int,
+        stride: int,
+        name: str,
+        *,
+        padded: bool = True,
+        padding: str = "zeros",
+    ) -> Any:
+        """Max pooling; if padded, the output is `ceil(size / stride)` on each side.
 
-        An odd size is padded alike on all sides by what `padding` says; an even one where a last
-        window would be cut, by what the maximum passes over.
+        An odd size is padded equally on all sides, as `padding` says. An even size is padded only
+        where the last window would be cut off, with values that the maximum ignores.
         """
         margin = (size - 1) // 2 if padded else 0
         if margin and size % 2:
@@ -116,35 +143,35 @@ class Parts:
             self.refuse_smaller(x, size, name)
         return self.spatial(keras.layers.MaxPooling2D, name, size, strides=stride, padding=same)(x)
 
-    def refuse_smaller(self, x, size, name):
-        """Says which layer an image is too small for; Keras would from deep inside."""
+    def refuse_smaller(self, x: Any, size: int, name: str) -> None:
+        """Names the layer that an image is too small for, before Keras fails deep inside."""
         sides = x.shape[2:] if self.channel_axis == 1 else x.shape[1:-1]
         if any(side is not None and side < size for side in sides):
             raise ConfigError(
-                f"The image is too small for this network: layer {name!r} takes maps of at least "
-                f"{size} x {size}. Received: a map of {sides[0]} x {sides[1]}. Larger images have "
-                "larger maps: `input_shape`, or `data.image_size`, to which images are scaled."
+                f"The image is too small for this network: layer {name!r} needs feature maps of at "
+                f"least {size} x {size}. Received: a map of {sides[0]} x {sides[1]}. Increase "
+                "`input_shape`, or `data.image_size`, to which images are scaled."
             )
 
-    def pad(self, x, margin, name, padding):
-        """A border of `"zeros"`, or of what a maximum is to pass over (`"excluded"`)."""
+    def pad(self, x: Any, margin: int, name: str, padding: str) -> Any:
+        """A border of `"zeros"`, or of values that a maximum ignores (`"excluded"`)."""
         if padding == "zeros":
             return self.spatial(keras.layers.ZeroPadding2D, name, margin)(x)
-        # A window that reaches the border holds what is mirrored there already.
+        # A window that reaches the border already contains the values mirrored there.
         margins = [(0, 0), (margin, margin), (margin, margin)]
         margins.insert(1 if self.channel_axis == 1 else 3, (0, 0))
         return keras.ops.pad(x, margins, mode="symmetric")
 
-    def pad_channels(self, x, channels, name):
-        """Zero channels behind the existing ones, as in fb.resnet.torch (option A)."""
+    def pad_channels(self, x: Any, channels: int, name: str) -> Any:
+        """Appends zero channels after the existing ones, as in fb.resnet.torch (option A)."""
         missing = channels - self.channels(x)
         if missing < 0:
             raise ConfigError(
-                "Zero padding (option A) cannot remove channels; projection='B' can. Received: "
+                "Zero padding (option A) cannot remove channels: use projection='B'. Received: "
                 f"{self.channels(x)} channels to be made {channels}."
             )
-        # Keras pads the last two axes of what it takes for channels first, and the middle two of
-        # what it takes for channels last; one of either is where the channels really stand.
+        # ZeroPadding2D pads the last two axes with channels_first and the middle two with
+        # channels_last: with the opposite data format, one of them is the channel axis.
         last = self.channel_axis == -1
         return self.layer(
             keras.layers.ZeroPadding2D,
@@ -153,21 +180,21 @@ class Parts:
             data_format="channels_first" if last else "channels_last",
         )(x)
 
-    def initializer(self):
-        """A new kernel initialiser; one object gives the same values at every call."""
+    def initializer(self) -> keras.initializers.Initializer:
+        """A new kernel initialiser, since one object gives the same values at every call."""
         config = self.config
         if config.initializer == "xavier_normal":
             return xavier_normal(config.initializer_mode, config.initializer_truncated)
         slope = config.slope if config.initializer_slope_aware else 0.0
         return he_normal(config.initializer_mode, config.initializer_truncated, slope)
 
-    def constant(self, value):
+    def constant(self, value: float) -> Any:
         """An initialiser that gives one value."""
         return keras.initializers.Constant(value)
 
 
 def standardize_data_format(data_format: str | None) -> str:
-    """`data_format`, or Keras's global setting for `None`; anything unknown is refused."""
+    """`data_format`, or Keras's global setting for `None`; raises `ConfigError` for others."""
     if data_format is None:
         return keras.config.image_data_format()
     allowed = ("channels_last", "channels_first")

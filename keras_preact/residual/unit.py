@@ -1,6 +1,7 @@
 """`residual_unit`: the one function that builds every unit of every paper."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import keras
 
@@ -13,29 +14,39 @@ from keras_preact.shortcuts import SHORTCUTS, Paths, match_dimensions, projects
 
 
 def residual_unit(
-    x, filters, stride=1, *, name=None, config=None, data_format=None, dtype=None, **fields
-):
-    """One residual unit for a functional graph of your own.
+    x: keras.KerasTensor,
+    filters: int,
+    stride: int = 1,
+    *,
+    name: str | None = None,
+    config: ResNetConfig | None = None,
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
+    **fields: Any,
+) -> keras.KerasTensor:
+    """Adds one residual unit to your own functional graph.
 
-    x_{l+1} = f(h(x_l) + F(x_l)) (Identity Mappings, equations 1 and 2); what h, F and f are is said
-    by the config's fields. Its layers are named `{name}_conv1`, `{name}_norm1`, `{name}_act1`, ...
+    x_{l+1} = f(h(x_l) + F(x_l)) (Identity Mappings, equations 1 and 2); the fields of the config
+    choose h, F and f. The layers are named `{name}_conv1`, `{name}_norm1`, `{name}_act1`, ...
 
     Args:
         x: Input tensor, `(batch, height, width, channels)` or channels first; height and width may
             be `None`.
         filters: Filters of the branch; a bottleneck unit has four times as many output channels.
         stride: Stride of the unit; the output is `ceil(size / stride)` on each side.
-        name: Prefix of the layers' names; `None`: `residual_unit_1`, `residual_unit_2`, ...
-        config: A `ResNetConfig` whose unit is wanted; its defaults when `None`.
+        name: Prefix of the layer names; `None`: `residual_unit_1`, `residual_unit_2`, ...
+        config: The `ResNetConfig` that describes the unit; `None` for the defaults.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
         dtype: dtype policy of the layers; `None` for Keras's global policy.
         **fields: Fields of the config to change, such as `block`, `placement` or `shortcut`.
 
     Returns:
-        Tensor `(batch, ceil(height / stride), ceil(width / stride), filters * expansion)`.
+        Tensor `(batch, ceil(height / stride), ceil(width / stride), filters * expansion)`, where
+        `expansion` is 4 for bottleneck units and 1 for the others.
 
     Raises:
-        ConfigError: For fields that are unknown, not allowed, or do not go together.
+        ConfigError: If a field is unknown, has a value that is not allowed, or does not go with
+            another field.
 
     Example:
         >>> import keras
@@ -51,13 +62,13 @@ def residual_unit(
 
 
 class Unit(NamedTuple):
-    """What makes one unit of a network differ from another.
+    """What distinguishes one unit of a network from another.
 
     Attributes:
-        name: Prefix of the names of its layers.
+        name: Prefix of its layer names.
         filters: Filters of its branch.
         stride: Its stride.
-        first: Whether only the stem stands before it.
+        first: Whether it is the first unit of the network, directly after the stem.
     """
 
     name: str
@@ -66,7 +77,7 @@ class Unit(NamedTuple):
     first: bool = False
 
 
-def build_unit(parts, x, unit):
+def build_unit(parts: Parts, x: Any, unit: Unit) -> Any:
     """One unit, each layer in the graph of `x`."""
     config, (name, filters, stride, first) = parts.config, unit
     steps = PLACEMENTS[config.placement]
@@ -86,13 +97,15 @@ def build_unit(parts, x, unit):
     return y
 
 
-def build_nested_unit(parts, x, unit):
-    """The same unit as one sub-model, whose inner layers keep their names."""
+def build_nested_unit(parts: Parts, x: Any, unit: Unit) -> Any:
+    """The same unit as one nested model, whose layers keep their names."""
     return _submodel(parts, x, unit)(x)
 
 
-def build_repeated_units(parts, x, units, name, recompute=False):
-    """Units that differ in nothing but their names, as one loop over stacked weights."""
+def build_repeated_units(
+    parts: Parts, x: Any, units: Sequence[Unit], name: str, recompute: bool = False
+) -> Any:
+    """Units that differ only in their names, as one loop over stacked weights."""
     template = _submodel(parts, x, units[0]._replace(name="unit"))
     names = [unit.name for unit in units]
     return parts.layer(Repeat, name, template, names, recompute=recompute)(x)
@@ -120,7 +133,7 @@ class _Branch:
         return x
 
     def conv(self, x, filters, kernel, stride, margin):
-        """The branch's next convolution; between two of them it is always norm, act."""
+        """The branch's next convolution; between two of them the steps are always norm, act."""
         config = self.parts.config
         kernels, done = KERNELS[config.block], self.counts["conv"]
         if done:
@@ -137,14 +150,14 @@ def _convolutions(config, filters, stride):
     kernels = KERNELS[config.block]
     if config.block == "basic2x2" and stride > 1:
         raise ConfigError(
-            "Pairs of 2x2 convolutions keep the map's size: block='basic2x2' goes with stride=1. "
-            f"Received: stride={stride}."
+            "A pair of 2x2 convolutions keeps the size of the feature map: block='basic2x2' goes "
+            f"with stride=1. Received: stride={stride}."
         )
     strided = 1 if config.block == "bottleneck" and config.stride_on == "3x3" else 0
     for k, kernel in enumerate(kernels):
         last = k == len(kernels) - 1
         width = filters * EXPANSION[config.block] if last else filters
-        # An even kernel has no centre: of a pair the first takes a pixel and the second gives it.
+        # An even kernel has no centre: the first of a pair removes a pixel, the second restores it.
         margin = k if kernel == 2 else (kernel - 1) // 2
         yield kernel, width, stride if k == strided else 1, margin
 
@@ -152,8 +165,8 @@ def _convolutions(config, filters, stride):
 def _shares_activation(parts, x, channels, stride, first):
     """Whether a pre-activation unit's shortcut starts at the activated tensor (2016, appendix).
 
-    So it does in a first unit whose activation stands ahead of both paths, and where the shortcut
-    changes the channels or is a projection, unless the config says raw.
+    It does in a first unit whose activation precedes both paths, and, unless `projection_input` is
+    "raw", where the shortcut changes the channels or is a projection.
     """
     config = parts.config
     if first and config.first_unit_entry in ("stem", "unit"):

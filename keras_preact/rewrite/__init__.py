@@ -1,4 +1,4 @@
-"""The same function as another graph: of other layers or dtypes, no loops, no norms, any size."""
+"""The same function as another graph: other layers or dtypes, no loops, no norms, any size."""
 
 from keras_preact.rewrite.fold import fold_batch_norm
 from keras_preact.rewrite.maps import split_at_maps, with_maps

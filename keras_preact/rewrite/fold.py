@@ -1,4 +1,4 @@
-"""`fold_batch_norm`: the inference form, with norms folded into the convolutions before them."""
+"""`fold_batch_norm`: for inference, batch normalisation folded into the convolutions before it."""
 
 import keras
 import numpy as np
@@ -17,24 +17,26 @@ CONVOLUTIONS = (
 NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 
 
-def fold_batch_norm(model, dtype="float32"):
-    """The same function for inference, without the norms that directly follow a convolution.
+def fold_batch_norm(
+    model: keras.Model, dtype: str | keras.DTypePolicy | None = "float32"
+) -> keras.Model:
+    """Folds each batch normalisation that directly follows a convolution into that convolution.
 
-    With its moving statistics a batch normalisation is a scale and an offset a channel, which the
-    convolution's kernel and bias can hold. In original units that takes all norms away; in
-    pre-activation units those between the convolutions of a branch.
+    At inference, a batch normalisation is a scale and an offset per channel, which the kernel and
+    the bias of the convolution can absorb. In original units this removes all normalisation layers;
+    in pre-activation units, those between the convolutions of a branch.
 
     Args:
         model: A functional or sequential `keras.Model`, in any packaging.
-        dtype: Dtype policy of the copy, as in `with_policy`; `None` keeps each layer's own. In 16
-            bits the folded kernels are rounded anew, so that scores differ in the third digit.
+        dtype: dtype policy of the copy, as in `with_policy`; `None` keeps each layer's own. In 16
+            bits the folded kernels are rounded again, so scores differ in the third digit.
 
     Returns:
-        A functional `keras.Model` whose predictions are the model's; its convolutions have biases.
-        Not for training: it has no batch statistics any more.
+        A functional `keras.Model` with the same predictions, whose convolutions have biases. It is
+        for inference only: the batch statistics are gone.
 
     Raises:
-        ConfigError: For models without a graph of layers, and for unknown policies.
+        ConfigError: If the model is not a graph of layers, or the policy is unknown.
 
     Example:
         >>> from keras_preact import fold_batch_norm
@@ -76,7 +78,7 @@ def fold_batch_norm(model, dtype="float32"):
 
 
 def _folds(model):
-    """`{id of a convolution: norm}` where the norm is all that takes the convolution's output."""
+    """`{id of a convolution: norm}` where only the norm takes the convolution's output."""
     folds, consumers, norms = {}, {}, {}
     for operation in model.operations:
         if is_graph(operation):
@@ -101,7 +103,7 @@ def _folds(model):
 
 
 def _is_plain_convolution(layer):
-    """Whether a layer is a convolution and nothing more, in one place of the graph."""
+    """Whether a layer is a plain convolution, used once in the graph."""
     return (
         type(layer) in CONVOLUTIONS
         and len(layer._inbound_nodes) == 1
@@ -111,12 +113,12 @@ def _is_plain_convolution(layer):
 
 
 def _is_plain_norm(layer):
-    """Whether a layer is, at inference, a scale and an offset, in one place of the graph."""
+    """Whether a layer is only a scale and an offset at inference, used once in the graph."""
     if type(layer) not in NORMS or layer.renorm or len(layer._inbound_nodes) != 1:
         return False
     arguments = layer._inbound_nodes[0].arguments
     given = (*arguments.args, arguments.kwargs.get("training"))
-    return not any(value is True for value in given)  # called as in training, always
+    return not any(value is True for value in given)  # always in training mode
 
 
 def _folded(conv, conv_weights, norm, norm_weights):
@@ -129,7 +131,7 @@ def _folded(conv, conv_weights, norm, norm_weights):
     gamma = affine.pop(0) if norm.scale else np.ones_like(mean)
     beta = affine.pop(0) if norm.center else np.zeros_like(mean)
     scale = gamma / np.sqrt(variance + norm.epsilon)
-    # A depthwise kernel ends with (channels, multiplier), whose product are the norm's channels.
+    # A depthwise kernel ends with (channels, multiplier), whose product is the norm's channels.
     depthwise = isinstance(conv, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
     ends = kernel.shape[-2:] if depthwise else kernel.shape[-1:]
     stacked = mean.shape[:-1]

@@ -1,4 +1,7 @@
-"""`rebuild`: a functional model once more, layer by layer."""
+"""`rebuild`: a functional model built again, layer by layer."""
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -8,22 +11,28 @@ from keras_preact.errors import ConfigError, reason
 FLOATS = ("float32", "bfloat16", "float16")
 
 
-def rebuild(model, make_layer, call_layer=None, make_input=None, whole=None):
-    """A copy of a functional model in which each layer may be another.
+def rebuild(
+    model: keras.Model,
+    make_layer: Callable[[Any], Any],
+    call_layer: Callable[..., Any] | None = None,
+    make_input: Callable[[Any], Any] | None = None,
+    whole: Callable[[Any], bool] | None = None,
+) -> tuple[keras.Model, list[tuple[Any, Any]]]:
+    """A copy of a functional model in which each layer can be replaced.
 
     Args:
-        model: A functional or sequential model; sub-models of either kind are entered.
-        make_layer: Function of a layer, or of another operation, to the one that takes its place.
-        call_layer: Function of the new layer and its inputs to its outputs.
-        make_input: Function of a tensor that a graph takes to the `keras.Input` in its place.
-        whole: Function of a sub-model to whether it goes to `make_layer` and is not entered.
+        model: A functional or sequential model; nested models of either kind are included.
+        make_layer: Takes a layer or another operation and returns its replacement.
+        call_layer: Takes the new layer and its inputs and returns its outputs.
+        make_input: Takes an input tensor of a graph and returns the `keras.Input` in its place.
+        whole: Takes a nested model and returns whether it is passed to `make_layer` as a whole.
 
     Returns:
-        The new model, not compiled, and the pairs (layer, the one in its place) of all graphs in
-        it, without weights carried over.
+        The new model, not compiled, and the pairs (layer, replacement) of all its graphs. Weights
+        are not copied.
 
     Raises:
-        ConfigError: For models that are not made of a graph of layers.
+        ConfigError: If the model is not a graph of layers.
     """
     pairs, in_place_of_graphs = [], set()
 
@@ -39,7 +48,7 @@ def rebuild(model, make_layer, call_layer=None, make_input=None, whole=None):
 
     def call(layer, *args, **kwargs):
         if id(layer) in in_place_of_graphs:
-            return layer(*args)  # without what only models are called with
+            return layer(*args)  # without the arguments that only models take
         return call_layer(layer, *args, **kwargs) if call_layer else layer(*args, **kwargs)
 
     graph = as_graph(model)
@@ -49,28 +58,28 @@ def rebuild(model, make_layer, call_layer=None, make_input=None, whole=None):
     return copy, pairs
 
 
-def is_graph(layer):
-    """Whether something is a functional model, or a sequential one whose layers are connected."""
+def is_graph(layer: Any) -> bool:
+    """Whether an object is a functional model, or a sequential one that is built."""
     return isinstance(layer, keras.Model) and hasattr(layer, "operations") and layer.built
 
 
-def as_graph(model):
-    """The model as a functional one that is not compiled; `ConfigError` for what has no graph."""
+def as_graph(model: Any) -> keras.Model:
+    """The model as a functional model, not compiled; `ConfigError` if it has no graph."""
     if isinstance(model, keras.Sequential) and model.built:
         return keras.Model(*model.inputs, *model.outputs, name=model.name)  # it has one each
     if is_graph(model):
         return keras.Model(model.input, model.output, name=model.name)
     raise ConfigError(
-        "`model` must be a functional or sequential Keras model with a known input, whose graph of "
-        f"layers can be read. Received: {type(model).__name__}."
+        "`model` must be a functional Keras model, or a sequential one that is built, since its "
+        f"graph of layers is read. Received: {type(model).__name__}."
     )
 
 
-def same(layer, policy=None):
+def same(layer: Any, policy: keras.DTypePolicy | None = None) -> Any:
     """A new layer like this one, or the layer itself where nothing in it could change.
 
-    Functions of one's own and tables of words cannot be made again from a config. With a `policy`,
-    a `keras.DTypePolicy`, the new layer and those inside it compute in that.
+    Lambda functions and lookup tables cannot be made again from a config. With a `policy`, the new
+    layer and those inside it use that dtype policy.
     """
     if hasattr(layer, "save_assets"):
         return layer
@@ -81,13 +90,13 @@ def same(layer, policy=None):
         if not getattr(layer, "weights", None):
             return layer
         raise ConfigError(
-            f"Layer {layer.name!r} cannot be made again from its config: {reason(error)}. "
+            f"Layer {layer.name!r} cannot be created from its config: {reason(error)}. "
             "Registering its class with keras.saving.register_keras_serializable usually helps."
         ) from None
 
 
 def _computed_in(policy, value):
-    """A config in which each dtype of floating numbers, or policy of one, is another."""
+    """A config in which each floating-point dtype or policy is replaced by `policy`."""
     if isinstance(value, list):
         return [_computed_in(policy, item) for item in value]
     if not isinstance(value, dict):
@@ -101,8 +110,8 @@ def _computed_in(policy, value):
     return changed
 
 
-def carry_weights(old, new):
-    """Gives a layer the weights of the one whose place it takes."""
+def carry_weights(old: Any, new: Any) -> None:
+    """Copies the weights of a layer to its replacement."""
     if old is new or not isinstance(old, keras.layers.Layer):
         return
     new.set_weights(old.get_weights())

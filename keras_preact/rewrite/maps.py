@@ -1,4 +1,4 @@
-"""`split_at_maps` and `with_maps`: a network cut at its last maps, and the maps of its classes."""
+"""`split_at_maps`, `with_maps`: a network split at its last feature maps; class activation maps."""
 
 import keras
 import numpy as np
@@ -8,25 +8,25 @@ from keras_preact.errors import ConfigError
 from keras_preact.rewrite.graph import as_graph, is_graph
 
 _POOLINGS = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
-#: What may stand around the pooling and the classifier, and changes no number in inference.
+#: Layers around the pooling and the classifier that change no value at inference.
 _PASSING = (keras.layers.Dropout, keras.layers.Flatten, keras.layers.Identity)
 _LAST = (keras.layers.Softmax, keras.layers.Activation)
 _OPERATIONS = ("Cast", "Softmax")
 
 
-def split_at_maps(model, layer=None):
-    """A network in two: from images to its last maps, and from those to its scores.
+def split_at_maps(model: keras.Model, layer: str | None = None) -> tuple[keras.Model, keras.Model]:
+    """Splits a network in two: from images to feature maps, and from feature maps to scores.
 
     Args:
-        model: A functional or sequential `keras.Model` of images; sub-models are entered.
-        layer: Name of a layer of its graph whose maps are taken; `None`: the last ones.
+        model: A functional or sequential `keras.Model` of images; nested models are included.
+        layer: Name of the layer whose feature maps are the split; `None` for the last ones.
 
     Returns:
-        Two functional models that share the network's layers.
+        Two functional `keras.Model`s that share the network's layers.
 
     Raises:
-        ConfigError: For a network without maps, or with several where one of them has to be named;
-            and for a layer that it does not have, or that gives none.
+        ConfigError: If the network has no feature maps, or has several candidates and `layer` is
+            `None`; or if `layer` is unknown or does not return feature maps.
 
     Example:
         >>> from keras_preact import create_model
@@ -40,8 +40,8 @@ def split_at_maps(model, layer=None):
         parts = _split(graph)
         if parts is None:
             raise ConfigError(
-                "A network whose scores are made of the maps of one layer is expected; where there "
-                f"are several, `layer` names one. Received: {model.name!r}."
+                "The scores must be computed from the feature maps of one layer; if there are "
+                f"several, choose one with `layer`. Received: {model.name!r}."
             )
         return parts
     known = {
@@ -49,27 +49,27 @@ def split_at_maps(model, layer=None):
     }
     found = known[layer].outputs[0] if layer in known else None
     maps = sorted(name for name, node in known.items() if len(node.outputs[0].shape) == 4)
-    expected = f"a layer of {model.name!r} that gives maps, such as {', '.join(maps[-3:])}"
+    expected = f"a layer of {model.name!r} that returns maps, such as {', '.join(maps[-3:])}"
     require(found is not None and len(found.shape) == 4, "layer", layer, expected)
     return keras.Model(graph.input, found), keras.Model(found, graph.output)
 
 
-def with_maps(model):
-    """A network that gives, beside its scores, where in the image each class's logit comes from.
+def with_maps(model: keras.Model) -> keras.Model:
+    """Adds class activation maps to a network: where in the image each class's logit comes from.
 
-    Class activation maps (Zhou et al. 2016): where maps are averaged over all places and one dense
-    layer follows, a class's logit is the mean over the places of the maps times the class's
-    weights, plus its bias. So the mean of a class's map, plus its bias, is its logit.
+    Class activation maps (Zhou et al. 2016) exist where global average pooling is followed by one
+    dense layer. The map of a class is the feature maps weighted by the class's weights; its mean
+    over all positions, plus the class's bias, is the logit.
 
     Args:
-        model: A functional or sequential `keras.Model` that ends so, with a softmax or without.
+        model: A functional or sequential `keras.Model` that ends this way, with or without softmax.
 
     Returns:
         A functional `keras.Model` with the outputs `{"scores": (batch, classes), "maps": (batch,
-        height, width, classes)}`, channels last whatever the network's are.
+        height, width, classes)}`; the maps are channels last for every network.
 
     Raises:
-        ConfigError: For a network that ends otherwise.
+        ConfigError: If the network does not end with global average pooling and one dense layer.
 
     Example:
         >>> from keras_preact import create_model
@@ -93,7 +93,7 @@ def with_maps(model):
 
 
 def _split(graph):
-    """Front and back of a graph at its last maps; `None` where there are none, or several."""
+    """Front and back of a graph at its last feature maps; `None` if there are none or several."""
     ends = _ends(graph.outputs[0])
     if len(ends) != 1:
         return None
@@ -113,9 +113,9 @@ def _split(graph):
 
 
 def _ends(tensor):
-    """The nearest maps that a tensor is made of: `{id: (maps, None, None)}`.
+    """The nearest feature maps that a tensor is computed from: `{id: (maps, None, None)}`.
 
-    Where they go into a sub-model that gives none: the maps, the sub-model and what it gives.
+    Where they enter a nested model that returns none: the maps, the nested model and its output.
     """
     operation, node_index, _ = tensor._keras_history
     if len(tensor.shape) == 4 and not _is_pooled(tensor):
@@ -127,7 +127,7 @@ def _ends(tensor):
 
 
 def _is_pooled(tensor):
-    """Whether maps of one place are what a pooling over all places left of larger ones."""
+    """Whether maps of size 1 x 1 are the result of a global pooling."""
     operation, node_index, _ = tensor._keras_history
     taken = operation._inbound_nodes[node_index].input_tensors
     one = tensor.shape[1:].count(1) >= 2
@@ -135,7 +135,7 @@ def _is_pooled(tensor):
 
 
 def _ending(back):
-    """The pooling and the classifier that a network ends with, if that is how it ends."""
+    """The pooling and the classifier at the end of a network; `ConfigError` for other ends."""
     chain = [*_chain(back)]
     kept = [one for one in chain if not isinstance(one, _PASSING)]
     while kept and (isinstance(kept[-1], _LAST) or type(kept[-1]).__name__ in _OPERATIONS):
@@ -143,16 +143,16 @@ def _ending(back):
     kinds = (keras.layers.GlobalAveragePooling2D, keras.layers.Dense)
     if len(kept) != 2 or not all(map(isinstance, kept, kinds)):
         raise ConfigError(
-            "`model` must end with a global average pooling and one dense layer, whose weights "
-            "make the maps of the classes. Received: "
-            f"{' -> '.join(type(one).__name__ for one in chain)}. Gradients ('grad_cam') and "
-            "covered squares ('occlusion') show it for any network."
+            "`model` must end with global average pooling and one dense layer, whose weights "
+            "give the class activation maps. Received: "
+            f"{' -> '.join(type(one).__name__ for one in chain)}. The methods 'grad_cam' and "
+            "'occlusion' work for any network."
         )
     return kept
 
 
 def _chain(graph):
-    """The operations of a graph in order, sub-models entered, without its inputs."""
+    """The operations of a graph in order, nested models included, without its inputs."""
     for operation in graph.operations:
         if _is_model(operation):
             yield from _chain(as_graph(operation))

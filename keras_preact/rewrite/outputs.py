@@ -1,10 +1,12 @@
-"""`outputs_of`: what the scores of a network are, read off its last layers."""
+"""`outputs_of`: what the scores of a network are, read from its last layers."""
+
+from typing import Any
 
 import keras
 
 from keras_preact.rewrite.graph import as_graph
 
-#: What an activation makes of scores.
+#: The kind of scores that an activation gives.
 _ACTIVATIONS = {
     "softmax": "probabilities",
     "linear": "logits",
@@ -12,10 +14,10 @@ _ACTIVATIONS = {
     "sigmoid": "sigmoids",
     "hard_sigmoid": "sigmoids",
 }
-#: Operations of a graph that are no layers, by the names of their classes.
+#: Operations of a graph that are not layers, by class name.
 _OPERATIONS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 _SOFTMAXES = (keras.activations.softmax, keras.activations.log_softmax)
-#: What hands on what it takes: of several inputs all must be alike.
+#: Layers that keep the kind of their inputs; several inputs must be of one kind.
 _PASSING = (
     keras.layers.Average,
     keras.layers.Dropout,
@@ -23,22 +25,22 @@ _PASSING = (
     keras.layers.Identity,
 )
 _SHAPING = (keras.layers.Flatten, keras.layers.Reshape)
-#: What makes logits of logits, such as a temperature, but of probabilities none: names of layers
-#: and operations.
+#: Layers and operations that turn logits into logits, such as a temperature, but do not keep
+#: probabilities, by class name.
 _AFFINE = {
     "Add", "BatchNormalization", "Divide", "Multiply", "Rescaling", "Subtract", "TrueDivide",
 }  # fmt: skip
 
 
-def outputs_of(model) -> str | None:
-    """What the scores of a network are.
+def outputs_of(model: keras.Model) -> str | None:
+    """Tells what the scores of a network are: probabilities, logits or sigmoids.
 
     Args:
-        model: A functional or sequential `keras.Model`; sub-models are entered.
+        model: A functional or sequential `keras.Model`; nested models are included.
 
     Returns:
-        `"probabilities"` (a softmax), `"logits"` (nothing yet), `"sigmoids"` (of classes that do
-        not exclude each other), or `None` where its last layer does not say.
+        `"probabilities"` (after a softmax), `"logits"` (no activation), `"sigmoids"` (classes that
+        do not exclude each other), or `None` if the last layers do not tell.
 
     Example:
         >>> from keras_preact import create_model
@@ -49,16 +51,28 @@ def outputs_of(model) -> str | None:
     return _of(model.outputs[0])
 
 
-def with_softmax(model):
-    """A network that gives logits, with the softmax that makes them probabilities.
+def with_softmax(model: keras.Model) -> keras.Model:
+    """Adds a softmax to a network that ends with logits.
 
-    Where its last layer is a `Dense`, that layer gets the activation: it is changed in place.
+    If its last layer is a `Dense` layer, that layer gets the activation: it is changed in place.
+
+    Args:
+        model: A functional or sequential `keras.Model` that ends with logits.
 
     Returns:
-        A `keras.Model`.
+        A functional `keras.Model` that ends with probabilities.
+
+    Raises:
+        ConfigError: If the model is not a graph of layers.
+
+    Example:
+        >>> from keras_preact import create_model
+        >>> from keras_preact.rewrite import outputs_of, with_softmax
+        >>> outputs_of(with_softmax(create_model("resnet8v2", classifier_activation=None)))
+        'probabilities'
     """
     graph = as_graph(model)
-    last, *_ = graph.outputs[0]._keras_history  # which no operation stands behind
+    last, *_ = graph.outputs[0]._keras_history  # the last operation of the graph
     if isinstance(last, keras.layers.Dense) and last.activation is keras.activations.linear:
         last.activation = keras.activations.softmax
         return graph
@@ -66,12 +80,18 @@ def with_softmax(model):
     return keras.Model(graph.input, softmax(graph.output), name=model.name)
 
 
-def without_softmax(model):
-    """A network that gives the logits ahead of its softmax; without one it is the same.
+def without_softmax(model: keras.Model) -> keras.Model:
+    """Removes the softmax at the end of a network, so that it returns logits.
+
+    Args:
+        model: A functional or sequential `keras.Model`; without a softmax it stays as it is.
 
     Returns:
-        A functional `keras.Model` with the same weights; those of a layer that had the activation
-        are copied.
+        A functional `keras.Model` that shares the network's layers; if the softmax is the
+        activation of the last layer, that layer and its weights are copied.
+
+    Raises:
+        ConfigError: If the model is not a graph of layers.
 
     Example:
         >>> from keras_preact import create_model
@@ -95,22 +115,22 @@ def without_softmax(model):
     return keras.Model(graph.input, logits, name=model.name)
 
 
-def _of(tensor):
+def _of(tensor: Any) -> str | None:
     operation, node_index, _ = tensor._keras_history
     if isinstance(operation, keras.Model):
         return _of(operation.outputs[0])
     kind, taken = type(operation).__name__, operation._inbound_nodes[node_index].input_tensors
     if "Softmax" in kind and operation.axis not in (-1, len(tensor.shape) - 1):
-        return None  # over images or places, not over classes
+        return None  # over images or positions, not over classes
     if isinstance(operation, keras.layers.Softmax):
         return "probabilities"
     same = isinstance(operation, _PASSING) or kind == "Cast"
     if same or isinstance(operation, _SHAPING) or kind in _AFFINE:
         found = {_of(one) for one in taken}
         found = found.pop() if len(found) == 1 else None
-        if isinstance(operation, _SHAPING):  # scores of several places in a row are no classes'
+        if isinstance(operation, _SHAPING):  # flattened scores of several positions are no classes
             same = tensor.shape[-1] == taken[0].shape[-1]
         return found if same or found == "logits" else None
     activation = getattr(operation, "activation", None)
-    name = _OPERATIONS.get(kind, getattr(activation, "__name__", None))
+    name = _OPERATIONS.get(kind, getattr(activation, "__name__", ""))
     return _ACTIVATIONS.get(name)

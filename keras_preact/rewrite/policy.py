@@ -1,13 +1,15 @@
 """`with_policy`: the same network, computed in another dtype."""
 
+from typing import Any
+
 import keras
 
 from keras_preact.layers import Repeat
 from keras_preact.precision import dtype_policy
 from keras_preact.rewrite.graph import FLOATS, as_graph, carry_weights, is_graph, rebuild, same
 
-#: What computes in float32 in a mixed-precision network too, beside the classifier and what scales
-#: raw images: so networks of this package are built.
+#: Layers that compute in float32 in a mixed-precision network too, like the classifier and the
+#: layers that scale raw images: this is how the networks of this package are built.
 WIDE = (
     keras.layers.Normalization,
     keras.layers.GlobalAveragePooling2D,
@@ -15,24 +17,27 @@ WIDE = (
 )
 
 
-def with_policy(model, dtype="float32"):
-    """A copy of a network that computes in another dtype, with the same weights.
+def with_policy(
+    model: keras.Model, dtype: str | keras.DTypePolicy | None = "float32"
+) -> keras.Model:
+    """A copy of a network with another dtype policy and the same weights.
 
-    Networks are trained in 16 bits for speed; what leaves a run computes in float32, which every
-    processor and every format has.
+    Networks are trained in 16 bits for speed; the models that a run saves compute in float32,
+    which every processor and every format supports.
 
     Args:
-        model: A functional or sequential `keras.Model`, in any packaging; sub-models are entered.
-        dtype: The dtype policy: `"float32"`, `"mixed_bfloat16"`, `"mixed_float16"` or another of
-            Keras's. In the mixed ones the preparation of images, global poolings and the last layer
+        model: A functional or sequential `keras.Model`, in any packaging; nested models are
+            included.
+        dtype: The dtype policy: `"float32"`, `"mixed_bfloat16"`, `"mixed_float16"` or another one
+            of Keras. Under a mixed policy, image preprocessing, global pooling and the last layer
             stay in float32.
 
     Returns:
-        A functional `keras.Model`, not compiled; the model itself where it is float32 already and
-        is to be.
+        A functional `keras.Model`, not compiled; the model itself if it is float32 already and
+        `dtype` is float32.
 
     Raises:
-        ConfigError: For models without a graph of layers, and for unknown policies.
+        ConfigError: If the model is not a graph of layers, or the policy is unknown.
 
     Example:
         >>> from keras_preact import create_model
@@ -55,8 +60,15 @@ def with_policy(model, dtype="float32"):
     return _with_policy(graph, policy, is_wide)
 
 
-def policy_of(model) -> str:
-    """The dtype policy of a network: that of its layers of 16 bits, or `"float32"` without any.
+def policy_of(model: Any) -> str:
+    """The dtype policy of a network.
+
+    Args:
+        model: A `keras.Model`, in any packaging; nested models are included.
+
+    Returns:
+        The name of the policy of the first layer that computes in 16 bits; `"float32"` if there
+        is none.
 
     Example:
         >>> from keras_preact import create_model
@@ -87,7 +99,7 @@ def _with_policy(graph, policy, is_wide):
 
     def make_input(tensor):
         dtype = tensor.dtype
-        if dtype in FLOATS:  # images that are given stay as exact as they are, or become it
+        if dtype in FLOATS:  # images keep float32; the inputs of nested models follow the policy
             dtype = wide.name if id(tensor) in outer else policy.compute_dtype
         return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
 

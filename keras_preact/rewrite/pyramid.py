@@ -9,17 +9,17 @@ from keras_preact.layers import SpatialPyramidPooling
 from keras_preact.layers.spatial_pyramid_pooling import bin_edges
 
 
-def stock_pyramid(layer):
-    """A sub-model of croppings and max poolings that does what a `SpatialPyramidPooling` does.
+def stock_pyramid(layer: SpatialPyramidPooling) -> keras.Model:
+    """A `SpatialPyramidPooling` as a nested model of Keras's cropping and max pooling layers.
 
     Args:
-        layer: The layer, in a graph in which its map has a known size.
+        layer: The layer, in a graph in which the size of its map is known.
 
     Returns:
-        A functional `keras.Model` of the layer's name.
+        A functional `keras.Model` with the layer's name.
 
     Raises:
-        ConfigError: Where the map's size is not known.
+        ConfigError: If the size of the map is unknown.
 
     Example:
         >>> import keras
@@ -34,9 +34,9 @@ def stock_pyramid(layer):
     shape = layer.input.shape
     if None in shape[1:]:
         raise ConfigError(
-            "Spatial pyramid pooling of maps of any size has no equal in Keras's own layers: build "
-            f"the network with a fixed `input_shape`. Received: layer {layer.name!r} with the "
-            f"input {shape}."
+            "Spatial pyramid pooling of maps of any size has no equivalent in Keras's own layers: "
+            f"build the network with a fixed `input_shape`. Received: layer {layer.name!r} with "
+            f"the input shape {shape}."
         )
     arguments = {"data_format": layer.data_format, "dtype": layer.dtype_policy}
     inputs = keras.Input(batch_shape=shape, dtype=layer.input.dtype, name=f"{layer.name}_input")
@@ -50,8 +50,8 @@ def stock_pyramid(layer):
     return keras.Model(inputs, x, name=layer.name)
 
 
-def read_pyramid(graph):
-    """The `SpatialPyramidPooling` that a sub-model of `stock_pyramid` stands for, or `None`."""
+def read_pyramid(graph: keras.Model) -> SpatialPyramidPooling | None:
+    """The `SpatialPyramidPooling` that a nested model of `stock_pyramid` replaces, or `None`."""
     last = getattr(graph.output, "_keras_history", [None])[0]  # an operation
     levels = [last]
     if isinstance(last, keras.layers.Concatenate):
@@ -67,8 +67,8 @@ def read_pyramid(graph):
     )
 
 
-def is_stock_pyramid(graph) -> bool:
-    """Whether a graph is a sub-model of `stock_pyramid`."""
+def is_stock_pyramid(graph: keras.Model) -> bool:
+    """Whether a graph is a nested model of `stock_pyramid`."""
     return read_pyramid(graph) is not None
 
 

@@ -1,4 +1,4 @@
-"""`any_size` and `dense`: a network for images of other sizes than it was trained with."""
+"""`any_size` and `dense`: a network for images of other sizes than it was trained on."""
 
 import keras
 import numpy as np
@@ -9,20 +9,21 @@ from keras_preact.rewrite.graph import carry_weights, is_graph, rebuild, same
 from keras_preact.rewrite.pyramid import is_stock_pyramid, read_pyramid
 
 
-def any_size(model):
+def any_size(model: keras.Model) -> keras.Model:
     """The same network for images of any height and width, as the papers test at other sizes.
 
     Args:
-        model: A functional `keras.Model` of images, channels last, whose maps are pooled over all
-            places before the classifier, or into a spatial pyramid, whose bins then grow with the
-            map (`dense` instead keeps their size). A mean that was subtracted pixel by pixel
-            becomes its mean over all pixels, a number a channel.
+        model: A functional `keras.Model` of images, channels last, with global pooling before the
+            classifier, or with a spatial pyramid, whose bins then grow with the feature map
+            (`dense` keeps their size instead). A per-pixel mean is replaced by its mean over all
+            pixels, one number per channel.
 
     Returns:
         A functional `keras.Model` with the same weights, not compiled.
 
     Raises:
-        ConfigError: For models that fit one size only, or have no graph of layers.
+        ConfigError: If the model works for one image size only, takes channels first, or is not a
+            graph of layers.
 
     Example:
         >>> from keras_preact.applications import ResNet8V2
@@ -37,24 +38,24 @@ def any_size(model):
     return copy
 
 
-def dense(model):
-    """The network at every place of an image of any size, as the rectifier paper tests (section 3).
+def dense(model: keras.Model) -> keras.Model:
+    """Dense testing: the network in a window at every position of an image of any size.
 
-    The convolutions run over the whole image. On the map that they give, a window of the size that
-    the network was trained with stands at every position; each is pooled into the spatial pyramid
-    and classified, and the probabilities are averaged over all windows, of the image and of its
-    mirror image.
+    Delving Deep into Rectifiers, section 3. The convolutions run over the whole image. On their
+    feature map, a window of the size that the network was trained with is moved to every position;
+    each window is pooled into the spatial pyramid and classified, and the probabilities are
+    averaged over all windows of the image and of its mirror image.
 
     Args:
-        model: A functional `keras.Model` of images, channels last, of a known size, with a spatial
-            pyramid pooling and dense layers behind it, ending with probabilities.
+        model: A functional `keras.Model` of images of a fixed size, channels last, with a spatial
+            pyramid pooling followed by dense layers, that ends with probabilities.
 
     Returns:
-        A functional `keras.Model` with the same weights, not compiled, from images of any size
-        that is at least the model's to probabilities `(batch, classes)`.
+        A functional `keras.Model` with the same weights, not compiled, that maps images at least
+        as large as the model's to probabilities `(batch, classes)`.
 
     Raises:
-        ConfigError: For other models.
+        ConfigError: If the model is not of this form.
 
     Example:
         >>> from keras_preact import create_model
@@ -67,22 +68,23 @@ def dense(model):
     pyramids = [layer for layer in model.layers if _pyramid(layer)]
     if len(pyramids) != 1:
         raise ConfigError(
-            "A network with a spatial pyramid pooling is expected, whose windows can be moved; "
-            f"any_size (without --dense) is for all. Received: {model.name!r} with "
-            f"{len(pyramids)} of them."
+            "`model` must have one spatial pyramid pooling, whose window can be moved; "
+            f"any_size (without --dense) works for all networks. Received: {model.name!r}, which "
+            f"has {len(pyramids)}."
         )
     window = pyramids[0].input.shape[1:3]
     if None in window:
         raise ConfigError(
-            "A network that was trained with images of one size is expected, which is that of the "
-            f"windows. Received: {model.name!r} with maps of any size ahead of its pyramid."
+            "`model` must have a fixed image size, which gives the size of the window. "
+            f"Received: {model.name!r}, whose pyramid takes maps of any size."
         )
 
     last = model.layers[-1]
     if getattr(last, "activation", None) is keras.activations.linear:
         raise ConfigError(
-            "A network that ends with probabilities is expected, which are averaged over windows. "
-            f"Received: {model.name!r}, whose last layer, {last.name!r}, gives logits."
+            "`model` must end with probabilities, which are averaged over the windows. "
+            f"Received: {model.name!r}, whose last layer, {last.name!r}, gives logits. "
+            "keras_preact.rewrite.with_softmax adds a softmax."
         )
 
     def make(layer):
@@ -90,7 +92,7 @@ def dense(model):
             bins = _pyramid(layer).bins
             return SlidingPyramidPooling(bins, window, dtype=layer.dtype_policy, name=layer.name)
         if isinstance(layer, keras.layers.PReLU) and len(layer.input.shape) == 2:
-            # One slope a unit, or one for all, at all places.
+            # One slope per unit, or one for all units, at all positions.
             axes = [1, 2] if layer.shared_axes is None else [1, 2, 3]
             return PReLU.from_config({**layer.get_config(), "shared_axes": axes})
         return None
@@ -109,19 +111,19 @@ def dense(model):
 
 
 def _pyramid(layer):
-    """The `SpatialPyramidPooling` that a layer of a graph is or stands for, or `None`."""
+    """The `SpatialPyramidPooling` that a layer of a graph is or replaces, or `None`."""
     if isinstance(layer, SpatialPyramidPooling):
         return layer
     return read_pyramid(layer) if is_graph(layer) else None
 
 
 def _rebuilt(model, replaced):
-    """A copy for images of any size; `replaced` gives the layer in another's place, or `None`."""
+    """A copy for images of any size; `replaced` gives the replacement of a layer, or `None`."""
 
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     if any(layer.data_format == "channels_first" for layer in convolutions):
         raise ConfigError(
-            "A model of images with their channels last is expected: data_format='channels_last'. "
+            "`model` must take images with channels last: data_format='channels_last'. "
             f"Received: {model.name!r}, whose layers take channels first."
         )
 
@@ -139,7 +141,7 @@ def _rebuilt(model, replaced):
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(
-            f"A model that takes images of any size is expected. Received: {model.name!r}, which "
+            f"`model` must be one that takes images of any size. Received: {model.name!r}, which "
             f"does not: {reason(error)}"
         ) from None
 
@@ -151,7 +153,7 @@ def _of_any_size(tensor):
 
 
 def _by_channel(layer):
-    """A `Normalization` by given numbers, with one mean and one variance a channel."""
+    """A `Normalization` by given numbers, with one mean and one variance per channel."""
     config = layer.get_config()
     for name in ("mean", "variance"):
         value = np.asarray(config[name], np.float32)

@@ -1,4 +1,4 @@
-"""`accelerate`, `portable`, `unrolled`: the same network of other layers."""
+"""`accelerate`, `portable`, `unrolled`: the same network in other layers."""
 
 import keras
 
@@ -8,7 +8,7 @@ from keras_preact.rewrite.graph import carry_weights, is_graph, rebuild, same
 from keras_preact.rewrite.policy import with_policy
 from keras_preact.rewrite.pyramid import is_stock_pyramid, read_pyramid, stock_pyramid
 
-#: What takes the place of what; arguments, weights and results are equal.
+#: Keras's layers and their replacements; arguments, weights and results are equal.
 FASTER = {
     keras.layers.BatchNormalization: BatchNormalization,
     keras.layers.PReLU: PReLU,
@@ -16,20 +16,20 @@ FASTER = {
 STOCK = {fast: stock for stock, fast in FASTER.items()}
 
 
-def accelerate(model):
+def accelerate(model: keras.Model) -> keras.Model:
     """A copy of a model with this package's faster layers in place of Keras's.
 
     Outputs and gradients stay the same. The layers are those of `keras_preact.layers`; the model
-    may be any functional or sequential one, such as those of `keras.applications`.
+    can be any functional or sequential one, such as those of `keras.applications`.
 
     Args:
-        model: A functional or sequential `keras.Model`, built; sub-models are entered.
+        model: A functional or sequential `keras.Model`, built; nested models are included.
 
     Returns:
         A functional `keras.Model` with the same weights, not compiled.
 
     Raises:
-        ConfigError: For models without a graph of layers.
+        ConfigError: If the model is not a graph of layers.
 
     Example:
         >>> import keras
@@ -41,21 +41,21 @@ def accelerate(model):
     return _swapped(model, FASTER)
 
 
-def portable(model, dtype="float32"):
+def portable(model: keras.Model, dtype: str | keras.DTypePolicy | None = "float32") -> keras.Model:
     """A copy of a model in Keras's own layers, which opens where this package is not installed.
 
     Args:
-        model: A functional or sequential `keras.Model`; the units of a `Repeat` become sub-models,
-            and so does a spatial pyramid pooling.
-        dtype: Dtype policy of the copy, as in `with_policy`; `None` keeps each layer's own.
+        model: A functional or sequential `keras.Model`; the units of a `Repeat` become nested
+            models, and so does a spatial pyramid pooling.
+        dtype: dtype policy of the copy, as in `with_policy`; `None` keeps each layer's own.
 
     Returns:
         A functional `keras.Model` with the same weights, not compiled.
 
     Raises:
-        ConfigError: For models without a graph of layers, for unknown policies, for a spatial
-            pyramid pooling over maps of any size, and when a layer of this package is inside
-            another layer, such as `keras.layers.TimeDistributed`.
+        ConfigError: If the model is not a graph of layers, the policy is unknown, a spatial pyramid
+            pooling takes maps of any size, or a layer of this package is inside another layer, such
+            as `keras.layers.TimeDistributed`.
 
     Example:
         >>> from keras_preact import portable
@@ -66,14 +66,14 @@ def portable(model, dtype="float32"):
     copy = _swapped(with_policy(model, dtype) if dtype else model, STOCK)
     if "keras_preact>" in copy.to_json():
         raise ConfigError(
-            "A layer of this package is inside another layer, where no layer of Keras can take its "
-            "place; build that layer with Keras's own."
+            "A layer of this package is inside another layer, where Keras's cannot replace it: "
+            "build that layer with Keras's own layers."
         )
     return copy
 
 
-def unrolled(model):
-    """A copy of a model in which each unit of a `Repeat` is a sub-model with weights of its own.
+def unrolled(model: keras.Model) -> keras.Model:
+    """A copy of a model in which each unit of a `Repeat` is a nested model with its own weights.
 
     Args:
         model: A functional or sequential `keras.Model`, built.
@@ -82,7 +82,7 @@ def unrolled(model):
         A functional `keras.Model` with the same weights, not compiled.
 
     Raises:
-        ConfigError: For models without a graph of layers.
+        ConfigError: If the model is not a graph of layers.
 
     Example:
         >>> from keras_preact.applications import ResNet20V2

@@ -1,4 +1,4 @@
-"""`with_temperature`: a network with softmax(logits / T) as its scores."""
+"""`with_temperature`: a network whose scores are softmax(logits / T)."""
 
 import keras
 
@@ -7,22 +7,22 @@ from keras_preact.errors import ConfigError
 from keras_preact.rewrite.graph import as_graph, carry_weights, rebuild, same
 
 
-def with_temperature(model, temperature: float):
+def with_temperature(model: keras.Model, temperature: float) -> keras.Model:
     """A copy of a network whose scores are softmax(logits / temperature).
 
-    Weights and bias of the classifier are divided by it, so that the graph stays as it was, for
-    every format.
+    The kernel and bias of the classifier are divided by the temperature, so the graph stays the
+    same and every export format can hold it (Guo et al. 2017).
 
     Args:
-        model: A functional or sequential `keras.Model` that ends with a `Dense` layer with a
-            softmax, as what training leaves does.
-        temperature: Above 0, such as `keras_preact.evaluation.fit_temperature` gives.
+        model: A functional or sequential `keras.Model` that ends with a `Dense` layer with softmax
+            activation, as trained networks do.
+        temperature: A number above 0, such as `keras_preact.evaluation.fit_temperature` returns.
 
     Returns:
         A functional `keras.Model`, not compiled.
 
     Raises:
-        ConfigError: For networks that end otherwise.
+        ConfigError: If the model does not end this way, or the temperature is not above 0.
 
     Example:
         >>> from keras_preact import create_model
@@ -36,8 +36,8 @@ def with_temperature(model, temperature: float):
     last, *_ = graph.outputs[0]._keras_history
     if not isinstance(last, keras.layers.Dense) or last.activation is not keras.activations.softmax:
         raise ConfigError(
-            "`model` must end with a Dense layer with a softmax, whose logits a temperature "
-            f"divides. Received: {last.name!r} ({type(last).__name__}) at its end."
+            "`model` must end with a Dense layer with softmax activation, whose logits are divided "
+            f"by the temperature. Received: {last.name!r} ({type(last).__name__}) at its end."
         )
     copy, pairs = rebuild(graph, same)
     for old, new in pairs:

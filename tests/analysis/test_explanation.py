@@ -141,7 +141,7 @@ def test_colours_say_for_and_against():
     [
         ({"kind": "gradcam"}, "one of 'cam', 'grad_cam', 'occlusion'"),
         ({"layer": "stage1"}, "`layer` must be None but for 'grad_cam'"),
-        ({"kind": "grad_cam", "layer": "stage7"}, "gives maps, such as"),
+        ({"kind": "grad_cam", "layer": "stage7"}, "returns maps, such as"),
         ({"square": 3}, "`square` must be None, or at least 1"),
         ({"kind": "occlusion", "square": 0}, "`square` must be None, or at least 1"),
         ({"classes": 3}, "numbers from 0 to 2"),

@@ -89,7 +89,7 @@ def test_images_of_any_size(name, randomize):
     np.testing.assert_allclose(
         scores(any_size(portable(model)), wide), scores(free, wide), rtol=1e-5, atol=1e-6
     )
-    with pytest.raises(ConfigError, match=r"maps of any size has no equal.*fixed `input_shape`"):
+    with pytest.raises(ConfigError, match=r"any size has no equivalent.*fixed `input_shape`"):
         portable(free)
 
 

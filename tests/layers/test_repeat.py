@@ -246,7 +246,7 @@ def test_replicas_of_a_mirrored_strategy_train_it(strategy):
 def test_what_cannot_be_repeated_is_refused():
     inputs = keras.Input(SHAPE)
     strided = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs))
-    with pytest.raises(ValueError, match=r"shape that it takes to be repeated.*\(None, 4, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"keep the shape of its input.*\(None, 4, 4, 4\)"):
         Repeat(strided, ["a", "b"])
     assert Repeat(strided, ["a"])(inputs).shape == (None, 4, 4, 4)
     for names in ([], ["a", "a"]):

@@ -92,11 +92,11 @@ def test_a_window_of_the_maps_size_is_the_layer_without_windows():
 
 
 def test_what_has_no_windows_is_refused():
-    with pytest.raises(ConfigError, match=r"spatial pyramid pooling is expected.*'resnet8v2'"):
+    with pytest.raises(ConfigError, match=r"one spatial pyramid pooling.*'resnet8v2'"):
         dense(applications.ResNet8V2())
-    with pytest.raises(ConfigError, match="ends with probabilities"):
+    with pytest.raises(ConfigError, match="must end with probabilities"):
         dense(build_network(config(), input_shape=(16, 16, 3), classifier_activation=None))
-    with pytest.raises(ConfigError, match="trained with images of one size"):
+    with pytest.raises(ConfigError, match="must have a fixed image size"):
         dense(build_network(config(), input_shape=(None, None, 3)))
     with pytest.raises(ConfigError, match="at least as large as the window, 8 x 8"):
         dense(network())(images(12, 20))

@@ -156,5 +156,5 @@ def test_a_layer_can_be_named():
     front, back = split_at_maps(small(), "stage1")
     assert (front.output_shape, back.output_shape) == ((None, 12, 12, 4), (None, 5))
     for name in ("stage9", "predictions"):
-        with pytest.raises(ConfigError, match="gives maps, such as"):
+        with pytest.raises(ConfigError, match="returns maps, such as"):
             split_at_maps(small(), name)

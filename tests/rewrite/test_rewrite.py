@@ -282,7 +282,7 @@ def test_what_is_not_a_graph_is_refused():
             return x
 
     for change in (accelerate, portable, fold_batch_norm):
-        with pytest.raises(ConfigError, match=r"functional or sequential.*Received: Own"):
+        with pytest.raises(ConfigError, match=r"functional Keras model.*Received: Own"):
             change(Own())
 
 
