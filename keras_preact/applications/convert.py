@@ -1,54 +1,65 @@
-"""`convert`: a network with weights that others, or trainings of one's own, have made."""
+"""`convert`: weights of other libraries, or of a run of your own, as a network of this package."""
+
+from typing import TYPE_CHECKING, Any, Literal
 
 from keras_preact.applications.registry import list_models, model_info
 from keras_preact.checked import require
+from keras_preact.config import ResNetConfig
+
+if TYPE_CHECKING:
+    import keras
 
 
 def convert(
-    source,
+    source: Any,
     *,
-    input_shape=None,
-    include_top=None,
-    classifier_activation="softmax",
-    data_format=None,
-    name=None,
-    include_preprocessing=False,
-    **arguments,
-):
-    """A network with weights that others have made: the same function of the same images.
+    input_shape: tuple[int | None, int | None, int | None] | None = None,
+    include_top: bool | None = None,
+    classifier_activation: str | None = "softmax",
+    data_format: Literal["channels_last", "channels_first"] | None = None,
+    name: str | None = None,
+    include_preprocessing: bool = False,
+    **arguments: Any,
+) -> "keras.Model":
+    """Converts trained weights of another library, or of your own run, into a network.
 
-    Depth, blocks, widths, classes and image channels are read off the arrays; strides, padding,
-    epsilon and the like are those of the library's networks. Images are prepared as for the
-    original, by the network itself if wanted: `read_source(source).preprocessing` says how.
+    The network computes the same function of the same images. Depth, blocks, widths, classes and
+    image channels are read from the arrays; strides, padding, epsilon and the like are those of the
+    library's networks. Images need the preprocessing of the original, which
+    `read_source(source).preprocessing` describes and `include_preprocessing=True` builds in.
 
     Args:
-        source: A ResNet or ResNetV2 of `keras.applications` or KerasHub, or its `.weights.h5`,
-            `.h5` or `.keras` file, with the classifier or without; the folder of a KerasHub
-            preset; the state dict of a ResNet of torchvision or timm (its pre-activation ones with
-            batch normalisation too), as a `.safetensors` file or a dictionary of arrays; the
-            folder of a `ResNetForImageClassification` of Hugging Face transformers, or of a model
-            of timm; a network of this package, its `.keras` file, the folder of a finished run, or
-            a file of `keras_preact.weights.save_named` that has the config; a repository of the
-            Hugging Face Hub with one of these, `"hf://timm/resnet50.a1_in1k"`; or what
-            `keras_preact.weights.read_source` made of one of these.
-        input_shape: Shape of an image; by default any height and width.
-        include_top: Whether the network ends with the classifier; `None`: where the source does.
-        classifier_activation: Activation of the classifier; `None` gives logits, which is what
-            PyTorch's networks give.
+        source: One of the following, or the result of `keras_preact.weights.read_source` on it:
+
+            - a ResNet or ResNetV2 of `keras.applications` or KerasHub, or its `.weights.h5`, `.h5`
+              or `.keras` file, with or without the classifier; the folder of a KerasHub preset;
+            - the state dict of a ResNet of torchvision or timm (including timm's pre-activation
+              ResNets with batch normalisation), as a `.safetensors` file or a dictionary of arrays;
+            - the folder of a `ResNetForImageClassification` of Hugging Face transformers, or of a
+              timm model;
+            - a network of this package, its `.keras` file, the folder of a finished run, or a file
+              of `keras_preact.weights.save_named` that includes the config;
+            - a repository of the Hugging Face Hub with one of these, such as
+              `"hf://timm/resnet50.a1_in1k"`.
+        input_shape: Shape of one image, `(height, width, channels)` or channels first; by default
+            any height and width.
+        include_top: Whether the network ends with the classifier; `None`: if the source does.
+        classifier_activation: Activation of the classifier; `None` gives logits, as PyTorch's
+            networks do.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
-        name: Name of the model; `None`: the one in `list_models()` with these units, else
-            `"resnet"`.
-        include_preprocessing: Whether the network takes raw images, red first, values 0 to 255,
-            and prepares them itself.
-        **arguments: Others of `keras_preact.build_network`: `input_tensor`, `pooling`, `dtype`,
-            `packaging`, `recompute`.
+        name: Name of the model; `None`: the name in `list_models()` with these units, or
+            `"resnet"` if there is none.
+        include_preprocessing: Whether the network takes raw RGB images with values from 0 to 255
+            and preprocesses them itself.
+        **arguments: Other arguments of `keras_preact.build_network`: `input_tensor`, `pooling`,
+            `dtype`, `packaging`, `recompute`.
 
     Returns:
-        A `keras.Model` of this package.
+        A functional `keras.Model` with the weights of the source.
 
     Raises:
-        ConfigError: For weights that cannot be read or are not all there, and for networks that no
-            config describes; and where `include_preprocessing` asks for what is not known.
+        ConfigError: If the weights cannot be read or are incomplete, if no config describes the
+            network, or if `include_preprocessing=True` and the preprocessing is unknown.
 
     Example:
         >>> import keras
@@ -68,7 +79,7 @@ def convert(
         source = read_source(source)
     if include_top is None:
         include_top = source.classes is not None
-    expected = "False or None, since the source has no classifier"
+    expected = "False or None, because the source has no classifier"
     require(source.classes is not None or not include_top, "include_top", include_top, expected)
     data_format = standardize_data_format(data_format)
     weights, images = source.weights, arguments.pop("input_tensor", None)
@@ -78,8 +89,8 @@ def convert(
         input_shape = (*size, channels) if data_format == "channels_last" else (channels, *size)
     if include_preprocessing:
         expected, fix = (
-            "False where the source does not say how",
-            "Set `preprocessing` of a Source.",
+            "False, because the preprocessing of the source is unknown",
+            "Set `preprocessing` of the Source.",
         )
         known = source.preprocessing is not None
         require(known, "include_preprocessing", include_preprocessing, expected, fix)
@@ -101,8 +112,8 @@ def convert(
     return model
 
 
-def named_like(config) -> str | None:
-    """The named network with the units of a config, whatever its strides and norms; or `None`.
+def named_like(config: ResNetConfig) -> str | None:
+    """The named network with the units of a config, or `None`; strides and norms may differ.
 
     Example:
         >>> from keras_preact import ResNetConfig

@@ -1,13 +1,16 @@
 """The two families of the papers: how a depth becomes a config."""
 
+from collections.abc import Callable
+from typing import Any
+
 from keras_preact.applications.registry import register
 from keras_preact.config import KERNELS, ResNetConfig
 from keras_preact.weights.layouts import KERAS_V1, KERAS_V2
 
 __all__ = ["KERAS_V1", "KERAS_V2", "cifar", "imagenet"]
 
-#: Units a stage of each ImageNet depth (2015, Table 1; 200: 2016, footnote 3; 14 to 38 with
-#: bottleneck units, 10 to 16, 26 and 269: not in the papers, as osmr/imgclsmob has them).
+#: Units per stage of each ImageNet depth (2015, Table 1; 200: 2016, footnote 3; 14 to 38 with
+#: bottleneck units, 10 to 16, 26 and 269: not in the papers, as in osmr/imgclsmob).
 _IMAGENET_UNITS = {
     "basic": {
         10: (1, 1, 1, 1),
@@ -37,10 +40,17 @@ _OF_THE_PAPERS = (18, 34, 50, 101, 152, 200)
 _CIFAR_BOTTLENECK = (164, 272, 542, 1001)
 
 
-def imagenet(builder, depth, parameters, multiply_adds, block=None, **fields):
+def imagenet(
+    builder: str,
+    depth: int,
+    parameters: int,
+    multiply_adds: int,
+    block: str | None = None,
+    **fields: Any,
+) -> Callable[..., Any]:
     """Registers a network for ImageNet: 7x7 stem, four stages, option B where dimensions change.
 
-    `block` is only said where it is not the usual one of the depth: basic up to 34 layers.
+    `block` is only given if it is not the usual one of the depth: basic up to 34 layers.
     """
     block = block or ("basic" if depth in _IMAGENET_UNITS["basic"] else "bottleneck")
     config = ResNetConfig(
@@ -61,7 +71,9 @@ def imagenet(builder, depth, parameters, multiply_adds, block=None, **fields):
     return register(builder, config, (224, 224, 3), 1000, parameters, multiply_adds, reference)
 
 
-def cifar(builder, depth, parameters, multiply_adds, **fields):
+def cifar(
+    builder: str, depth: int, parameters: int, multiply_adds: int, **fields: Any
+) -> Callable[..., Any]:
     """Registers a network for CIFAR: 3x3 stem, three stages of (depth - 2) / 3 weight layers.
 
     Basic nets (6n+2 layers) use option A where dimensions change, bottleneck nets (9n+2) option B

@@ -1,9 +1,11 @@
-"""`preprocess_input` and `decode_predictions`, as users of `keras.applications` know them.
+"""`preprocess_input` and `decode_predictions`, as in `keras.applications`.
 
 Keras and NumPy are imported where they are used, so that listing networks needs neither.
 """
 
 import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from keras_preact.applications.published import trained_weights
 from keras_preact.checked import require
@@ -24,20 +26,20 @@ CIFAR10_CLASSES = (
     "truck",
 )
 
-_PREPROCESS_DOC = """Prepares raw images for this module's networks: {what}.
+_PREPROCESS_DOC = """Preprocesses raw images for the networks of this module: {what}.
 
     Args:
         x: Images as a NumPy array or tensor, `(height, width, 3)` or a batch of them, RGB with
             values from 0 to 255. An array is not changed in place.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
-        weights: Tag of the trained weights that the images are for, which may want them prepared
-            otherwise; `None` for a network of your own.
+        weights: Tag of the trained weights that the images are for, whose preprocessing may
+            differ; `None` for a network of your own.
 
     Returns:
-        The same shape, floating point.
+        Array or tensor of the same shape, of Keras's float dtype.
 
     Raises:
-        ConfigError: For images that do not have three channels, or an unknown tag.
+        ConfigError: If the images do not have three channels, or the tag is unknown.
 
     Example:
         >>> import numpy as np
@@ -47,7 +49,7 @@ _PREPROCESS_DOC = """Prepares raw images for this module's networks: {what}.
     """
 
 
-def preprocessing(mode: str, module: str):
+def preprocessing(mode: Literal["caffe", "tf", "cifar10"], module: str) -> Callable[..., Any]:
     """The `preprocess_input` of a module; `mode` is `"caffe"`, `"tf"` or `"cifar10"`.
 
     Trained weights have a mode of their own, any of `PREPROCESSINGS`.
@@ -58,7 +60,7 @@ def preprocessing(mode: str, module: str):
         "cifar10": "CIFAR-10's channel means subtracted, divided by its standard deviations",
     }[mode]
 
-    def preprocess_input(x, data_format=None, weights=None):
+    def preprocess_input(x: Any, data_format: str | None = None, weights: str | None = None) -> Any:
         import keras
         import numpy as np
 
@@ -83,7 +85,7 @@ def preprocessing(mode: str, module: str):
 
 
 def _mode(module, tag):
-    """The mode that the weights of a tag want; those of a module's networks want the same."""
+    """The mode of the weights with this tag, which is the same for all networks of a module."""
     names = importlib.import_module(f"keras_preact.applications.{module}").__all__
     modes = {
         weights.tag: weights.preprocessing
@@ -95,21 +97,23 @@ def _mode(module, tag):
     return modes[tag]
 
 
-def decode_predictions(preds, top=5, class_names=None):
+def decode_predictions(
+    preds: Any, top: int = 5, class_names: Sequence[str] | None = None
+) -> list[list[tuple[str, str, float]]]:
     """The `top` most likely classes of each image, most likely first.
 
     Args:
-        preds: Scores, `(batch, classes)`.
-        top: How many classes to return an image.
-        class_names: Names in the order of the labels. `None` means ImageNet's 1000, whose names
-            Keras downloads once.
+        preds: Scores, an array or tensor `(batch, classes)`.
+        top: Number of classes to return per image.
+        class_names: Class names in the order of the labels. `None` means the 1000 classes of
+            ImageNet, whose names Keras downloads once.
 
     Returns:
-        A list with one list an image of tuples `(class id, class name, score)`; with
-        `class_names` the id is the label's number.
+        One list per image of tuples `(class id, class name, score)`; with `class_names`, the id is
+        the label as text.
 
     Raises:
-        ConfigError: When the number of columns is not the number of names.
+        ConfigError: If `preds` does not have one column per class name.
 
     Example:
         >>> import numpy as np
@@ -123,10 +127,10 @@ def decode_predictions(preds, top=5, class_names=None):
     preds = keras.ops.convert_to_numpy(preds)
     count = 1000 if class_names is None else len(class_names)
     if preds.ndim != 2 or preds.shape[1] != count:
-        names = "class_names=None is ImageNet's" if class_names is None else "class_names has"
+        names = "class_names=None means ImageNet's" if class_names is None else "class_names has"
         raise ConfigError(
-            f"`preds` must be (batch, {count}), since {names} {count} classes. Received: "
-            f"preds.shape={preds.shape}. Pass the names of your classes as `class_names`."
+            f"`preds` must have the shape (batch, {count}), because {names} {count} classes. "
+            f"Received: preds.shape={preds.shape}. Pass your own class names as `class_names`."
         )
     if class_names is None:
         return keras.applications.imagenet_utils.decode_predictions(preds, top=top)
@@ -137,19 +141,21 @@ def decode_predictions(preds, top=5, class_names=None):
     ]
 
 
-def decode_cifar10_predictions(preds, top=5, class_names=CIFAR10_CLASSES):
+def decode_cifar10_predictions(
+    preds: Any, top: int = 5, class_names: Sequence[str] = CIFAR10_CLASSES
+) -> list[list[tuple[str, str, float]]]:
     """`decode_predictions` with the classes of CIFAR-10, unless others are given.
 
     Args:
-        preds: Scores, `(batch, classes)`.
-        top: How many classes to return an image.
-        class_names: Names in the order of the labels.
+        preds: Scores, an array or tensor `(batch, classes)`.
+        top: Number of classes to return per image.
+        class_names: Class names in the order of the labels.
 
     Returns:
-        A list with one list an image of tuples `(label as text, class name, score)`.
+        One list per image of tuples `(label as text, class name, score)`.
 
     Raises:
-        ConfigError: When the number of columns is not the number of names.
+        ConfigError: If `preds` does not have one column per class name.
 
     Example:
         >>> import numpy as np

@@ -1,8 +1,8 @@
-"""The catalogue of trained weights: which there are, and a network in the layout each needs.
+"""The catalogue of trained weights: which there are, and the network layout that each needs.
 
-The table is `published.csv`, a row a file. Two collections have weights of these networks:
-osmr/imgclsmob (MIT; ImageNet, CIFAR and SVHN), and `keras.applications` (ImageNet). Those that this
-package has trained itself come with it, in `trained/`, each with how it was trained. Reading the
+The table is `published.csv`, one row per file. Two collections have weights of these networks:
+osmr/imgclsmob (MIT; ImageNet, CIFAR and SVHN), and `keras.applications` (ImageNet). Weights trained
+with this package are included in `trained/`, each with a description of its training. Reading the
 table needs no Keras.
 """
 
@@ -19,7 +19,7 @@ from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError
 from keras_preact.weights.layouts import KERAS_V1, KERAS_V2
 
-#: Base URL of each collection, and what its files' names end with there.
+#: Base URL of each collection, and the suffix of its file names there.
 _SOURCES = {
     "osmr/imgclsmob": ("https://github.com/osmr/imgclsmob/releases/download", ".zip"),
     "keras.applications": ("https://storage.googleapis.com/tensorflow/keras-applications", ""),
@@ -28,12 +28,12 @@ _SOURCES = {
 #: Source of the weights that come with the package.
 OWN = "keras_preact"
 
-#: Version of the conversion: another number with every change of what it gives, so that nobody
-#: reads what an earlier one left in the cache.
+#: Version of the conversion, increased with every change of its result, so that files cached by an
+#: earlier version are not used.
 CONVERSION = 1
 
-#: What collections' networks have other than ours, by the names that the table gives it. Those of
-#: osmr/imgclsmob are read in tf2cv 0.0.18 (models/resnet*.py, models/preresnet*.py).
+#: Where the networks of the collections differ from ours, by the names used in the table. Those of
+#: osmr/imgclsmob were read from tf2cv 0.0.18 (models/resnet*.py, models/preresnet*.py).
 LAYOUTS = {
     "option_b": {"projection": "B"},
     "stride_on_3x3": {"stride_on": "3x3"},
@@ -47,69 +47,72 @@ LAYOUTS = {
 class ForNetwork:
     """Weights of a named network that was trained in a layout of its own.
 
-    Those who inherit it have `network`, `tag`, `classes`, `source`, `images` (what prepares images
-    for them, in words), `fields` (of the config, that make the network the one that was trained)
-    and `load`.
+    Subclasses have `network`, `tag`, `classes`, `source`, `images` (the preprocessing, in words),
+    `fields` (the fields of the config that give the layout that was trained) and `load`.
     """
 
     def config(
-        self, config: ResNetConfig, changes: dict, classes: int | None = None
+        self: Any, config: ResNetConfig, changes: dict[str, Any], classes: int | None = None
     ) -> ResNetConfig:
         """The network's config in the layout of these weights.
 
         Args:
             config: The network's own config.
-            changes: Fields that a user wants; only those of training may differ.
-            classes: Classes that a user wants; `None` without the classifier.
+            changes: Fields that the user sets; only training fields may differ.
+            classes: Number of classes that the user sets; `None` without the classifier.
+
+        Returns:
+            The config to build.
 
         Raises:
-            ConfigError: When they make it a network that the weights are not for.
+            ConfigError: If the weights do not fit the resulting network.
         """
         require(
             classes in (None, self.classes),
             "classes",
             classes,
-            f"{self.classes}, those of weights={self.tag!r}",
-            "For others take include_top=False, or keras_preact.training.replace_head(model, ...).",
+            f"{self.classes} for weights={self.tag!r}",
+            "For other classes use include_top=False, or "
+            "keras_preact.training.replace_head(model, ...).",
         )
         trained = config.replace(**self.fields)
         changed = trained.replace(**changes)
         for name, mine in trained.differences(changed).items():
             raise ConfigError(
                 f"weights={self.tag!r} of {self.network} were trained with "
-                f"{name}={getattr(trained, name)!r}. Received: {name}={mine!r}. Leave the field "
-                "out, or take weights=None."
+                f"{name}={getattr(trained, name)!r}. Received: {name}={mine!r}. Omit the field, or "
+                "use weights=None."
             )
         return changed
 
-    def announce(self, config: ResNetConfig) -> None:
-        """Warns how the network differs from its own config, and how its images are prepared."""
+    def announce(self: Any, config: ResNetConfig) -> None:
+        """Warns how the network differs from its own config, and which preprocessing it needs."""
         other = config.differences(config.replace(**self.fields))
         theirs = ", ".join(f"{name}={value!r}" for name, value in other.items())
         ours = ", ".join(f"{name}={getattr(config, name)!r}" for name in other)
         layout = f" It is built as they were trained: {theirs}, not {ours}." if other else ""
         warnings.warn(
-            f"{self.network} has weights of {self.source}.{layout} {self.images}.", stacklevel=3
+            f"{self.network} uses weights of {self.source}.{layout} {self.images}.", stacklevel=3
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedWeights(ForNetwork):
-    """Trained weights of a named network, to be had by a tag.
+    """Trained weights of a named network, selected by a tag.
 
     Attributes:
         network: Name of the network, such as `"resnet20"`.
-        tag: What the argument `weights` calls them, such as `"cifar10"`.
-        classes: Classes of their classifier.
-        top1_error: Error in percent that their source reports, of one crop for ImageNet.
-        preprocessing: How images are prepared; `preprocess_input(x, weights=tag)` does it.
+        tag: The value of the argument `weights` that selects them, such as `"cifar10"`.
+        classes: Number of classes of their classifier.
+        top1_error: Top-1 error in percent that their source reports; for ImageNet, of one crop.
+        preprocessing: Name of the preprocessing; `preprocess_input(x, weights=tag)` applies it.
         source: The collection they come from.
-        layout: Names of what the collection's network has other than ours.
-        release: Where in the collection the file is.
-        file: Its name.
-        digest: Its algorithm and digest.
-        file_notop: A file without the classifier, where there is one.
-        digest_notop: Its algorithm and digest.
+        layout: Names of the differences between the collection's network and ours.
+        release: Path of the file in the collection.
+        file: Name of the file.
+        digest: Algorithm and digest of the file.
+        file_notop: Name of a file without the classifier; empty if there is none.
+        digest_notop: Algorithm and digest of that file.
 
     Example:
         >>> from keras_preact import model_info
@@ -132,24 +135,27 @@ class TrainedWeights(ForNetwork):
     digest_notop: str
 
     @property
-    def fields(self) -> dict:
-        """Fields of the config that make the network the one that was trained."""
+    def fields(self) -> dict[str, Any]:
+        """The fields of the config that give the layout that was trained."""
         return {name: value for part in self.layout for name, value in LAYOUTS[part].items()}
 
     @property
     def images(self) -> str:
-        """What prepares images for them, in words."""
-        return f"Its images are prepared by preprocess_input(images, weights={self.tag!r})"
+        """The preprocessing, in words."""
+        return f"Preprocess images with preprocess_input(images, weights={self.tag!r})"
 
-    def load(self, include_top: bool = True) -> dict:
+    def load(self, include_top: bool = True) -> dict[str, Any]:
         """The weights by layer, downloaded and converted once; see `weights.read_weights`.
 
         Args:
-            include_top: Whether those of the classifier are needed.
+            include_top: Whether the weights of the classifier are needed.
+
+        Returns:
+            `{layer: {weight: array}}`.
 
         Raises:
-            ConfigError: Where they can neither be found nor downloaded, or are damaged.
-            SaveError: Where the cache cannot be written.
+            ConfigError: If they can neither be found nor downloaded, or are damaged.
+            SaveError: If the cache cannot be written.
         """
         from keras_preact.weights import read_weights, write_weights
         from keras_preact.weights.fetch import cache_folder, locked
@@ -158,20 +164,20 @@ class TrainedWeights(ForNetwork):
             return self._shipped()
         top = include_top or not self.file_notop
         file, digest = (self.file, self.digest) if top else (self.file_notop, self.digest_notop)
-        # Its name ties the converted file to what it was made of and to how.
+        # The name identifies the original file and the version of the conversion.
         number = digest.rpartition(":")[2][:8]
         name = f"{self.network}-{self.tag}-{number}-conversion{CONVERSION}.weights.h5"
         converted = cache_folder() / name
-        with contextlib.suppress(ConfigError):  # not there, or damaged: it is made again
+        with contextlib.suppress(ConfigError):  # missing or damaged: it is written again
             return read_weights(converted)
         with locked(converted, "Converted weights"):
-            with contextlib.suppress(ConfigError):  # another process has made it meanwhile
+            with contextlib.suppress(ConfigError):  # another process has written it meanwhile
                 return read_weights(converted)
             write_weights(converted, self._converted(file, digest))
         return read_weights(converted)
 
     def _shipped(self):
-        """Weights that come with the package."""
+        """The weights that are included in the package."""
         from keras_preact.weights import read_weights
         from keras_preact.weights.fetch import digest_of
 
@@ -179,8 +185,8 @@ class TrainedWeights(ForNetwork):
         found = digest_of(path.read_bytes(), self.digest) if path.is_file() else "no file"
         if found != self.digest:
             raise ConfigError(
-                f"{path} must be the file that comes with the package ({self.digest}). Received: "
-                f"{found}. Install the package again."
+                f"{path} must be the file that is included in the package ({self.digest}). "
+                f"Received: {found}. Reinstall the package."
             )
         return read_weights(path)
 
@@ -217,47 +223,50 @@ class HubWeights(ForNetwork):
 
     @property
     def classes(self) -> int | None:
-        """Classes of their classifier."""
+        """Number of classes of their classifier; `None` without one."""
         return self.found.classes
 
     @property
     def source(self) -> str:
-        """Where they are from."""
+        """The repository."""
         return self.tag
 
     @property
     def images(self) -> str:
-        """How images are prepared for them, in words."""
+        """The preprocessing, in words."""
         known = self.found.preprocessing
-        return f"Its images are prepared so: {known}" if known else "Nothing says how images are"
+        return f"Preprocessing of its images: {known}" if known else "Its preprocessing is unknown"
 
     @property
-    def fields(self) -> dict:
-        """Fields of the config that make the network the one that was trained.
+    def fields(self) -> dict[str, Any]:
+        """The fields of the config that give the layout that was trained.
 
         Raises:
-            ConfigError: Where they are of a network with other units.
+            ConfigError: If the weights are those of a network with other units.
         """
         other = self.own.differences(self.found.config)
         if units := [name for name in ("block", "units", "filters") if name in other]:
             theirs = ", ".join(f"{name}={other[name]!r}" for name in units)
             raise ConfigError(
-                f"`weights` must be those of {self.network}. Received: {self.tag!r}, of a network "
-                f"with {theirs}: keras_preact.convert builds it."
+                f"`weights` must fit {self.network}. Received: {self.tag!r}, a network with "
+                f"{theirs}. Use keras_preact.convert to build it."
             )
         return other
 
-    def load(self, include_top: bool = True) -> dict:
+    def load(self, include_top: bool = True) -> dict[str, Any]:
         """The weights by layer.
 
         Args:
-            include_top: Whether those of the classifier are needed.
+            include_top: Whether the weights of the classifier are needed.
+
+        Returns:
+            `{layer: {weight: array}}`.
 
         Raises:
-            ConfigError: Where they are not there.
+            ConfigError: If the classifier is needed and the weights have none.
         """
         fits = self.classes is not None or not include_top
-        expected = "False, since these weights have no classifier"
+        expected = "False, because these weights have no classifier"
         require(fits, "include_top", include_top, expected)
         weights = self.found.weights
         return {k: v for k, v in weights.items() if include_top or k != "predictions"}

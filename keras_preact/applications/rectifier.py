@@ -1,10 +1,13 @@
 """The networks of Delving Deep into Rectifiers (2015), and the VGG nets that it builds on.
 
-Plain nets without normalisation: max pooling halves the map, a spatial pyramid pooling and two
-hidden dense layers stand ahead of the classifier. `activation` is `"relu"`, `"prelu"` (one slope a
-channel) or `"prelu_shared"` (one a layer). The default is what the paper's best result of a network
-has: one slope a channel; ReLU in the 30-layer net and the VGG nets, which have no other there.
+Plain nets without normalisation: max pooling halves the feature map; spatial pyramid pooling and
+two hidden dense layers precede the classifier. `activation` is `"relu"`, `"prelu"` (one slope per
+channel) or `"prelu_shared"` (one per layer). The default is that of the paper's best result for the
+network: one slope per channel; ReLU for the 30-layer net and the VGG nets, which have no other.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 from keras_preact.applications.imagenet_utils import decode_predictions, preprocessing
 from keras_preact.applications.registry import register
@@ -32,7 +35,7 @@ _OF_3X3 = {
     "activation": "prelu",
 }
 
-#: Table 1; the maps' sizes, 36 and 18, stand in Table 1 of arXiv:1412.1710.
+#: Table 1; the sizes of the feature maps, 36 and 18, are in Table 1 of arXiv:1412.1710.
 _OF_2X2 = {
     "block": "basic2x2",
     "filters": (128, 256),
@@ -54,7 +57,9 @@ _VGG = {
 }
 
 
-def _net(builder, place, parameters, multiply_adds, **fields):
+def _net(
+    builder: str, place: str, parameters: int, multiply_adds: int, **fields: Any
+) -> Callable[..., Any]:
     """Registers a plain net of the paper for ImageNet."""
     reference = f"Delving Deep into Rectifiers, {place}"
     config = ResNetConfig(**_SHARED, **fields)
@@ -73,7 +78,7 @@ RectifierNet14 = _net(
     **_OF_2X2,
 )
 # The paper adds 16 layers of 256 filters to the 14-layer net and does not say where; here they
-# stand where that net has such layers.
+# follow the layers of that net that have 256 filters.
 RectifierNet30 = _net(
     "RectifierNet30", "Figure 3", 79_192_296, 2_205_127_360, units=(2, 11), **_OF_2X2
 )

@@ -6,9 +6,11 @@ Nothing here needs Keras before a network is built, so listing is instant.
 import dataclasses
 import fnmatch
 import inspect
+import os
 import pathlib
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 from keras_preact.applications.published import (
     ForNetwork,
@@ -20,6 +22,9 @@ from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
 
+if TYPE_CHECKING:
+    import keras
+
 
 @dataclasses.dataclass(frozen=True)
 class Application:
@@ -29,12 +34,18 @@ class Application:
         name: Name for `create_model`, such as `"resnet110v2"`.
         builder: Name of its function, such as `"ResNet110V2"`.
         config: Its architecture.
-        input_shape: Default image, `(height, width, channels)`.
+        input_shape: Default shape of one image, `(height, width, channels)`.
         classes: Default number of classes.
-        parameters: Trainable parameters with these defaults.
-        multiply_adds: Multiply-adds of one image with these defaults.
-        reference: Where the papers describe it.
+        parameters: Number of trainable parameters with these defaults.
+        multiply_adds: Multiply-adds for one image with these defaults.
+        reference: Paper and section or table that describes it.
         weights: Its trained weights by tag, each with error, source and preprocessing.
+
+    Example:
+        >>> from keras_preact import model_info
+        >>> info = model_info("resnet50v2")
+        >>> info.builder, info.input_shape, info.parameters
+        ('ResNet50V2', (224, 224, 3), 25549352)
     """
 
     name: str
@@ -56,11 +67,19 @@ _APPLICATIONS: dict[str, Application] = {}
 _BUILDERS: dict[str, Callable] = {}
 
 
-def register(builder, config, input_shape, classes, parameters, multiply_adds, reference):
+def register(
+    builder: str,
+    config: ResNetConfig,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    parameters: int,
+    multiply_adds: int,
+    reference: str,
+) -> Callable[..., Any]:
     """Registers a network and returns its function, which the family's module exports."""
     name = builder.lower()
     if name in _APPLICATIONS:
-        raise ConfigError(f"A network may be registered once. Received: {name!r} again.")
+        raise ConfigError(f"A network can be registered only once. Received: {name!r} again.")
     application = Application(
         name, builder, config, input_shape, classes, parameters, multiply_adds, reference
     )
@@ -69,19 +88,20 @@ def register(builder, config, input_shape, classes, parameters, multiply_adds, r
     return _BUILDERS[name]
 
 
-def create_model(name: str, /, **kwargs):
+def create_model(name: str, /, **kwargs: Any) -> "keras.Model":
     """Builds a named network.
 
     Args:
-        name: One of `list_models()`; the function's name (`"ResNet110V2"`) means the same.
+        name: One of `list_models()`; the name of the function (`"ResNet110V2"`) works as well.
         **kwargs: Arguments of the network's function (`input_shape`, `classes`, `weights`, ...)
             and fields of `ResNetConfig` to change (`shortcut`, `activation`, ...).
 
     Returns:
-        A `keras.Model`.
+        A functional `keras.Model` that maps images `(batch, height, width, channels)` to scores
+        `(batch, classes)`.
 
     Raises:
-        ConfigError: For an unknown name or argument, or fields that do not go together.
+        ConfigError: If the name or an argument is unknown, or fields do not go together.
 
     Example:
         >>> import keras_preact
@@ -95,7 +115,13 @@ def create_model(name: str, /, **kwargs):
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the networks that match a shell-style pattern, in natural order (18 before 101).
+    """Lists the names of the networks that match a pattern, in natural order (18 before 101).
+
+    Args:
+        pattern: Shell-style pattern, such as `"resnet*v2"`; upper and lower case are the same.
+
+    Returns:
+        The names, for `create_model` and `model_info`.
 
     Example:
         >>> import keras_preact
@@ -106,10 +132,16 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def model_info(name: str) -> Application:
-    """What is known of a network without building it: config, size, source, trained weights.
+    """Describes a network without building it: config, size, reference, trained weights.
+
+    Args:
+        name: One of `list_models()`; the name of the function (`"ResNet110V2"`) works as well.
+
+    Returns:
+        Its `keras_preact.applications.Application`.
 
     Raises:
-        ConfigError: For an unknown name.
+        ConfigError: If the name is unknown.
 
     Example:
         >>> import keras_preact
@@ -120,7 +152,7 @@ def model_info(name: str) -> Application:
     application = _APPLICATIONS.get(str(name).lower())
     if application is None:
         raise ConfigError(
-            "The name of a network is expected; `keras-preact models` and "
+            "`name` must be the name of a network: `keras-preact models` and "
             f"keras_preact.list_models() list them. Received: {name!r}."
             f"{near(str(name).lower(), _APPLICATIONS)}"
         )
@@ -137,37 +169,39 @@ def _natural(name: str):
 _BUILDER_DOC = """{title}, {reference}.
 
     {depth} layers; with the defaults {parameters:,} trainable parameters and {giga:.3g} billion
-    multiply-adds an image. Arguments mean what they mean in `keras.applications`.
+    multiply-adds per image. The arguments have the same meaning as in `keras.applications`.
 
     Args:
-        include_top: Whether the network ends with a pooling over the map and a classifier.
-        weights: `None` for random weights, the path of a `.weights.h5`, `.keras` or
-            `.safetensors` file, the tag of trained weights, which are downloaded once ({tags}), or
+        include_top: Whether the network ends with global pooling and a classifier.
+        weights: `None` for random weights; the path of a `.weights.h5`, `.keras` or
+            `.safetensors` file; the tag of trained weights, which are downloaded once ({tags}); or
             `"hf://user/name"`, a repository of the Hugging Face Hub. With a tag or a repository the
-            network is built as these were trained; `preprocess_input(x, weights=tag)` prepares
+            network is built as it was trained; `preprocess_input(x, weights=tag)` preprocesses
             images for a tag.
         input_tensor: Keras tensor to use as input, such as another layer's output.
-        input_shape: Shape of an image, with 1 or more channels; height and width may be `None`.
-            By default {input_shape}, without the top (None, None, 3).
-        pooling: Without the top: `None` (feature maps), `"avg"` or `"max"`.
-        classes: Number of classes. By default {classes}, or those of the weights.
+        input_shape: Shape of one image, with at least one channel; height and width may be `None`.
+            By default {input_shape}; with `include_top=False`, (None, None, 3).
+        pooling: With `include_top=False`: `None` (feature maps), `"avg"` or `"max"`.
+        classes: Number of classes. By default {classes}, or that of the weights.
         classifier_activation: Activation of the classifier; `None` gives logits.
         name: Name of the model.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
-        dtype: dtype policy of the layers; `None` for Keras's global policy. The head computes in
-            float32 under a mixed policy.
-        packaging: `"flat"`, `"nested"` (a sub-model a unit), `"repeated"` (a loop a stage) or
-            `"auto"`.
-        recompute: Whether units compute their activations again in the backward pass.
+        dtype: dtype policy of the layers; `None` for Keras's global policy. Under a mixed policy,
+            average pooling and the classifier compute in float32.
+        packaging: `"flat"` (every layer in the graph), `"nested"` (one nested model per unit),
+            `"repeated"` (one loop per stage) or `"auto"` (chosen by depth).
+        recompute: Whether the backward pass computes the activations of a unit again instead of
+            storing them, which saves memory.
         **fields: Fields of `keras_preact.ResNetConfig` to change, such as `activation="prelu"`.
 
     Returns:
-        A `keras.Model` from `(batch, height, width, channels)` to `(batch, classes)`; without the
-        top, to feature maps or `(batch, channels)`.
+        A functional `keras.Model` that maps images `(batch, height, width, channels)` to scores
+        `(batch, classes)`; with `include_top=False`, to feature maps or, with `pooling`, to
+        features `(batch, channels)`.
 
     Raises:
-        ConfigError: For arguments that are not allowed, or fields that do not go together or with
-            the weights.
+        ConfigError: If an argument has a value that is not allowed, or fields do not go together
+            or do not fit the weights.
 
     Example:
         >>> from keras_preact.applications import {builder}
@@ -177,25 +211,25 @@ _BUILDER_DOC = """{title}, {reference}.
     """
 
 
-def _builder(application: Application):
+def _builder(application: Application) -> Callable[..., Any]:
     """The network's function, with the signature of `keras.applications` and its own defaults."""
 
     def build(
-        include_top=True,
-        weights=None,
-        input_tensor=None,
-        input_shape=None,
-        pooling=None,
-        classes=None,
-        classifier_activation="softmax",
-        name=application.name,
+        include_top: bool = True,
+        weights: str | os.PathLike | None = None,
+        input_tensor: "keras.KerasTensor | None" = None,
+        input_shape: tuple[int | None, int | None, int | None] | None = None,
+        pooling: Literal["avg", "max"] | None = None,
+        classes: int | None = None,
+        classifier_activation: str | None = "softmax",
+        name: str = application.name,
         *,
-        data_format=None,
-        dtype=None,
-        packaging="auto",
-        recompute=False,
-        **fields,
-    ):
+        data_format: Literal["channels_last", "channels_first"] | None = None,
+        dtype: "str | keras.DTypePolicy | None" = None,
+        packaging: Literal["auto", "flat", "nested", "repeated"] = "auto",
+        recompute: bool = False,
+        **fields: Any,
+    ) -> "keras.Model":
         from keras_preact.residual import build_network
         from keras_preact.residual.parts import standardize_data_format
 
@@ -247,7 +281,7 @@ def _builder(application: Application):
 
 
 def _default_shape(application, include_top, data_format):
-    """The images of the paper with the classifier, of any size without."""
+    """The shape of the paper's images; without the classifier, images of any size."""
     height, width, channels = application.input_shape
     sizes = (height, width) if include_top else (None, None)
     return (channels, *sizes) if data_format == "channels_first" else (*sizes, channels)
@@ -259,8 +293,8 @@ def _title(builder):
     return re.sub(r"(?<=[\da-z])(?=ImageNet|Bottleneck|V2)", " ", title)
 
 
-def _source(application, weights) -> ForNetwork | pathlib.Path | None:
-    """What the `weights` argument means: a tag, an existing file, or nothing."""
+def _source(application, weights) -> TrainedWeights | HubWeights | pathlib.Path | None:
+    """What the argument `weights` means: a tag, a repository, an existing file, or nothing."""
     if weights is None:
         return None
     expected = "None, a path or a tag"
@@ -277,14 +311,14 @@ def _source(application, weights) -> ForNetwork | pathlib.Path | None:
         return path
     raise ConfigError(
         f"`weights` of {application.name} must be None (random), the path of an existing "
-        f"`.weights.h5`, `.keras` or `.safetensors` file, hf://user/name, or a tag: "
+        "`.weights.h5`, `.keras` or `.safetensors` file, hf://user/name, or a tag: "
         f"{quoted(tags) or 'this network has none'}. "
         f"Received: weights={str(weights)!r}.{near(str(weights), tags)}"
     )
 
 
 def _refuse_unknown(fields, application, own) -> None:
-    """Names the closest argument or field when there is one that neither list has."""
+    """Refuses unknown arguments and fields, and names the closest known one."""
     known = (*own, *ResNetConfig.field_names())
     for name, value in fields.items():
         if name not in known:
@@ -295,13 +329,13 @@ def _refuse_unknown(fields, application, own) -> None:
 
 
 def _load(model, file, values=None) -> None:
-    """Sets the weights of a file, or those that came from one."""
+    """Sets the weights of a file, or the given values."""
     from keras_preact.weights import load_weights_by_layer, read_weights
 
     try:
         load_weights_by_layer(model, values or read_weights(file))
     except ConfigError as error:
         raise ConfigError(
-            f"`weights` must be a file saved from this very network, in any packaging. Received: "
+            "`weights` must be a file saved from the same network, in any packaging. Received: "
             f"weights={str(file)!r}, which does not fit {model.name!r}: {error}"
         ) from None

@@ -121,9 +121,9 @@ def test_a_builder_takes_it_and_says_how_it_differs(hub, tmp_path, randomize):
     expected = model.predict_on_batch(images)
     np.testing.assert_allclose(found.predict_on_batch(images), expected, atol=1e-5)
     for name, changes, words in (
-        ("resnet8v2", {"classes": 4}, "`classes` must be 3, those of weights='hf://"),
+        ("resnet8v2", {"classes": 4}, "`classes` must be 3 for weights='hf://"),
         ("resnet8v2", {"activation": "relu"}, "were trained with activation='prelu'"),
-        ("resnet20v2", {}, r"Received: 'hf://.*units=\(1, 1, 1\): keras_preact.convert builds it"),
+        ("resnet20v2", {}, r"Received: 'hf://.*units=\(1, 1, 1\)\. Use keras_preact\.convert"),
     ):
         with pytest.raises(ConfigError, match=words):
             create_model(name, weights=ADDRESS, **changes)

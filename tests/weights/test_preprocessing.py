@@ -154,7 +154,7 @@ def test_a_network_can_prepare_raw_images_itself(name):
     assert np.ptp(expected, axis=0).max() > 1e-3
     whole = convert(source, include_preprocessing=True, classifier_activation=None)
     np.testing.assert_allclose(scores(whole, RAW), expected, rtol=1e-5, atol=1e-5)
-    with pytest.raises(ConfigError, match="False where the source does not say how"):
+    with pytest.raises(ConfigError, match="preprocessing of the source is unknown"):
         convert(dataclasses.replace(source, preprocessing=None), include_preprocessing=True)
 
 

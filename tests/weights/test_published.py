@@ -249,7 +249,7 @@ class TestArguments:
     def test_layout_and_preprocessing_are_said(self, server, monkeypatch):
         build = golden("cifar_basic_v2", server, monkeypatch)
         said = r"projection='B', first_unit_entry='branch', not projection='A', first_unit_entry="
-        with pytest.warns(UserWarning, match=said + r"'stem'\. Its images .*weights='tiny'"):
+        with pytest.warns(UserWarning, match=said + r"'stem'\. Preprocess .*weights='tiny'"):
             build(weights="tiny")
 
     @pytest.mark.filterwarnings("ignore:tinynet8 has weights")
