@@ -1,6 +1,7 @@
 """`draw_gallery`: the variants of one kind side by side."""
 
 import string
+from typing import TYPE_CHECKING
 
 from keras_preact.config import ResNetConfig
 from keras_preact.drawing.grid import sheet_of
@@ -10,25 +11,28 @@ from keras_preact.drawing.sheet import paint
 from keras_preact.drawing.variants import GALLERIES
 from keras_preact.errors import ConfigError, near, quoted
 
-#: Units in a row, where not all of a gallery's.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Units per row of the galleries that have more than one row.
 _COLUMNS = {"shortcuts": 4}
 
 
-def draw_gallery(name: str):
-    """The variants of one kind side by side, as in the papers' figures.
+def draw_gallery(name: str) -> "Figure":
+    """Draws the variants of one kind side by side, as in the papers' figures.
 
     Args:
         name: `"shortcuts"` (Identity Mappings, Figure 2), `"placements"` (Figure 4), `"blocks"`
             (Deep Residual Learning, Figure 5), `"dimensions"` (the options of its section 3.3
-            and of the appendix of Identity Mappings, for a unit that halves the map) or
-            `"asymmetry"` (Identity Mappings, Figure 5: how an activation behind the addition
-            becomes one ahead of the weights).
+            and of the appendix of Identity Mappings, for a unit that halves the feature map) or
+            `"asymmetry"` (Identity Mappings, Figure 5: how an activation after the addition
+            becomes one before the weights).
 
     Returns:
         A `matplotlib.figure.Figure`; `save_drawing` writes it.
 
     Raises:
-        ConfigError: For another name.
+        ConfigError: If the name is unknown.
 
     Example:
         >>> from keras_preact.drawing import draw_gallery
@@ -38,7 +42,8 @@ def draw_gallery(name: str):
     """
     if name not in GALLERIES:
         raise ConfigError(
-            f"The galleries are {quoted(GALLERIES)}. Received: {name!r}.{near(name, GALLERIES)}"
+            f"`name` must be one of {quoted(GALLERIES)}. Received: name={name!r}."
+            f"{near(name, GALLERIES)}"
         )
     units = [
         (letter, variant.caption, _shapes(variant))

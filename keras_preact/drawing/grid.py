@@ -1,5 +1,7 @@
 """Units on one sheet: titles above them, a legend below."""
 
+from collections.abc import Sequence
+
 from keras_preact.drawing.layout import bottom
 from keras_preact.drawing.sheet import (
     TITLE,
@@ -11,12 +13,12 @@ from keras_preact.drawing.sheet import (
 )
 
 
-def sheet_of(units, columns=1) -> Sheet:
-    """Units in a grid, each with a title of letter and caption, and one legend for all.
+def sheet_of(units: Sequence[tuple[str, str, list]], columns: int = 1) -> Sheet:
+    """Units in a grid, each titled with its letter and caption, and one legend for all.
 
     Args:
-        units: `(letter, caption, shapes)` of each.
-        columns: How many stand in a row.
+        units: `(letter, caption, shapes)` of each unit.
+        columns: Units per row.
     """
     rows = [units[k : k + columns] for k in range(0, len(units), columns)]
     captions = [[_caption(letter, caption) for letter, caption, _ in row] for row in rows]
@@ -57,7 +59,7 @@ def _caption(letter, caption):
 
 
 def _wrapped(key, width):
-    """The legend's pairs of sign and words, as rows no wider than `width`."""
+    """The legend's pairs of symbol and label, as rows no wider than `width`."""
     rows, start = [[]], 0.0
     for pair in zip(key[::2], key[1::2], strict=True):
         low, high = extent(pair)

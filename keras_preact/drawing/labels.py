@@ -1,19 +1,19 @@
-"""What a drawing writes for a layer: words for each kind, and a readable name for any other."""
+"""The text of each layer in a drawing: words for known kinds, a readable name for any other."""
 
 import functools
 import math
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
 
 class Step(NamedTuple):
-    """One thing that stands on a path.
+    """One step on a path of a unit.
 
     Attributes:
-        text: What its box says, such as `"3×3 conv, 64"`.
-        kind: What its colour says: a key of `sheet.COLORS`, or `"multiply"` for a circle.
+        text: Text of its box, such as `"3×3 conv, 64"`.
+        kind: Kind that gives its colour: a key of `sheet.COLORS`, or `"multiply"` for a circle.
         name: Name of the layer.
     """
 
@@ -22,24 +22,24 @@ class Step(NamedTuple):
     name: str = ""
 
 
-#: How activations are written whose name is not the usual word.
+#: The usual spelling of activations whose names are lower case in Keras.
 _ACTIVATIONS = {
     word.lower(): word for word in ("ReLU", "ReLU6", "PReLU", "ELU", "SELU", "GELU", "SiLU", "CELU")
 }
 
-#: Operations that change no value: the input, a name for a tensor, the border of a pooling.
+#: Operations that are not drawn: the input, a name for a tensor, the padding of a pooling.
 _UNSEEN = ("InputLayer", "Identity", "Pad")
 
 
-def steps_of(layer, counts=True) -> tuple[Step, ...]:
-    """A layer, and the activation it may have inside, as steps; none for one that changes nothing.
+def steps_of(layer: Any, counts: bool = True) -> tuple[Step, ...]:
+    """A layer, and the activation it may include, as steps; none for one that is not drawn.
 
     Args:
         layer: A Keras layer, or another operation of a functional graph, channels last.
-        counts: Whether numbers are said: filters, added channels, the start of a bias.
+        counts: Whether to show numbers: filters, added channels, the initial value of a bias.
 
     Returns:
-        Steps in the order in which they are computed.
+        The steps in the order in which they are computed.
 
     Example:
         >>> import keras
@@ -57,8 +57,8 @@ def steps_of(layer, counts=True) -> tuple[Step, ...]:
 
 
 @functools.singledispatch
-def _words(layer, counts):
-    """(text, kind) of a layer; an unknown one is called by its class's name."""
+def _words(layer: Any, counts: bool) -> tuple[str, str]:
+    """(text, kind) of a layer; unknown layers have the name of their class."""
     name = type(layer).__name__
     if name in _UNSEEN:
         return "", "other"
@@ -149,7 +149,7 @@ def _(layer: keras.layers.GlobalMaxPooling2D, counts):
 @_words.register
 def _(layer: keras.layers.ZeroPadding2D, counts):
     added = layer.output.shape[-1] - layer.input.shape[-1]
-    if not added:  # the border that belongs to a strided convolution or pooling
+    if not added:  # the padding of a strided convolution or pooling
         return "", "resampling"
     return f"{added if counts else ''} zero channels".strip(), "resampling"
 

@@ -1,4 +1,7 @@
-"""The shapes of units: the paths beside each other, each from the top down."""
+"""The shapes of units: the paths side by side, each from the top down."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from keras_preact.drawing.paths import UnitPaths
 from keras_preact.drawing.sheet import (
@@ -21,15 +24,15 @@ _LABEL = 0.2
 _MARGIN = 0.06
 
 
-def bottom(shapes) -> float:
-    """Where a unit ends: with the name of its output."""
+def bottom(shapes: Sequence[Any]) -> float:
+    """The y at which a unit ends, below the name of its output."""
     return max(shape.y for shape in shapes if isinstance(shape, Label)) + _LABEL / 2
 
 
-def layout_units(*units: UnitPaths) -> list:
-    """The shapes of a unit, or of several, each behind the one before it.
+def layout_units(*units: UnitPaths) -> list[Any]:
+    """The shapes of one unit, or of several in a chain.
 
-    They begin with the input at the top; the spine, which is the shortcut, is at x = 0.
+    They begin with the input at the top; the shortcut is at x = 0.
     """
     y = _LABEL
     shapes = _tensor(y / 2, "l", units[0].channels and units[0].channels[0])
@@ -40,8 +43,8 @@ def layout_units(*units: UnitPaths) -> list:
     return shapes
 
 
-def framed(shapes, start, end) -> list:
-    """Shapes, and a frame around the boxes and circles `[start:end]`, counted from the top."""
+def framed(shapes: Sequence[Any], start: int, end: int) -> list[Any]:
+    """The shapes, with a frame around the boxes and circles `[start:end]`, from the top."""
     nodes = [shape for shape in shapes if isinstance(shape, Box | Circle)]
     left, right = extent(nodes)
     ys = sorted(node.y for node in nodes)[start:end]
@@ -51,7 +54,7 @@ def framed(shapes, start, end) -> list:
 
 
 def _unit(shapes, paths, y):
-    """A unit below `y`, with the arrow to its output; returns where its last box ends."""
+    """A unit below `y`, with the arrow to its output; returns the y at which it ends."""
     is_plain = paths.shortcut is None
     y = _run(shapes, 0, y, paths.entry, bold=not is_plain)
     if is_plain:
@@ -64,7 +67,7 @@ def _unit(shapes, paths, y):
 
 
 def _tensor(y, index, channels):
-    """The unit's input or output, its x on the spine."""
+    """The name of the unit's input or output, at x = 0."""
     small, left = 0.75 * TEXT, 0.045
     labels = [
         Label(0, y, "x", weight="bold"),
@@ -76,7 +79,7 @@ def _tensor(y, index, channels):
 
 
 def _columns(paths):
-    """x of the gate and of the branch, as near to the spine as what stands there allows."""
+    """x of the gate and of the branch, as close to the shortcut as their boxes allow."""
     on_shortcut = [step.text for step in paths.shortcut or () if step.kind != "multiply"]
     right = box_width(*on_shortcut) / 2 if on_shortcut else 0.0
     x_gate = 0.0
@@ -90,7 +93,7 @@ def _columns(paths):
 
 
 def _run(shapes, x, y, steps, bold):
-    """Boxes one below the other, each with the arrow that leads to it; returns where they end."""
+    """Boxes in a column, each with the arrow that leads to it; returns the y at which they end."""
     width = box_width(*(step.text for step in steps))
     for step in steps:
         shapes.append(Arrow(((x, y), (x, y + GAP)), bold=bold))
@@ -100,7 +103,7 @@ def _run(shapes, x, y, steps, bold):
 
 
 def _two_paths(shapes, paths, y, x_gate, x_branch):
-    """From where the paths part to their addition; returns where its circle ends."""
+    """From the split of the paths to their addition; returns the y at which its circle ends."""
     lengths = [len(paths.branch), len(paths.shortcut), len(paths.gate) + bool(paths.gate)]
     rows = max(lengths)
     split = y + 0.12
@@ -121,7 +124,7 @@ def _two_paths(shapes, paths, y, x_gate, x_branch):
 
 
 def _column(shapes, x, y, end, first, rows, steps, bold=False, head=True):
-    """Steps in the middle of the rows, a product in the last, and the arrows from `y` to `end`."""
+    """Steps in the middle rows, a product in the last one, and the arrows from `y` to `end`."""
     multiplies = bool(steps) and steps[-1].kind == "multiply"
     boxes = steps[: len(steps) - multiplies]
     width = box_width(*(step.text for step in boxes))
@@ -140,7 +143,7 @@ def _column(shapes, x, y, end, first, rows, steps, bold=False, head=True):
 
 
 def _gate(shapes, paths, x_gate, x_branch, y):
-    """g to the branch, and what is made of it to the shortcut."""
+    """g to the branch, and 1 - g to the shortcut."""
     shapes.append(Label(x_gate + 0.06, y - 0.13, "g", "left"))
     width = box_width(*(step.text for step in paths.carry))
     x, last = x_gate, RADIUS

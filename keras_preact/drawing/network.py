@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.config import ResNetConfig
 from keras_preact.drawing.sheet import (
@@ -23,27 +24,37 @@ from keras_preact.drawing.stages import Stage, read_network
 from keras_preact.drawing.variants import config_of
 from keras_preact.residual import build_network, count_multiply_adds
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def draw_network(network=None, input_shape=None, classes=None, *, title=None, **fields):
-    """A network as its stem, its stages with their sizes, and its head, from the built model.
 
-    What Table 1 of Deep Residual Learning (2015) says of a network, as a schematic: beside each
-    part stands the size of what it gives, beside each stage the number of its units.
+def draw_network(
+    network: ResNetConfig | str | None = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    classes: int | None = None,
+    *,
+    title: str | None = None,
+    **fields: Any,
+) -> "Figure":
+    """Draws a network as its stem, its stages and its head, from the built model.
+
+    The drawing shows what Table 1 of Deep Residual Learning (2015) lists: beside each part its
+    output size, beside each stage the number of its units.
 
     Args:
         network: A `ResNetConfig`, or the name of a network (`"resnet110v2"`) or of a variant;
             `None` for the default config.
-        input_shape: Shape of an image, `(height, width, channels)`; the network's default, or
-            32x32x3, if not given.
-        classes: Number of classes; the network's default, or 10, if not given.
-        title: What stands above; the network's name if not given.
+        input_shape: Shape of one image, `(height, width, channels)`; by default that of the
+            network, or 32x32x3.
+        classes: Number of classes; by default that of the network, or 10.
+        title: Title above the drawing; by default the name of the network.
         **fields: Fields of the config to change, such as `units` or `shortcut`.
 
     Returns:
         A `matplotlib.figure.Figure`; `save_drawing` writes it.
 
     Raises:
-        ConfigError: For names, fields and sizes that are not allowed or make no network.
+        ConfigError: If a name, field or size is not allowed, or they do not go together.
 
     Example:
         >>> from keras_preact.drawing import draw_network
@@ -71,7 +82,7 @@ def _sheet(model, config, title):
     parts = read_network(model)
     middle, y = [], 0.1
     sizes = [Label(0, y, "images", weight="bold")]
-    texts = [(y, _size(model.input_shape[1:]), "")]
+    texts: list[tuple[float, str, Any]] = [(y, _size(model.input_shape[1:]), "")]
     y += 0.1
     stages = [part for part in parts if isinstance(part, Stage)]
     width = box_width(*(step.text for stage in stages for step in stage.steps))
@@ -96,7 +107,7 @@ def _sheet(model, config, title):
 
 
 def _framed(shapes, head, foot, bottom):
-    """Title, network and facts, each in the middle of the paper."""
+    """Title, network and facts, each centred on the sheet."""
     margin = 0.15
     spans = [extent(part) for part in (shapes, head, foot)]
     width = max(high - low for low, high in spans) + 2 * margin
@@ -120,13 +131,13 @@ def _place_row(row, y):
 
 
 def _place_stage(stage, y, width, has_shortcut):
-    """The convolutions of a unit in a frame, more frames behind it for more units."""
+    """The convolutions of a unit in a frame, with more frames behind it for more units."""
     inner, gap = 0.16, 0.12
     side = 0.28 if has_shortcut else 0.0
     outer = width + 2 * (0.15 + side)
     height = 2 * inner + len(stage.steps) * BOX + (len(stage.steps) - 1) * gap
     cards = min(stage.units, 3) - 1
-    shapes = [
+    shapes: list[Any] = [
         Frame(0.06 * k, y + height / 2 + 0.06 * k, outer, height) for k in range(cards, -1, -1)
     ]
     top, bottom = y + 0.07, y + height - 0.07
@@ -145,12 +156,12 @@ def _place_stage(stage, y, width, has_shortcut):
 
 
 def _beside(stage, x, y):
-    """What stands at the right of a stage: its number of units and which of them have a stride."""
+    """The text to the right of a stage: its number of units and which of them have a stride."""
     name = re.sub(r"(?<=[a-z])(?=\d)", " ", stage.name)
     words = "unit" if stage.units == 1 else "units"
     lines = [f"{name}: {stage.units} {words}"]
     if stage.strided:
-        lines.append(f"unit {', '.join(map(str, stage.strided))} at stride 2")
+        lines.append(f"unit {', '.join(map(str, stage.strided))} with stride 2")
     first = y - 0.1 * (len(lines) - 1)
     weights = itertools.chain(["bold"], itertools.repeat("normal"))
     return [
@@ -164,7 +175,7 @@ def _size(shape):
 
 
 def _facts(model, config):
-    """What kind of units these are, and how large the network is."""
+    """The kind of units, and the size of the network."""
     parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     sizes = f"{config.depth:,} layers, {parameters:,} parameters"
     if None not in model.input_shape[1:]:

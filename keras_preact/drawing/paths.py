@@ -1,6 +1,7 @@
-"""What stands on the paths of a residual unit, read from the graph that `build_unit` makes."""
+"""The steps on the paths of a residual unit, read from the graph that `build_unit` makes."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 
@@ -12,17 +13,17 @@ from keras_preact.residual.unit import Unit, build_unit
 
 
 class UnitPaths(NamedTuple):
-    """The steps of a unit in the order in which they are computed, path by path.
+    """The steps of a unit, path by path, each in the order in which they are computed.
 
     Attributes:
-        entry: Ahead of both paths.
-        branch: F(x); ends with a step of kind `"multiply"` where a gate meets it.
+        entry: Steps before the paths split.
+        branch: F(x); ends with a step of kind `"multiply"` if it is multiplied by a gate.
         shortcut: h(x), empty for an identity, `None` without a shortcut; ends with a step of kind
-            `"multiply"` where a gate meets it.
+            `"multiply"` if it is multiplied by a gate.
         gate: g(x), empty without a gate.
-        carry: Between the gate and the shortcut: 1 - g.
-        exit: Behind the addition.
-        channels: Channels of the unit's input and output; `None` when no filters were asked for.
+        carry: 1 - g, between the gate and the shortcut.
+        exit: Steps after the addition.
+        channels: Channels of the unit's input and output; `None` if no filters were given.
     """
 
     entry: tuple[Step, ...] = ()
@@ -35,22 +36,28 @@ class UnitPaths(NamedTuple):
 
 
 def read_unit(
-    config: ResNetConfig, filters=None, stride=1, in_channels=None, *, first=False
+    config: ResNetConfig,
+    filters: int | None = None,
+    stride: int = 1,
+    in_channels: int | None = None,
+    *,
+    first: bool = False,
 ) -> UnitPaths:
-    """The paths of a unit, from the layers that it really has.
+    """Reads the paths of a unit from the layers that are built for it.
 
     Args:
         config: A `ResNetConfig`.
-        filters: Filters of the branch; `None` for a unit of any width, whose steps name none.
+        filters: Filters of the branch; `None` for steps without numbers of filters.
         stride: The unit's stride.
-        in_channels: Channels of its input; `None`: those of its output, half of them at a stride.
-        first: Whether only the stem stands before it.
+        in_channels: Channels of its input; `None`: as many as its output has, or half of them if
+            the stride is above 1.
+        first: Whether it is the first unit of the network, directly after the stem.
 
     Returns:
         The unit's `UnitPaths`.
 
     Raises:
-        ConfigError: For arguments that are not allowed, or that make no unit.
+        ConfigError: If an argument is not allowed, or they do not go together.
 
     Example:
         >>> from keras_preact import ResNetConfig
@@ -66,7 +73,8 @@ def read_unit(
         require(valid, name, value, "a whole number of at least 1, or None")
     require(is_whole(stride) and stride >= 1, "stride", stride, "a whole number of at least 1")
     counted = filters is not None
-    require(counted or in_channels is None, "in_channels", in_channels, "given with `filters`")
+    expected = "None unless `filters` is given"
+    require(counted or in_channels is None, "in_channels", in_channels, expected)
     filters = filters or 16
     channels = filters * EXPANSION[config.block]
     in_channels = in_channels or (channels if stride == 1 else max(1, channels // 2))
@@ -78,23 +86,23 @@ def read_unit(
 
 
 class Graph:
-    """A functional model, walked backwards.
+    """A functional model, traversed backwards.
 
     Args:
         model: A functional `keras.Model`.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model):
         self.model = model
         self._makers = {id(operation.output): operation for operation in model.operations}
 
-    def chain(self, tensor, until=()):
+    def chain(self, tensor: Any, until: Sequence[Any] = ()) -> tuple[list[Any], Any]:
         """The operations that lead to a tensor, in order, and the one at which they begin.
 
-        Where two paths meet, this package's layers name the main one last.
+        Where two paths meet, this package's layers list the main one last.
 
         Args:
-            tensor: Where to start.
+            tensor: The tensor to start from.
             until: Operations at which to stop, as at the model's input.
         """
         chain = []
@@ -128,7 +136,7 @@ def _read(graph, counted):
 
 
 def _gate(graph, operations, until):
-    """The operations that make g, and those that make 1 - g of it."""
+    """The operations that compute g, and those that compute 1 - g from it."""
     gates = [
         graph.chain(operation.input[0], until)[0]
         for operation in operations

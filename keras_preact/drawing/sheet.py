@@ -1,14 +1,19 @@
-"""A drawing as shapes with places in inches, painted by matplotlib, and its files."""
+"""A drawing as shapes with positions in inches, drawn by matplotlib, and its files."""
 
 import functools
 import math
-from typing import NamedTuple
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
 
 from keras_preact.files import save_error, suffix_of
 
-#: Colour of each kind of box: told apart by colour-blind eyes, and by their lightness in grey.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Colour and label of each kind of box: distinct for colour-blind readers and in greyscale.
 COLORS = {
     "weights": ("#74abdd", "weights"),
     "normalization": ("#fbf3c8", "normalisation"),
@@ -19,15 +24,15 @@ COLORS = {
 }
 INK, GREY = "#1a1a1a", "#a6a6a6"
 
-#: What a drawing can be written as.
+#: File formats of a drawing.
 SUFFIXES = (".svg", ".png")
 
 #: Sizes in inches and, of text, in points.
 BOX, GAP, RADIUS, HEAD = 0.25, 0.17, 0.1, 0.075
 TEXT, TITLE = 8, 9.5
 
-#: The font that boxes are made for, which matplotlib has, and what stands in for it elsewhere:
-#: none of them is wider.
+#: The font that boxes are sized for, which matplotlib includes, and its substitutes in other
+#: programs, none of which is wider.
 _FONTS = ["DejaVu Sans", "Verdana", "Helvetica", "Arial"]
 
 
@@ -51,7 +56,7 @@ class Circle(NamedTuple):
 
 
 class Arrow(NamedTuple):
-    """A line through points; `bold` for the grey one of a shortcut, `head` for its tip."""
+    """A line through points; `bold` for the grey line of a shortcut, `head` for its arrowhead."""
 
     points: tuple[tuple[float, float], ...]
     bold: bool = False
@@ -68,7 +73,7 @@ class Frame(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A text at `(x, y)`, the middle of its height."""
+    """A text at `(x, y)`, vertically centred."""
 
     x: float
     y: float
@@ -80,15 +85,15 @@ class Label(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """Shapes, and the size in inches of the paper they stand on; y grows downwards."""
+    """Shapes, and the size of their sheet in inches; y grows downwards."""
 
     width: float
     height: float
-    shapes: tuple
+    shapes: tuple[Any, ...]
 
 
-def moved(shapes, x, y) -> list:
-    """Shapes, further to the right and down."""
+def moved(shapes: Sequence[Any], x: float, y: float) -> list[Any]:
+    """The shapes, moved right by `x` and down by `y`."""
     return [_moved(shape, x, y) for shape in shapes]
 
 
@@ -100,7 +105,7 @@ def _moved(shape, x, y):
 
 @functools.cache
 def text_width(text: str, size: float = TEXT, weight: str = "normal") -> float:
-    """The width of a text in inches, rounded up so that it is the same wherever it is measured."""
+    """The width of a text in inches, rounded up so that it is the same on every machine."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
@@ -116,8 +121,8 @@ def box_width(*texts: str) -> float:
     return max((text_width(text) for text in texts), default=0.0) + 0.15
 
 
-def extent(shapes) -> tuple[float, float]:
-    """The least and the greatest x of shapes."""
+def extent(shapes: Sequence[Any]) -> tuple[float, float]:
+    """The smallest and the largest x of the shapes."""
     lows, highs = zip(*map(_extent, shapes), strict=True)
     return min(lows), max(highs)
 
@@ -135,8 +140,8 @@ def _extent(shape):
     return shape.x - shape.width / 2, shape.x + shape.width / 2
 
 
-def legend(shapes) -> list:
-    """What the colours among shapes mean, as shapes in a row that begins at (0, 0)."""
+def legend(shapes: Sequence[Any]) -> list[Any]:
+    """The legend of the colours used by the shapes, as a row of shapes that begins at (0, 0)."""
     kinds = {shape.kind for shape in shapes if isinstance(shape, Box)}
     row, x = [], 0.0
     for kind, (_, words) in COLORS.items():
@@ -148,7 +153,7 @@ def legend(shapes) -> list:
     return row
 
 
-def paint(sheet: Sheet):
+def paint(sheet: Sheet) -> "Figure":
     """A sheet as a `matplotlib.figure.Figure`."""
     from matplotlib.figure import Figure
 
@@ -242,16 +247,18 @@ _PAINTERS = {
 }
 
 
-def save_drawing(figure, path) -> None:
-    """Writes a drawing: `.svg` with its text as text, the same at every run, or `.png`.
+def save_drawing(figure: "Figure", path: str | os.PathLike) -> None:
+    """Writes a drawing as `.svg` or `.png`.
+
+    SVG files keep their text as text; the same drawing always gives the same file.
 
     Args:
-        figure: What one of the `draw_...` functions returned.
-        path: File to write; its suffix says which kind.
+        figure: A figure of one of the `draw_...` functions.
+        path: File to write; its suffix, `.svg` or `.png`, chooses the format.
 
     Raises:
-        ConfigError: For another suffix.
-        SaveError: When the file cannot be written.
+        ConfigError: If the suffix is another one.
+        SaveError: If the file cannot be written.
 
     Example:
         >>> import pathlib, tempfile

@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+import keras
+
 from keras_preact.drawing.labels import Step, steps_of
 from keras_preact.drawing.paths import Graph
 from keras_preact.layers import Repeat
@@ -13,7 +15,7 @@ class Row(NamedTuple):
 
     Attributes:
         steps: Their steps, in order.
-        size: Shape of what they give, without the batch.
+        size: Shape of their output, without the batch.
     """
 
     steps: tuple[Step, ...]
@@ -25,10 +27,10 @@ class Stage(NamedTuple):
 
     Attributes:
         name: Its name, such as `"stage1"`.
-        units: How many units it has.
-        steps: The convolutions of a unit that keeps the map's size, in order.
-        strided: Numbers of the units that do not.
-        size: Shape of what it gives, without the batch.
+        units: Number of its units.
+        steps: The convolutions of a unit that keeps the size of the feature map, in order.
+        strided: Numbers of the units that do not keep it.
+        size: Shape of its output, without the batch.
     """
 
     name: str
@@ -38,7 +40,7 @@ class Stage(NamedTuple):
     size: tuple[int | None, ...]
 
 
-def read_network(model) -> list[Row | Stage]:
+def read_network(model: keras.Model) -> list[Row | Stage]:
     """The parts of a network of this package, in order, from its graph."""
     chain, _ = Graph(model).chain(model.output)
     parts, loose, units = [], [], {}

@@ -1,6 +1,9 @@
 """`draw_unit`: a residual unit as the papers draw it."""
 
+from typing import TYPE_CHECKING, Any
+
 from keras_preact.checked import is_whole, require
+from keras_preact.config import ResNetConfig
 from keras_preact.drawing.grid import sheet_of
 from keras_preact.drawing.layout import layout_units
 from keras_preact.drawing.paths import read_unit
@@ -8,40 +11,45 @@ from keras_preact.drawing.sheet import paint
 from keras_preact.drawing.variants import config_of
 from keras_preact.residual.network import stage_units
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def draw_unit(
-    network=None,
-    filters=None,
-    stride=None,
-    in_channels=None,
+    network: ResNetConfig | str | None = None,
+    filters: int | None = None,
+    stride: int | None = None,
+    in_channels: int | None = None,
     *,
-    stage=None,
-    unit=None,
-    title=None,
-    **fields,
-):
-    """A residual unit as the papers draw it, from the layers that it really has.
+    stage: int | None = None,
+    unit: int | None = None,
+    title: str | None = None,
+    **fields: Any,
+) -> "Figure":
+    """Draws a residual unit as the papers do, from the layers that are built for it.
 
-    As in Figures 2 and 4 of Identity Mappings (2016) the grey arrow is the shortcut, from the
-    unit's input x_l to x_{l+1}, and beside it stands the branch, with the gate, if there is one,
-    between the two.
+    As in Figures 2 and 4 of Identity Mappings (2016), the grey arrow is the shortcut, from the
+    unit's input x_l to x_{l+1}. The branch is beside it, and the gate, if there is one, between
+    the two.
 
     Args:
         network: A `ResNetConfig`, or the name of a variant (`"exclusive_gating"`) or of a network
             (`"resnet110v2"`); `None` for the default config.
-        filters: Filters of the branch; `None`: the boxes name none.
-        stride: Stride of the unit, 1 if not given.
-        in_channels: Channels of its input; `None`: those of its output, half of them at a stride.
-        stage: Stage of the network whose unit is wanted, from 1, instead of these three.
-        unit: Which unit of that stage, from 1; the first if not given.
-        title: What stands above the unit.
+        filters: Filters of the branch; `None`: the boxes show no numbers of filters.
+        stride: Stride of the unit; 1 by default.
+        in_channels: Channels of its input; `None`: as many as its output has, or half of them if
+            the stride is above 1.
+        stage: Draws a unit of this stage of the network, counted from 1; replaces `filters`,
+            `stride` and `in_channels`.
+        unit: Number of the unit in that stage, counted from 1; the first by default.
+        title: Title above the unit.
         **fields: Fields of the config to change, such as `placement` or `shortcut`.
 
     Returns:
         A `matplotlib.figure.Figure`; `save_drawing` writes it.
 
     Raises:
-        ConfigError: For names, fields and sizes that are not allowed or make no unit.
+        ConfigError: If a name, field or size is not allowed, or they do not go together.
 
     Example:
         >>> from keras_preact.drawing import draw_unit
@@ -54,10 +62,10 @@ def draw_unit(
     sizes = {"filters": filters, "stride": stride, "in_channels": in_channels}
     sizes = {name: value for name, value in sizes.items() if value is not None}
     given = {**given, **sizes}
-    require(unit is None or stage is not None, "unit", unit, "given with `stage`")
+    require(unit is None or stage is not None, "unit", unit, "None unless `stage` is given")
     if stage is not None:
         for name, value in sizes.items():
-            require(False, name, value, "left out where `stage` is given, which says it")
+            require(False, name, value, "None if `stage` is given, which determines it")
         given = _unit_of_network(config, stage, 1 if unit is None else unit)
     shapes = layout_units(read_unit(config, **given))
     return paint(sheet_of([("", title or "", shapes)]))

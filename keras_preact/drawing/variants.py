@@ -1,26 +1,26 @@
 """The variants that have a name, by gallery, each with the fields of its unit."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from keras_preact.config import Block, Placement, ResNetConfig, Shortcut
 from keras_preact.errors import ConfigError, near, quoted
 
 
 class Variant(NamedTuple):
-    """One drawing of a gallery: a unit, or several equal ones in a row.
+    """One drawing of a gallery: a unit, or several equal ones in a chain.
 
     Attributes:
-        caption: What stands above it.
+        caption: Title above it.
         fields: Fields of its `ResNetConfig`.
         unit: Arguments of `read_unit`.
-        count: How many units stand in a row.
+        count: Number of units in the chain.
         frames: `(start, end)` of each frame, around the boxes and circles `[start:end]` from the
             top.
     """
 
     caption: str
-    fields: dict
-    unit: dict
+    fields: dict[str, Any]
+    unit: dict[str, Any]
     count: int = 1
     frames: tuple[tuple[int, int], ...] = ()
 
@@ -59,8 +59,8 @@ def _pair(caption, placement, *frames):
 
 #: Gallery, then the name of each variant: Identity Mappings, Figures 2 and 4; Deep Residual
 #: Learning, Figure 5 and section 3.3 with the appendix of Identity Mappings; Identity Mappings,
-#: Figure 5, where a frame stands around what is taken for a unit. An activation behind the addition
-#: which only the next branch sees is the first of that branch: the same boxes, framed otherwise.
+#: Figure 5, where frames mark the units. An activation after the addition that only the next branch
+#: uses is the first step of that branch: the same boxes in other frames.
 GALLERIES: dict[str, dict[str, Variant]] = {
     "shortcuts": {
         name: Variant(_caption(name), {"shortcut": name, "placement": "original"}, {})
@@ -69,7 +69,7 @@ GALLERIES: dict[str, dict[str, Variant]] = {
     "placements": {
         name: Variant(_caption(name), {"placement": name}, {}) for name in Placement.__args__
     },
-    "blocks": {name: _block(name) for name in Block.__args__},
+    "blocks": {name: _block(name) for name in get_args(Block)},
     "dimensions": {
         "option_a": _option("option A", projection="A"),
         "option_b": _option("option B", projection="B"),
@@ -102,15 +102,17 @@ def variant_names() -> list[str]:
     return [*_VARIANTS]
 
 
-def config_of(network) -> tuple[ResNetConfig, dict, tuple | None]:
-    """What a config, the name of a variant or of a network, or `None` mean to a drawing.
+def config_of(
+    network: ResNetConfig | str | None,
+) -> tuple[ResNetConfig, dict[str, Any], tuple[Any, int] | None]:
+    """The config to draw for a config, the name of a variant or a network, or `None`.
 
     Returns:
-        A config, arguments of `read_unit` that go with it, and a network's default
-        `(input_shape, classes)`, `None` where there is none.
+        A config, arguments of `read_unit` that go with it, and the network's default
+        `(input_shape, classes)` or `None`.
 
     Raises:
-        ConfigError: For a name that is neither a variant's nor a network's.
+        ConfigError: If the name is neither that of a variant nor that of a network.
     """
     from keras_preact.applications import list_models, model_info
 
@@ -124,7 +126,7 @@ def config_of(network) -> tuple[ResNetConfig, dict, tuple | None]:
         info = model_info(network)
         return info.config, {}, (info.input_shape, info.classes)
     raise ConfigError(
-        f"A ResNetConfig, one of {quoted(_VARIANTS)}, or the name of a network is expected; "
+        f"`network` must be a ResNetConfig, one of {quoted(_VARIANTS)}, or the name of a network; "
         f"`keras-preact models` lists them. Received: {network!r}."
         f"{near(str(network).lower(), [*_VARIANTS, *networks])}"
     )

@@ -145,7 +145,7 @@ def test_the_command_says_where_it_drew(argv, said, capsys, tmp_path, monkeypatc
         (["shortcuts", "--stride", "2"], "without --stride"),
         (["basic", "--set", "recipe.epochs=1"], "network.FIELD=VALUE"),
         (["basic", "--set", "network.gate_bais=1"], "Did you mean 'gate_bias'?"),
-        (["resnet20", "--unit", "2"], "`unit` must be given with `stage`"),
+        (["resnet20", "--unit", "2"], "`unit` must be None unless `stage` is given"),
         (["resnet20", "--stage", "7"], "stage=7"),
         (["basic", "--stage", "two"], "two"),
         (["basic", "--recipe", "quick", "--draws", "2"], "--recipe, --draws are of `draw augment"),
