@@ -1,8 +1,8 @@
 """Shortcuts: the dimension changes of the 2015 paper and the types of the 2016 paper, as a table.
 
 `match_dimensions` gives the shortcut the branch's shape; the functions of `SHORTCUTS` then join the
-two paths (Identity Mappings, Figure 2 and Table 1), one small function per type. Layers are asked for
-by Keras's names of them, since a config, which this table belongs to, is made without Keras.
+two paths (Identity Mappings, Figure 2 and Table 1), one small function per type. They ask `Parts`
+for layers by Keras's names, since a config, to which this table belongs, is made without Keras.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ class Paths(NamedTuple):
     branch: Any
 
 
-def projects(config: ResNetConfig, in_channels: int, channels: int, stride: int) -> bool:
+def projects(config: Any, in_channels: int, channels: int, stride: int) -> bool:
     """Whether a unit's shortcut is a 1x1 convolution."""
     if config.projects_every_unit:
         return True
@@ -49,7 +49,7 @@ def projects(config: ResNetConfig, in_channels: int, channels: int, stride: int)
     return in_channels != channels or (stride > 1 and config.subsample_shortcut == "projection")
 
 
-def match_dimensions(parts: Parts, source: Any, channels: int, stride: int, name: str) -> Any:
+def match_dimensions(parts: Any, source: Any, channels: int, stride: int, name: str) -> Any:
     """The shortcut with the branch's dimensions (2015, section 3.3, options A, B and C)."""
     config, in_channels = parts.config, parts.channels(source)
     if projects(config, in_channels, channels, stride):
@@ -68,12 +68,12 @@ def match_dimensions(parts: Parts, source: Any, channels: int, stride: int, name
     return h
 
 
-def add(parts: Parts, paths: Paths) -> Any:
+def add(parts: Any, paths: Paths) -> Any:
     """h + F: identity shortcuts and 1x1 convolutions (Figure 2a, 2e)."""
     return parts.layer("Add", f"{paths.name}_add")([paths.shortcut, paths.branch])
 
 
-def constant_scaling(parts: Parts, paths: Paths) -> Any:
+def constant_scaling(parts: Any, paths: Paths) -> Any:
     """λ h + s F (Figure 2b; 0.5 and 0.5 is the row of Table 1 that trains)."""
     config = parts.config
     h = _scaled(parts, paths.shortcut, config.shortcut_scale, f"{paths.name}_shortcut_scale")
@@ -81,19 +81,19 @@ def constant_scaling(parts: Parts, paths: Paths) -> Any:
     return add(parts, paths._replace(shortcut=h, branch=branch))
 
 
-def exclusive_gating(parts: Parts, paths: Paths) -> Any:
+def exclusive_gating(parts: Any, paths: Paths) -> Any:
     """(1 - g) h + g F, element-wise (Figure 2c, as in Highway Networks)."""
     gate = _gate(parts, paths)
     branch = parts.layer("Multiply", f"{paths.name}_branch_scale")([gate, paths.branch])
     return add(parts, _carried(parts, paths, gate)._replace(branch=branch))
 
 
-def shortcut_only_gating(parts: Parts, paths: Paths) -> Any:
+def shortcut_only_gating(parts: Any, paths: Paths) -> Any:
     """(1 - g) h + F, element-wise (Figure 2d)."""
     return add(parts, _carried(parts, paths, _gate(parts, paths)))
 
 
-def dropout(parts: Parts, paths: Paths) -> Any:
+def dropout(parts: Any, paths: Paths) -> Any:
     """dropout(h) + F, with Keras's inverted dropout (Figure 2f)."""
     name = f"{paths.name}_shortcut_dropout"
     h = parts.layer("Dropout", name, parts.config.dropout_rate)(paths.shortcut)

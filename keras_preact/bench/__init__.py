@@ -1,4 +1,4 @@
-"""Networks and what was exported from them, measured in turn on the machine at hand."""
+"""Benchmarks of networks and their exports, measured in turn on the current machine."""
 
 from keras_preact.lazy import lazy_names
 

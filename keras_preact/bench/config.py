@@ -1,8 +1,10 @@
-"""`BenchConfig`: how files are measured, and what each path is."""
+"""`BenchConfig`: how files are measured, and the format of each path."""
 
 import dataclasses
 import json
+import os
 import pathlib
+from collections.abc import Sequence
 
 from keras_preact.checked import Checked, require
 from keras_preact.errors import ConfigError
@@ -11,17 +13,20 @@ from keras_preact.export.runtimes_tf import RUNTIMES
 
 @dataclasses.dataclass(frozen=True)
 class BenchConfig(Checked):
-    """How files are measured.
+    """Settings of a benchmark.
 
     Args:
-        data: Images whose test part the accuracy is of: digits, a set of tensorflow-datasets,
-            folder:PATH, ...; without any no accuracy is measured.
-        batch_sizes: Images in a step, of which the one with the most images a second counts.
-        threads: How many compute; all processors if not given.
-        seconds: How long each turn is, for each batch size; at least one step.
-        rounds: Turns that each file takes, one after the other.
-        size: Side of the images in pixels for networks of any size; what is remembered beside the
-            file if not given, or 224.
+        data: Images on whose test split the accuracy is measured: digits, a name of
+            tensorflow-datasets, folder:PATH, ...; if not given, no accuracy is measured.
+        batch_sizes: Batch sizes to measure; the one with the most images per second counts.
+        threads: Number of threads; all processors if not given.
+        seconds: Length of each turn in seconds, for each batch size; at least one step.
+        rounds: Number of turns per file; the files take turns.
+        size: Side of the images in pixels for networks of any size; if not given, the size stored
+            beside the file, or 224.
+
+    Raises:
+        ConfigError: If a field has a value that is not allowed.
 
     Example:
         >>> from keras_preact.bench import BenchConfig
@@ -39,8 +44,9 @@ class BenchConfig(Checked):
     def check(self) -> None:
         """Rules of single fields."""
         batches = self.batch_sizes
-        sizes = batches and min(batches) >= 1 and len({*batches}) == len(batches)
-        require(sizes, "batch_sizes", batches, "one or more different whole numbers, at least 1")
+        sizes = bool(batches) and min(batches) >= 1 and len({*batches}) == len(batches)
+        expected = "a list of different whole numbers of at least 1"
+        require(sizes, "batch_sizes", batches, expected)
         require(self.seconds > 0, "seconds", self.seconds, "above 0")
         require(self.rounds >= 1, "rounds", self.rounds, "at least 1")
         for name in ("threads", "size"):
@@ -48,26 +54,26 @@ class BenchConfig(Checked):
             require(value is None or value >= 1, name, value, "None or at least 1")
 
 
-#: Formats by the ending of a file, and by a file in a folder; the first that is there counts.
+#: Formats by the suffix of a file, and by a file in a folder; the first one found counts.
 ENDINGS = {".keras": "keras", ".tflite": "litert", ".onnx": "onnx", ".xml": "openvino"}
 INSIDE = {"model.keras": "keras", "saved_model.pb": "saved_model", "model.xml": "openvino"}
 
-#: In a folder of exports: what each of them is.
+#: File in a folder of exports that describes each of them.
 _EXPORTS = "exports.json"
 
 
-def files_of(paths) -> list[tuple[pathlib.Path, str]]:
-    """The files that paths name, each with its format.
+def files_of(paths: Sequence[str | os.PathLike]) -> list[tuple[pathlib.Path, str]]:
+    """The files to measure, each with its format.
 
     Args:
         paths: Run folders, `.keras`, `.tflite`, `.onnx` and `.xml` files, folders of a SavedModel
-            or an OpenVINO graph, and folders of exports, which stand for all that is in them.
+            or an OpenVINO graph, and folders of exports, which mean every export in them.
 
     Returns:
         Pairs of a path and one of `keras_preact.export.runtimes_tf.RUNTIMES`, each path once.
 
     Raises:
-        ConfigError: For paths that are not there, or are none of these.
+        ConfigError: If a path does not exist or is none of these.
     """
     require(len(paths) > 0, "paths", paths, "at least one file or folder")
     found = {}
@@ -100,5 +106,5 @@ def _format_of(path):
     raise ConfigError(
         "A path must be the folder of a finished run, a .keras, .tflite, .onnx or .xml file, the "
         "folder of a SavedModel or of an OpenVINO graph, or a folder of exports. "
-        f"Received: {str(path)!r}{'' if path.exists() else ', which is not there'}."
+        f"Received: {str(path)!r}{'' if path.exists() else ', which does not exist'}."
     )

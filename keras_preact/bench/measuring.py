@@ -8,6 +8,8 @@ import statistics
 import sys
 import tempfile
 import types
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,33 +23,37 @@ from keras_preact.run import RunFolder
 from keras_preact.trained import Trained, class_names_of
 from keras_preact.weights.about import geometry_of
 
-#: What a process runs, and the file that opens each format.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: The script that each process runs, and the file that opens each format.
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
 _RUNTIMES = pathlib.Path(__file__).parents[1] / "export" / "runtimes_tf.py"
 
-#: Side of the images where neither file, folder nor user says one.
+#: Side of the images if neither the file nor the user gives one.
 _SIZE = 224
 
 
 @dataclasses.dataclass
 class Measured:
-    """What was measured of a file.
+    """The measurements of one file.
 
     Attributes:
         path: The file or folder.
         format: One of `keras_preact.export.formats.FORMATS`.
-        runtime: The library that it ran in, with its version.
+        runtime: The library that ran it, with its version.
         images: Height, width and channels of its images.
-        latency_ms: Median milliseconds of a step with one image, over all rounds.
-        p99_ms: That 99 of 100 of these steps do not exceed.
-        images_per_second: At the batch size that gives most: the median over the rounds.
-        best_batch: That batch size.
-        by_batch: Images a second by batch size.
-        load_seconds: From the file to the scores of a first image, without importing the runtime.
-        megabytes: Size of the file or folder.
-        peak_mb: Highest memory of its process, the runtime included.
-        correct, tested: Images that are classified correctly, and of how many.
-        failure: Why it has no figures, if it has none.
+        latency_ms: Median latency of one image over all rounds, in milliseconds.
+        p99_ms: The 99th percentile of this latency, in milliseconds.
+        images_per_second: Throughput at the fastest batch size: the median over the rounds.
+        best_batch: The fastest batch size.
+        by_batch: Images per second by batch size.
+        load_seconds: Seconds from opening the file to the scores of a first image, without
+            importing the runtime.
+        megabytes: Size of the file or folder in MB.
+        peak_mb: Peak memory of its process in MB, including the runtime.
+        correct, tested: Number of correctly classified images, and of images tested.
+        failure: Why it could not be measured; `None` if it was.
     """
 
     path: str
@@ -68,27 +74,32 @@ class Measured:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of the images that are classified correctly."""
-        return None if self.correct is None else self.correct / self.tested
+        """Share of the tested images that are classified correctly, from 0 to 1."""
+        return self.correct / self.tested if self.correct is not None and self.tested else None
 
 
-def bench(paths, config: BenchConfig | None = None, console=None) -> list[Measured]:
-    """Measures files beside each other on this machine.
+def bench(
+    paths: Sequence[str | os.PathLike],
+    config: BenchConfig | None = None,
+    console: "Console | None" = None,
+) -> list[Measured]:
+    """Measures latency, throughput, memory and accuracy of files on this machine.
 
-    Each is opened in a process of its own by the runtime that it is for. They take turns, so that
-    what else the machine does meets all alike.
+    Each file is opened by its runtime in a process of its own. The processes take turns, so that
+    other load on the machine affects all of them equally.
 
     Args:
-        paths: As `files_of` takes them.
-        config: How; `BenchConfig()` if not given.
+        paths: Run folders, `.keras`, `.tflite`, `.onnx` and `.xml` files, folders of a SavedModel
+            or an OpenVINO graph, and folders of exports, which mean every export in them.
+        config: The settings; `BenchConfig()` by default.
         console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:
-        A `Measured` each, in order; one that cannot be opened says why.
+        One `Measured` per file, in order; for a file that cannot be opened, its `failure` says why.
 
     Raises:
-        ConfigError: For paths that are none of these.
-        DataError: For images that are missing, damaged, or of other classes.
+        ConfigError: If a path does not exist or is none of these.
+        DataError: If the images are missing or damaged, or have other classes.
 
     Example:
         >>> import tempfile
@@ -122,7 +133,7 @@ def bench(paths, config: BenchConfig | None = None, console=None) -> list[Measur
 
 
 class _Contender:
-    """A file in its process, and what has been measured of it."""
+    """A file in its process, and its measurements."""
 
     def __init__(self, path, format, config):
         self.measured = Measured(str(path), format, megabytes=round(size_of(path) / 2**20, 3))
@@ -145,10 +156,10 @@ class _Contender:
             self.measured.load_seconds = opened["load_seconds"]
             self.measured.runtime, self.classes = opened["runtime"], opened["classes"]
             if height and config.size not in (None, height):
-                self.process.failure = f"takes images of {height} x {width} alone"
+                self.process.failure = f"takes only images of {height} x {width}"
 
     def _ask(self, **wish):
-        """An answer of the process, which is not disturbed by the others' turns."""
+        """An answer of the process, which the other processes' turns do not disturb."""
         return self.process.ask(json.dumps(wish) if wish else None)
 
     def count_correct(self, tests, batch):
@@ -172,7 +183,7 @@ class _Contender:
                 self.rates.setdefault(batch, []).append(batch * len(steps) / sum(steps))
 
     def finished(self):
-        """What was measured, once all rounds are over."""
+        """The measurements, once all rounds are over."""
         answer = self._ask(do="memory")
         if answer is None:
             self.measured.failure = _with_extra(self.process.failure, self.measured.format)
@@ -183,12 +194,12 @@ class _Contender:
         return self.measured
 
 
-def figures_of(latencies, rates) -> dict:
-    """The figures of a file from what its turns took.
+def figures_of(latencies: Sequence[float], rates: Mapping[int, Sequence[float]]) -> dict[str, Any]:
+    """The figures of a file, computed from its turns.
 
     Args:
         latencies: Seconds of each step with one image.
-        rates: By batch size, images a second in each round.
+        rates: Images per second in each round, by batch size.
 
     Returns:
         `latency_ms`, `p99_ms`, `images_per_second`, `best_batch` and `by_batch`.
@@ -199,9 +210,9 @@ def figures_of(latencies, rates) -> dict:
         8
     """
     by_batch = {batch: statistics.median(found) for batch, found in rates.items()}
-    best = max(by_batch, key=by_batch.get)
+    best = max(by_batch, key=by_batch.__getitem__)
     ordered = sorted(latencies)
-    last = -(-99 * len(ordered) // 100) - 1  # the first that 99 of 100 do not exceed
+    last = -(-99 * len(ordered) // 100) - 1  # the first that 99 % do not exceed
     return {
         "latency_ms": 1e3 * statistics.median(ordered),
         "p99_ms": 1e3 * ordered[last],
@@ -211,8 +222,8 @@ def figures_of(latencies, rates) -> dict:
     }
 
 
-def size_of(path) -> int:
-    """Bytes of a file or folder, of an OpenVINO graph and its weights, or of a run's network."""
+def size_of(path: str | os.PathLike) -> int:
+    """Bytes of a file or folder, of an OpenVINO graph with its weights, or of a run's network."""
     path = pathlib.Path(path)
     files = [path] if path.is_file() else [*path.rglob("*")]
     if (path / "model.keras").is_file():
@@ -229,7 +240,7 @@ def _with_extra(failure, format):
 
 
 def _model_file(path):
-    """The `.keras` file, if it were one, beside which a network's classes and geometry stand."""
+    """The path that a `.keras` file would have beside the network's classes and geometry."""
     if (path / "model.keras").is_file():
         return path / "model.keras"
     return (path.parent if path.suffix == ".xml" else path).with_suffix(".keras")
@@ -242,18 +253,18 @@ def _size_for_any(path, config):
 
 
 class _TestImages:
-    """The test images as files for other processes, once for all networks that take the same."""
+    """The test images as files for other processes, written once per kind of input."""
 
     def __init__(self, data, folder):
         self.data, self.folder, self.known = data, folder, {}
 
     def of(self, path, shape, classes):
-        """Files of the images, fitted to a network and with its classes' numbers, and how many.
+        """Files of the images and labels, fitted to a network, and the number of images.
 
         Args:
-            path: Its file or folder.
+            path: The network's file or folder.
             shape: Height, width and channels of its images.
-            classes: How many it has.
+            classes: Its number of classes.
         """
         file = _model_file(path)
         geometry = geometry_of(file, (None, None))

@@ -1,25 +1,32 @@
-"""A picture of what `bench` measured."""
+"""A plot of what `bench` measured."""
 
 import pathlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from keras_preact.evaluation.plots import new_figure
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def plot_bench(measured, title="bench"):
-    """Accuracy against latency, a point a file; without accuracies images a second as bars.
+    from keras_preact.bench.measuring import Measured
+
+
+def plot_bench(measured: "Iterable[Measured]", title: str = "bench") -> "Figure":
+    """Plots accuracy against latency, one point per file; without accuracies, throughput as bars.
 
     Args:
-        measured: `Measured` of each file; those that failed are left out.
-        title: Headline.
+        measured: `Measured` of each file; those that failed are omitted.
+        title: Title of the plot.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Example:
         >>> from keras_preact.bench import Measured, plot_bench
         >>> found = Measured("a.onnx", "onnx", latency_ms=2.0, images_per_second=900.0)
         >>> plot_bench([found]).axes[0].get_xlabel()
-        'images a second'
+        'images per second'
     """
     measured = [m for m in measured if m.failure is None]
     names = ["/".join(pathlib.Path(m.path).parts[-2:]) for m in measured]
@@ -39,7 +46,7 @@ def plot_bench(measured, title="bench"):
     else:
         axes.barh(names, [m.images_per_second for m in measured])
         axes.invert_yaxis()
-        axes.set_xlabel("images a second")
+        axes.set_xlabel("images per second")
     axes.set_title(title)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,29 +1,33 @@
-"""A process that is asked for one thing after the other, and may fail without harm to others."""
+"""A process that answers one request after the other, and may fail without affecting others."""
 
 import contextlib
 import json
 import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class Answering:
-    """A process that answers lines on its input by a JSON object a line.
+    """A process that answers each line on its standard input with one JSON object per line.
 
     Args:
-        command: What it runs; it answers once when it is ready.
-        environment: Its variables.
+        command: Its command; it answers once when it is ready.
+        environment: Its environment variables.
 
     Attributes:
-        failure: Why it answers no more; `None` as long as it does.
-        pid: Its number.
+        failure: Why it has failed; `None` as long as it answers.
+        pid: Its process id.
     """
 
-    def __init__(self, command, environment):
-        self.failure = None
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]):
+        self.failure: str | None = None
+        pipes: dict[str, Any] = {
+            "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True,
+        }  # fmt: skip
         self._process = subprocess.Popen(command, env=environment, **pipes)
         self.pid = self._process.pid
 
-    def ask(self, line=None):
+    def ask(self, line: str | None = None) -> Any:
         """Sends a line and returns the answer; `None` once the process has failed."""
         if self.failure:
             return None
@@ -44,7 +48,7 @@ class Answering:
         return answer
 
     def end(self) -> None:
-        """Ends the process, whatever it does."""
+        """Kills the process."""
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.kill()

@@ -1,7 +1,7 @@
 """One file in a process: opened by its runtime, then measured for each line on standard input.
 
-It runs as a script, and of this package it has `runtimes_tf.py`, which stands alone, and what opens
-`.keras` files.
+It runs as a script. It uses `runtimes_tf.py`, which imports nothing of this package, and the
+modules that open `.keras` files.
 """
 
 import importlib
@@ -13,8 +13,8 @@ import sys
 import time
 
 
-def main(runtimes, path, format, threads, size):
-    """Answers on standard output, an object a line; what libraries print goes nowhere."""
+def main(runtimes: str, path: str, format: str, threads: int | None, size: int) -> None:
+    """Answers on standard output, one object per line; output of libraries is discarded."""
     answers = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -24,7 +24,7 @@ def main(runtimes, path, format, threads, size):
         answers.write(json.dumps(values) + "\n")
         answers.flush()
 
-    if threads and hasattr(os, "sched_setaffinity"):  # of libraries that take no number, too
+    if threads and hasattr(os, "sched_setaffinity"):  # limits libraries that take no number, too
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     try:
         measure = _Measure(runtimes, path, format, threads, size)
@@ -34,18 +34,18 @@ def main(runtimes, path, format, threads, size):
             answer(**getattr(measure, wish.pop("do"))(**wish))
     except ImportError as error:
         answer(failure=f"{error.name or error} is not installed", missing=True)
-    except Exception as error:  # whatever a runtime raises is its result
+    except Exception as error:  # whatever a runtime raises is reported as its failure
         answer(failure=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
 class _Measure:
-    """A network that is open, and what can be asked of it."""
+    """An open network, and the requests that it answers."""
 
     def __init__(self, runtimes, path, format, threads, size):
         import numpy as np
 
         open_file, package = runpy.run_path(runtimes)["RUNTIMES"][format]
-        importlib.import_module(package)  # no part of opening a file
+        importlib.import_module(package)  # not part of the time that opening a file takes
         version = importlib.metadata.version(package)
         self.np, self.random, self.known = np, np.random.default_rng(0), set()
         start = time.perf_counter()
@@ -64,7 +64,7 @@ class _Measure:
         return self.random.integers(0, 256, (batch, *self.shape), self.np.uint8)
 
     def turn(self, batch, seconds):
-        """Seconds of each step in about so many; a first step, of a new shape, goes before."""
+        """Seconds of each step within about `seconds`; the first step of a new shape is extra."""
         images = self._images(batch)
         if batch not in self.known:
             self.predict(images)
@@ -79,7 +79,7 @@ class _Measure:
         return {"seconds": found}
 
     def count(self, images, labels, batch):
-        """How many images have their class as the most likely one."""
+        """Counts the images whose most likely class is their label."""
         images, labels = (self.np.load(path, mmap_mode="r") for path in (images, labels))
         correct = 0
         for first in range(0, len(labels), batch):
@@ -89,7 +89,7 @@ class _Measure:
         return {"correct": correct}
 
     def memory(self):
-        """Highest resident memory of the process, in MB, with its runtime."""
+        """Peak resident memory of the process in MB, including its runtime."""
         import resource
 
         return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}

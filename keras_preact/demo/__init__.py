@@ -1,4 +1,4 @@
-"""A page to try a network on: on this machine, or as a folder that a Hugging Face Space runs."""
+"""A page to try a network: on this machine, or as a folder that a Hugging Face Space runs."""
 
 from keras_preact.lazy import lazy_names
 

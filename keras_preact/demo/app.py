@@ -1,7 +1,7 @@
-"""The page: an image goes in, the classes and where they are seen come out.
+"""The page: it takes an image and shows its classes and where they are seen.
 
-In the package it shows a network of Keras. A Space has this very file as its `app.py`, beside the
-exported network and the files of the package that read images: run there, it shows that.
+In the package it shows a Keras network. A Space has this file as its `app.py`, beside the exported
+network and the modules of the package that read images; there it shows the exported network.
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.analysis.occlusion import occlusion
 from keras_preact.analysis.overlay import overlay, scaled_map
@@ -16,10 +17,14 @@ from keras_preact.data.geometry import Geometry
 from keras_preact.data.picture import BadImage, Picture
 from keras_preact.errors import ConfigError
 
-#: Pixels of the longer side of the picture with the map.
+if TYPE_CHECKING:
+    import gradio
+    import numpy as np
+
+#: Longer side, in pixels, of the image with the map.
 _SHOWN = 480
 
-#: The page loads nothing from elsewhere, whatever a later version of Gradio would like to.
+#: The page loads nothing from other hosts, even if a later version of Gradio tries to.
 _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' data: blob:"
 )
@@ -29,23 +34,23 @@ _CSS = "footer { display: none !important } .contain { padding-top: 0.5rem }"
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """What a page shows.
+    """The contents of a page.
 
     Attributes:
-        title: Headline.
-        words: What is said below it, in Markdown.
-        network: Function of images, uint8 `[n, h, w, c]`, to scores `[n, classes]` and class
-            activation maps `[n, rows, columns, classes]`, or `None` where it has none.
-        class_names: Names in the order of the scores.
-        geometry: How image files become what the network takes.
-        channels: Of its images.
-        mistakes: Files of images that it takes for others, each with a word.
-        confusion: File of a picture of the confusion matrix.
+        title: Title of the page.
+        words: Text below the title, in Markdown.
+        network: Function that maps images, uint8 `[n, h, w, c]`, to scores `[n, classes]` and class
+            activation maps `[n, rows, columns, classes]`, or `None` if it has no maps.
+        class_names: Class names in the order of the scores.
+        geometry: How image files are resized and cropped to the network's input.
+        channels: Channels of the network's images.
+        mistakes: Files of misclassified images, each with a caption.
+        confusion: File of a plot of the confusion matrix.
     """
 
     title: str
     words: str
-    network: Callable
+    network: Callable[["np.ndarray"], tuple[Any, Any]]
     class_names: tuple[str, ...]
     geometry: Geometry
     channels: int
@@ -53,20 +58,22 @@ class Demo:
     confusion: str | None = None
 
 
-def look(demo: Demo, file, label: int | None = None):
-    """What a page says of an image file.
+def look(
+    demo: Demo, file: str | os.PathLike, label: int | None = None
+) -> "tuple[np.ndarray, int, np.ndarray]":
+    """Classifies an image file and shows where a class is seen, as the page does.
 
     Args:
         demo: A `Demo`.
-        file: The file.
-        label: Number of the class to look for; `None`: the most likely one.
+        file: Path of the image file.
+        label: Label of the class to look for; `None` for the most likely one.
 
     Returns:
-        The scores, float32 `[classes]`; the number of the class; and a picture of where it is seen,
+        The scores, float32 `[classes]`; the label; and an image that shows where the class is seen,
         uint8 `[h, w, 3]`.
 
     Raises:
-        BadImage: The file cannot be read.
+        BadImage: If the file cannot be read.
 
     Example:
         >>> import io
@@ -93,11 +100,17 @@ def look(demo: Demo, file, label: int | None = None):
     return scores, label, overlay(seen, scaled_map(heat, seen.shape[:2]))
 
 
-def page(demo: Demo):
-    """The page of a `Demo`, a `gradio.Blocks`.
+def page(demo: Demo) -> "gradio.Blocks":
+    """Builds the page of a `Demo`.
+
+    Args:
+        demo: A `Demo`.
+
+    Returns:
+        A `gradio.Blocks`; `serve` builds and serves it in one step.
 
     Raises:
-        ConfigError: Where Gradio is not installed.
+        ConfigError: If Gradio is not installed.
     """
     gr = _gradio()
     names = demo.class_names
@@ -111,7 +124,7 @@ def page(demo: Demo):
         except BadImage as error:
             raise gr.Error(str(error), duration=None) from None
         shares = {name: float(score) for name, score in zip(names, scores, strict=True)}
-        words = f"Where **{names[label]}** is seen: red speaks for it, blue against it."
+        words = f"Where **{names[label]}** is seen: red is evidence for it, blue against it."
         return shares, picture, words
 
     with gr.Blocks(title=demo.title, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
@@ -119,11 +132,11 @@ def page(demo: Demo):
         with gr.Row():
             with gr.Column(min_width=300):
                 image = gr.Image(
-                    label="An image", type="filepath", sources=["upload", "clipboard"],
+                    label="Image", type="filepath", sources=["upload", "clipboard"],
                     height=360, elem_id="image", buttons=["fullscreen"],
                 )  # fmt: skip
                 wanted = gr.Dropdown(
-                    [("the most likely class", ""), *((name, name) for name in names)],
+                    [("most likely class", ""), *((name, name) for name in names)],
                     value="", label="Class to look for", elem_id="class",
                 )  # fmt: skip
             with gr.Column(min_width=300):
@@ -137,18 +150,18 @@ def page(demo: Demo):
                 caption = gr.Markdown(elem_id="caption")
         gr.on(
             [image.change, wanted.change], answer, [image, wanted], [label, seen, caption],
-            preprocess=False,  # Gradio would turn the file's pixels and write them anew
+            preprocess=False,  # Gradio would rotate the image and write it again
             api_name="look", show_progress="minimal",
         )  # fmt: skip
         if demo.mistakes:
-            with gr.Accordion(f"{len(demo.mistakes)} mistakes, the surest first", open=False):
-                gr.Markdown("Class → what it is taken for. A click has one looked at above.")
+            with gr.Accordion(f"{len(demo.mistakes)} mistakes, most confident first", open=False):
+                gr.Markdown("True class → predicted class. Click an image to look at it above.")
                 sheet = gr.Gallery(
                     [*demo.mistakes], columns=8, height="auto", allow_preview=False,
                     show_label=False, object_fit="contain", elem_id="mistakes", buttons=[],
                 )  # fmt: skip
 
-                def chosen(event: gr.SelectData):
+                def chosen(event: gr.SelectData):  # pyright: ignore[reportInvalidTypeForm]
                     return demo.mistakes[event.index][0]
 
                 sheet.select(chosen, None, image, api_name=False)
@@ -161,20 +174,22 @@ def page(demo: Demo):
     return blocks
 
 
-def serve(demo: Demo, host: str | None = None, port: int | None = None):
-    """Serves the page of a `Demo`, until the `gradio.Blocks` that it gives is closed.
+def serve(
+    demo: Demo, host: str | None = None, port: int | None = None
+) -> "tuple[gradio.Blocks, str]":
+    """Serves the page of a `Demo` until the returned `gradio.Blocks` is closed.
 
     Args:
         demo: A `Demo`.
-        host: Address to listen at; `None`: that of `GRADIO_SERVER_NAME`, else 127.0.0.1, which only
-            this machine reaches.
-        port: `None`: the first free one from 7860 on.
+        host: Address to listen on; `None`: that of the environment variable `GRADIO_SERVER_NAME`,
+            or 127.0.0.1, which only this machine can reach.
+        port: Port to listen on; `None`: the first free one from 7860 on.
 
     Returns:
-        The `gradio.Blocks`, and its address.
+        The `gradio.Blocks` and its URL.
 
     Raises:
-        ConfigError: Where Gradio is not installed, or cannot listen there.
+        ConfigError: If Gradio is not installed, or cannot listen on that address and port.
     """
     blocks = page(demo)
     try:
@@ -182,21 +197,21 @@ def serve(demo: Demo, host: str | None = None, port: int | None = None):
             server_name=host, server_port=port, share=False, inbrowser=False, quiet=True,
             prevent_thread_lock=True, ssr_mode=False, pwa=False, max_file_size="100mb", css=_CSS,
             footer_links=[], app_kwargs={"middleware": _middleware()},
-            _frontend=False,  # or it gives up where a busy machine takes 3 s for its own page
+            _frontend=False,  # else it gives up if a busy machine takes 3 s for its own page
         )  # fmt: skip
     except OSError as error:
         raise ConfigError(
-            "`port` must be one that is free. Received: "
+            "`port` must be a free port. Received: "
             f"host={host!r}, port={port!r}: {' '.join(str(error).split())}"
         ) from None
     return blocks, address
 
 
-def _middleware():
+def _middleware() -> list[Any]:
     from starlette.middleware import Middleware
 
     class SelfContained:
-        """Has the browser refuse whatever is not this page's own."""
+        """Makes the browser refuse content of other hosts."""
 
         def __init__(self, app):
             self.app = app
@@ -214,19 +229,20 @@ def _middleware():
 
 
 def _gradio():
-    # Before it is imported: it and what it brings would report what is done with them.
+    # Set before it is imported: otherwise it and its dependencies send usage reports.
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
     try:
         import gradio
     except ImportError as error:
         raise ConfigError(
-            f"The page needs Gradio: pip install 'keras-preact[demo]'. Received: no {error.name}."
+            "The page needs Gradio: pip install 'keras-preact[demo]'. Received: "
+            f"{error.name} is not installed."
         ) from None
     return gradio
 
 
-def read_folder(folder) -> Demo:
-    """The `Demo` of a folder that `write_space` wrote; its network runs in ONNX Runtime."""
+def read_folder(folder: str | os.PathLike) -> Demo:
+    """Reads the `Demo` of a folder that `write_space` wrote; its network runs in ONNX Runtime."""
     import onnxruntime
 
     folder = pathlib.Path(folder)

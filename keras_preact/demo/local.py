@@ -1,7 +1,10 @@
-"""`demo_of`: a trained network, with what it does on its own test images, for a page."""
+"""`demo_of`: a trained network and its results on its own test images, for a page."""
 
+import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from keras_preact.card import title_of
@@ -11,21 +14,35 @@ from keras_preact.errors import ConfigError, DataError
 from keras_preact.evaluation import evaluate, plot_confusion_matrix, save_figure
 from keras_preact.rewrite import predict_function, with_maps
 
-#: Mistakes that are shown.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keras_preact.trained import Trained
+
+#: Number of mistakes that are shown.
 _MISTAKES = 40
 
 
-def demo_of(trained, folder=None, test_images: int = 2000, console=None) -> Demo:
-    """What the page shows of a trained network.
+def demo_of(
+    trained: "Trained",
+    folder: str | os.PathLike | None = None,
+    test_images: int = 2000,
+    console: "Console | None" = None,
+) -> Demo:
+    """Makes the `Demo` of a trained network.
 
     Args:
-        trained: A `Trained`.
-        folder: Where its mistakes and its confusion matrix are put, as files; `None`: without them.
-        test_images: How many images of the test part are looked at, spread over it.
+        trained: A `Trained`, as `keras_preact.load_trained` returns it.
+        folder: Folder for the images of its mistakes and of its confusion matrix; `None`: the page
+            has neither.
+        test_images: Number of images to classify, evenly spaced over the test split.
         console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:
         A `Demo`.
+
+    Raises:
+        SaveError: If the images cannot be written.
 
     Example:
         >>> import tempfile
@@ -49,23 +66,23 @@ def demo_of(trained, folder=None, test_images: int = 2000, console=None) -> Demo
             maps, np.float32
         )
 
-    tested = {}
+    tested: dict[str, Any] = {}
     if folder is not None and trained.run and test_images:
         try:
             tested = _tested(trained, pathlib.Path(folder), test_images, console)
         except DataError as error:
-            say(console, f"{error} The page has no mistakes then.")
+            say(console, f"{error} The page will not show mistakes.")
     channels = trained.image_shape[2]
     title = title_of(trained)
-    about = {"words": f"Image files are fitted to it so: {trained.geometry}.", **tested}
+    about = {"words": f"Preprocessing of image files: {trained.geometry}.", **tested}
     return Demo(
         title=title, network=network, class_names=trained.class_names, geometry=trained.geometry,
         channels=channels, **about,
     )  # fmt: skip
 
 
-def mapped(model):
-    """A model with class activation maps where it can have them, else itself."""
+def mapped(model: keras.Model) -> keras.Model:
+    """The model with class activation maps if its architecture has them, else the model itself."""
     try:
         return with_maps(model)
     except ConfigError:
@@ -73,11 +90,11 @@ def mapped(model):
 
 
 def _tested(trained, folder, most, console):
-    """The network's mistakes and its confusion matrix as files, and how good it is in words."""
+    """Files of the network's mistakes and confusion matrix, and its accuracy in words."""
     data = trained.load_data()
     places = np.unique(np.linspace(0, len(data.test) - 1, min(most, len(data.test))).astype(int))
     part = data.test.subset(places)
-    say(console, f"{len(part):,} of {len(data.test):,} images of the test part are looked at")
+    say(console, f"classifying {len(part):,} of {len(data.test):,} test images")
     found = evaluate(trained.model, part, trained.class_names)
     mistakes = []
     for number, k in enumerate(found.mistakes[:_MISTAKES]):
@@ -89,8 +106,8 @@ def _tested(trained, folder, most, console):
     picture = folder / "confusion_matrix.png"
     save_figure(plot_confusion_matrix(found, title_of(trained)), picture)
     words = (
-        f"Of {len(part):,} test images ({data.tested}) **{found.accuracy:.2%}** are "
-        f"classified correctly. Image files are fitted to it so: {trained.geometry}."
+        f"Accuracy on {len(part):,} test images ({data.tested}): **{found.accuracy:.2%}**. "
+        f"Preprocessing of image files: {trained.geometry}."
     )
     return {"words": words, "mistakes": tuple(mistakes), "confusion": str(picture)}
 

@@ -2,9 +2,11 @@
 
 import dataclasses
 import importlib.metadata
+import os
 import pathlib
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
@@ -22,7 +24,10 @@ from keras_preact.files import replacing, to_json
 from keras_preact.rewrite import fold_batch_norm, portable
 from keras_preact.run import CLASSES, GEOMETRY
 
-#: Files of the package that go with the page: they read images, and lay maps over them. Empty ones
+if TYPE_CHECKING:
+    from keras_preact.trained import Trained
+
+#: Modules that are copied with the page: they read images and overlay maps on them. The empty files
 #: make packages of their folders.
 _CARRIED = (
     "checked.py", "errors.py", "data/formats.py", "data/geometry.py", "data/images.py",
@@ -31,34 +36,34 @@ _CARRIED = (
 )  # fmt: skip
 _EMPTY = ("__init__.py", "data/__init__.py", "analysis/__init__.py")
 
-#: What the page needs, in the versions that are installed here.
+#: The packages that the page needs, pinned to the versions that are installed here.
 _NEEDS = ("gradio", "numpy", "onnxruntime", "pillow", "simplejpeg")
 
 
-def write_space(trained, folder) -> pathlib.Path:
-    """Writes a folder that a Hugging Face Space runs as it is, and that runs anywhere else.
+def write_space(trained: "Trained", folder: str | os.PathLike) -> pathlib.Path:
+    """Writes a folder that runs as a Hugging Face Space, or on any other machine.
 
-    It has the network in ONNX with its class activation maps, the page (`app.py`) with the files of
-    this package that read images, pinned requirements, and a README with the Space's metadata. What
-    was written is run and compared with the network before it takes its place. No image of a data
-    set is in it.
+    It contains the network in ONNX with its class activation maps, the page (`app.py`) with the
+    modules of this package that read images, pinned requirements, and a README with the metadata of
+    the Space. Before the folder is put in place, its network is run and compared with the original.
+    It contains no images of the data set.
 
     Args:
-        trained: A `Trained`; the page computes in float32.
+        trained: A `Trained`, as `keras_preact.load_trained` returns it; the page computes in
+            float32.
         folder: A new folder, or an empty one.
 
     Returns:
         Its path.
 
     Raises:
-        ConfigError: For a folder with something in it, and where what the page needs is not
-            installed.
-        ExportError: When the exported network computes something else.
-        SaveError: When it cannot be written.
+        ConfigError: If the folder is not empty, or a package that the page needs is not installed.
+        ExportError: If the exported network does not compute the same as the original.
+        SaveError: If the folder cannot be written.
     """
     folder = pathlib.Path(folder)
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    expected = "a new folder or an empty one; copy its files to where they are to be"
+    expected = "a new folder or an empty one; write to a new one and copy its files"
     require(free, "space", str(folder), expected)
     refuse_missing("onnx")
     requirements = _requirements()
@@ -89,13 +94,13 @@ def _requirements():
         except importlib.metadata.PackageNotFoundError:
             raise ConfigError(
                 "A Space needs Gradio and ONNX: pip install 'keras-preact[demo,onnx]'. Received: "
-                f"no {name}."
+                f"{name} is not installed."
             ) from None
     return [f"{name}=={version}" for name, version in found.items()]
 
 
 def _carry(folder):
-    """Copies the page, and the files of the package that it needs."""
+    """Copies the page and the modules of the package that it needs."""
     package = pathlib.Path(keras_preact.__file__).parent
     shutil.copyfile(package / "demo" / "app.py", folder / "app.py")
     for name in _CARRIED:
@@ -107,7 +112,7 @@ def _carry(folder):
 
 
 def _readme(trained, requirements):
-    """The metadata that a Space is started by, and the model card below."""
+    """The metadata of the Space, followed by the model card."""
     versions = dict(line.split("==") for line in requirements)
     metadata = {
         "title": title_of(trained)[:60],
@@ -120,16 +125,16 @@ def _readme(trained, requirements):
     front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
     card = model_card(trained).partition("---\n\n")[2]
     here = (
-        "This folder is a page to try the network on: `python app.py` after `pip install -r "
-        "requirements.txt`, or all of it as a Space. `model.onnx` is the network; the files in "
-        "`keras_preact/` read images as its training did (Apache-2.0)."
+        "This folder is a page to try the network: run `pip install -r requirements.txt` and "
+        "`python app.py`, or upload the folder as a Space. `model.onnx` is the network; the "
+        "modules in `keras_preact/` (Apache-2.0) read images as in training."
     )
     title, _, rest = card.partition("\n\n")
     return f"---\n{front}---\n\n{title}\n\n{here}\n\n{rest}"
 
 
 def _compare(demo, written):
-    """Refuses what computes something else than the network, in scores or in maps."""
+    """Refuses an export whose scores or maps differ from the network's."""
     height, width = demo.geometry.size or (64, 64)
     noise = np.random.default_rng(0).integers(0, 256, (3, height, width, demo.channels), np.uint8)
     for expected, found in zip(demo.network(noise), written.network(noise), strict=True):
@@ -140,6 +145,7 @@ def _compare(demo, written):
         difference = np.abs(expected - found).max() / scale if same else float("inf")
         if not difference <= TOLERANCE_FOLDED:
             raise ExportError(
-                f"Scores and maps of the Space must be the network's to {TOLERANCE_FOLDED:g}. "
-                f"Received: a difference of {difference:.2g}. Nothing is left behind."
+                "The scores and maps of the Space must equal the network's to "
+                f"{TOLERANCE_FOLDED:g}. Received: a difference of {difference:.2g}. "
+                "Nothing was written."
             )

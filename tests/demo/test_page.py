@@ -173,5 +173,5 @@ def test_a_port_that_is_taken_is_said(served):
 
     demo, address = served
     port = int(address.rstrip("/").rpartition(":")[2])
-    with pytest.raises(ConfigError, match="`port` must be one that is free"):
+    with pytest.raises(ConfigError, match="`port` must be a free port"):
         serve(demo, "127.0.0.1", port)

@@ -203,7 +203,7 @@ def test_a_space_that_cannot_be_leaves_nothing(tmp_path, randomize, unwritten):
         lambda x: (own(x)[0], None),
     ):
         unwritten(network)
-        with pytest.raises(ExportError, match="Nothing is left behind"):
+        with pytest.raises(ExportError, match="Nothing was written"):
             write_space(trained, folder)
         assert sorted(tmp_path.rglob("*")) == before
     (folder / "mine.txt").write_text("kept")
