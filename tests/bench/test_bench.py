@@ -42,11 +42,11 @@ def test_options():
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["none.onnx"], "which is not there"),
+        (["none.onnx"], "which does not exist"),
         (["net.h5"], "a .keras, .tflite, .onnx or .xml file"),
         (["folder"], "folder of a SavedModel"),
         (["broken"], "exports.json is damaged"),
-        (["net.onnx", "--batch-sizes", "0"], "different whole numbers, at least 1"),
+        (["net.onnx", "--batch-sizes", "0"], "different whole numbers of at least 1"),
         (["net.onnx", "--batch-sizes", "4,4"], "different whole numbers"),
         (["net.onnx", "--batch-sizes", "a"], "batch_sizes[0]` must be a whole number"),
         (["net.onnx", "--threads", "0"], "`threads` must be None or at least 1"),
