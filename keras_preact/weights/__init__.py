@@ -1,4 +1,4 @@
-"""Weights by the names of their layers, the same in every packaging of a network."""
+"""Weights by layer name, the same in every packaging of a network."""
 
 from keras_preact.lazy import lazy_names
 

@@ -1,7 +1,9 @@
-"""What a file of weights says of its network, or what stands beside it: config, images."""
+"""Metadata of a weights file, in its header or beside it: config, preprocessing, geometry."""
 
 import json
+import os
 import pathlib
+from collections.abc import Sequence
 
 from safetensors import SafetensorError, safe_open
 
@@ -12,21 +14,24 @@ from keras_preact.errors import ConfigError
 from keras_preact.run import GEOMETRY, RunFolder, beside
 from keras_preact.weights.preprocessing import Preprocessing
 
-#: What the header of a safetensors file of this package says of its format.
+#: The value of `format` in the header of a safetensors file of this package.
 FORMAT = "keras_preact"
 
-#: What that header has beside it, perhaps.
+#: The keys that such a header may have.
 ABOUT = ("format", "name", "config", "preprocessing", "geometry")
 
 
-def read_config(path) -> ResNetConfig | None:
-    """The config of the network in the header of a safetensors file; `None` where there is none.
+def read_config(path: str | os.PathLike) -> ResNetConfig | None:
+    """Reads the config of a network from the header of a safetensors file.
 
     Args:
         path: Any file or folder.
 
     Returns:
-        The `ResNetConfig` that `save_named` was given.
+        The `ResNetConfig` that `save_named` was given; `None` if there is none.
+
+    Raises:
+        ConfigError: If the config in the header is not valid.
 
     Example:
         >>> import tempfile
@@ -38,17 +43,20 @@ def read_config(path) -> ResNetConfig | None:
         (1, 1, 1)
     """
     text = _header(path).get("config")
-    return text and ResNetConfig.from_json(text)
+    return ResNetConfig.from_json(text) if text else None
 
 
-def read_preprocessing(path) -> Preprocessing | None:
-    """How a network's images are prepared, as the header of a safetensors file says.
+def read_preprocessing(path: str | os.PathLike) -> Preprocessing | None:
+    """Reads the preprocessing of a network from the header of a safetensors file.
 
     Args:
         path: Any file or folder.
 
     Returns:
-        The `Preprocessing` that `save_named` was given; `None` where there is none.
+        The `Preprocessing` that `save_named` was given; `None` if there is none.
+
+    Raises:
+        ConfigError: If the preprocessing in the header is not valid.
 
     Example:
         >>> from keras_preact.weights import read_preprocessing
@@ -56,22 +64,22 @@ def read_preprocessing(path) -> Preprocessing | None:
         None
     """
     text = _header(path).get("preprocessing")
-    return text and Preprocessing.from_json(text)
+    return Preprocessing.from_json(text) if text else None
 
 
-def read_geometry(path) -> Geometry | None:
-    """How image files become what a network takes, as was remembered of it.
+def read_geometry(path: str | os.PathLike) -> Geometry | None:
+    """Reads how image files are resized and cropped for a network.
 
     Args:
-        path: A `.safetensors` file of `save_named`, which says so in its header; or a `.keras`
-            file, which has it beside it in `NAME.geometry.json`, else in `geometry.json` or, in the
-            folder of a run that an early version made, in the run's options.
+        path: A `.safetensors` file of `save_named`, which has the geometry in its header; or a
+            `.keras` file, which has it beside it in `NAME.geometry.json` or `geometry.json` or, in
+            the folder of a run made by an early version, in the run's options.
 
     Returns:
-        The `Geometry`; `None` where there is none.
+        The `Geometry`; `None` if there is none.
 
     Raises:
-        ConfigError: For a file that is damaged or says what cannot be.
+        ConfigError: If the file is damaged or its geometry is not valid.
 
     Example:
         >>> from keras_preact.weights import read_geometry
@@ -81,15 +89,15 @@ def read_geometry(path) -> Geometry | None:
     path = pathlib.Path(path)
     if path.suffix != ".keras":
         text = _header(path).get("geometry")
-        return text and Geometry.from_json(text)
+        return Geometry.from_json(text) if text else None
     file = beside(path, GEOMETRY)
     if file.is_file():
         try:
             return Geometry.from_dict(json.loads(file.read_bytes()))
         except (ConfigError, OSError, ValueError, RecursionError) as error:
             raise ConfigError(
-                f"{file} must say how image files become what {path.name} takes, as it was written "
-                f"beside it. Received: {error}"
+                f"{file} must describe how image files are fitted to {path.name}, as it was "
+                f"written. Received: {error}"
             ) from None
     if path.name == "model.keras" and (path.parent / "resolved.json").is_file():
         options = RunFolder(path.parent).read_json("resolved.json")["data"]
@@ -97,15 +105,18 @@ def read_geometry(path) -> Geometry | None:
     return None
 
 
-def geometry_of(path, size) -> Geometry:
-    """That which was remembered of a `.keras` file, for the size that its network takes.
+def geometry_of(path: str | os.PathLike, size: Sequence[int | None]) -> Geometry:
+    """The geometry stored with a `.keras` file, for the image size of its network.
 
     Args:
         path: The file.
-        size: Height and width of the network's images, or `None` twice for any.
+        size: Height and width of the network's images, or `(None, None)` for any.
+
+    Returns:
+        The `Geometry`.
 
     Raises:
-        ConfigError: As `read_geometry`, and for a geometry of another size.
+        ConfigError: As `read_geometry`, and if the geometry is for another size.
 
     Example:
         >>> from keras_preact.weights.about import geometry_of
@@ -115,7 +126,7 @@ def geometry_of(path, size) -> Geometry:
     path, found = pathlib.Path(path), read_geometry(path) or Geometry()
     if None in size:
         return found
-    expected = f"{[*size]}, as the network of {path.name} has it"
+    expected = f"{[*size]}, the image size of the network in {path.name}"
     fits = found.size in (None, tuple(size))
     fix = f"Remove or correct {beside(path, GEOMETRY)}."
     require(fits, "size", [*(found.size or ())], expected, fix)
@@ -123,7 +134,7 @@ def geometry_of(path, size) -> Geometry:
 
 
 def _header(path) -> dict[str, str]:
-    """What the header of a file of `save_named` says; empty for all others."""
+    """The header of a file of `save_named`; empty for all others."""
     path = pathlib.Path(path)
     if path.suffix != ".safetensors" or not path.is_file():
         return {}
@@ -131,5 +142,5 @@ def _header(path) -> dict[str, str]:
         with safe_open(path, "np") as file:
             about = file.metadata() or {}
     except (OSError, SafetensorError):
-        return {}  # what is wrong with it is said where its weights are read
+        return {}  # the error is raised where its weights are read
     return about if about.get("format") == FORMAT else {}

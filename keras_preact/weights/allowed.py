@@ -1,12 +1,12 @@
-"""The names that a model file may have Keras look up: those that image classifiers are made of.
+"""The names that Keras may look up for a model file: those that image classifiers are made of.
 
-They are names, not modules: a module such as `keras.models` holds functions that open further
-files. What is not listed is refused, even where it is harmless.
+They are names, not modules: a module such as `keras.models` has functions that open further files.
+Anything that is not listed is refused, even if it is harmless.
 """
 
-#: Layers of Keras. Those whose vocabulary may be a path or a URL are not among them.
+#: Layers of Keras. Those whose vocabulary may be a path or a URL are not included.
 LAYERS = (
-    # inputs, and what prepares and augments images
+    # inputs, preprocessing and augmentation
     "InputLayer", "CenterCrop", "Normalization", "Rescaling", "Resizing",
     "AutoContrast", "CutMix", "Equalization", "MixUp", "RandAugment", "RandomBrightness",
     "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop",
@@ -28,7 +28,7 @@ LAYERS = (
     "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
 )  # fmt: skip
 
-#: Activations: as functions, and as texts in a config.
+#: Activations: as functions, and as strings in a config.
 ACTIVATIONS = (
     "celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu",
     "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish",
@@ -44,7 +44,7 @@ INITIALIZERS = (
     "VarianceScaling", "Zeros",
 )  # fmt: skip
 
-#: What a file of a compiled model says of its training, which is not taken over.
+#: The training setup in the file of a compiled model, which is not used.
 LOSSES = (
     "BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy", "CategoricalGeneralizedCrossEntropy", "CategoricalHinge",
@@ -82,7 +82,7 @@ ACCURACIES = (
     "sparse_top_k_categorical_accuracy", "top_k_categorical_accuracy",
 )  # fmt: skip
 
-#: Operations that stand in a graph without a layer, such as `x / 255.0`; none repeats its input.
+#: Operations of a graph that are not layers, such as `x / 255.0`; none repeats its input.
 NUMPY = (
     "Abs", "Absolute", "Add", "Amax", "Amin", "Average", "Clip", "Concatenate", "Cos", "Divide",
     "Exp", "ExpandDims", "Expm1", "Flip", "Floor", "GetItem", "Log", "Log10", "Log1p", "Log2",
@@ -125,7 +125,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "keras.src.ops.nn": NN,
     "keras.src.ops.core": ("Cast",),
     "keras.src.ops.math": ("Logsumexp", "Rsqrt"),
-    # Layers that two networks of keras.applications bring with them.
+    # Layers that two networks of keras.applications define themselves.
     "keras.src.applications.convnext": ("LayerScale",),
     "keras.src.applications.inception_resnet_v2": ("CustomScaleLayer",),
     "keras_preact.layers.batch_normalization": ("BatchNormalization",),
@@ -139,7 +139,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-#: Functions, by the module that a config gives; of "builtins" Keras looks in its own tables.
+#: Functions, by the module that a config gives; for "builtins" Keras looks in its own tables.
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "keras.activations": ACTIVATIONS,
     "keras.losses": SCORES,
@@ -147,11 +147,11 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "builtins": (*ACTIVATIONS, *SCORES, *ACCURACIES),
 }
 
-#: What Keras writes for values that are no objects. `__lambda__` is code, and `__typespec__` looks
-#: up classes by another key.
+#: The class names that Keras writes for plain values. `__lambda__` is code, and `__typespec__`
+#: looks up classes by another key; neither is allowed.
 VALUES = ("__bytes__", "__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__")
 
-#: Classes of Keras that run code, or read a file or an address that stands in their config.
+#: Classes of Keras that run code, or read a file or a URL from their config.
 UNSAFE = (
     "FlaxLayer", "HashedCrossing", "Hashing", "IntegerLookup", "JaxLayer", "Lambda",
     "StringLookup", "TFSMLayer", "TextVectorization", "TorchModuleWrapper",

@@ -1,10 +1,12 @@
-"""Weights of a network by the names of its layers, which every packaging shares.
+"""Weights of a network by layer name, which every packaging shares.
 
-A name is that of the flat packaging: a layer inside a nested unit keeps it, and a `Repeat` has one
-for each of its repetitions. So weights move between packagings, and a file of one fits the others.
+The names are those of the flat packaging: a layer inside a nested unit keeps its name, and a
+`Repeat` has one name per repetition. So weights move between packagings, and a file of one fits the
+others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,17 +17,17 @@ Weights = dict[str, dict[str, np.ndarray]]
 
 
 def weights_by_layer(model: keras.Model) -> Weights:
-    """The values of a model's weights, by layer.
+    """Returns the values of a model's weights, by layer.
 
     Args:
-        model: A functional model, in any packaging.
+        model: A functional `keras.Model`, in any packaging.
 
     Returns:
-        `{layer: {index: array}}`, where the index ("0", "1", ...) is that of the weight in its
+        `{layer: {index: array}}`, where the index (`"0"`, `"1"`, ...) is that of the weight in its
         layer, as in Keras's own files.
 
     Raises:
-        ConfigError: When two layers have one name, or a layer keeps weights in layers inside it.
+        ConfigError: If two layers have the same name, or a layer keeps weights in layers inside it.
 
     Example:
         >>> from keras_preact.applications import ResNet8V2
@@ -39,14 +41,14 @@ def weights_by_layer(model: keras.Model) -> Weights:
         layer.save_own_variables(store)
         if len(store) < len(layer.weights):
             raise ConfigError(
-                "Weights by layer are those of layers that hold their weights themselves. "
-                f"Received: {layer.name!r}, a {type(layer).__name__}, which has layers inside."
+                "Weights can be read by layer only if each layer holds its own weights. "
+                f"Received: {layer.name!r}, a {type(layer).__name__} with layers inside."
             )
         for key, value in store.items():
             name, index = address(key, layer.name)
             values = found.setdefault(name, {})
             if index in values:
-                raise ConfigError(f"Layers must have names of their own. Received: {name!r} twice.")
+                raise ConfigError(f"Layer names must be unique. Received: {name!r} twice.")
             values[index] = keras.ops.convert_to_numpy(value)
     return found
 
@@ -54,16 +56,17 @@ def weights_by_layer(model: keras.Model) -> Weights:
 def load_weights_by_layer(
     model: keras.Model, weights: Weights, called: Callable[[str], str] = str
 ) -> None:
-    """Sets a model's weights to values by layer; nothing is set unless all of them fit.
+    """Sets a model's weights by layer; nothing is set unless all of them fit.
 
     Args:
-        model: A functional model, in any packaging.
-        weights: As `weights_by_layer` or `read_weights` give them. Those of a classifier
-            (`predictions`) may be left over.
-        called: What messages call a layer, as a function of its name.
+        model: A functional `keras.Model`, in any packaging.
+        weights: `{layer: {index: array}}`, as `weights_by_layer` or `read_weights` return it. It
+            may include a classifier (`predictions`) that the model does not have.
+        called: Function from the name of a layer to the name used in error messages.
 
     Raises:
-        ConfigError: When the layers or the shapes are not the model's.
+        ConfigError: If the layers or the shapes are not those of the model, or the values are not
+            finite numbers.
 
     Example:
         >>> from keras_preact.applications import ResNet20V2
@@ -78,23 +81,24 @@ def load_weights_by_layer(
         names = quoted(map(called, (missing or left_over)[:3]))
         which = f"they have no {names}" if missing else f"{names} are not in the network"
         raise ConfigError(
-            f"The weights must be those of this very network: {which}. "
-            f"Received: {len(weights)} layers."
+            f"The weights must be those of this network: {which}. Received: {len(weights)} layers."
         )
     for name, values in expected.items():
         shapes = {index: value.shape for index, value in values.items()}
         received = {index: np.shape(value) for index, value in weights[name].items()}
         numbers = all(np.asarray(value).dtype.kind in "fiubV" for value in weights[name].values())
         if not numbers:
-            raise ConfigError(f"Weights are numbers. Received: others in {called(name)!r}.")
+            raise ConfigError(
+                f"Weights must be numbers. Received: other values in {called(name)!r}."
+            )
         if not all(map(_is_finite, weights[name].values())):
             raise ConfigError(
-                "Weights are finite numbers; others are left where a training has diverged. "
-                f"Received: NaN or infinite ones in {called(name)!r}."
+                "Weights must be finite numbers; NaN and infinity usually mean that a training "
+                f"has diverged. Received: NaN or infinity in {called(name)!r}."
             )
         if shapes != received:
             raise ConfigError(
-                f"The weights must be those of this very network: layer {called(name)!r} has the "
+                f"The weights must be those of this network: layer {called(name)!r} has the "
                 f"shapes {shapes}. Received: {received}."
             )
     for layer in layers_with_weights(model):
@@ -112,8 +116,21 @@ def _is_finite(value):
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
-def layers_with_weights(model):
-    """The layers of a model that have weights of their own, sub-models entered."""
+def layers_with_weights(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yields the layers of a model that have weights of their own, nested models included.
+
+    Args:
+        model: A functional `keras.Model`, in any packaging.
+
+    Returns:
+        An iterator over the layers; a `Repeat` is one layer.
+
+    Example:
+        >>> from keras_preact.applications import ResNet8V2
+        >>> from keras_preact.weights import layers_with_weights
+        >>> [layer.name for layer in layers_with_weights(ResNet8V2())][-2:]
+        ['head_norm', 'predictions']
+    """
     for layer in model.layers:
         if hasattr(layer, "operations"):
             yield from layers_with_weights(layer)
@@ -121,7 +138,7 @@ def layers_with_weights(model):
             yield layer
 
 
-def address(key, layer):
-    """(layer, index) that a key of a layer's store means; a `Repeat` says the layer itself."""
+def address(key: str, layer: str) -> tuple[Any, str]:
+    """(layer, index) of a key in the store of a layer; keys of a `Repeat` include the layer."""
     name, _, index = key.rpartition(".")
     return name or layer, index

@@ -1,4 +1,4 @@
-"""Published files: downloaded once, in pieces where need be, and checked before they are used."""
+"""Published files: downloaded once, resumed if interrupted, and checked before they are used."""
 
 import contextlib
 import hashlib
@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 
 from keras_preact.console import make_console, reading_bar
 from keras_preact.errors import ConfigError, reason
@@ -20,27 +21,27 @@ from keras_preact.files import save_error
 #: Environment variable with the base URL of another server, which has the files at the same paths.
 MIRROR = "KERAS_PREACT_WEIGHTS_URL"
 
-#: Seconds without an answer, or without a further byte, after which a try has failed.
+#: Seconds without an answer, or without a further byte, after which an attempt has failed.
 PATIENCE = 30
 
-#: Seconds between the tries; each goes on where the one before it stopped.
+#: Seconds between the attempts; each resumes where the one before it stopped.
 PAUSES = (1, 2, 4)
 
-#: Bytes that no file has, be it in an archive; those of the catalogue have at most 410 MB.
+#: Largest file accepted, in bytes, also in an archive; those of the catalogue have at most 410 MB.
 LARGEST = 2**30
 
-#: How many times its size an archive may hold; weights hardly become smaller.
+#: Largest ratio of unpacked to packed size of an archive; weights hardly compress.
 _MOST = 20
 
-#: Bytes a second: a server that is slower over a whole try has fallen silent.
+#: Bytes per second: an attempt that is slower than this has failed.
 _SLOWEST = 1000
 
-#: Answers that may be others a moment later.
+#: HTTP status codes after which another attempt may succeed.
 _LATER = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _Fault(Exception):
-    """What a server, or the way to it, does wrong; `code` is its answer's where that is all."""
+    """An error of a server or of the connection; `code` is the HTTP status, if there was one."""
 
     def __init__(self, text, again=False, code=None):
         super().__init__(text)
@@ -48,10 +49,13 @@ class _Fault(Exception):
 
 
 def cache_folder() -> pathlib.Path:
-    """Where Keras keeps the weights it downloads: `~/.keras/models`, or that of `KERAS_HOME`.
+    """The folder of Keras's downloaded weights: `~/.keras/models`, or `models` in `KERAS_HOME`.
+
+    Returns:
+        The folder, which exists.
 
     Raises:
-        SaveError: Where it cannot be made.
+        SaveError: If it cannot be created.
 
     Example:
         >>> from keras_preact.weights.fetch import cache_folder
@@ -67,26 +71,27 @@ def cache_folder() -> pathlib.Path:
 
 
 def fetch(base: str, place: str, file: str, digest: str) -> bytes:
-    """What a published file holds, from Keras's cache or from where it is published.
+    """Returns the content of a published file, from Keras's cache or downloaded.
 
-    The file may be put into the cache by hand, as it is or as the URL gives it. What was
-    downloaded stands in the cache only once it is whole and right.
+    The file may be put into the cache by hand, as it is or as it is published. A download is added
+    to the cache only after it is complete and has the right digest.
 
     Args:
-        base: Base URL of where it is published; the environment variable KERAS_PREACT_WEIGHTS_URL
-            names another, such as `"file:///shared/weights"`.
-        place: The rest of its URL; with the suffix `.zip` that of an archive that holds it.
-        file: Its name.
-        digest: What its bytes must have, such as `"sha1:451230e9..."`; in an archive those of the
-            file inside.
+        base: Base URL; the environment variable KERAS_PREACT_WEIGHTS_URL replaces it, for example
+            by `"file:///shared/weights"`.
+        place: The rest of the URL; with the suffix `.zip`, that of an archive that contains the
+            file.
+        file: Name of the file.
+        digest: Algorithm and digest of its content, such as `"sha1:451230e9..."`; for an archive,
+            those of the file inside.
 
     Returns:
         The bytes of the file.
 
     Raises:
-        ConfigError: Without a network, when a server falls silent, or when the digest is another;
+        ConfigError: If there is no network, the server stops answering, or the digest is wrong;
             the message says which file belongs where.
-        SaveError: When the cache cannot be written.
+        SaveError: If the cache cannot be written.
 
     Example:
         >>> from keras_preact.weights.fetch import fetch
@@ -104,47 +109,47 @@ def fetch(base: str, place: str, file: str, digest: str) -> bytes:
 
 
 @contextlib.contextmanager
-def locked(path, what: str):
-    """Has a file of the cache for the caller alone; other processes and threads wait.
+def locked(path: pathlib.Path, what: str) -> Iterator[None]:
+    """Locks a file of the cache; other processes and threads wait.
 
     Args:
-        path: The file, beside which the lock is.
-        what: What it is, for the error's text.
+        path: The file; the lock is beside it.
+        what: What the file is, for the error message.
 
     Raises:
-        SaveError: Where no lock can be had.
+        SaveError: If the lock cannot be acquired.
     """
     import filelock
 
     try:
         held = filelock.FileLock(path.with_name(f".{path.name}.lock")).acquire()
-    except (OSError, NotImplementedError) as error:  # the latter where a file system knows no locks
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
         raise save_error(OSError(*error.args), what, path.parent) from None
     with held:
         yield
 
 
 def _cached(path, file, digest, url):
-    """The bytes of a file in the cache, as it is or as it is published; `None` without one."""
+    """The bytes of a file in the cache, as it is or as it is published; `None` if missing."""
     for found in (path.with_name(file), path):
         if found.is_file():
             data, fault = _content(found, file, digest)
             if fault:
                 raise ConfigError(
-                    f"{found} must be the file that {url} gives. Received: one that {fault}. "
-                    "Delete it, and it is downloaded."
+                    f"{found} must be the file published at {url}. Received: a file that {fault}. "
+                    "Delete it, and it will be downloaded again."
                 )
             return data
     return None
 
 
-def _downloaded(path, file, digest, url):
+def _downloaded(path, file, digest, url) -> bytes | None:
     """The bytes of a file that is downloaded, and put into the cache once it is right.
 
-    What a URL gives in pieces may be of two files: a server has another by now, or an earlier
-    version of this package left a piece. It is then downloaded anew.
+    A resumed download may mix two files: the server may have another one by now, or an earlier
+    version of this package may have left a part. It is then downloaded from the start.
     """
-    partial = path.with_name(f".{path.name}.partial")  # which nobody reads
+    partial = path.with_name(f".{path.name}.partial")  # never read as a cached file
     for is_last in (False, True):
         try:
             is_whole = _download(url, partial)
@@ -152,29 +157,29 @@ def _downloaded(path, file, digest, url):
             if fault:
                 partial.unlink()
                 if is_whole or is_last:
-                    raise _Fault(f"it gives a file that {fault}")
+                    raise _Fault(f"the file {fault}")
                 continue
             os.replace(partial, path)
             return data
         except _Fault as error:
             raise ConfigError(
-                f"Weights by a tag are downloaded once, and this time that failed: {error}. "
-                f"Without a network put {url} at {path} (or set {MIRROR} to the base URL of a "
+                f"The download of trained weights failed: {error}. "
+                f"Without a network, put {url} at {path} (or set {MIRROR} to the base URL of a "
                 "mirror, such as file:///shared/weights) and try again."
             ) from None
         except OSError as error:
             raise save_error(error, path.name, path.parent) from None
 
 
-def _download(url, partial):
-    """Writes what a URL gives, in several tries; says whether it is all of one answer."""
+def _download(url, partial) -> bool | None:
+    """Downloads a URL in several attempts; returns whether one answer gave the whole file."""
     is_whole = not _size(partial)
     for pause in (*PAUSES, None):
         try:
             _receive(url, partial)
             return is_whole
         except _Fault as fault:
-            if fault.code == 416 and not is_whole:  # there is no more: the digest says the rest
+            if fault.code == 416 and not is_whole:  # there is no more: the digest decides
                 return False
             if pause is None or not fault.again:
                 raise
@@ -183,11 +188,11 @@ def _download(url, partial):
 
 
 def _receive(url, partial):
-    """Adds to a file what a URL gives from there on; a server that cannot gives it from the start.
+    """Resumes the download of a file, or starts again if the server cannot resume.
 
     Raises:
-        _Fault: Where there is no whole answer; what came of it stays.
-        OSError: Where it cannot be written.
+        _Fault: If the answer is incomplete; the part that was received is kept.
+        OSError: If the file cannot be written.
     """
     begin = _size(partial)
     ranged = {"Range": f"bytes={begin}-"} if begin else {}
@@ -196,7 +201,7 @@ def _receive(url, partial):
         answer = urllib.request.urlopen(request, timeout=PATIENCE)
     goes_on = f"{answer.headers['Content-Range']}".startswith(f"bytes {begin}-")
     done = begin if begin and goes_on and answer.status == 206 else 0
-    rest = getattr(answer, "length", None)  # not of a local file, nor of a server that says none
+    rest = getattr(answer, "length", None)  # unknown for local files and for some servers
     total = None if rest is None else done + rest
     bar = reading_bar(make_console(sys.stderr), partial.name.strip(".").removesuffix(".partial"))
     with answer, open(partial, "ab" if done else "wb") as output, bar as on_progress:
@@ -204,18 +209,19 @@ def _receive(url, partial):
         while total is None or done < total:
             if max(done, total or 0) > LARGEST:
                 output.truncate(0)
-                raise _Fault(f"it gives more than {LARGEST / 2**20:,.0f} MB")
+                raise _Fault(f"the file has more than {LARGEST / 2**20:,.0f} MB")
             with _faults():
                 piece = answer.read1(2**16)
                 if not piece and total is not None:
-                    raise ConnectionError(f"it ended after {done:,} of {total:,} bytes")
+                    raise ConnectionError(f"the answer ended after {done:,} of {total:,} bytes")
             if not piece:
                 break
             output.write(piece)
             done += len(piece)
             on_progress(done, total)
             if done - before < _SLOWEST * (time.monotonic() - started - PATIENCE):
-                raise _Fault(f"it gives less than {_SLOWEST:,} bytes a second", again=True)
+                text = f"the server sends less than {_SLOWEST:,} bytes per second"
+                raise _Fault(text, again=True)
         output.flush()
         os.fsync(output.fileno())
 
@@ -226,12 +232,13 @@ def _size(path):
 
 @contextlib.contextmanager
 def _faults():
-    """Raises `_Fault` for what goes wrong between this machine and a server."""
+    """Raises `_Fault` for errors of a server or of the connection."""
     try:
         yield
     except urllib.error.HTTPError as error:
         error.close()
-        raise _Fault(f"it answers {error.code}", error.code in _LATER, error.code) from None
+        text = f"the server answered {error.code}"
+        raise _Fault(text, error.code in _LATER, error.code) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         inner = error.reason if isinstance(error, urllib.error.URLError) else error
         is_wrong = isinstance(inner, (str, ValueError, http.client.InvalidURL))
@@ -241,7 +248,7 @@ def _faults():
 
 
 def _content(path, file, digest):
-    """(bytes of the file, what is wrong with them or None); archives are opened."""
+    """(bytes of the file, their fault or None); archives are opened."""
     if path.stat().st_size > LARGEST:
         return None, f"has more than {LARGEST / 2**20:,.0f} MB"
     data = path.read_bytes()
@@ -249,12 +256,15 @@ def _content(path, file, digest):
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 if any(stat.S_ISLNK(entry.external_attr >> 16) for entry in archive.infolist()):
-                    return None, "holds links"
+                    return None, "contains links"
                 if archive.getinfo(file).file_size > min(_MOST * len(data), LARGEST):
-                    return None, f"claims to hold more than {_MOST} times its size, or too much"
+                    return (
+                        None,
+                        f"claims to unpack to more than {_MOST} times its size, or too much",
+                    )
                 data = archive.read(file)
-        except Exception:  # a damaged one meets a dozen of them
-            return None, f"is no whole archive with {file!r} in it"
+        except Exception:  # a damaged archive can raise a dozen of them
+            return None, f"is not a complete archive with {file!r} in it"
     found = digest_of(data, digest)
     if found != digest:
         algorithm, _, value = found.partition(":")
@@ -263,7 +273,11 @@ def _content(path, file, digest):
 
 
 def digest_of(data: bytes, like: str) -> str:
-    """The digest of bytes, such as `"sha1:451230e9..."`, by the algorithm of another.
+    """The digest of bytes, such as `"sha1:451230e9..."`, by the algorithm of another digest.
+
+    Args:
+        data: The bytes.
+        like: A digest, whose algorithm is used.
 
     Example:
         >>> from keras_preact.weights.fetch import digest_of

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import pathlib
 
 import h5py
@@ -15,25 +16,25 @@ from keras_preact.weights.about import ABOUT, FORMAT
 from keras_preact.weights.by_layer import Weights, address
 from keras_preact.weights.safe import ModelFile, read_model_file
 
-#: What the weights of layers are called, in the order that they have in their layer.
+#: The names of the weights of layers, in the order that they have in their layer.
 NAMES = ("kernel", "gamma", "alpha", "bias", "beta", "moving_mean", "moving_variance")
 
-#: What the files of this package call the digest that they are held against.
+#: The key of the digest in files of this package, which is verified when they are read.
 DIGEST = "sha256"
 
 
-def read_weights(path) -> Weights:
-    """The weights in a file, by layer.
+def read_weights(path: str | os.PathLike) -> Weights:
+    """Reads the weights in a file, by layer.
 
     Args:
         path: A `.weights.h5`, `.keras` or `.safetensors` file of a network in any packaging, or an
             `.h5` file of Keras 2.
 
     Returns:
-        What `weights_by_layer` returns.
+        `{layer: {index: array}}`, as `weights_by_layer` returns it.
 
     Raises:
-        ConfigError: For a file that is damaged, of another kind, or not safe to open.
+        ConfigError: If the file is damaged, of another kind, or not safe to open.
 
     Example:
         >>> import tempfile
@@ -52,18 +53,21 @@ def read_weights(path) -> Weights:
     _hold_against(file.attributes.get("/", {}).get(DIGEST), file.arrays, names, path)
     found = weights_in(file)
     if not found:
-        raise ConfigError(f"A file with the weights of layers is expected. Received: {str(path)!r}")
+        raise ConfigError(f"`path` must be a file with layer weights. Received: {str(path)!r}.")
     return found
 
 
-def read_tensors(path) -> dict[str, np.ndarray]:
-    """The arrays in a safetensors file, those of 16 bits as float32.
+def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the arrays in a safetensors file; 16-bit arrays become float32.
 
     Args:
-        path: A `.safetensors` file of anyone.
+        path: A `.safetensors` file of any origin.
+
+    Returns:
+        The arrays by key.
 
     Raises:
-        ConfigError: For a file that is damaged, and for numbers that NumPy does not have.
+        ConfigError: If the file is damaged, or has a dtype that NumPy does not support.
 
     Example:
         >>> import tempfile
@@ -81,7 +85,7 @@ def read_tensors(path) -> dict[str, np.ndarray]:
             about = dict(file.metadata() or {})
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            "A whole `.safetensors` file is expected, with numbers of 16 bits or more. "
+            "`path` must be a complete `.safetensors` file with numbers of 16 bits or more. "
             f"Received: {str(path)!r}, which cannot be read: {reason(error)}"
         ) from None
     _hold_against(about.pop(DIGEST, None), arrays, about, path)
@@ -89,7 +93,11 @@ def read_tensors(path) -> dict[str, np.ndarray]:
 
 
 def digest_of_arrays(arrays: dict[str, np.ndarray], about: dict[str, str] | None = None) -> str:
-    """The SHA-256 of arrays with their keys, and of what is said of them.
+    """The SHA-256 of arrays with their keys, and of their metadata.
+
+    Args:
+        arrays: The arrays by key.
+        about: Metadata of the file.
 
     Example:
         >>> import numpy as np
@@ -101,37 +109,37 @@ def digest_of_arrays(arrays: dict[str, np.ndarray], about: dict[str, str] | None
     for key in sorted(arrays):
         array = np.asarray(arrays[key], order="C")
         digest.update(f"{key} {array.dtype} {array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
 def _hold_against(digest, arrays, about, path):
-    """Refuses a file of this package that is not what was written; others have no digest."""
+    """Refuses a file of this package that has changed since it was written."""
     strange = about.get("format") == FORMAT and not {*about} <= {*ABOUT}
     if strange or (digest is not None and digest != digest_of_arrays(arrays, about)):
         raise ConfigError(
-            "A file of this package has the SHA-256 of what was written into it. Received: "
-            f"{str(path)!r}, of which something has changed since. Take another copy of it."
+            "A file of this package must have the SHA-256 of the content that was written. "
+            f"Received: {str(path)!r}, which has changed since. Use another copy of it."
         )
 
 
 def _widened(array):
-    """Numbers of 16 bits as float32."""
-    import ml_dtypes  # has what NumPy does not
+    """16-bit numbers as float32."""
+    import ml_dtypes  # has bfloat16, which NumPy does not
 
     small = array.dtype in (np.float16, ml_dtypes.bfloat16)
     return array.astype(np.float32) if small else array
 
 
-def write_weights(path, weights: Weights) -> None:
-    """Writes weights by layer as a file that `read_weights` and `weights=` read.
+def write_weights(path: str | os.PathLike, weights: Weights) -> None:
+    """Writes weights by layer to a file that `read_weights` and the argument `weights` read.
 
     Args:
-        path: A `.weights.h5` file. It is there whole or not at all, whatever interrupts.
-        weights: As `weights_by_layer` gives them.
+        path: A `.weights.h5` file. It is written completely or not at all.
+        weights: `{layer: {index: array}}`, as `weights_by_layer` returns it.
 
     Raises:
-        SaveError: When it cannot be written.
+        SaveError: If the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -162,41 +170,43 @@ def write_weights(path, weights: Weights) -> None:
 
 
 def weights_in(file: ModelFile) -> Weights:
-    """The weights in a file of Keras, by layer; of none of Keras's kinds none."""
-    for root in ("/", "/model_weights"):  # of Keras 2: the weights alone, or a whole model
+    """The weights in a file of Keras, by layer; empty if it is no such file."""
+    for root in ("/", "/model_weights"):  # Keras 2: only the weights, or a whole model
         if layers := _listed(file, root, "layer_names"):
             return _of_keras_2(file, root.strip("/"), layers)
     found: Weights = {}
     for path, array in file.arrays.items():
         group, _, key = path.rpartition("/")
-        # Beside the layers a trained model's file holds its optimiser and metrics.
+        # Besides the layers, the file of a trained model contains its optimiser and metrics.
         if not group.startswith("layers/") or not group.endswith("/vars"):
             continue
         # Older versions of Keras write no names, only classes and numbers: layers/conv2d_1/vars.
         layer = file.attributes.get(f"/{group}", {}).get("name", group.split("/")[-2])
         if not isinstance(layer, str):
-            raise ConfigError(f"A layer has a text for a name. Received: {layer!r} at {group!r}.")
+            raise ConfigError(f"Layer names must be strings. Received: {layer!r} at {group!r}.")
         name, index = address(key, layer)
         found.setdefault(name, {})[index] = _widened(array)
     return found
 
 
 def _of_keras_2(file, root, layers) -> Weights:
-    """A group a layer, whose weights have an order that the group says."""
+    """One group per layer, which lists its weights in order."""
     found = {}
     for layer in layers:
         group = f"{root}/{layer}".strip("/")
         names = _listed(file, f"/{group}", "weight_names")
         missing = [name for name in names if f"{group}/{name}" not in file.arrays]
         if missing:
-            raise ConfigError(f"A whole file is expected. Received: one without {missing[0]!r}.")
+            raise ConfigError(
+                f"The file must be complete. Received: a file without {missing[0]!r}."
+            )
         arrays = [_widened(file.arrays[f"{group}/{name}"]) for name in names]
         found |= {layer: {str(k): array for k, array in enumerate(arrays)}} if arrays else {}
     return found
 
 
 def _listed(file, group, key) -> list[str]:
-    """A list of names, which Keras 2 wrote in pieces where it was long: key, or key0, key1, ..."""
+    """A list of names, which Keras 2 split if it was long: key, or key0, key1, ..."""
     found = file.attributes.get(group, {})
     pieces = [piece.removeprefix(key) for piece in found if piece.startswith(key)]
     numbers = sorted(int(piece) for piece in pieces if piece.isdecimal())
@@ -204,8 +214,8 @@ def _listed(file, group, key) -> list[str]:
     return [name for piece in keys for name in found[piece]]
 
 
-def read_names(path) -> dict[str, list[str]]:
-    """What a safetensors file calls the weights of each layer, in their order; else nothing.
+def read_names(path: str | os.PathLike) -> dict[str, list[str]]:
+    """The names of the weights of each layer in a safetensors file, in order; else empty.
 
     Args:
         path: A file that `read_weights` reads.
@@ -230,16 +240,17 @@ def _by_layer(tensors) -> Weights:
 
 
 def _layers(tensors) -> dict[str, dict[str, np.ndarray]]:
-    """Arrays by layer and by what they are called, in the order that they have in their layer."""
+    """Arrays by layer and weight name, in the order that they have in their layer."""
     layers: dict[str, dict] = {}
     for key, array in tensors.items():
         layer, _, name = key.rpartition("/")
         known = layer and (name.isdecimal() or name in NAMES)
         if not known:
             raise ConfigError(
-                f"Keys are `layer/weight`, with {quoted(NAMES)} or an index for the weight, as "
-                f"`save_named` writes them; keras_preact.convert() reads the files of others. "
-                f"Received: the key {key!r}."
+                f"Keys must be `layer/weight`, with {quoted(NAMES)} or an index for the weight, as "
+                "`save_named` writes them. "
+                f"Received: the key {key!r}. Use keras_preact.convert() for files of other "
+                "libraries."
             )
         layers.setdefault(layer, {})[name] = array
 

@@ -1,9 +1,11 @@
-"""The folders in which KerasHub, transformers and timm keep a network: what their JSON says."""
+"""The folders in which KerasHub, transformers and timm store a network: their JSON files."""
 
 import functools
 import json
 import math
+import pathlib
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from keras_preact.checked import is_whole, require
@@ -15,22 +17,22 @@ from keras_preact.weights.preprocessing import Preprocessing, by_scale_and_offse
 #: Interpolations as Pillow numbers them.
 _PILLOW = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 
-#: From this size on ConvNext's processor scales the whole image, whatever its aspect.
+#: From this size on, ConvNext's processor scales the whole image without keeping its aspect ratio.
 _WARPED = 384
 
 
 class About(NamedTuple):
-    """What the JSON files in a folder say.
+    """The contents of the JSON files in a folder.
 
     Attributes:
-        kind: The key of its config.json that tells whose it is, one of `KINDS`.
+        kind: The key of its config.json that identifies the library, one of `KINDS`.
         config: The config in it.
-        fields: Fields of `ResNetConfig` that no array tells.
-        of_images: Whether a file says something of images.
-        preprocessing: How images are prepared; `None` where that is not said.
-        geometry: How image files become what the network takes; `None` where that is not said, or
-            where `Geometry` has no words for it.
-        class_names: Names of the classes; `None` where no file says them.
+        fields: Fields of `ResNetConfig` that do not follow from the arrays.
+        of_images: Whether a file describes images.
+        preprocessing: How images are scaled; `None` if unknown.
+        geometry: How image files are resized and cropped; `None` if unknown, or if `Geometry` does
+            not support it.
+        class_names: Class names; `None` if unknown.
     """
 
     kind: str
@@ -42,21 +44,25 @@ class About(NamedTuple):
     class_names: tuple[str, ...] | None
 
 
-def read_about(folder) -> About:
+def read_about(folder: pathlib.Path) -> About:
     """Reads the JSON files in a folder.
 
     Args:
-        folder: A `pathlib.Path`.
+        folder: The folder.
+
+    Returns:
+        Their contents.
 
     Raises:
-        ConfigError: For a folder of another kind, and for networks that no config describes.
+        ConfigError: If the folder is of another kind, or no config describes the network.
     """
     about = _read_json(file_in(folder, "config.json"))
     kind = next((key for key in KINDS if isinstance(about, dict) and key in about), None)
-    if kind is None:
+    if not isinstance(about, dict) or kind is None:
         raise ConfigError(
-            f"A folder has a config.json with one of {quoted(KINDS)}, as KerasHub, Hugging Face "
-            f"transformers and timm write it. Received: source={str(folder)!r}, which has not."
+            f"A folder must have a config.json with one of {quoted(KINDS)}, as KerasHub, Hugging "
+            f"Face transformers and timm write it. Received: source={str(folder)!r}, which does "
+            "not."
         )
     fields_of, images_of, preprocessing_of, geometry_of, names_of = KINDS[kind]
     config, fields = about.get("config", {}), fields_of(about)
@@ -66,16 +72,16 @@ def read_about(folder) -> About:
     return About(kind, config, fields, isinstance(images, dict), *said, names_of(about))
 
 
-def file_in(folder, name):
+def file_in(folder: pathlib.Path, name: str) -> pathlib.Path:
     """The path of a file that a folder must have."""
-    fix = "A pytorch_model.bin is a pickle: save_pretrained() writes it as model.safetensors."
+    fix = "A pytorch_model.bin is a pickle: save_pretrained() writes a model.safetensors instead."
     fix = fix if name == "model.safetensors" else ""
     require((folder / name).is_file(), "source", str(folder), f"a folder with a {name}", fix)
     return folder / name
 
 
 def _read_json(path):
-    """What a JSON file holds; `None` for one that is damaged or not there."""
+    """The content of a JSON file; `None` if it is damaged or missing."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
@@ -83,7 +89,7 @@ def _read_json(path):
 
 
 def _where_it_makes_sense(read):
-    """The same function, which gives `None` for a config that does not say what it should."""
+    """The same function, which returns `None` for an invalid config."""
 
     @functools.wraps(read)
     def reading(config):
@@ -98,12 +104,17 @@ def _where_it_makes_sense(read):
 def _of_keras_hub(about):
     kind, config = about["registered_name"], about.get("config")
     require(kind == "keras_hub>ResNetBackbone", "registered_name", kind, "that of a ResNetBackbone")
-    require(isinstance(config, dict), "config", config, "a dictionary")
+    if not isinstance(config, dict):
+        raise ConfigError(f"`config` must be a dictionary. Received: config={config!r}.")
     blocks = ("basic_block", "bottleneck_block")
     block, units = config.get("block_type"), config.get("stackwise_num_blocks")
     require(block in blocks, "block_type", block, f"one of {quoted(blocks)}")
     numbers = isinstance(units, list) and all(type(n) is int and n > 0 for n in units)
-    require(numbers and units, "stackwise_num_blocks", units, "a list of numbers of units")
+    if not isinstance(units, list) or not units or not numbers:
+        raise ConfigError(
+            "`stackwise_num_blocks` must be a list with the number of units of each stage. "
+            f"Received: stackwise_num_blocks={units!r}."
+        )
     strides, halved = config.get("stackwise_num_strides"), [1, *[2] * (len(units) - 1)]
     require(strides == halved, "stackwise_num_strides", strides, f"{halved}")
     return {}
@@ -127,11 +138,11 @@ def _fitted_by_keras_hub(config):
     return Geometry(size, None, interpolation, "squash" if squash else "center")
 
 
-def by_name(found, config) -> Weights:
-    """Weights of a KerasHub preset that an older Keras wrote, which numbers the layers.
+def by_name(found: Weights, config: Mapping[str, Any]) -> Weights:
+    """Weights of a KerasHub preset written by an older Keras, which numbers the layers.
 
-    The numbers are those of the layers of one class, from the images on; a shortcut's come with
-    those of the branch's last convolution, ahead of them.
+    The layers of each class are numbered from the input on; the layers of a shortcut come directly
+    before those of the branch's last convolution.
     """
     preactivated = config.get("use_pre_activation", False)
     convs, norms = ["conv1_conv"], [] if preactivated else ["conv1_bn"]
@@ -159,7 +170,7 @@ def _of_transformers(about):
     kind, first = about["model_type"], about.get("downsample_in_first_stage", False)
     require(kind == "resnet", "model_type", kind, "'resnet'")
     require(not first, "downsample_in_first_stage", first, "False")
-    activation = about.get("hidden_act", "relu")  # some of its activations are a ReLU always
+    activation = about.get("hidden_act", "relu")  # some of its activations are always a ReLU
     require(activation == "relu", "hidden_act", activation, "'relu'")
     return {"stride_on": "1x1" if about.get("downsample_in_bottleneck", False) else "3x3"}
 
@@ -177,7 +188,7 @@ def _prepared_by_transformers(config):
 
 @_where_it_makes_sense
 def _fitted_by_transformers(config):
-    """By ConvNext's processor, which is that of its ResNets, or by one that resizes and crops."""
+    """The geometry of ConvNext's processor, which its ResNets use, or of one that crops."""
     if not config.get("do_resize", True):
         return None
     interpolation = _PILLOW[config.get("resample", 3)]
@@ -203,7 +214,7 @@ def _fitted_by_transformers(config):
 
 def _labels_of_transformers(about):
     names = _names(about.get("id2label")) or ()
-    unnamed = tuple(f"LABEL_{k}" for k in range(len(names)))  # where nobody has named them
+    unnamed = tuple(f"LABEL_{k}" for k in range(len(names)))  # the default without names
     return None if names == unnamed else names
 
 
@@ -243,7 +254,7 @@ def _no_labels(about):
 
 
 def _names(names):
-    """Names of classes from a list of texts, or a dictionary by their numbers; else `None`."""
+    """Class names from a list of strings or a dictionary by label; else `None`."""
     if isinstance(names, dict):
         names = [names.get(str(k)) for k in range(len(names))]
     named = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
@@ -251,19 +262,19 @@ def _names(names):
 
 
 def _of_statistics(mean, deviation, scale) -> Preprocessing | None:
-    """That of images times `scale`, less `mean`, over `deviation`; `None` where it cannot be.
+    """The preprocessing `(image * scale - mean) / deviation`; `None` if it is not valid.
 
-    One number is that of all three channels.
+    A single number applies to all three channels.
     """
     mean, deviation = ([v] * 3 if isinstance(v, (int, float)) else v for v in (mean, deviation))
     try:
-        return Preprocessing([m / scale for m in mean], [d / scale for d in deviation])
+        return Preprocessing(tuple(m / scale for m in mean), tuple(d / scale for d in deviation))
     except (TypeError, ZeroDivisionError, OverflowError, ConfigError):
         return None
 
 
-#: The key of a config.json that says whose it is, and what reads its fields, what is said of
-#: images, out of that their preprocessing and their geometry, and the names of the classes.
+#: The key of a config.json that identifies the library, and the functions that read the fields, the
+#: description of images, from that their preprocessing and geometry, and the class names.
 KINDS = {
     "registered_name": (
         _of_keras_hub, _converter_of_keras_hub, _prepared_by_keras_hub, _fitted_by_keras_hub,

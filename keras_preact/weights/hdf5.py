@@ -1,4 +1,4 @@
-"""`read_hdf5`: what an HDF5 file holds, read in a process that may crash."""
+"""`read_hdf5`: the content of an HDF5 file, read in a process that may crash."""
 
 import atexit
 import contextlib
@@ -16,19 +16,19 @@ import numpy as np
 
 from keras_preact.errors import ConfigError
 
-#: Seconds that a file may take, and bytes for each further one.
+#: Seconds that a file may take, and bytes per further second.
 PATIENCE, _BYTES_A_SECOND = 5, 20 * 2**20
 
-#: Its libraries compute nothing, and Landlock holds one thread.
+#: The libraries of the process need one thread only, and Landlock restricts only one.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class Hdf5(NamedTuple):
-    """What an HDF5 file holds.
+    """The content of an HDF5 file.
 
     Attributes:
-        arrays: By their paths, such as `"layers/dense/vars/0"`; bfloat16 as float32.
-        attributes: Texts that groups have, by path and name, such as `"/"` and `"layer_names"`.
+        arrays: Arrays by path, such as `"layers/dense/vars/0"`; bfloat16 as float32.
+        attributes: Text attributes of groups by path and name, such as `"/"` and `"layer_names"`.
     """
 
     arrays: dict[str, np.ndarray]
@@ -36,22 +36,25 @@ class Hdf5(NamedTuple):
 
 
 class RefusedError(ValueError):
-    """A file has what it must not have, or cannot be read; says what, and what is expected."""
+    """A file has content that is not allowed, or cannot be read; says what, and what is allowed."""
 
 
 def read_hdf5(data: bytes) -> Hdf5:
-    """What an HDF5 file holds.
+    """Reads an HDF5 file.
 
     It is read in a child process, which a crafted file may crash, but which can open neither files
-    nor connections where the system can forbid that; see `hdf5_child`. The process is kept and
-    reads the next file too.
+    nor connections on systems that can forbid it; see `hdf5_child`. The process is kept for the
+    next file.
 
     Args:
-        data: The file.
+        data: The bytes of the file.
+
+    Returns:
+        Its arrays and attributes.
 
     Raises:
-        RefusedError: For links to other files, sizes that are claimed and not held, types that are
-            no numbers, files that are damaged, and those that end the process or take it too long.
+        RefusedError: If the file has links to other files, claims sizes that it does not contain,
+            has dtypes other than numbers, is damaged, crashes the process or takes too long.
 
     Example:
         >>> import tempfile
@@ -68,7 +71,7 @@ def read_hdf5(data: bytes) -> Hdf5:
     with _LOCK:
         child = _child()
         answer, packed = child.ask(data)
-        if "memory" in answer:  # perhaps for damaged files before it, of which HDF5 leaves pieces
+        if "memory" in answer:  # perhaps because HDF5 kept memory of damaged files before it
             child.stop()
             answer, packed = _child().ask(data)
     if "refused" in answer:
@@ -82,16 +85,16 @@ def read_hdf5(data: bytes) -> Hdf5:
 
 
 def confinement() -> str:
-    """What the child process is held by on this machine, in words."""
+    """The restrictions of the child process on this machine, in words."""
     with _LOCK:
         return _child().confined
 
 
 class _Child:
-    """The process, and how it is asked."""
+    """The child process and its protocol."""
 
     def __init__(self):
-        # It finds h5py where this process does, and no module that lies beside its own file.
+        # It finds h5py where this process does, and no module in the folder of its own file.
         path = os.pathsep.join(filter(None, sys.path))
         environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": path}
         script = pathlib.Path(__file__).with_name("hdf5_child.py")
@@ -106,11 +109,11 @@ class _Child:
         self.confined = str(self._answer(60)[0].get("confined"))
 
     def serves(self) -> bool:
-        """Whether it can be asked: it runs, and is no other process's, from which this one came."""
+        """Whether it can be used: it runs, and was not started before this process was forked."""
         return self._owner == os.getpid() and self._process.poll() is None
 
     def ask(self, data):
-        """Its answer to a file; an end of the process is one too."""
+        """Its answer to a file; a crash of the process is an answer too."""
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(struct.pack("<Q", len(data)))
             self._process.stdin.write(data)
@@ -147,11 +150,11 @@ class _Child:
 
     def _end(self, overdue, seconds):
         if overdue:
-            return f"it takes longer than {seconds:.0f} seconds"
+            return f"reading takes longer than {seconds:.0f} seconds"
         code = self._process.returncode
         with contextlib.suppress(ValueError):
             code = signal.Signals(-code).name
-        return f"it ends the process that reads it ({code})"
+        return f"it crashes the process that reads it ({code})"
 
 
 _LOCK = threading.Lock()
@@ -159,14 +162,14 @@ _CHILDREN: list[_Child] = []
 
 
 def _child() -> _Child:
-    """The process, started where none serves."""
+    """The process, started if there is none that can be used."""
     if not _CHILDREN or not _CHILDREN[0].serves():
         for child in _CHILDREN:
             child.stop()
         _CHILDREN[:] = [_Child()]
         if not _CHILDREN[0].serves():
             raise ConfigError(
-                "Files of weights are read in a process of their own, which could not be started. "
+                "Weights files are read in a separate process, which could not be started. "
                 f"Received: {sys.executable!r} with h5py and safetensors, "
                 f"{_CHILDREN[0]._end(False, 0)}."
             )

@@ -1,13 +1,13 @@
 """The process that reads HDF5 files of unknown origin, and nothing else.
 
-The HDF5 library has faults that a crafted file reaches. So it meets such files here, where it can
-neither open a file nor a connection, in limited memory; what it finds goes back as safetensors. It
-is run as a script, without TensorFlow and without this package, and answers one file after the
-other:
+The HDF5 library has bugs that a crafted file can exploit. So such files are read here, with limited
+memory and without the right to open files or connections; the arrays are returned as safetensors.
+The module runs as a script, without TensorFlow and without this package, and answers one file after
+the other:
 
     to it:   8 bytes, the length of a file, and the file
-    from it: 8 bytes, the length of JSON, and the JSON: `refused` (what came, what is expected),
-             `error`, `memory` where that ends, or the `attributes` of groups and the `size` of the
+    from it: 8 bytes, the length of JSON, and the JSON: `refused` (what was found, what is allowed),
+             `error`, `memory` if it runs out, or the `attributes` of groups and the `size` of the
              safetensors that follow
 """
 
@@ -18,6 +18,8 @@ import json
 import os
 import struct
 import sys
+from collections.abc import Callable
+from typing import Any
 
 try:
     import resource
@@ -28,27 +30,27 @@ import h5py
 import numpy as np
 from safetensors.numpy import save
 
-#: Packed files of this size and this many times smaller than what they hold are taken for bombs.
+#: Files that unpack to more than this size and this many times their size are refused as bombs.
 BOMB_BYTES, BOMB_RATIO = 64 * 2**20, 20
 
-#: Arrays and groups that a file may have, and bytes that a part of a path may.
+#: Most arrays and groups in a file, and most bytes in a part of a path.
 _MOST, _LONGEST = 200_000, 255
 
-#: HDF5's numbers of the filters that Keras and h5py pack with: deflate, shuffle, a checksum, LZF.
+#: HDF5's numbers of the filters that Keras and h5py use: deflate, shuffle, a checksum, LZF.
 _FILTERS = (1, 2, 3, 32_000)
 
-#: What the process may take beside a file and what is in it, bytes.
+#: Memory of the process besides a file and its arrays, in bytes.
 _MEMORY = 512 * 2**20
 
 
 class Refused(Exception):
-    """What a file has, and what it may have."""
+    """What a file contains, and what is allowed."""
 
 
-def main():
+def main() -> None:
     """Answers files until there are no more."""
     took, gave = sys.stdin.buffer, sys.stdout.buffer
-    read(_sample(), lambda size: None)  # so that all that is imported late has been
+    read(_sample(), lambda size: None)  # so that everything that is imported late is loaded
     base = _address_space()
     _answer(gave, {"confined": confine()})
     while len(header := took.read(8)) == 8:
@@ -69,17 +71,19 @@ def _of_one(took, length, base):
     except Refused as refused:
         return {"refused": refused.args}, b""
     except MemoryError:
-        return {"memory": "it takes more memory than a file of its size may"}, b""
+        return {"memory": "reading takes more memory than is allowed for its size"}, b""
     except Exception as error:  # whatever a damaged file makes h5py raise
         return {"error": f"{type(error).__name__}: {error}"[:300]}, b""
 
 
-def read(data, allow):
-    """The texts that groups have as attributes, and the arrays, both by their paths.
+def read(
+    data: bytes, allow: Callable[[int], None]
+) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
+    """The text attributes of groups, and the arrays, both by path.
 
     Args:
-        data: A file.
-        allow: Told how many bytes the arrays take before any is read.
+        data: The bytes of a file.
+        allow: Called with the number of bytes of the arrays before any is read.
     """
     with h5py.File(io.BytesIO(data)) as file:
         attributes, found, size = {}, {}, 0
@@ -94,13 +98,13 @@ def read(data, allow):
                 raise Refused(f"more than {_MOST:,} arrays", "the weights of a network")
         if size > BOMB_BYTES and size > BOMB_RATIO * len(data):
             sizes = f"{len(data):,} bytes that unpack to {size:,}"
-            raise Refused(sizes, "files of the size that they are")
+            raise Refused(sizes, "files of the size that they claim")
         allow(size)
         return attributes, {name.strip("/"): _values(item) for name, item in found.items()}
 
 
 def _wanted(key):
-    """A digest, and names: Keras 3's of a layer, and Keras 2's lists, whole or in pieces."""
+    """Whether an attribute is a digest or has names: of a layer (Keras 3), or lists (Keras 2)."""
     return key in ("name", "sha256") or key.startswith(("layer_names", "weight_names"))
 
 
@@ -111,7 +115,7 @@ def _texts(value):
 
 
 def _items(group):
-    """A group, the groups in it and the arrays, each of which has one name."""
+    """A group, and the groups and arrays in it, each of which has one name."""
     yield group
     for name in group:
         _look_at_part(name)
@@ -120,39 +124,39 @@ def _items(group):
             raise Refused(f"a link at {group.name}/{name}", "arrays of its own")
         item = group[name]
         if h5py.h5o.get_info(item.id).rc > 1:
-            raise Refused(f"a second name at {group.name}/{name}", "each array once")
+            raise Refused(f"a second name at {group.name}/{name}", "each array only once")
         if isinstance(item, h5py.Group):
             yield from _items(item)
         elif isinstance(item, h5py.Dataset):
             yield item
         else:
-            raise Refused(f"a {type(item).__name__} at {item.name}", "groups and arrays")
+            raise Refused(f"a {type(item).__name__} at {item.name}", "only groups and arrays")
 
 
 def _look_at_part(name):
-    """A name that could be taken for a way out of a folder, or garble what shows it."""
+    """Refuses a name that could lead out of a folder, or that cannot be printed."""
     bad = "\\" in name or ".." in name or name in ("", ".") or not name.isprintable()
     if bad or len(name.encode()) > _LONGEST:
-        raise Refused(f"the name {name[:80]!r}", f"printable names of {_LONGEST} bytes at most")
+        raise Refused(f"the name {name[:80]!r}", f"printable names of at most {_LONGEST} bytes")
 
 
 def _look_at(item):
-    """An array whose numbers are in the file."""
+    """Refuses an array whose numbers are not in the file."""
     if item.is_virtual or item.external:
-        raise Refused(f"{item.name}, whose values lie in another file", "arrays of its own")
+        raise Refused(f"{item.name}, whose values are in another file", "arrays of its own")
     # V2 is Keras's bfloat16.
     number = (item.dtype.kind in "fiub" and item.dtype.itemsize <= 8) or item.dtype == "V2"
     if not number or item.shape is None:
-        raise Refused(f"{item.name} of type {item.dtype}", "arrays of numbers")
+        raise Refused(f"{item.name} of dtype {item.dtype}", "arrays of numbers")
     made = item.id.get_create_plist()
     filters = [made.get_filter(k)[0] for k in range(made.get_nfilters())]
     if not {*filters} <= {*_FILTERS}:
-        raise Refused(f"{item.name}, packed by filter {max(filters)}", "arrays packed by gzip")
+        raise Refused(f"{item.name}, packed by filter {max(filters)}", "arrays packed with gzip")
     held = item.id.get_storage_size()
     packed = bool(filters) and item.nbytes <= max(BOMB_RATIO * held, 2**20)
     if item.nbytes > held and not packed:
-        sizes = f"{item.name} of shape {item.shape}, of which {held:,} bytes are there"
-        raise Refused(sizes, "arrays that are held in full")
+        sizes = f"{item.name} of shape {item.shape}, of which only {held:,} bytes are stored"
+        raise Refused(sizes, "arrays that are stored completely")
 
 
 def _values(item):
@@ -164,21 +168,21 @@ def _values(item):
 
 
 def confine() -> str:
-    """Takes away what reading does not need; in words, what could be.
+    """Gives up the rights that reading does not need; returns the restrictions in words.
 
-    On Linux with Landlock no file can be opened or made and no connection either, and no other
-    process be traced; elsewhere at least no new file descriptor can be had.
+    On Linux with Landlock the process can neither open nor create files, open connections, nor
+    trace other processes; elsewhere at least it cannot get new file descriptors.
     """
     done = ["Landlock"] if _landlock() else []
     if resource:
         for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CORE):
             resource.setrlimit(kind, (0, 0))
-        done.append("limits of resources")
-    return " and ".join(done) or "a process of its own alone"
+        done.append("resource limits")
+    return " and ".join(done) or "only a process of its own"
 
 
 def _landlock() -> bool:
-    """Denies the only thread all that Landlock knows, by a set of rules that is empty."""
+    """Denies the only thread everything that Landlock covers, by an empty set of rules."""
     if sys.platform != "linux" or len(os.listdir("/proc/self/task")) != 1:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -199,7 +203,7 @@ def _landlock() -> bool:
 
 
 def _address_space() -> int:
-    """What the process has by now, bytes."""
+    """Current address space of the process in bytes."""
     with contextlib.suppress(OSError), open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * resource.getpagesize()
     return 0

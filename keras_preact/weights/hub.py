@@ -1,7 +1,7 @@
-"""`pull`: weights from the Hugging Face Hub, in a folder that is whole or not there.
+"""`pull`: weights from the Hugging Face Hub, in a folder that is complete or absent.
 
-Only files that hold numbers and words are taken, never a pickle, and what is in them is looked
-through as every file of unknown origin is.
+Only files with numbers and text are downloaded, never a pickle, and they are checked like every
+file of unknown origin.
 """
 
 import contextlib
@@ -10,25 +10,27 @@ import pathlib
 import re
 import shutil
 import warnings
-from typing import NamedTuple
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple, TypeGuard
 
 from keras_preact.errors import ConfigError, reason
 from keras_preact.files import replacing
 from keras_preact.weights.fetch import LARGEST, cache_folder, locked
 
-#: How the address of a repository of the Hub begins.
+#: Prefix of the address of a repository of the Hub.
 HUB = "hf://"
 
-#: The files that are taken, where a repository has them.
+#: The files that are downloaded if a repository has them.
 WANTED = (
     "config.json", "preprocessor_config.json", "image_converter.json", "classes.json",
     "geometry.json", "model.safetensors", "model.weights.h5", "task.weights.h5",
 )  # fmt: skip
 
-#: Beside them: the commit that they are of.
+#: File beside them with the commit that they belong to.
 COMMIT = "commit.txt"
 
-#: Those of which one has to be there.
+#: The files of which a repository must have one.
 _WEIGHTS = ("model.safetensors", "model.weights.h5")
 
 
@@ -39,8 +41,8 @@ class Address(NamedTuple):
     revision: str | None = None
 
 
-def on_hub(path) -> bool:
-    """Whether something is the address of a repository of the Hub.
+def on_hub(path: Any) -> TypeGuard[str]:
+    """Whether an object is the address of a repository of the Hub.
 
     Example:
         >>> from keras_preact.weights.hub import on_hub
@@ -51,10 +53,10 @@ def on_hub(path) -> bool:
 
 
 def address_of(text: str) -> Address:
-    """The parts of `hf://user/name` or `hf://user/name@revision`.
+    """Parses `hf://user/name` or `hf://user/name@revision`.
 
     Raises:
-        ConfigError: For another text.
+        ConfigError: If the text is neither of these.
 
     Example:
         >>> from keras_preact.weights.hub import address_of
@@ -65,29 +67,29 @@ def address_of(text: str) -> Address:
     found = re.fullmatch(rf"{HUB}({part}/{part})(?:@([A-Za-z0-9][\w./-]*))?", text, re.ASCII)
     if not found or ".." in text:
         raise ConfigError(
-            f"A repository of the Hub is named {HUB}user/name, with @revision behind it if need "
-            f"be. Received: {text!r}."
+            f"A repository of the Hub must be given as {HUB}user/name or "
+            f"{HUB}user/name@revision. Received: {text!r}."
         )
     return Address(*found.groups())
 
 
 def pull(text: str) -> pathlib.Path:
-    """The folder of a repository of the Hub on this machine, downloaded where need be.
+    """Downloads a repository of the Hub into Keras's cache, unless it is there already.
 
-    It is downloaded again where the repository has another commit by now. The folder in Keras's
-    cache is the earlier one or all of the new one. Where the Hub cannot be reached, what was pulled
-    last is taken, with a warning.
+    It is downloaded again if the repository has a new commit; until that is complete, the folder
+    stays as it was. If the Hub cannot be reached, the folder in the cache is used, with a warning.
 
     Args:
-        text: `"hf://user/name"`, or `"hf://user/name@revision"`.
+        text: `"hf://user/name"` or `"hf://user/name@revision"`.
 
     Returns:
         The folder, with those of `WANTED` that the repository has.
 
     Raises:
-        ConfigError: For another text, a repository that is not there or is not for this user, has
-            no weights that are safe to read, or files that are too large; and without a network.
-        SaveError: When the cache cannot be written.
+        ConfigError: If the address is not valid, the repository does not exist or is not
+            accessible, has no weights that are safe to read or files that are too large, or if
+            there is no network and nothing in the cache.
+        SaveError: If the cache cannot be written.
 
     Example:
         >>> from keras_preact.weights.hub import pull
@@ -103,26 +105,27 @@ def pull(text: str) -> pathlib.Path:
     except _Unreachable as error:
         if not folder.is_dir():
             raise
-        warnings.warn(f"{error} What was pulled before is taken: {folder}.", stacklevel=2)
+        warnings.warn(f"{error} The copy in the cache is used: {folder}.", stacklevel=2)
         return folder
-    files = {one.rfilename: one.size or 0 for one in about.siblings if one.rfilename in WANTED}
-    _refuse(text, files, about.siblings)
-    with locked(folder, "What was pulled"):
-        if _commit_of(folder) == about.sha:
+    siblings, commit = about.siblings or (), str(about.sha)
+    files = {one.rfilename: one.size or 0 for one in siblings if one.rfilename in WANTED}
+    _refuse(text, files, siblings)
+    with locked(folder, "The download"):
+        if _commit_of(folder) == commit:
             return folder
-        with replacing(folder, "What was pulled") as partial, hub_errors(text):
+        with replacing(folder, "The download") as partial, hub_errors(text):
             partial.mkdir()
             for file in files:
                 hub.hf_hub_download(
-                    address.name, file, revision=about.sha, local_dir=partial, endpoint=endpoint()
+                    address.name, file, revision=commit, local_dir=partial, endpoint=endpoint()
                 )
-            shutil.rmtree(partial / ".cache", ignore_errors=True)  # the library's notes
-            (partial / COMMIT).write_text(about.sha)
+            shutil.rmtree(partial / ".cache", ignore_errors=True)  # metadata of the library
+            (partial / COMMIT).write_text(commit)
     return folder
 
 
 def _commit_of(folder):
-    """The commit that a folder was pulled of; `None` where it was not."""
+    """The commit that a folder was downloaded from; `None` if there is none."""
     file = folder / COMMIT
     return file.read_text() if file.is_file() else None
 
@@ -132,49 +135,49 @@ def _refuse(text, files, siblings):
     if not any(name in files for name in _WEIGHTS):
         others = [one.rfilename for one in siblings][:5]
         raise ConfigError(
-            f"A repository with a {' or a '.join(_WEIGHTS)} is expected: other files of weights "
-            f"may hold code that runs when they are opened. Received: {text!r}, with {others}."
+            f"A repository must have a {' or a '.join(_WEIGHTS)}: other weights files may contain "
+            f"code that runs when they are opened. Received: {text!r}, with {others}."
         )
     for name, size in files.items():
         if size > LARGEST:
             raise ConfigError(
-                f"Files of at most {LARGEST / 2**20:,.0f} MB are taken. Received: {text!r}, whose "
+                f"Files must have at most {LARGEST / 2**20:,.0f} MB. Received: {text!r}, whose "
                 f"{name} has {size / 2**20:,.0f} MB."
             )
 
 
 class _Unreachable(ConfigError):
-    """There is no way to the Hub."""
+    """The Hub cannot be reached."""
 
 
 def endpoint() -> str | None:
-    """Where the Hub is: that of `HF_ENDPOINT`, read anew at each call; `None`: the Hub itself."""
+    """URL of the Hub from `HF_ENDPOINT`, read at each call; `None` for the Hub itself."""
     return os.environ.get("HF_ENDPOINT") or None
 
 
-def hub_library():
-    """`huggingface_hub`.
+def hub_library() -> ModuleType:
+    """Imports `huggingface_hub`.
 
     Raises:
-        ConfigError: Where it is not installed.
+        ConfigError: If it is not installed.
     """
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     try:
         import huggingface_hub
     except ImportError as error:
         raise ConfigError(
-            f"{HUB} needs huggingface_hub: pip install 'keras-preact[hub]'. Received: no "
-            f"{error.name}."
+            f"{HUB} needs huggingface_hub: pip install 'keras-preact[hub]'. Received: "
+            f"{error.name} is not installed."
         ) from None
     return huggingface_hub
 
 
 @contextlib.contextmanager
-def hub_errors(text: str):
-    """Says in a line what goes wrong between this machine and the Hub.
+def hub_errors(text: str) -> Iterator[None]:
+    """Reports errors of the Hub and of the connection in one line.
 
     Raises:
-        ConfigError: In place of what the library raises.
+        ConfigError: In place of the errors that the library raises.
     """
     from huggingface_hub import errors
 
@@ -183,13 +186,13 @@ def hub_errors(text: str):
     except errors.HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         words = {
-            401: "it is not there, or is not for everyone: `hf auth login`, or HF_TOKEN, says who "
-            "you are",
-            403: "it is not for you, or your token may not write",
+            401: "it does not exist or is private: log in with `hf auth login`, or set HF_TOKEN",
+            403: "you have no access, or your token has no write permission",
             404: "there is no such repository or revision",
-        }.get(status, f"it answers {status}: {reason(error)}")
+        }
+        words = words.get(status or 0, f"the Hub answered {status}: {reason(error)}")
         kind = _Unreachable if status in (None, 429, 500, 502, 503, 504) else ConfigError
-        raise kind(f"The Hub does not give {text!r}: {words}.") from None
+        raise kind(f"{text!r} is not available: {words}.") from None
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         raise _Unreachable(f"The Hub cannot be reached for {text!r}: {reason(error)}.") from None
     except OSError:

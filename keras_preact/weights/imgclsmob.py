@@ -1,6 +1,6 @@
 """Weights in the HDF5 files of osmr/imgclsmob (tf2cv), which Keras 2 wrote.
 
-A weight is a data set there under the path of its layer, with layers inside layers:
+Each weight is a dataset under the path of its layer, with nested layers:
 `features/stage1/unit1/body/conv1/bn/gamma:0`.
 """
 
@@ -22,16 +22,16 @@ _INDICES = {
 
 
 def read_imgclsmob(data: bytes) -> Weights:
-    """The weights in an `.h5` file of osmr/imgclsmob, by the names of this package's layers.
+    """Reads the weights in an `.h5` file of osmr/imgclsmob, by this package's layer names.
 
     Args:
-        data: The file.
+        data: The bytes of the file.
 
     Returns:
-        `{layer: {index: array}}`, as `weights_by_layer` gives them.
+        `{layer: {index: array}}`, as `weights_by_layer` returns it.
 
     Raises:
-        ConfigError: For a file that is damaged, or has a weight that is none of our networks'.
+        ConfigError: If the file is damaged, or has a weight that our networks do not have.
 
     Example:
         >>> import h5py, io
@@ -46,8 +46,8 @@ def read_imgclsmob(data: bytes) -> Weights:
         arrays = read_hdf5(data).arrays
     except RefusedError as error:
         raise ConfigError(
-            "An HDF5 file of osmr/imgclsmob is expected. "
-            f"Received: what cannot be read: {reason(error)}"
+            "The file must be an HDF5 file of osmr/imgclsmob. "
+            f"Received: a file that cannot be read: {reason(error)}"
         ) from None
     found: Weights = {}
 
@@ -56,8 +56,8 @@ def read_imgclsmob(data: bytes) -> Weights:
         name, index = _layer(layer), _INDICES.get(weight.removesuffix(":0"))
         if name is None or index is None:
             raise ConfigError(
-                "The weights must be those of a residual network as its collection builds it. "
-                f"Received: {path!r}, which is no layer of such a network."
+                "The weights must be those of a residual network of osmr/imgclsmob. "
+                f"Received: {path!r}, which is not a weight of such a network."
             )
         found.setdefault(name, {})[index] = array
     return found

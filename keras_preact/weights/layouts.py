@@ -1,7 +1,7 @@
-"""What others call the layers of a residual network, one table a library.
+"""The layer names of other libraries for residual networks, one table per library.
 
-A row takes a layer of theirs to ours; `{stage}`, `{unit}`, `{conv}` and `{norm}` stand for numbers,
-which are counted from 1 here and elsewhere from what `starts` says.
+A row maps a layer name of the library to ours; `{stage}`, `{unit}`, `{conv}` and `{norm}` are
+numbers, which start at 1 here and at the value in `starts` in the library.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from keras_preact.data import Geometry
 
 _IMAGENET = {"stem_stride": 2, "stem_pool": True, "projection": "B"}
 
-#: What turns `ResNet50` into the network of `keras.applications.ResNet50`, weight for weight.
+#: The fields that turn `ResNet50` into `keras.applications.ResNet50`, weight for weight.
 KERAS_V1 = {
     "placement": "original",
     "conv_bias": "always",
@@ -20,7 +20,7 @@ KERAS_V1 = {
     "norm_epsilon": 1.001e-5,
 }
 
-#: The same for `ResNet50V2` and its kin.
+#: The same for `ResNet50V2` and the other V2 networks.
 KERAS_V2 = {
     "conv_bias": "without_norm",
     "stride_on": "3x3",
@@ -31,7 +31,7 @@ KERAS_V2 = {
     "norm_epsilon": 1.001e-5,
 }
 
-#: The networks of torchvision, and what timm, KerasHub and transformers have made like them.
+#: The networks of torchvision, and those of timm, KerasHub and transformers that follow them.
 TORCH_V1 = {"placement": "original", "stride_on": "3x3"}
 
 #: The pre-activation networks of timm and KerasHub.
@@ -42,26 +42,26 @@ TORCH_V2 = {
 }
 
 
-#: What `keras.utils.load_img(target_size=...)` does, which has no default size; the usual one.
+#: The geometry of `keras.utils.load_img(target_size=...)`, with the usual size.
 LOAD_IMG = Geometry(224, interpolation="nearest", crop="squash")
 
-#: What torchvision does for its first weights, and timm for those of which nothing else is known.
+#: The geometry of torchvision's first weights, and timm's default.
 RESIZE_256 = Geometry(224, shorter=256)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How one library names the layers of a network, and what its networks are.
+    """The layer names of one library, and the properties of its networks.
 
     Args:
         name: The library and its networks, in words.
-        fields: Fields of `ResNetConfig` that no array tells.
-        layers: Names of theirs to names of ours; where two of theirs mean one of ours, what they
-            are called today comes first.
-        starts: The number that theirs begin with, where it is not 1.
-        preprocessing: How images are prepared for the library's own weights, a name in
-            `PREPROCESSINGS`; `None` where its files say so themselves.
-        geometry: How image files become what its networks take, likewise.
+        fields: Fields of `ResNetConfig` that do not follow from the arrays.
+        layers: Their layer names to ours; if two of theirs mean one of ours, the current one comes
+            first.
+        starts: The first value of each number in their names, if it is not 1.
+        preprocessing: Preprocessing of images for the library's own weights, a name in
+            `PREPROCESSINGS`; `None` if its files contain it.
+        geometry: How image files are resized and cropped for its networks, likewise.
 
     Example:
         >>> from keras_preact.weights.layouts import LAYOUTS
@@ -78,12 +78,12 @@ class Layout:
     geometry: Geometry | None = None
 
     def ours(self, layer: str) -> str | None:
-        """Our name of a layer of theirs; `None` for one that such networks do not have."""
+        """Our name of one of their layers; `None` if such networks do not have it."""
         shifts = {number: 1 - start for number, start in self.starts.items()}
         return _translated(self.layers.items(), layer, shifts)
 
     def theirs(self, layer: str) -> str | None:
-        """Their name of a layer of ours."""
+        """Their name of one of our layers; `None` if they have none."""
         rows = [(ours, theirs) for theirs, ours in self.layers.items()]
         shifts = {number: start - 1 for number, start in self.starts.items()}
         return _translated(rows, layer, shifts)
@@ -91,7 +91,7 @@ class Layout:
 
 def _translated(rows, name, shifts):
     for pattern, target in rows:
-        texts = re.split(r"\{(\w+)\}", pattern)  # every second one is the name of a number
+        texts = re.split(r"\{(\w+)\}", pattern)  # every second item is the name of a number
         numbers = [
             rf"(?P<{text}>\d{{1,4}})" if k % 2 else re.escape(text) for k, text in enumerate(texts)
         ]
@@ -225,5 +225,5 @@ LAYOUTS = (
     ),
 )
 
-#: This package's own, whose names are as they are.
+#: This package's own layout, whose names need no table.
 OWN = Layout("network of this package", {}, {})

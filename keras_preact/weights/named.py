@@ -1,11 +1,12 @@
-"""Weights in safetensors files, under names that a person can read.
+"""Weights in safetensors files, under readable names.
 
-A key is `layer/weight`, such as `stage1_unit1_conv1/kernel`. The layers' names are those of the
-flat packaging, so that all packagings of a network have the same keys.
+A key is `layer/weight`, such as `stage1_unit1_conv1/kernel`. The layer names are those of the flat
+packaging, so that all packagings of a network have the same keys.
 """
 
 import dataclasses
 import fnmatch
+import os
 from collections.abc import Iterable
 
 import keras
@@ -36,12 +37,12 @@ from keras_preact.weights.preprocessing import Preprocessing
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What `load_named` did, by the names of the layers.
+    """The result of `load_named`, as layer names.
 
     Attributes:
-        loaded: Layers that have the file's weights now.
-        skipped: Layers of the model that kept theirs because `skip` says so.
-        missing: Layers of the model that kept theirs because the file has none for them.
+        loaded: Layers that now have the weights of the file.
+        skipped: Layers of the model that kept their weights because of `skip`.
+        missing: Layers of the model that kept their weights because the file has none for them.
         unused: Layers of the file that the model does not have.
     """
 
@@ -53,28 +54,29 @@ class LoadReport:
 
 def save_named(
     model: keras.Model,
-    path,
+    path: str | os.PathLike,
     config: ResNetConfig | None = None,
     preprocessing: Preprocessing | None = None,
     geometry: Geometry | None = None,
 ) -> None:
-    """Writes the weights of a model to a safetensors file, under names that a person can read.
+    """Writes the weights of a model to a safetensors file, under readable names.
 
     The keys are `stem_conv/kernel`, `stage1_unit1_norm1/gamma`, `predictions/bias`, ..., the same
-    in every packaging. The file is written whole or not at all.
+    in every packaging. The file is written completely or not at all.
 
     Args:
-        model: A functional model, in any packaging.
+        model: A functional `keras.Model`, in any packaging.
         path: The file, `.safetensors`.
-        config: The network's architecture, for the file's header; with it `keras_preact.convert`
-            builds the network from the file alone.
-        preprocessing: How its images are prepared, for the header as well; a training that starts
-            from the file then prepares them so.
-        geometry: How image files become what it takes, for the header too.
+        config: Architecture of the network, stored in the header of the file; with it
+            `keras_preact.convert` builds the network from the file alone.
+        preprocessing: Preprocessing of its images, stored in the header; a training that starts
+            from the file then applies it.
+        geometry: How image files are resized and cropped for it, stored in the header.
 
     Raises:
-        ConfigError: For another kind of file, and as `weights_by_layer` does.
-        SaveError: When it cannot be written.
+        ConfigError: If the suffix is another one, two layers have the same name, or a layer keeps
+            weights in layers inside it.
+        SaveError: If the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -108,23 +110,26 @@ def save_named(
 
 
 def load_named(
-    model: keras.Model, path, skip: str | Iterable[str] = (), partial: bool = False
+    model: keras.Model,
+    path: str | os.PathLike,
+    skip: str | Iterable[str] = (),
+    partial: bool = False,
 ) -> LoadReport:
-    """Sets the weights of a model to those of a file, all or some; nothing unless they fit.
+    """Loads all or some of the weights in a file into a model; nothing is set unless they fit.
 
     Args:
-        model: A functional model, in any packaging.
-        path: A `.safetensors` file of `save_named`, or any that `read_weights` reads.
+        model: A functional `keras.Model`, in any packaging.
+        path: A `.safetensors` file of `save_named`, or any file that `read_weights` reads.
         skip: Layers that keep their weights, as shell-style patterns: `"predictions"` for a new
             classifier, `"stage4_*"`.
-        partial: Whether layers may be missing in the file, or left over.
+        partial: Whether model and file may have layers that the other one does not have.
 
     Returns:
         A `LoadReport`.
 
     Raises:
-        ConfigError: When a layer is missing, left over (but for `predictions`), of another shape,
-            or has weights of other names, and for a pattern that matches no layer.
+        ConfigError: If a layer is missing or superfluous (except `predictions`), has another shape
+            or other weight names, or a pattern matches no layer.
 
     Example:
         >>> import tempfile
@@ -139,7 +144,7 @@ def load_named(
     own, found = weights_by_layer(model), read_weights(path)
     known = own | found
     for pattern in patterns:
-        expected = "names of layers, or shell-style patterns that match some"
+        expected = "layer names, or shell-style patterns that match layer names"
         require(bool(fnmatch.filter(known, pattern)), "skip", pattern, expected,
                 near(pattern, known).strip())  # fmt: skip
     skipped = {layer for pattern in patterns for layer in fnmatch.filter(known, pattern)}
@@ -159,18 +164,18 @@ def load_named(
 
 
 def _refuse_other_names(own, theirs, layers):
-    """Order alone would take a shift for a scale."""
+    """Compares the names, since the order alone could confuse an offset with a scale."""
     for layer in layers:
         mine, received = own.get(layer), theirs.get(layer)
         if mine and received and received != mine and not all(map(str.isdecimal, received)):
             raise ConfigError(
-                f"The weights must be those of this very network: layer {layer!r} has "
+                f"The weights must be those of this network: layer {layer!r} has "
                 f"{quoted(mine)}. Received: {quoted(received)}."
             )
 
 
 def _weight_names(model) -> dict[str, list[str]]:
-    """What the weights of each layer are called, by index."""
+    """The names of the weights of each layer, by index."""
     found = {}
     for layer in layers_with_weights(model):
         if isinstance(layer, Repeat):
@@ -185,5 +190,5 @@ def _weight_names(model) -> dict[str, list[str]]:
 def _names_of(layer):
     names = [weight.name for weight in layer.weights]
     in_order = [name for name in NAMES if name in names]
-    # In layers of other kinds weights are called by their index, as in Keras's own files.
+    # In layers of other kinds the name of a weight is its index, as in Keras's own files.
     return names if names == in_order else [str(k) for k in range(len(names))]

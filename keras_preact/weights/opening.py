@@ -1,6 +1,7 @@
-"""`open_model`: a model from a file of unknown origin, built from what was looked through."""
+"""`open_model`: a model from a file of unknown origin, built from its checked content."""
 
 import math
+import os
 import pathlib
 import tempfile
 
@@ -11,14 +12,15 @@ from keras.src.backend.common import global_state
 from keras_preact.errors import ConfigError, reason
 from keras_preact.weights.safe import LARGER, read_model_file
 
-#: Numbers that one map of one image may have, 1 GiB in float32; and the image where any size goes.
+#: Most numbers in one feature map of one image, 1 GiB in float32; and the side of the image for
+#: models of any size.
 LARGEST_MAP, _IMAGE = 2**28, 224
 
 
-def open_model(path) -> keras.Model:
-    """The model in a `.keras` file.
+def open_model(path: str | os.PathLike) -> keras.Model:
+    """Opens the model in a `.keras` file.
 
-    Keras never gets the file itself: the model is built from its config, at first without memory
+    Keras never reads the file itself: the model is built from its config, at first without memory
     for its weights, and its weights are those that `read_model_file` has read.
 
     Args:
@@ -28,8 +30,9 @@ def open_model(path) -> keras.Model:
         A `keras.Model`, not compiled.
 
     Raises:
-        ConfigError: As `refuse_unsafe`, for configs that Keras cannot build, for weights of which
-            the config asks more or fewer than the file holds, and for maps that no memory holds.
+        ConfigError: As `refuse_unsafe`, and if Keras cannot build the config, if the config needs
+            more or fewer weights than the file contains, or if its feature maps are too large for
+            any memory.
     """
     file = read_model_file(path)
     held = sum(array.size for name, array in file.arrays.items() if name.startswith("layers/"))
@@ -41,15 +44,16 @@ def open_model(path) -> keras.Model:
         raise ConfigError(f"{error} Received: {str(path)!r}.") from None
     except Exception as error:  # whatever a damaged config makes Keras raise
         raise ConfigError(
-            f"Expected a model that Keras can open. Received: {str(path)!r}: {reason(error, 300)}"
+            f"`path` must be a model that Keras can open. Received: {str(path)!r}: "
+            f"{reason(error, 300)}"
         ) from None
     return model
 
 
 def _built(config, held):
-    """The model, whose weights have memory only if they are as many as the file holds."""
+    """The model, whose weights get memory only if there are as many as in the file."""
     waiting = "uninitialized_variables"
-    before = [*global_state.get_global_attribute(waiting, [])]
+    before = [*(global_state.get_global_attribute(waiting, []) or ())]
     with keras.StatelessScope(initialize_variables=False) as scope:
         try:
             model = keras.saving.deserialize_keras_object(config, safe_mode=True)
@@ -57,18 +61,18 @@ def _built(config, held):
             _look_at_maps(model)
             if asked != held:
                 raise ConfigError(
-                    f"The config of a model asks for as many weights as its file holds, {held:,}. "
-                    f"It asks for {asked:,}."
+                    f"The config must need as many weights as the file contains, {held:,}. "
+                    f"It needs {asked:,}."
                 )
             scope.initialize_variables = True
         finally:
-            if not scope.initialize_variables:  # or Keras would give them memory later
+            if not scope.initialize_variables:  # otherwise Keras would give them memory later
                 global_state.set_global_attribute(waiting, before)
     return model
 
 
 def _look_at_maps(model):
-    """Maps of one image, those of sub-models too."""
+    """Checks the sizes of all feature maps of one image, nested models included."""
     for part in model._flatten_layers():
         if isinstance(part, keras.Model) and any(_enlarges(layer) for layer in part.layers):
             images = [
@@ -85,7 +89,7 @@ def _enlarges(layer):
 
 
 def _measured(operation):
-    """What computes the shapes that an operation gives, and looks at them."""
+    """A function that computes the output shapes of an operation, and checks them."""
 
     def shapes(*arguments, **options):
         found = operation.compute_output_spec(*arguments, **options)
@@ -100,13 +104,13 @@ def _look_at_map(operation, tensors):
         size = math.prod(_IMAGE if n is None else n for n in tensor.shape[1:])
         if size > LARGEST_MAP:
             raise ConfigError(
-                f"The maps of a network have {LARGEST_MAP:,} numbers an image at most. "
+                f"Feature maps must have at most {LARGEST_MAP:,} numbers per image. "
                 f"Those of {operation.name!r} have {size:,}."
             )
 
 
 def _load(model, file):
-    """Sets the weights to those of a file, which Keras reads from one that is written here."""
+    """Loads the weights of a file, which Keras reads from a copy that is written here."""
     with tempfile.TemporaryDirectory(prefix="keras-preact-") as folder:
         written = pathlib.Path(folder) / "model.weights.h5"
         with h5py.File(written, "w") as weights:

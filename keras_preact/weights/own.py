@@ -1,6 +1,7 @@
-"""Networks of this package as a source: what the layers of their graph say of them."""
+"""Networks of this package as a source: their config, read from the layers of their graph."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,9 @@ class Layer(NamedTuple):
     """A layer of a graph.
 
     Attributes:
-        kind: Its class.
-        config: What the class makes it of.
-        inputs: The names of the layers that it takes.
+        kind: Name of its class.
+        config: Its config.
+        inputs: The names of the layers before it.
     """
 
     kind: str
@@ -26,10 +27,10 @@ class Layer(NamedTuple):
 
 
 def layers_of(model: dict[str, Any]) -> dict[str, Layer]:
-    """The layers of a model by name, sub-models entered, and each unit of a `Repeat`.
+    """The layers of a model by name, including those of nested models and of each repeated unit.
 
     Args:
-        model: The model as Keras has it in JSON.
+        model: The model as Keras writes it to JSON.
 
     Example:
         >>> import json
@@ -39,7 +40,7 @@ def layers_of(model: dict[str, Any]) -> dict[str, Layer]:
         >>> layers["stem_conv"].kind, layers["stem_conv"].inputs
         ('Conv2D', ['images'])
     """
-    found = {}
+    found: dict[str, Layer] = {}
     for layer in model["config"].get("layers", ()):
         kind, config = layer["class_name"], layer["config"]
         if "layers" in config:
@@ -57,7 +58,7 @@ def layers_of(model: dict[str, Any]) -> dict[str, Layer]:
 
 
 def _taken(value) -> list[str]:
-    """The names in what a layer is called with, however that is nested."""
+    """The names of the layers in the arguments of a call, however they are nested."""
     if isinstance(value, dict):
         if "keras_history" in value:
             return [value["keras_history"][0]]
@@ -66,22 +67,26 @@ def _taken(value) -> list[str]:
 
 
 def size_in(model: dict[str, Any] | None) -> tuple[int, int] | None:
-    """Height and width of the images that a model takes; `None` where it takes any."""
+    """Height and width of a model's images; `None` if unknown, or if it takes any size."""
+    if model is None:
+        return None
     try:
         first = model["config"]["layers"][0]["config"]
         _, height, width, channels = first.get("batch_shape") or first["batch_input_shape"]
-    except (AttributeError, LookupError, TypeError, ValueError):  # of no graph, or of another kind
+    except (AttributeError, LookupError, TypeError, ValueError):  # a graph of another kind
         return None
     known = channels in (1, 3) and is_whole(height) and is_whole(width)
     return (height, width) if known else None
 
 
-def preprocessing_of(layers: dict[str, Layer], weights) -> Preprocessing | None:
-    """What the `Normalization` of a graph does to raw images; `None` where there is none.
+def preprocessing_of(
+    layers: dict[str, Layer], weights: dict[str, dict[str, np.ndarray]]
+) -> Preprocessing | None:
+    """The preprocessing by the `Normalization` layer of a graph; `None` without one.
 
     Args:
-        layers: As `layers_of` gives them.
-        weights: By layer; those of a normalisation that was adapted are taken out.
+        layers: As `layers_of` returns them.
+        weights: Weights by layer; those of an adapted `Normalization` are removed.
     """
     for name, layer in layers.items():
         if layer.kind == "Normalization":
@@ -93,15 +98,16 @@ def preprocessing_of(layers: dict[str, Layer], weights) -> Preprocessing | None:
             )
             shape = mean.shape[-3:] if mean.size > mean.shape[-1] else ()
             deviation = np.sqrt(np.broadcast_to(variance, mean.shape))
-            return Preprocessing(mean.ravel().tolist(), deviation.ravel().tolist(), shape=shape)
+            values = (tuple(one.ravel().tolist()) for one in (mean, deviation))
+            return Preprocessing(*values, shape=shape)
     return None
 
 
 def fields_of(layers: dict[str, Layer], units: list[int]) -> dict[str, Any]:
-    """Fields of `ResNetConfig` that a graph says and its arrays do not.
+    """Fields of `ResNetConfig` that follow from a graph and not from its arrays.
 
     Args:
-        layers: As `layers_of` gives them.
+        layers: As `layers_of` returns them.
         units: Units of each stage.
     """
     names = [f"stage{s}_unit{u}" for s, n in enumerate(units, 1) for u in range(1, n + 1)]
@@ -112,13 +118,13 @@ def fields_of(layers: dict[str, Layer], units: list[int]) -> dict[str, Any]:
 
 
 class _Graph:
-    """A network's layers and the names of its units, with what can be read off them."""
+    """A network's layers and the names of its units, with what can be read from them."""
 
-    def __init__(self, layers, units):
+    def __init__(self, layers: Mapping[str, Layer], units: list[str]):
         self.layers, self.units = layers, units
 
-    def ending(self, end):
-        """Layers whose names end so."""
+    def ending(self, end: str) -> list[Layer]:
+        """Layers whose names have this ending."""
         return [layer for name, layer in self.layers.items() if name.endswith(end)]
 
     def of_kind(self, kind):
@@ -152,7 +158,7 @@ class _Graph:
         }
         bias = "without_norm" if len(biased) == 2 else "always" if True in biased else "never"
         norms = self.of_kind("BatchNormalization")
-        found = {"conv_bias": bias, "normalization": "batch" if norms else "none"}
+        found: dict[str, Any] = {"conv_bias": bias, "normalization": "batch" if norms else "none"}
         if norms:
             found |= {f"norm_{key}": norms[0].config[key] for key in ("momentum", "epsilon")}
         return found
@@ -171,7 +177,7 @@ class _Graph:
     def stem(self):
         padded = self.layers["stem_conv"].config["padding"] == "same"
         padded = padded or "stem_conv_pad" in self.layers
-        found = {"stem_stride": self.stride("stem_conv"), "stem_padded": padded}
+        found: dict[str, Any] = {"stem_stride": self.stride("stem_conv"), "stem_padded": padded}
         if pool := self.layers.get("stem_pool"):
             size = pool.config["pool_size"][0]
             zeros = "stem_pool_pad" in self.layers or not padded or size % 2 == 0 or size == 1
@@ -181,7 +187,7 @@ class _Graph:
         return found
 
     def stride(self, conv):
-        """That of a convolution, or of what picks its pixels ahead of it."""
+        """The stride of a convolution, or of the layer that picks its pixels before it."""
         pick = self.layers.get(f"{conv}_pick", self.layers.get(conv))
         return pick.config["strides"][0] if pick else 1
 
@@ -204,7 +210,8 @@ class _Graph:
             return {"shortcut": "none", **self.entry(placement)}
         projecting = [unit for unit in self.units if f"{unit}_shortcut_conv" in self.layers]
         every = len(projecting) == len(self.units)
-        found = {"projection": "C" if every else "B" if projecting else "A", **self.kind()}
+        option = "C" if every else "B" if projecting else "A"
+        found: dict[str, Any] = {"projection": option, **self.kind()}
         if projecting and self.ending("_shortcut_pool"):
             found["subsample_shortcut"] = "max_pool"
         if projecting and normalization == "batch":
@@ -219,7 +226,7 @@ class _Graph:
         return found
 
     def kind(self):
-        """What is done to the shortcut, with its numbers."""
+        """The shortcut type, with its parameters."""
         ends = {end for row in SHORTCUTS.values() for end in row.layers if self.ending(f"_{end}")}
         name = next(name for name, row in SHORTCUTS.items() if row.layers.keys() == ends)
         found = {"shortcut": name}
@@ -229,7 +236,7 @@ class _Graph:
         return found
 
     def entry(self, placement):
-        """Where the activation between the stem and the first unit stands."""
+        """The place of the activation between the stem and the first unit."""
         if placement not in PREACTIVATED:
             return {}
         unit = self.units[0]
@@ -244,14 +251,14 @@ class _Graph:
         return {"first_unit_entry": "unit" if self.shares_activation(unit) else "branch"}
 
     def shares_activation(self, unit):
-        """Whether a shortcut starts behind the activation of its unit."""
+        """Whether a shortcut starts after the activation of its unit."""
         source = self.layers[f"{unit}_add"].inputs[0]
         while source.startswith(f"{unit}_shortcut"):
             source = self.layers[source].inputs[-1]  # of a gate and a shortcut the latter
         return source.startswith((f"{unit}_act", f"{unit}_norm"))
 
     def head(self):
-        found = {}
+        found: dict[str, Any] = {}
         if bins := [
             int(match[1])
             for name in self.layers

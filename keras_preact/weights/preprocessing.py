@@ -1,30 +1,35 @@
-"""How raw images become what the stem of a network takes, by the way of those who trained it."""
+"""`Preprocessing`: how raw images are scaled for a network, as in its training."""
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.checked import Checked, require
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing(Checked):
-    """What is done to raw images, values 0 to 255: `(image - mean) / deviation`.
+    """Preprocessing of raw images with values from 0 to 255: `(image - mean) / deviation`.
 
     Args:
-        mean: A number a channel, on the scale 0 to 255, red first; or one a pixel, as in the 2015
-            paper.
-        deviation: A number a channel, likewise.
-        bgr: Whether the network then takes the channels as blue, green, red.
-        shape: Height, width and channels where there is a number a pixel and channel, row by row;
-            empty where there is one a channel.
+        mean: One number per channel, on the scale 0 to 255, red first; or one per pixel and
+            channel, as in the 2015 paper.
+        deviation: Standard deviation, one number for each of `mean`, on the same scale.
+        bgr: Whether the network takes the channels in the order blue, green, red.
+        shape: `(height, width, channels)` if there is one number per pixel and channel, in
+            row-major order; empty if there is one per channel.
 
     Raises:
-        ConfigError: For lists of different lengths, and deviations that are not positive.
+        ConfigError: If the lengths differ, a deviation is not positive, or `bgr` is True and the
+            images do not have 3 channels.
 
     Example:
         >>> from keras_preact.weights import PREPROCESSINGS
         >>> print(PREPROCESSINGS["caffe"])
-        (image - (123.68, 116.779, 103.939)) / (1, 1, 1), as blue, green, red
+        (image - (123.68, 116.779, 103.939)) / (1, 1, 1), channels as blue, green, red
     """
 
     mean: tuple[float, ...]
@@ -33,26 +38,28 @@ class Preprocessing(Checked):
     shape: tuple[int, ...] = ()
 
     def check(self) -> None:
+        """Rules between fields."""
         whole = not self.shape or math.prod(self.shape) == len(self.mean)
-        require(whole, "shape", self.shape, f"empty, or that of {len(self.mean)} numbers")
+        require(whole, "shape", self.shape, f"empty, or a shape of {len(self.mean)} numbers")
         fits = len(self.deviation) == len(self.mean) > 0 and min(self.deviation) > 0
         expected = f"{len(self.mean)} positive numbers, one for each of `mean`"
         require(fits, "deviation", self.deviation, expected)
-        require(not self.bgr or self.channels == 3, "bgr", self.bgr, "False but for 3 channels")
+        expected = "False unless there are 3 channels"
+        require(not self.bgr or self.channels == 3, "bgr", self.bgr, expected)
 
     @property
     def channels(self) -> int:
-        """Channels of the images."""
+        """Number of channels of the images."""
         return self.shape[-1] if self.shape else len(self.mean)
 
-    def layer(self, data_format: str = "channels_last"):
-        """The layer of Keras that does it, but for the order of the channels; see `rgb`."""
+    def layer(self, data_format: str = "channels_last") -> "keras.layers.Normalization":
+        """A Keras layer for it, without the order of the channels; see `rgb`."""
         import keras
         import numpy as np
 
         first = data_format == "channels_first"
         mean, deviation = (np.array(numbers) for numbers in (self.mean, self.deviation))
-        axis = 1 if first else -1
+        axis: Any = 1 if first else -1
         if self.shape:
             order, axis = (2, 0, 1) if first else (0, 1, 2), (1, 2, 3)
             mean, deviation = (
@@ -62,10 +69,10 @@ class Preprocessing(Checked):
             axis=axis, mean=mean, variance=deviation**2, dtype="float32", name="preprocessing"
         )
 
-    def rgb(self, weights: dict) -> dict:
-        """Weights by layer whose stem takes red, green, blue, whatever it took before.
+    def rgb(self, weights: dict[str, Any]) -> dict[str, Any]:
+        """The weights by layer, with a stem that takes red, green, blue.
 
-        A convolution adds up its channels, so their order is that of its kernel.
+        A convolution sums over its channels, so reversing its kernel reverses their order.
         """
         if not self.bgr or "stem_conv" not in weights:
             return weights
@@ -74,24 +81,25 @@ class Preprocessing(Checked):
 
     def __str__(self) -> str:
         if self.shape:
-            return f"image - mean, pixel by pixel of {self.shape[0]} x {self.shape[1]}"
+            return f"image - mean, per pixel of {self.shape[0]} x {self.shape[1]}"
         mean, deviation = (
             f"({', '.join(f'{value:.7g}' for value in values)})"
             for values in (self.mean, self.deviation)
         )
-        return f"(image - {mean}) / {deviation}" + ", as blue, green, red" * self.bgr
+        return f"(image - {mean}) / {deviation}" + ", channels as blue, green, red" * self.bgr
 
 
 def _of_unit_scale(mean, deviation):
-    """Numbers for images from 0 to 1."""
-    return Preprocessing([255 * value for value in mean], [255 * value for value in deviation])
+    """The preprocessing with statistics of images from 0 to 1."""
+    scaled = (tuple(255 * value for value in values) for values in (mean, deviation))
+    return Preprocessing(*scaled)
 
 
-#: By the names that `TrainedWeights.preprocessing` has. The first three are those of
-#: `keras.applications`. Then CIFAR-10's training images as fb.resnet.torch (datasets/cifar10.lua)
-#: has them, and after they were stored as JPEG files; and what osmr/imgclsmob takes for CIFAR and
-#: SVHN alike (tensorflow2/datasets/cifar10_cls_dataset.py).
-PREPROCESSINGS = {
+#: By the names in `TrainedWeights.preprocessing`. The first three are those of
+#: `keras.applications`. Then the statistics of CIFAR-10's training images, from fb.resnet.torch
+#: (datasets/cifar10.lua), and after they were stored as JPEG files; and those of osmr/imgclsmob for
+#: CIFAR and SVHN (tensorflow2/datasets/cifar10_cls_dataset.py).
+PREPROCESSINGS: dict[str, Preprocessing] = {
     "caffe": Preprocessing((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), bgr=True),
     "tf": Preprocessing((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "torch": _of_unit_scale((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -101,8 +109,8 @@ PREPROCESSINGS = {
 }
 
 
-def by_scale_and_offset(scale, offset, channels: int) -> Preprocessing | None:
-    """That of `image * scale + offset`, numbers or lists; `None` where these are none.
+def by_scale_and_offset(scale: Any, offset: Any, channels: int) -> Preprocessing | None:
+    """The preprocessing `image * scale + offset`, with numbers or lists; `None` if not valid.
 
     Example:
         >>> from keras_preact.weights.preprocessing import by_scale_and_offset
@@ -120,5 +128,5 @@ def by_scale_and_offset(scale, offset, channels: int) -> Preprocessing | None:
     ]
     if len(scales) != channels or len(offsets) != channels or not all(numbers) or min(scales) <= 0:
         return None
-    mean = [-shift / factor for factor, shift in zip(scales, offsets, strict=True)]
-    return Preprocessing(mean, [1 / factor for factor in scales])
+    mean = tuple(-shift / factor for factor, shift in zip(scales, offsets, strict=True))
+    return Preprocessing(mean, tuple(1 / factor for factor in scales))

@@ -1,19 +1,21 @@
-"""`read_model_file`: model files of unknown origin, looked through before anything is built.
+"""`read_model_file`: model files of unknown origin, checked before anything is built.
 
-A `.keras` file says which classes and functions make the model, and an HDF5 file may point to
-other files or claim sizes that it does not hold. Keras refuses some of that while it builds the
-model; here all of it is refused before, by a list of what is known (`allowed`), and HDF5 is read
-in a process that may crash (`hdf5`).
+A `.keras` file names the classes and functions of the model, and an HDF5 file may point to other
+files or claim sizes that it does not contain. Keras refuses some of that while it builds the model;
+here all of it is refused before, by a list of allowed names (`allowed`), and HDF5 is read in a
+process that may crash (`hdf5`).
 """
 
 import io
 import json
 import math
+import os
 import pathlib
 import re
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,26 +25,26 @@ from keras_preact.weights.allowed import CLASSES, FUNCTIONS, UNSAFE, VALUES
 from keras_preact.weights.hdf5 import RefusedError, read_hdf5
 from keras_preact.weights.hdf5_child import BOMB_BYTES, BOMB_RATIO
 
-#: What a `.keras` archive is made of; its optional `assets/` hold vocabularies, which images lack.
+#: The files of a `.keras` archive; its optional `assets/` are vocabularies, not used for images.
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = (_CONFIG, "metadata.json", _WEIGHTS)
 
-#: What reading a damaged archive raises, beside Python's own errors.
+#: Errors that reading a damaged archive raises, besides Python's own errors.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, RecursionError)
 
 #: A number in a config above this, and above all sizes of the stored weights, only fills memory.
 _LARGEST = 65_536
-#: Values that are no sizes.
+#: Values that are not sizes.
 _NO_SIZES = (
     "mean", "max_value", "min_value", "offset", "scale", "seed", "shared_object_id", "value",
     "variance",
 )  # fmt: skip
 
-#: How deep a config may be nested, and how many bytes a name may have.
+#: Deepest nesting of a config, and most bytes in a name.
 _DEEPEST, _LONGEST = 200, 255
 
-#: Layers that make maps larger: none by more than this in one number, and all of a file together
-#: not by more than this.
+#: Limits for layers that enlarge feature maps: for any single number, and for the product of all
+#: factors in a file.
 LARGEST_MAP, LARGEST_FACTOR = 4_096, 65_536
 _FACTORS = {"UpSampling2D": "size", "Conv2DTranspose": "strides", "RepeatVector": "n"}
 LARGER = (
@@ -54,13 +56,13 @@ _NUMBER = re.compile(r"\s*[+-]?[\d_]+(\.\d*)?([eE][+-]?\d+)?\s*")
 
 
 class ModelFile(NamedTuple):
-    """What is in a model file.
+    """The content of a model file.
 
     Attributes:
-        arrays: Its arrays by their paths, such as `"layers/dense/vars/0"`.
-        attributes: Texts that groups of arrays have, by path and name.
-        config: The model as Keras has it in JSON, not compiled; `None` where the file has weights
-            alone.
+        arrays: Its arrays by path, such as `"layers/dense/vars/0"`.
+        attributes: Text attributes of groups of arrays, by path and name.
+        config: The model as Keras writes it to JSON, not compiled; `None` if the file contains only
+            weights.
     """
 
     arrays: dict[str, np.ndarray]
@@ -68,16 +70,17 @@ class ModelFile(NamedTuple):
     config: dict[str, Any] | None = None
 
 
-def refuse_unsafe(path) -> None:
-    """Looks through a `.keras`, `.weights.h5` or `.h5` file before it is opened.
+def refuse_unsafe(path: str | os.PathLike) -> None:
+    """Checks that a `.keras`, `.weights.h5` or `.h5` file of unknown origin is safe to open.
 
     Args:
         path: The file.
 
     Raises:
-        ConfigError: For code (Lambda layers, classes and functions that no image classifier is made
-            of), archives that reach outside their folder or unpack to much more than they are,
-            links to other files, and sizes that are claimed and not held.
+        ConfigError: If the file contains code (Lambda layers, or classes and functions that image
+            classifiers do not use), is an archive that reaches outside its folder or unpacks to far
+            more than its size, links to other files, claims sizes that it does not contain, or
+            cannot be read.
 
     Example:
         >>> import tempfile
@@ -90,11 +93,14 @@ def refuse_unsafe(path) -> None:
     read_model_file(path)
 
 
-def read_model_file(path) -> ModelFile:
-    """What is in a `.keras`, `.weights.h5` or `.h5` file, if that is safe; it is read once.
+def read_model_file(path: str | os.PathLike) -> ModelFile:
+    """Reads a `.keras`, `.weights.h5` or `.h5` file once, if it is safe.
 
     Args:
         path: The file.
+
+    Returns:
+        Its content.
 
     Raises:
         ConfigError: As `refuse_unsafe`.
@@ -105,24 +111,26 @@ def read_model_file(path) -> ModelFile:
         return _of_archive(data) if path.suffix == ".keras" else ModelFile(*read_hdf5(data))
     except _Unsupported as found:
         raise ConfigError(
-            f"A model file may hold what image classifiers are made of. Received: {str(path)!r} "
-            f"with {found}, which is safe but not supported. keras.saving.load_model opens it."
+            "A model file may only contain layers and functions for image classifiers. Received: "
+            f"{str(path)!r} with {found}, which is safe but not supported. "
+            "keras.saving.load_model opens it."
         ) from None
     except (OSError, EOFError, KeyError, ValueError, RuntimeError, *_DAMAGED) as error:
         if isinstance(error, RefusedError) and len(error.args) == 2:
             received, expected = error.args
             raise ConfigError(
-                f"A model file may hold {expected}. Received: {str(path)!r} with {received}. It is "
-                "not opened; if you trust its origin, open it with keras.saving.load_model."
+                f"A model file may only contain {expected}. Received: {str(path)!r} with "
+                f"{received}. It is not opened; if you trust its origin, open it with "
+                "keras.saving.load_model."
             ) from None
         raise ConfigError(
-            "A model file is a whole `.keras`, `.weights.h5` or `.h5` file, as Keras writes them. "
-            f"Received: {str(path)!r}, which cannot be read: {reason(error)}"
+            "A model file must be a complete `.keras`, `.weights.h5` or `.h5` file, as written by "
+            f"Keras. Received: {str(path)!r}, which cannot be read: {reason(error)}"
         ) from None
 
 
 class _Unsupported(Exception):
-    """A class of Keras that is safe, as far as is known, and that no image classifier has."""
+    """A class of Keras that is safe, as far as is known, but that image classifiers do not use."""
 
 
 def _of_archive(data) -> ModelFile:
@@ -131,13 +139,13 @@ def _of_archive(data) -> ModelFile:
         for member in members:
             _look_at_member(member)
         if len({*archive.namelist()}) < len(members):
-            raise RefusedError("two members of one name", "each file once")
+            raise RefusedError("two members of the same name", "each file only once")
         unpacked = sum(member.file_size for member in members)
         if unpacked > BOMB_BYTES and unpacked > BOMB_RATIO * len(data):
             sizes = f"{len(data):,} bytes that unpack to {unpacked:,}"
-            raise RefusedError(sizes, "files of the size that they are")
+            raise RefusedError(sizes, "files of the size that they claim")
         config, weights = json.loads(archive.read(_CONFIG)), archive.read(_WEIGHTS)
-    look_through(config)  # what is wrong with names is said of these, and no array is looked at
+    look_through(config)  # errors in the names are reported before any array is read
     config = _untrained(config)
     found = read_hdf5(weights)
     largest = max((size for array in found.arrays.values() for size in array.shape), default=1)
@@ -146,7 +154,7 @@ def _of_archive(data) -> ModelFile:
 
 
 def _untrained(config):
-    """A config without what it says of a training, which is not gone on with."""
+    """A config without its training setup, which is not used."""
     if isinstance(config, dict):
         return {k: _untrained(value) for k, value in config.items() if k != "compile_config"}
     return [_untrained(value) for value in config] if isinstance(config, list) else config
@@ -155,25 +163,26 @@ def _untrained(config):
 def _look_at_member(member):
     name = member.filename
     if name not in _MEMBERS or stat.S_ISLNK(member.external_attr >> 16):
-        raise RefusedError(f"the member {name!r}", f"{quoted(_MEMBERS)} alone")
+        raise RefusedError(f"the member {name!r}", quoted(_MEMBERS))
 
 
-def look_through(config, depth: int = 0) -> int:
-    """Looks at all names in the config of a model.
+def look_through(config: Any, depth: int = 0) -> int:
+    """Checks all names in the config of a model.
 
     Args:
-        config: The model as Keras has it in JSON, or a part of it.
-        depth: How deep that part is in it.
+        config: The model as Keras writes it to JSON, or a part of it.
+        depth: Nesting depth of that part.
 
     Returns:
-        By what its layers together enlarge maps, as far as they multiply them.
+        The factor by which its layers together enlarge feature maps.
 
     Raises:
-        RefusedError: For what could run code or reach outside.
+        RefusedError: If it could run code or reach outside.
     """
     if depth > _DEEPEST:
         raise RefusedError(f"a config nested deeper than {_DEEPEST}", "the layers of a network")
-    factor, parts = 1, []
+    factor = 1
+    parts: list[Any] = []
     if isinstance(config, dict):
         parts = [*config.values()]
         if "class_name" in config:
@@ -188,8 +197,8 @@ def look_through(config, depth: int = 0) -> int:
         if isinstance(part, (dict, list)):
             factor *= look_through(part, depth + 1)
     if factor > LARGEST_FACTOR:
-        received = f"layers that enlarge maps {factor:,} times"
-        raise RefusedError(received, f"layers that do by {LARGEST_FACTOR:,} at most")
+        received = f"layers that enlarge feature maps {factor:,} times"
+        raise RefusedError(received, f"layers that do so at most {LARGEST_FACTOR:,} times")
     return factor
 
 
@@ -197,7 +206,7 @@ def _look_at_class(config):
     name, module = config["class_name"], config.get("module")
     registered = config.get("registered_name")
     if not isinstance(name, str) or not isinstance(module, (str, type(None))):
-        raise RefusedError(f"the class {name!r:.80} of {module!r:.80}", "names of classes")
+        raise RefusedError(f"the class {name!r:.80} of {module!r:.80}", "known class names")
     if name in VALUES and module in (None, "builtins"):
         return
     function = name == "function"
@@ -216,7 +225,7 @@ def _look_at_class(config):
     raise RefusedError(origin, "layers and functions of Keras and of keras_preact, without code")
 
 
-#: Modules of Keras whose other classes do nothing but compute.
+#: Modules of Keras whose other classes only compute.
 _SAFE = (
     "keras.constraints", "keras.initializers", "keras.layers", "keras.losses", "keras.metrics",
     "keras.optimizers", "keras.regularizers", "keras.src.ops.image", "keras.src.ops.math",
@@ -228,24 +237,24 @@ _ANY = {name for names in CLASSES.values() for name in names}
 
 
 def _look_at_name(name):
-    """A name may not lead out of a folder of that name, or garble what shows it."""
+    """Refuses a name that could lead out of a folder, or that cannot be printed."""
     if not isinstance(name, str):
         return
     bad = "\\" in name or ".." in name or not name.isprintable()
     if bad or len(name.encode(errors="replace")) > _LONGEST:
-        expected = f"printable names of {_LONGEST} bytes at most, without '..' and '\\'"
+        expected = f"printable names of at most {_LONGEST} bytes, without '..' and '\\'"
         raise RefusedError(f"the name {name[:80]!r}", expected)
 
 
 def _look_at_map(config) -> int:
-    """How many times as large a layer makes its maps; none may do so without measure."""
+    """The factor by which a layer enlarges feature maps; too large ones are refused."""
     name, fields = config["class_name"], config.get("config")
     if name not in LARGER or not isinstance(fields, dict):
         return 1
     for number in _numbers_in(fields):
         if number > LARGEST_MAP:
             received = f"a {name} with the number {number:,}"
-            raise RefusedError(received, f"maps that grow by {LARGEST_MAP:,} at most")
+            raise RefusedError(received, f"feature maps that grow by at most {LARGEST_MAP:,}")
     factors = _numbers_in(fields.get(_FACTORS.get(name)))
     return math.prod(int(max(factor, 1)) for factor in factors)
 
@@ -253,12 +262,12 @@ def _look_at_map(config) -> int:
 def _look_at_sizes(config, largest):
     for number in _numbers_in(config):
         if number > largest:
-            expected = f"sizes up to {largest:,}, as its weights have them"
+            expected = f"sizes up to {largest:,}, as the weights in it"
             raise RefusedError(f"the size {number:,}", expected)
 
 
-def _numbers_in(value, counted: bool = True):
-    """The sizes in a config, those that are written as texts too."""
+def _numbers_in(value: Any, counted: bool = True) -> Iterator[float]:
+    """The sizes in a config, including those that are written as strings."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key != "name":

@@ -1,26 +1,38 @@
-"""`config_of`: what the shapes of a network's weights say of its architecture."""
+"""`config_of`: the architecture of a network, from the shapes of its weights."""
 
 import re
+from typing import Any
 
 import numpy as np
 
 from keras_preact.checked import require
 from keras_preact.config import EXPANSION, KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError
-from keras_preact.weights.own import fields_of
+from keras_preact.weights.by_layer import Weights
+from keras_preact.weights.layouts import Layout
+from keras_preact.weights.own import Layer, fields_of
 
 
-def config_of(weights, layout, layers=None, fields=None) -> ResNetConfig:
-    """The network that weights are of, its depth, blocks and widths read off their shapes.
+def config_of(
+    weights: Weights,
+    layout: Layout,
+    layers: dict[str, Layer] | None = None,
+    fields: dict[str, Any] | None = None,
+) -> ResNetConfig:
+    """The config of a network; its depth, blocks and widths are read from the weights' shapes.
 
     Args:
-        weights: By our layers.
-        layout: What their makers call them, and the fields of their networks.
-        layers: The layers of a network of this package, of `layers_of`, which say all other fields.
-        fields: Fields that a file beside the weights says.
+        weights: Weights by our layer names.
+        layout: The layer names of their library, and the fields of its networks.
+        layers: The layers of a network of this package, of `layers_of`, which give all other
+            fields.
+        fields: Fields from a file beside the weights.
+
+    Returns:
+        The config.
 
     Raises:
-        ConfigError: For networks that no config describes.
+        ConfigError: If no config describes the network.
     """
 
     def called(layer):
@@ -30,7 +42,7 @@ def config_of(weights, layout, layers=None, fields=None) -> ResNetConfig:
         values = weights.get(layer, {})
         if np.ndim(values.get("0")) != 4:
             raise ConfigError(
-                f"The weights of a {layout.name} have a kernel {called(layer)!r}. "
+                f"The weights of a {layout.name} must include the kernel of {called(layer)!r}. "
                 f"Received: {len(weights)} layers without it."
             )
         return values["0"].shape
@@ -41,26 +53,29 @@ def config_of(weights, layout, layers=None, fields=None) -> ResNetConfig:
             stage, unit = map(int, match.groups())
             stages.setdefault(stage, set()).add(unit)
     for seen, what in ((stages, "stages"), *((units, "units") for units in stages.values())):
-        expected = "numbered without a gap, as those of all libraries are"
+        expected = "numbered without gaps"
         require(max(seen, default=0) == len(seen), what, sorted(seen)[-3:], expected)
     units = [len(stages[stage]) for stage in sorted(stages)] or [1]
     convs = [layer for layer in weights if re.fullmatch(r"stage1_unit1_conv\d+", layer)]
     kernels = tuple(shape(f"stage1_unit1_conv{k + 1}")[0] for k in range(len(convs)))
     block = next((block for block, sizes in KERNELS.items() if sizes == kernels), None)
     sizes = f"one of {', '.join(map(str, KERNELS.values()))}"
-    require(block is not None, "sizes of the kernels of a unit", kernels, sizes)
+    if block is None:
+        raise ConfigError(
+            f"The kernel sizes of a unit must be {sizes}. Received: kernel sizes {kernels}."
+        )
     filters = [shape(f"stage{stage}_unit1_conv1")[3] for stage in range(1, len(units) + 1)]
     for stage, width in enumerate(filters, 1):
         *_, taken, given = shape(f"stage{stage}_unit1_conv{len(kernels)}")
         expected = (width if len(kernels) > 1 else taken, width * EXPANSION[block])
-        words = f"{expected} channels in and out, as a {block} unit of {width} filters has"
+        words = f"{expected} channels in and out, as in a {block} unit with {width} filters"
         require((taken, given) == expected, called(f"stage{stage}_unit1_conv{len(kernels)}"),
                 (taken, given), words)  # fmt: skip
     stem = shape("stem_conv")
     return ResNetConfig(
         block=block,
-        units=units,
-        filters=filters,
+        units=tuple(units),
+        filters=tuple(filters),
         stem_filters=stem[3],
         stem_kernel=stem[0],
         **(fields_of(layers, units) if layers else {**layout.fields, **(fields or {})}),

@@ -1,4 +1,7 @@
-"""Weights that others have made, read as weights by layer with the config of their network."""
+"""`read_source`: weights of other libraries as weights by layer, with the config of their network.
+
+A source may also be a network of this package.
+"""
 
 import collections.abc
 import dataclasses
@@ -7,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,32 +31,36 @@ from keras_preact.weights.preprocessing import PREPROCESSINGS, Preprocessing
 from keras_preact.weights.safe import read_model_file
 from keras_preact.weights.shapes import config_of
 
-#: Index in its layer of what PyTorch's layers call a tensor.
+#: Index of a weight in its layer, by the name of the tensor in PyTorch's layers.
 _TORCH = {"weight": "0", "bias": "1", "running_mean": "2", "running_var": "3"}
 
-#: What stands ahead of a layer's name in a model of a task, and in one that was compiled or ran on
-#: several devices, in any order.
+#: Prefixes of layer names in models for a task, and in models that were compiled or ran on several
+#: devices, in any order.
 _PREFIXES = re.compile(r"^(?:(?:_orig_mod|module|model|net|network|backbone|resnet)\.)+")
 
-#: Arrays that a layer has at most.
+#: Most arrays in a layer.
 _OF_A_LAYER = 5
 
-#: What `keras.applications` called its layers before Keras 2.3.
+#: Layer names of `keras.applications` before Keras 2.3.
 _OLD_KERAS = re.compile(r"(?:res|bn)\d[a-z]\d*_branch")
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Weights that others have made, by our layers, and the network that they are of.
+    """Weights by this package's layer names, with the config and metadata of their network.
 
     Attributes:
-        weights: `{layer: {index: array}}`, as `weights_by_layer` gives them.
-        config: The network's architecture.
-        layout: What its makers call its layers; `None` for a file of `save_named`.
-        preprocessing: How its images are prepared: what its files say of it, else what its makers
-            do for their own weights; `None` where that is not known.
-        class_names: Names of the classes in their order; `None` where its files do not say them.
-        geometry: How image files become what it takes, known as the preprocessing is.
+        weights: `{layer: {index: array}}`, as `weights_by_layer` returns it.
+        config: Architecture of the network.
+        layout: Layer names of its library; `None` for a network of this package.
+        preprocessing: Preprocessing of its images: from its files, or else the one that its library
+            uses for its own weights; `None` if unknown.
+        class_names: Class names in the order of the labels; `None` if its files do not have them.
+        geometry: How image files are resized and cropped for it, from the same places.
+
+    Raises:
+        ConfigError: If the weights have no stem, or the preprocessing is for another number of
+            channels.
     """
 
     weights: Weights
@@ -64,47 +72,52 @@ class Source:
 
     def __post_init__(self):
         stem = np.ndim(self.weights.get("stem_conv", {}).get("0"))
-        require(stem == 4, "weights", [*self.weights][:3], "those of a network with a stem_conv")
+        expected = "the weights of a network with a stem_conv"
+        require(stem == 4, "weights", [*self.weights][:3], expected)
         known = self.preprocessing
-        expected = f"None, or numbers for the {self.channels} channels of its images"
+        expected = f"None, or one for the {self.channels} channels of its images"
         fits = known is None or known.channels == self.channels
         require(fits, "preprocessing", str(known), expected)
 
     @property
     def channels(self) -> int:
-        """Channels of its images."""
+        """Number of channels of its images."""
         return self.weights["stem_conv"]["0"].shape[2]
 
     @property
     def classes(self) -> int | None:
-        """Classes of its classifier; `None` without one."""
+        """Number of classes of its classifier; `None` without one."""
         head = self.weights.get("predictions")
         return head["0"].shape[-1] if head else None
 
     def called(self, layer: str) -> str:
-        """What its makers call a layer of ours."""
+        """The library's name of one of our layers."""
         return (self.layout.theirs(layer) if self.layout else None) or layer
 
 
-def read_source(source) -> Source:
-    """Reads weights that others have made.
+def read_source(source: Any) -> Source:
+    """Reads trained weights of another library, or of a network of this package.
 
-    Depth, blocks, widths, classes and image channels are read off the arrays.
+    Depth, blocks, widths, classes and image channels are read from the arrays.
 
     Args:
-        source: A ResNet or ResNetV2 of `keras.applications` or KerasHub, or its `.weights.h5`,
-            `.h5` or `.keras` file, with the classifier or without; the folder of a KerasHub
-            preset; the state dict of a ResNet of torchvision or timm, as a `.safetensors` file or
-            a dictionary of arrays; the folder of a `ResNetForImageClassification` of Hugging Face
-            transformers, or of a model of timm; a network of this package or its `.keras` file, the
-            folder of a finished run, or a file of `save_named` that has the config; or a repository
-            of the Hugging Face Hub that has one of these, `"hf://user/name"`.
+        source: One of the following:
+
+            - a ResNet or ResNetV2 of `keras.applications` or KerasHub, or its `.weights.h5`, `.h5`
+              or `.keras` file, with or without the classifier; the folder of a KerasHub preset;
+            - the state dict of a ResNet of torchvision or timm, as a `.safetensors` file or a
+              dictionary of arrays;
+            - the folder of a `ResNetForImageClassification` of Hugging Face transformers, or of a
+              timm model;
+            - a network of this package, its `.keras` file, the folder of a finished run, or a file
+              of `save_named` that includes the config;
+            - a repository of the Hugging Face Hub with one of these, `"hf://user/name"`.
 
     Returns:
         A `Source`.
 
     Raises:
-        ConfigError: For what cannot be read, and for networks that no config describes.
+        ConfigError: If the source cannot be read, or no config describes the network.
 
     Example:
         >>> import keras
@@ -113,7 +126,8 @@ def read_source(source) -> Source:
         >>> found.config.units, found.config.block, found.classes
         ((3, 4, 6, 3), 'bottleneck', 1000)
     """
-    about, path, graph = None, source, None
+    about: Any = None
+    path, graph = source, None
     if isinstance(source, keras.Model):
         theirs, graph = weights_by_layer(source), json.loads(source.to_json())
     elif isinstance(source, collections.abc.Mapping):
@@ -124,9 +138,9 @@ def read_source(source) -> Source:
         path = pull(source) if on_hub(source) else pathlib.Path(source)
         if (path / "resolved.json").is_file():
             path = path / "model.keras"
-            fix = "Let the run finish first: the same command goes on with it."
+            fix = "Let the run finish first: the same command resumes it."
             require(path.is_file(), "source", str(source), "a finished run", fix)
-        file = path / "model.safetensors" if path.is_dir() else path  # as `push` leaves it
+        file = path / "model.safetensors" if path.is_dir() else path  # as `push` writes it
         if config := read_config(file):
             about = {"preprocessing": read_preprocessing(file), "geometry": read_geometry(file)}
             found = Source(read_weights(file), config, **about)
@@ -140,8 +154,9 @@ def read_source(source) -> Source:
         return _own(path, theirs, graph)
     weights, layout = renamed(theirs)
     config = config_of(weights, layout, fields=about.fields if about else {})
-    preprocessing = (about and about.preprocessing) or PREPROCESSINGS.get(layout.preprocessing)
-    # What a file says and has no words here is not what the makers do else.
+    preprocessing = about.preprocessing if about else None
+    preprocessing = preprocessing or PREPROCESSINGS.get(layout.preprocessing or "")
+    # A file's geometry that is not supported is not replaced by the library's default.
     geometry = about.geometry if about and about.of_images else layout.geometry
     geometry = geometry and geometry.of_size(size_in(graph) or geometry.size)
     found, names = Source(weights, config, layout), about.class_names if about else None
@@ -155,13 +170,13 @@ def read_source(source) -> Source:
 
 
 def _own(source, weights, graph) -> Source:
-    """A network of this package: its config is that of its run, or what its graph says."""
+    """A network of this package: its config is that of its run, or read from its graph."""
     config, geometry = None, None
     if graph is None:
         raise ConfigError(
-            "Weights alone do not say how a network of this package strides and pads. Received: "
-            f"source={str(source)!r}. Name the folder of its run, its `.keras` file, or a file of "
-            "`save_named` with the config."
+            "The weights alone do not determine the strides and padding of a network of this "
+            f"package. Received: source={str(source)!r}. Pass the folder of its run, its `.keras` "
+            "file, or a file of `save_named` with the config."
         )
     if isinstance(source, pathlib.Path):
         folder = RunFolder(source.parent)
@@ -179,7 +194,7 @@ def _own(source, weights, graph) -> Source:
 
 
 def _names_beside(file, classes):
-    """The names of its classes beside a file; `None` where there are none, or not as many."""
+    """The class names beside a file; `None` if there are none, or not as many as classes."""
     found = beside(file, CLASSES)
     names = RunFolder(found.parent).read_json(found.name) if found.is_file() else None
     named = isinstance(names, list) and len(names) == classes
@@ -187,10 +202,16 @@ def _names_beside(file, classes):
 
 
 def renamed(theirs: Weights) -> tuple[Weights, Layout]:
-    """Weights by the layers of one of the libraries, by ours; and which library it is.
+    """Renames the layers of a library to ours.
+
+    Args:
+        theirs: Weights by the layer names of one of the libraries.
+
+    Returns:
+        The weights by our layer names, and the layout of the library.
 
     Raises:
-        ConfigError: For names that no library has.
+        ConfigError: If no library has these names.
 
     Example:
         >>> import numpy as np
@@ -199,18 +220,18 @@ def renamed(theirs: Weights) -> tuple[Weights, Layout]:
         ['stage1_unit1_conv1']
     """
     layout = _layout_of(theirs)
-    weights = {layout.ours(layer): dict(values) for layer, values in theirs.items()}
+    weights = {str(layout.ours(layer)): dict(values) for layer, values in theirs.items()}
     if head := weights.get("predictions"):
         kernel = np.asarray(head.get("0"))
         if kernel.ndim == 4 and kernel.shape[:2] == (1, 1):  # timm's pre-activation networks
             head["0"] = kernel = kernel[0, 0]
-        name, expected = layout.theirs("predictions"), "a classifier with a kernel"
+        name, expected = str(layout.theirs("predictions")), "a classifier with a kernel"
         require(kernel.ndim == 2, name, f"{len(head)} arrays", expected)
     return weights, layout
 
 
 def _read_folder(path):
-    """The weights in a folder, and what its JSON files say."""
+    """The weights in a folder, and the contents of its JSON files."""
     about = read_about(path)
     if about.kind != "registered_name":
         return _read_file(file_in(path, "model.safetensors")), about
@@ -223,23 +244,23 @@ def _read_file(path) -> Weights:
     known = (".safetensors", ".h5", ".keras")
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt"):
         raise ConfigError(
-            "A PyTorch checkpoint is a pickle, which may run any code when it is read; save its "
+            "A PyTorch checkpoint is a pickle, which may run any code when it is read. Save its "
             "state dict as safetensors, with PyTorch: safetensors.torch.save_file(torch.load(PATH, "
             f"weights_only=True), 'net.safetensors'). Received: source={str(path)!r}."
         )
-    expected = f"an existing file ({quoted(known)}), or a folder that transformers, timm or "
+    expected = f"an existing file ({quoted(known)}), or a folder written by transformers, timm or "
     right = path.is_file() and path.suffix in known
-    require(right, "source", str(path), f"{expected}KerasHub has written")
+    require(right, "source", str(path), f"{expected}KerasHub")
     if path.suffix == ".safetensors":
         return _of_state_dict(read_tensors(path))
     return read_weights(path)
 
 
 def _of_state_dict(tensors) -> Weights:
-    """PyTorch's tensors by layer, their kernels turned as Keras has them."""
+    """PyTorch's tensors by layer, with kernels transposed to Keras's order."""
     inside = [key for key, value in tensors.items() if isinstance(value, collections.abc.Mapping)]
-    fix = f"Pass one of those inside, such as source[{inside[0]!r}]." if inside else ""
-    expected = "one dictionary of arrays, without others inside"
+    fix = f"Pass one of the inner dictionaries, such as source[{inside[0]!r}]." if inside else ""
+    expected = "one dictionary of arrays, without nested dictionaries"
     require(not inside, "source", f"dictionaries under {quoted(inside[:5])}", expected, fix)
     keys = [key for key, value in tensors.items() if "." in str(key) or np.size(value) > 1]
     layers = _without_prefixes([str(key).rpartition(".")[0] for key in keys])
@@ -259,7 +280,7 @@ def _of_state_dict(tensors) -> Weights:
 
 
 def _without_prefixes(layers):
-    """Names of layers without what stands ahead of all, and what is known to stand ahead of some.
+    """Layer names without the prefix that all share, and without known prefixes of some.
 
     Example:
         >>> from keras_preact.weights.sources import _without_prefixes
@@ -275,7 +296,7 @@ def _without_prefixes(layers):
 
 
 def _layout_of(theirs) -> Layout:
-    """The layout that has names for the layers; all of them."""
+    """The layout that knows all the layer names."""
     strangers = [[name for name in theirs if layout.ours(name) is None] for layout in LAYOUTS]
     layout, unknown = min(zip(LAYOUTS, strangers, strict=True), key=lambda pair: len(pair[1]))
     if len(unknown) == len(theirs) or any(map(_OLD_KERAS.match, theirs)):
@@ -285,30 +306,30 @@ def _layout_of(theirs) -> Layout:
         )
     if unknown:
         raise ConfigError(
-            f"The weights look like those of a {layout.name}, which has no layers of some names. "
+            f"The weights look like those of a {layout.name}, but some layers are unknown. "
             f"Received: {quoted(unknown[:3])} ({len(unknown)} of {len(theirs)}). Networks with "
-            "other stems, pooled shortcuts or attention are not those of the papers; where a model "
-            "has a backbone inside, pass that: model.get_layer(NAME)."
+            "other stems, pooled shortcuts or attention are not supported; if the model contains a "
+            "backbone, pass that: model.get_layer(NAME)."
         )
     return layout
 
 
 def _older(theirs):
-    """What to do with the files of older versions of Keras."""
+    """What to do with files of older versions of Keras."""
     if "conv2d" in theirs:
         return (
-            " Older versions of Keras wrote no names of layers: load such a file into its model, "
-            "and pass that."
+            " Older versions of Keras did not write layer names: load the file into its model, "
+            "and pass the model."
         )
     inside = [name for name, values in theirs.items() if len(values) > _OF_A_LAYER]
     if inside:
         return (
-            f" {quoted(inside)} is a model inside: load the file into its model, and pass "
+            f" {quoted(inside)} is a nested model: load the file into its model, and pass "
             f"model.get_layer({inside[0]!r})."
         )
     if any(map(_OLD_KERAS.match, theirs)):
         return (
-            " These are names of keras.applications before Keras 2.3: set the weights of today's "
-            "keras.applications model in the order of the file, and pass that."
+            " These are layer names of keras.applications before Keras 2.3: set the weights of the "
+            "current keras.applications model in the order of the file, and pass the model."
         )
     return ""

@@ -168,7 +168,7 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path):
     ):
         start_from(network(), str(tmp_path / "none.keras"))
     network().save_weights(tmp_path / "net.weights.h5")
-    with pytest.raises(ConfigError, match="this very network"):
+    with pytest.raises(ConfigError, match="those of this network"):
         start_from(create_model("resnet14v2"), str(tmp_path / "net.weights.h5"))
 
 

@@ -248,7 +248,7 @@ ATTACKS = [
     (
         "CVE-2026-0897",
         in_weights(lambda f, b: f.create_dataset("huge", (2**21, 2**20), "f4", chunks=(64, 64))),
-        "bytes are there",
+        "bytes are stored",
     ),
     (
         "CVE-2026-1462",
@@ -307,7 +307,7 @@ ATTACKS = [
     ("assets", member("assets/vocabulary.txt"), "the member 'assets/vocabulary.txt'"),
     ("member outside", member("../evil"), r"the member '\.\./evil'"),
     ("member outside, absolute", member("/etc/evil"), "the member '/etc/evil'"),
-    ("member twice", member("metadata.json"), "two members of one name"),
+    ("member twice", member("metadata.json"), "two members of the same name"),
     ("__typespec__", typespec, "__typespec__"),
     ("size", lambda f, b: f.layer()["config"].update(units=10**9), "the size 1,000,000,000"),
     (
@@ -339,7 +339,7 @@ ATTACKS = [
     ),
     ("deep JSON", nested(900), "nested|recursion"),
     ("deep JSON, 250", nested(250), "nested deeper than 200"),
-    ("weights that are not there", many_filters, "as many weights as its file holds"),
+    ("weights that are not there", many_filters, "as many weights as the file contains"),
 ]
 
 

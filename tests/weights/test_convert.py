@@ -123,9 +123,9 @@ def test_other_names_for_the_same_layers():
     ("names", "words"),
     [
         (["res2a_branch2a", "bn2a_branch2a", "conv1"], "before Keras 2.3"),
-        (["conv2d", "batch_normalization"], "wrote no names of layers"),
-        (["resnet50", "dense_1"], r"'resnet50' is a model inside.*model\.get_layer\('resnet50'\)"),
-        (["sequential", "dense"], r"'sequential' is a model inside"),
+        (["conv2d", "batch_normalization"], "did not write layer names"),
+        (["resnet50", "dense_1"], r"'resnet50' is a nested model.*model\.get_layer\('resnet50'\)"),
+        (["sequential", "dense"], r"'sequential' is a nested model"),
         (["bn_conv1", "res3d_branch2c", "fc1000"], "before Keras 2.3"),
         (["conv1_conv", "conv2_block1_1_conv", "dense"], r"'dense'.*model\.get_layer\(NAME\)"),
     ],
@@ -227,15 +227,15 @@ def reshaped(key, shape):
         (without("fc.weight"), ["`fc` must be a classifier with a kernel"]),
         (renamed("layer2.1.conv2", "layer2.1.conv2.0"), ["torchvision", "'layer2.1.conv2.0'"]),
         (renamed("bn1.running_var", "bn1.scale"), ["layer 'bn1'", "'scale': (8,)"]),
-        (renamed("layer", "block"), ["no layers of some names", "'block1.0.conv1'"]),
+        (renamed("layer", "block"), ["some layers are unknown", "'block1.0.conv1'"]),
         (renamed("layer2.1", "layer2.3"), ["`units` must be numbered without a gap", "4]"]),
-        (renamed("layer2.1", "layer2.300000"), ["no layers of some names", "layer2.300000"]),
+        (renamed("layer2.1", "layer2.300000"), ["some layers are unknown", "layer2.300000"]),
         (lambda tensors: {}, ["Received: layers without any"]),
         (lambda tensors: {"a.weight": tensors["fc.weight"]}, ["KerasHub", "Received: layers 'a'"]),
         (lambda tensors: {"state_dict": tensors, "epoch": 3}, ["source['state_dict']"]),
         (lambda tensors: {"model": {"ema": tensors}, "opt": {}}, ["'model', 'opt'", "inside"]),
         (twice("module."), ["'module.", "the same under another name", "one network"]),
-        (twice("teacher."), ["'teacher.bn1'", "no layers of some names"]),
+        (twice("teacher."), ["'teacher.bn1'", "some layers are unknown"]),
         # A wide network, and one with groups.
         (reshaped("layer1.0.conv3.weight", (16, 8, 1, 1)), ["`layer1.0.conv3`", "(8, 32)"]),
         (reshaped("layer1.0.conv2.weight", (8, 4, 3, 3)), ["'layer1.0.conv2'", "(3, 3, 8, 8)"]),
@@ -417,7 +417,7 @@ def test_what_is_no_source(tmp_path):
     with pytest.raises(ConfigError, match="a model, a dictionary of arrays, or a path"):
         convert(None)
     source = read_source(golden("torchvision_basic")[0])
-    with pytest.raises(ConfigError, match="numbers for the 3 channels"):
+    with pytest.raises(ConfigError, match="one for the 3 channels"):
         dataclasses.replace(source, preprocessing=Preprocessing((1.0,), (1.0,)))
     weights = {"a": {"0": np.ones(3)}}
     with pytest.raises(ConfigError, match="a network with a stem_conv"):

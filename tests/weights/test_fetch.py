@@ -74,7 +74,7 @@ def test_what_goes_wrong_on_the_way(faults, ranges, sent, server, cache):
     """The file comes; what came before is not sent again where the server can go on."""
     server.faults += faults
     if faults and faults[0].get("length", 0) is None and "cut" in faults[0]:
-        with pytest.raises(ConfigError, match="it gives a file that has the SHA256"):
+        with pytest.raises(ConfigError, match="the file has the SHA256"):
             get()  # half a file from a server that does not say how long it is
     assert get() == DATA
     assert server.ranges == ranges and server.sent == sent
@@ -86,15 +86,19 @@ def test_what_goes_wrong_on_the_way(faults, ranges, sent, server, cache):
 @pytest.mark.parametrize(
     ("fault", "said", "asked"),
     [
-        ({"status": 404}, "it answers 404", 1),
-        ({"status": 503}, "it answers 503", 4),
-        ({"data": OTHER}, f"it gives a file that has the SHA256 .*, not {DIGEST[7:]}", 1),
-        ({"length": 10**10}, "it gives more than 1 MB", 1),
-        ({"length": None, "endless": True}, "it gives more than 1 MB", 1),
-        ({"length": 600_000, "pause": 0.03}, r"it gives less than [\d,]+ bytes a second", 4),
+        ({"status": 404}, "the server answered 404", 1),
+        ({"status": 503}, "the server answered 503", 4),
+        ({"data": OTHER}, f"the file has the SHA256 .*, not {DIGEST[7:]}", 1),
+        ({"length": 10**10}, "the file has more than 1 MB", 1),
+        ({"length": None, "endless": True}, "the file has more than 1 MB", 1),
+        (
+            {"length": 600_000, "pause": 0.03},
+            r"server sends less than [\d,]+ bytes per second",
+            4,
+        ),
         ({"garbage": b"\x1b[31mSSH-2.0\r\n\r\n"}, r"failed: \?\[31mSSH-2.0", 4),
-        ({"status": 302, "location": "file:///etc/passwd"}, "it answers 302", 1),
-        ({"cut": 0}, "it ended after 0 of 300,000 bytes", 4),
+        ({"status": 302, "location": "file:///etc/passwd"}, "the server answered 302", 1),
+        ({"cut": 0}, "the answer ended after 0 of 300,000 bytes", 4),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -119,7 +123,7 @@ def test_a_server_that_falls_silent(server, cache, monkeypatch):
     monkeypatch.setattr(fetch, "PATIENCE", 0.1)
     server.silent.clear()
     server.faults.append(CUT)  # it says nothing more after that, and then nothing at all
-    with pytest.raises(ConfigError, match=r"this time that failed: .*timed out"):
+    with pytest.raises(ConfigError, match=r"weights failed: .*timed out"):
         get()
     assert server.ranges == [None, REST, REST, REST] and kept(cache) == set()
     server.silent.set()
@@ -140,7 +144,7 @@ def test_a_mirror_can_be_a_folder(server, cache, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"No such file.*put file:.*a%20folder/v1/a\.h5 at"):
         get()
     (folder / "v1/a.h5").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="this time that failed: "):
+    with pytest.raises(ConfigError, match="weights failed: "):
         get()
     (folder / "v1/a.h5").rmdir()
     (folder / "v1/a.h5").write_bytes(DATA)
@@ -165,10 +169,10 @@ def test_archives(server, cache, tmp_path):
     other.external_attr = link.external_attr
     found = hashlib.sha256(OTHER).hexdigest()
     for said, *entries in [
-        ("holds links", (link, "/etc/passwd")),
-        ("holds links", ("a.h5", DATA), (other, "../../.bashrc")),
-        ("is no whole archive with 'a.h5' in it", ("b.h5", DATA)),
-        ("claims to hold more than 20 times its size", ("a.h5", bytes(10**6))),
+        ("contains links", (link, "/etc/passwd")),
+        ("contains links", ("a.h5", DATA), (other, "../../.bashrc")),
+        ("is not a complete archive with 'a.h5' in it", ("b.h5", DATA)),
+        ("claims to unpack to over 20 times its size", ("a.h5", bytes(10**6))),
         (f"has the SHA256 {found}, not {DIGEST[7:]}", ("a.h5", OTHER)),
         (None, ("a.h5", DATA), ("../b.h5", b"")),
     ]:
@@ -177,7 +181,7 @@ def test_archives(server, cache, tmp_path):
                 archive.writestr(*entry)
         whole = server.files[f"{PLACE}.zip"] = (tmp_path / "a.zip").read_bytes()
         if said:
-            with pytest.raises(ConfigError, match=f"it gives a file that {said}"):
+            with pytest.raises(ConfigError, match=f"the file {said}"):
                 get(f"{PLACE[1:]}.zip")
             assert kept(cache) == set()
     method = whole.index(b"PK\1\2") + 10  # what a damaged header says of it, zipfile does not know
@@ -189,7 +193,7 @@ def test_archives(server, cache, tmp_path):
         whole[:encrypted] + b"\1" + whole[encrypted + 1 :],
     ):
         server.files[f"{PLACE}.zip"] = wrong
-        with pytest.raises(ConfigError, match=r"is no whole archive with 'a\.h5'"):
+        with pytest.raises(ConfigError, match=r"is not a complete archive with 'a\.h5'"):
             get(f"{PLACE[1:]}.zip")
     server.files[f"{PLACE}.zip"] = whole
     assert get(f"{PLACE[1:]}.zip") == DATA
@@ -220,12 +224,12 @@ def test_without_a_network_a_file_put_by_hand_is_taken(name, server, cache, monk
             archive.writestr("a.h5", DATA)
     right = place.read_bytes()
     place.write_bytes(right[:-100])
-    with pytest.raises(ConfigError, match=f"{place} must be the file that {url}.*Delete it"):
+    with pytest.raises(ConfigError, match=f"{place} must be the file published at {url}.*Delete"):
         get(f"v1/{name}")
     place.write_bytes(right)
     assert get(f"v1/{name}") == DATA
     monkeypatch.setattr(fetch, "LARGEST", 1000)
-    with pytest.raises(ConfigError, match=f"{place} must be .* one that has more than"):
+    with pytest.raises(ConfigError, match=f"{place} must be .* a file that has more than"):
         get(f"v1/{name}")
 
 

@@ -73,7 +73,7 @@ def test_one_process_reads_many_files_of_many_threads():
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [(signal.SIGSEGV, r"ends the process that reads it \(SIGSEGV\)"), (signal.SIGSTOP, "longer")],
+    [(signal.SIGSEGV, r"crashes the process that reads it \(SIGSEGV\)"), (signal.SIGSTOP, "longer")],
 )
 def test_a_file_that_ends_the_process_or_takes_too_long_is_refused(number, message, monkeypatch):
     data = file_of(a=np.ones(3))
@@ -140,7 +140,7 @@ def test_the_process_reaches_nothing(tmp_path):
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, env=environment
     )
     held, _, tried = done.stderr.strip().splitlines()[-1].rpartition(" [")
-    assert "limits of resources" in held and "False" not in tried.split(", ")[0:2]
+    assert "resource limits" in held and "False" not in tried.split(", ")[0:2]
     assert tried.endswith("True]") and tried.count("True") == 3 + ("Landlock" in held)
     assert hdf5.confinement() == held
 
@@ -206,7 +206,7 @@ def test_what_this_package_writes_is_held_against_what_was_written(suffix, netwo
     value = expected["stem_conv"]["0"].tobytes()
     place = data.index(value) + 5
     changed.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-    with pytest.raises(ConfigError, match="SHA-256 of what was written"):
+    with pytest.raises(ConfigError, match="SHA-256 of the content that was written"):
         read_weights(changed)
 
 
@@ -227,5 +227,5 @@ def test_a_whole_model_of_keras_2_gives_its_weights(tmp_path):
     np.testing.assert_array_equal(found["fc"]["0"], kernel)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["numbers"] = kernel
-    with pytest.raises(ConfigError, match="with the weights of layers"):
+    with pytest.raises(ConfigError, match="a file with layer weights"):
         read_weights(tmp_path / "other.h5")

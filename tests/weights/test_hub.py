@@ -162,22 +162,22 @@ def test_a_revision_is_downloaded_once_and_a_new_one_is_seen(pushed, hub):
     with pytest.raises(ConfigError, match="no such repository or revision"):
         pull(f"{ADDRESS}@{sha}")
     hub.status = 503  # the way to it may come back: what was pulled is used, and that is said
-    with pytest.warns(UserWarning, match="What was pulled before is taken"):
+    with pytest.warns(UserWarning, match="The copy in the cache is used"):
         assert pull(ADDRESS) == folder
-    with pytest.raises(ConfigError, match="answers 503"):
+    with pytest.raises(ConfigError, match="answered 503"):
         pull("hf://some-one/other")
 
 
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        (None, "not there, or is not for everyone"),
+        (None, "does not exist or is private"),
         ({}, "A repository with a model.safetensors"),
         ({"pytorch_model.bin": b"1", "tf_model.h5": b"2"}, "Received: .*pytorch_model.bin"),
-        ({"model.safetensors": b"1"}, "A folder has a config.json|a folder with a config.json"),
-        ({"model.safetensors": b"1", "config.json": b"{}"}, "has a config.json with one of"),
+        ({"model.safetensors": b"1"}, "A folder must have a config.json|a folder with a config.json"),
+        ({"model.safetensors": b"1", "config.json": b"{}"}, "must have a config.json with one of"),
         ({"model.safetensors": b"1", "config.json": b'{"architecture": "resnet18"}'},
-         "whole `.safetensors` file is expected"),
+         "a complete `.safetensors` file"),
         ({"model.weights.h5": b"1", "config.json": b'{"registered_name": "x"}'},
          "that of a ResNetBackbone"),
     ],
@@ -216,7 +216,7 @@ def test_addresses(text):
 def test_what_cannot_be_reached_is_said_in_a_line(hub, own, capsys, monkeypatch):
     hub.status = 403
     assert main(["push", str(own), ADDRESS]) == 2
-    assert "your token may not write" in capsys.readouterr().err
+    assert "your token has no write permission" in capsys.readouterr().err
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     for command in (["push", str(own), ADDRESS], ["convert", ADDRESS, "--out", "x.keras"]):
         assert main(command) == 2

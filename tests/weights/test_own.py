@@ -101,7 +101,7 @@ def test_preprocessing_comes_along(mean, randomize, tmp_path):
 
 
 def test_shapes_fit_their_numbers():
-    with pytest.raises(ConfigError, match="`shape` must be empty, or that of 3 numbers"):
+    with pytest.raises(ConfigError, match="`shape` must be empty, or a shape of 3 numbers"):
         Preprocessing((1.0,) * 3, (1.0,) * 3, shape=(2, 2, 3))
 
 
@@ -126,7 +126,7 @@ def test_a_run_is_a_source(of, trained_run, tmp_path, capsys):
 
 def test_what_does_not_say_enough_is_refused(trained_run, tmp_path):
     network({}, "flat").save_weights(tmp_path / "net.weights.h5")
-    with pytest.raises(ConfigError, match="Name the folder of its run"):
+    with pytest.raises(ConfigError, match="Pass the folder of its run"):
         read_source(tmp_path / "net.weights.h5")
     shutil.copytree(trained_run, tmp_path / "run")
     (tmp_path / "run" / "model.keras").unlink()
