@@ -199,7 +199,7 @@ def test_a_picture_an_image(kind, files, tmp_path, capsys):
 def test_mistakes_of_the_command(files, tmp_path, capsys):
     asked = [str(files / "a/photo.png"), "--out", str(tmp_path)]
     for network, options, words in (
-        ("rectifier", [], "`model` must end with a global average pooling"),
+        ("rectifier", [], "`model` must end with global average pooling"),
         ("net", ["--class", "bees"], "Did you mean 'bee'?"),
         ("net", ["--kind", "heat"], "`kind` must be one of 'cam'"),
     ):

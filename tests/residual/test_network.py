@@ -211,7 +211,7 @@ def test_channels_first_is_the_same_network():
         ({"classes": True}, "whole number"),
         ({"include_top": "no"}, "include_top"),
         ({"dtype": "float23"}, "dtype='float23'"),
-        ({"input_tensor": keras.Input((8, 9, 3))}, "that of the `input_tensor`"),
+        ({"input_tensor": keras.Input((8, 9, 3))}, "equal to the shape of `input_tensor`"),
         ({"pooling": "mean"}, "'avg', 'max'"),
         ({"classifier_activation": "softmaxx"}, "classifier_activation='softmaxx'"),
         ({"packaging": "loop"}, "'flat', 'nested'"),
