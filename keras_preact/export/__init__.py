@@ -1,4 +1,4 @@
-"""Export of trained networks; what needs TensorFlow is loaded when it is asked for."""
+"""Export of trained networks; TensorFlow is imported only when it is needed."""
 
 from keras_preact.lazy import lazy_names
 

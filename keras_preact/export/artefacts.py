@@ -1,7 +1,9 @@
-"""`export`: a trained network as a file for somewhere else, compared with the network it was."""
+"""`export`: a trained network in another format, compared with the original."""
 
 import dataclasses
+import os
 import pathlib
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,36 +25,41 @@ from keras_preact.rewrite import fold_batch_norm, portable, with_policy, with_te
 from keras_preact.run import CLASSES, GEOMETRY, RunFolder
 from keras_preact.trained import load_trained
 
-#: Largest difference of a score that is allowed, as the network is and with its norms folded away.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keras_preact.data import ImageData
+
+#: Largest allowed difference of a score, for the network as it is and with folded norms.
 TOLERANCE, TOLERANCE_FOLDED = 1e-5, 1e-4
 
-#: In the folder of exports: what each of them is.
+#: File in the folder of exports that describes each of them.
 _EXPORTS = "exports.json"
 
-#: Batches that are compared, so that a batch size that is fixed by mistake is found.
+#: Batch sizes that are compared, so that a batch size that was fixed by mistake is found.
 BATCHES = (1, 5, 17)
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What was exported.
+    """The result of an export.
 
     Attributes:
         path: The file or folder.
-        format: One of `FORMATS`.
-        folded: Whether norms are folded into convolutions.
-        precision: What its numbers are, or the dtype policy that it computes in.
-        megabytes: Size.
-        difference: Largest difference of a score from the network's in float32, over all compared
-            batches.
-        images: With what it was compared: `"test images"`, or `"noise"` where there were none.
-        accuracy_before, accuracy_after: Share of the test images that the network in float32 and
-            the file classify correctly, where that rounds more: 8 bits, or 16.
-        classes_lost: Classes that lose more than a point of recall by it, and how much.
-        kept_float: Operations that stay float in an int8 file, since they would cost a point.
-        temperature: By which its logits are divided, where it is calibrated.
-        calibration_before, calibration_after: The expected calibration error on the test images
-            without and with that.
+        format: One of `keras_preact.export.formats.FORMATS`.
+        folded: Whether batch normalisation is folded into convolutions.
+        precision: Its precision, or the dtype policy that it computes in.
+        megabytes: Its size in MB.
+        difference: Largest difference of a score from the network's in float32, over all batches
+            that were compared.
+        images: The images that were compared: `"test images"`, or `"noise"` if there were none.
+        accuracy_before, accuracy_after: Accuracy on the test images of the network in float32 and
+            of the file, from 0 to 1; only if the precision is below float32.
+        classes_lost: Classes whose recall falls by more than one percentage point, and by how much.
+        kept_float: Operations that stay float in an int8 file, because int8 would cost accuracy.
+        temperature: The temperature that divides its logits, if it is calibrated.
+        calibration_before, calibration_after: Expected calibration error on the test images without
+            and with the temperature.
     """
 
     path: str
@@ -72,51 +79,52 @@ class Exported:
 
 
 def export(
-    source,
-    format="saved_model",
-    out=None,
+    source: str | os.PathLike,
+    format: str = "saved_model",
+    out: str | os.PathLike | None = None,
     *,
-    fold=True,
-    precision="float32",
-    integers=None,
-    calibrate=False,
-    data=None,
-    size=None,
-    shorter=None,
-    interpolation=None,
-    console=None,
-    quantize=None,
-    dtype=None,
+    fold: bool = True,
+    precision: str = "float32",
+    integers: Literal["uint8", "int8"] | None = None,
+    calibrate: bool = False,
+    data: "ImageData | str | None" = None,
+    size: int | None = None,
+    shorter: int | None = None,
+    interpolation: str | None = None,
+    console: "Console | None" = None,
+    quantize: str | None = None,
+    dtype: str | None = None,
 ) -> Exported:
-    """Writes a trained network in another format, reads it back, and compares the two.
+    """Exports a trained network to another format, reads it back, and compares the two.
 
-    What is written computes in float32, whatever the network was trained in, so that it runs where
-    nothing of 16 bits does, unless `precision` says otherwise. Beside it stand the names of the
-    classes (`classes.json`), how image files are fitted to it (`geometry.json`) and a model card
-    (`README.md`).
+    Whatever dtype the network was trained with, the export computes in float32 unless `precision`
+    says otherwise, so that it runs on every machine. The class names (`classes.json`), the way in
+    which image files are resized and cropped (`geometry.json`) and a model card (`README.md`) are
+    written beside it.
 
     Args:
         source: Folder of a finished run, or a `.keras` file.
-        format: `saved_model` (TensorFlow Serving), `keras` (in Keras's own layers, for any
-            backend), `litert` (TensorFlow Lite), `onnx`, or `openvino`.
-        out: Folder to write into; if not given, `export` in the run's folder, or `NAME-export`
-            beside the file.
-        fold: Fold batch normalisation into the convolutions before it.
-        precision: `float32`; `float16` (LiteRT, OpenVINO): weights kept in 16 bits; `dynamic`
-            (LiteRT): weights of 8 bits; `int8` (LiteRT, ONNX, OpenVINO): weights and activations of
-            8 bits, their ranges from training images; or a dtype policy to compute in,
-            `mixed_bfloat16` or `mixed_float16` (`saved_model`, `keras`), for machines that are fast
-            in 16 bits. How many test images are classified correctly is said beside the network's
-            own, with the classes that lose recall. Operations whose int8 costs more than a point on
-            the validation part, or without one on training images, stay float and are named.
-        integers: `"uint8"` or `"int8"`: images and scores of LiteRT's int8 are such integers too.
-        calibrate: Make the scores softmax(logits / T), with the temperature T that
-            `keras_preact.evaluation.fit_temperature` finds on the validation part. The calibration
-            error on the test part is said before and after.
-        data: An `ImageData` or the name of one to compare and calibrate with; the run's if not
-            given. Without any, noise is compared.
-        size, shorter, interpolation: As `keras_preact.data.Geometry` has them, where image files
-            are to be fitted otherwise; the network then takes images of any size.
+        format: `"saved_model"` (TensorFlow Serving), `"keras"` (in Keras's own layers, for any
+            backend), `"litert"` (TensorFlow Lite), `"onnx"` or `"openvino"`.
+        out: Folder to write to; by default `export` in the run's folder, or `NAME-export` beside
+            the file.
+        fold: Whether to fold batch normalisation into the convolutions before it.
+        precision: `"float32"`; `"float16"` (LiteRT, OpenVINO): 16-bit weights; `"dynamic"`
+            (LiteRT): 8-bit weights; `"int8"` (LiteRT, ONNX, OpenVINO): 8-bit weights and
+            activations, with ranges from training images; or a dtype policy to compute in,
+            `"mixed_bfloat16"` or `"mixed_float16"` (`saved_model`, `keras`), for machines that are
+            fast in 16 bits. The accuracy on the test images is reported before and after, with the
+            classes that lose recall. Operations whose int8 costs more than one percentage point on
+            the validation split, or without one on training images, stay float and are listed.
+        integers: `"uint8"` or `"int8"`: dtype of the images and scores of a LiteRT file with
+            `precision="int8"`; `None` for uint8 images and float scores.
+        calibrate: Whether to scale the scores to softmax(logits / T), with the temperature T that
+            `keras_preact.evaluation.fit_temperature` finds on the validation split. The calibration
+            error on the test images is reported before and after.
+        data: An `ImageData` or the name of a data set to compare and calibrate with; by default
+            that of the run. Without any, noise is compared.
+        size, shorter, interpolation: Changes to the `keras_preact.data.Geometry` by which image
+            files are resized and cropped; with `size`, the network takes images of any size.
         console: A `rich.console.Console` for progress; `None` prints nothing.
         quantize, dtype: Earlier names of `precision`.
 
@@ -124,11 +132,11 @@ def export(
         An `Exported`.
 
     Raises:
-        ConfigError: For arguments that are not allowed.
-        DataError: When there are no images to calibrate with, or no temperature fits them.
-        ExportError: When scores differ by more than 1e-5 (folded: 1e-4) where nothing is rounded,
-            or the format has no operation for a layer; nothing is left behind.
-        SaveError: When it cannot be written.
+        ConfigError: If an argument has a value that is not allowed.
+        DataError: If there are no images to calibrate with, or no temperature fits them.
+        ExportError: If the scores differ by more than 1e-5 (folded: 1e-4) in float32, or the format
+            has no operation for a layer; nothing is written then.
+        SaveError: If the export cannot be written.
 
     Example:
         >>> import tempfile
@@ -146,7 +154,8 @@ def export(
         say(console, note)
     rounds = precision != "float32"
     data = _data(trained, data, rounds or calibrate, console)
-    require(data or not rounds, "data", data, "images to calibrate with and to compare on")
+    expected = "images to calibrate and compare with"
+    require(bool(data) or not rounds, "data", data, expected)
     scaled = {}
     if calibrate:
         trained, scaled = _calibrated(trained, data)
@@ -165,7 +174,7 @@ def export(
     file = f"{pathlib.Path(chosen.file).stem}{kind}{pathlib.Path(chosen.file).suffix}"
     with folder.replacing(file) as path:
         write(format, model, path, wish)
-        with in_one_line(ExportError, f"What was written as {format} cannot be read back"):
+        with in_one_line(ExportError, f"The {format} export cannot be read back"):
             predict = chosen.read(path)
             difference = _difference(trained.model, predict, _images(trained, data))
         found = Exported(
@@ -179,7 +188,7 @@ def export(
             kept_float=wish.kept,
             **scaled,
         )
-        if rounds:
+        if rounds and data:
             before, after = (
                 evaluate(p, data.test, data.class_names) for p in (trained.model, predict)
             )
@@ -199,13 +208,13 @@ def export(
 
 
 def _calibrated(trained, data):
-    """The network at the temperature that suits the validation images, and what that does."""
+    """The network with the temperature fitted to the validation images, and its effect."""
     if data is None or data.validation is None:
         raise ConfigError(
-            "`calibrate` must be False without a validation part: a temperature fitted to test "
+            "`calibrate` must be False without a validation split: a temperature fitted to test "
             "images would make their calibration error look better than it is. Received: "
-            f"calibrate=True, {data!r}. Train with data.validation=0.1, or name images that have a "
-            "part called val."
+            f"calibrate=True, {data!r}. Train with data.validation=0.1, or use data that has a "
+            "validation split."
         )
     temperature = fit_temperature(evaluate(trained.model, data.validation, data.class_names))
     before = evaluate(trained.model, data.test, data.class_names)
@@ -218,7 +227,7 @@ def _calibrated(trained, data):
 
 
 def _data(trained, data, needed, console):
-    """Images to compare with: those given, or the run's, unless they are gone and need not be."""
+    """Images to compare with: those given or the run's; `None` if they are gone and optional."""
     if isinstance(data, str):
         return trained.load_data(data)
     if data is not None or not trained.run:
@@ -228,7 +237,7 @@ def _data(trained, data, needed, console):
     except DataError as error:
         if needed:
             raise
-        say(console, f"{error} Noise is compared.")
+        say(console, f"{error} The comparison uses noise.")
         return None
 
 
@@ -238,14 +247,14 @@ def _checked_format(format, precision, integers):
     expected = f"one of {quoted(chosen.precisions)} for {format!r}"
     require(precision in chosen.precisions, "precision", precision, expected)
     allowed = (None, "uint8", "int8") if (format, precision) == ("litert", "int8") else (None,)
-    expected = "None, or 'uint8' or 'int8' with precision='int8' of 'litert'"
+    expected = "None, or 'uint8' or 'int8' for format='litert' with precision='int8'"
     require(integers in allowed, "integers", integers, expected)
     refuse_missing(format)
     return chosen
 
 
 def _list(folder, trained, file, found):
-    """Adds a file to those that the folder names: other formats may be exported meanwhile."""
+    """Adds a file to the list in the folder, which other exports may change meanwhile."""
     import filelock
 
     with filelock.FileLock(folder.path / ".exports.lock"):
@@ -261,30 +270,30 @@ def _folder(trained, out):
     home = trained.path if trained.run else trained.path.parent
     own = "export" if trained.run else f"{trained.path.stem}-export"
     path = pathlib.Path(out) if out is not None else home / own
-    expected = "another folder than the network's, whose files stay as they are"
+    expected = "a folder other than the network's"
     require(path.resolve() != home.resolve(), "out", str(path), expected)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        expected = f"a folder that can be written ({error.strerror})"
+        expected = f"a writable folder ({error.strerror})"
         require(False, "out", str(path), expected)
     foreign = (path / "README.md").exists() and not (path / _EXPORTS).is_file()
-    expected = "a folder of its own, since a model card is written as its README.md"
-    require(not foreign, "out", str(path), f"{expected}; this one has another's")
+    expected = "a folder without another README.md, because the model card is written to README.md"
+    require(not foreign, "out", str(path), expected)
     return RunFolder(path)
 
 
 def _refuse_other_geometry(folder, geometry):
-    """The files in a folder share what says how images are fitted to them."""
+    """All exports in a folder share one geometry."""
     if (folder.path / GEOMETRY).is_file():
         found = folder.read_json(GEOMETRY)
-        expected = "a folder whose files are for images that are fitted alike"
-        fix = f"Its {GEOMETRY} says {found}. Name another folder."
+        expected = "a folder whose exports have the same geometry"
+        fix = f"Its {GEOMETRY} is {found}. Use another folder."
         require(found == geometry.to_dict(), "out", str(folder.path), expected, fix)
 
 
 def _images(trained, data):
-    """uint8 images to compare: of the test part, as they are, or noise."""
+    """uint8 images to compare: test images or noise."""
     count = sum(BATCHES)
     if data is not None:
         few = np.resize(spread(len(data.test), count), count)
@@ -312,9 +321,9 @@ def _difference(model, predict, images) -> float:
 def _refuse_difference(found, tolerance):
     if found.difference > tolerance:
         raise ExportError(
-            f"The scores of what was exported must be the network's to {tolerance:g}. Received: a "
-            f"difference of {found.difference:.2g} ({found.format}, {found.images}). Nothing is "
-            "left behind" + ("; fold=False (--no-fold) may be nearer." if found.folded else ".")
+            f"The scores of the export must equal the network's to {tolerance:g}. Received: a "
+            f"difference of {found.difference:.2g} ({found.format}, {found.images}). Nothing was "
+            "written" + ("; fold=False (--no-fold) may be closer." if found.folded else ".")
         )
 
 

@@ -1,9 +1,9 @@
-"""`write`: a file of any format, under TensorFlow in a process of its own where Keras runs on JAX.
+"""`write`: a file of any format; if Keras runs on JAX, by a TensorFlow process of its own.
 
-Keras 3.15 has exporters for JAX too. That to ONNX, by jax2onnx 0.17.1, makes of each pooling one
+Keras 3.15 has exporters for JAX too. But the one to ONNX, by jax2onnx 0.17.1, writes each pooling
 over all four axes, which ONNX Runtime 1.32 refuses (`MaxPool ... Unsupported pooling size`). A
-network in Keras's own layers opens under TensorFlow as well, and what is written there is the same
-to the last bit, for every format.
+network in Keras's own layers opens on TensorFlow as well, and the files written there are equal to
+the last bit, in every format.
 """
 
 import json
@@ -23,17 +23,17 @@ from keras_preact.export.formats import FORMATS, Wish
 _MODEL, _IMAGES, _WISH = "model.keras", "images.npy", "wish.json"
 
 
-def write(format: str, model, path, wish: Wish) -> None:
+def write(format: str, model: keras.Model, path: str | os.PathLike, wish: Wish) -> None:
     """Writes a network in a format.
 
     Args:
         format: One of `FORMATS`.
         model: A `keras.Model` in Keras's own layers.
         path: File or folder to write.
-        wish: How.
+        wish: The settings.
 
     Raises:
-        ConfigError, ExportError: As the format's own function does.
+        ConfigError, ExportError: As the function of the format does.
     """
     chosen = FORMATS[format]
     if not chosen.needs_tensorflow or keras.backend.backend() == "tensorflow":
@@ -42,8 +42,9 @@ def write(format: str, model, path, wish: Wish) -> None:
     with tempfile.TemporaryDirectory(prefix="keras_preact-") as folder:
         folder = pathlib.Path(folder)
         model.save(folder / _MODEL)
-        fields = wish._replace(geometry=wish.geometry and wish.geometry.to_dict(), calibration=None)
-        (folder / _WISH).write_text(json.dumps(fields._asdict()))
+        geometry = wish.geometry.to_dict() if wish.geometry else None
+        fields = {**wish._asdict(), "geometry": geometry, "calibration": None}
+        (folder / _WISH).write_text(json.dumps(fields))
         if wish.calibration is not None:
             np.save(folder / _IMAGES, wish.calibration)
         done = subprocess.run(
@@ -59,14 +60,15 @@ def write(format: str, model, path, wish: Wish) -> None:
 
 
 def main(format: str, folder: str, path: str) -> int:
-    """Writes what another process left in a folder; returns an exit code."""
-    folder = pathlib.Path(folder)
-    wish = Wish(**json.loads((folder / _WISH).read_text()))
-    if wish.geometry:
-        wish = wish._replace(geometry=Geometry.from_dict(wish.geometry))
-    if (folder / _IMAGES).is_file():
-        wish = wish._replace(calibration=np.load(folder / _IMAGES))
-    model = keras.saving.load_model(folder / _MODEL, compile=False)
+    """Writes the network that another process saved to a folder; returns an exit code."""
+    home = pathlib.Path(folder)
+    fields = json.loads((home / _WISH).read_text())
+    if fields["geometry"]:
+        fields["geometry"] = Geometry.from_dict(fields["geometry"])
+    wish = Wish(**fields)
+    if (home / _IMAGES).is_file():
+        wish = wish._replace(calibration=np.load(home / _IMAGES))
+    model = keras.saving.load_model(home / _MODEL, compile=False)
     try:
         FORMATS[format].write(model, path, wish)
     except OWN as error:

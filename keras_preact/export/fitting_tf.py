@@ -1,17 +1,17 @@
-"""`Geometry.fit` in TensorFlow's operations, for a SavedModel that takes image files."""
+"""`Geometry.fit` in TensorFlow operations, for a SavedModel that takes image files."""
 
 import math
 
 import tensorflow as tf
 
-from keras_preact.data.geometry import WHOLE
+from keras_preact.data.geometry import WHOLE, Geometry
 
-#: TensorFlow's kernels that are Pillow's interpolations, and how many pixels they reach.
+#: TensorFlow's kernels that equal Pillow's interpolations, and their radius in pixels.
 _KERNELS = {"bilinear": ("triangle", 1), "bicubic": ("keyscubic", 2)}
 
 
-def decoded(file, channels: int):
-    """The pixels of a JPEG or PNG file, as `keras_preact.data.decode` gives them."""
+def decoded(file: tf.Tensor, channels: int) -> tf.Tensor:
+    """The pixels of a JPEG or PNG file, as `keras_preact.data.decode` returns them."""
     return tf.cond(
         tf.io.is_jpeg(file),
         lambda: tf.io.decode_jpeg(file, channels, dct_method="INTEGER_ACCURATE"),
@@ -19,12 +19,12 @@ def decoded(file, channels: int):
     )
 
 
-def fit(image, geometry):
-    """An image in the size of a network: the pixels of `Geometry.fit` to two grey levels.
+def fit(image: tf.Tensor, geometry: Geometry) -> tf.Tensor:
+    """Resizes and crops an image; the result equals `Geometry.fit` to within two grey levels.
 
-    They are the same for `"nearest"`. More than that they differ only from those of a large JPEG
-    file that is reduced while it is decoded, and for `"bicubic"` at edges from black to white where
-    Pillow is older than its version 13. No pixel is computed that is not in the crop.
+    For `"nearest"` it is equal. It differs by more than two only for large JPEG files, which are
+    reduced while they are decoded, and for `"bicubic"` at edges from black to white with Pillow
+    before version 13. Pixels outside the crop are not computed.
 
     Args:
         image: uint8 tensor `[h, w, c]`.
@@ -56,7 +56,7 @@ def fit(image, geometry):
             ends_here = starts[axis], ends[axis], geometry.size[axis]
             return _along(image, axis, *ends_here, geometry.interpolation)
 
-        # The order of Pillow, which rounds in between, for what `fit` has it scale.
+        # The order of Pillow, which rounds in between, for the cases that `fit` scales by Pillow.
         whole = geometry.interpolation == "bicubic"
         whole &= tf.reduce_prod(scaled) <= WHOLE * math.prod(geometry.size)
         less = shape - tf.where(whole, scaled, tf.constant(geometry.size, tf.int64))
@@ -75,7 +75,7 @@ def fit(image, geometry):
 
 
 def _window(shape, geometry):
-    """What an image is scaled to, and where in its pixels the crop begins and ends."""
+    """The size that an image is scaled to, and where in its pixels the crop begins and ends."""
     size = tf.constant(geometry.size, tf.int64)
     if geometry.crop == "squash":
         scaled = tf.constant(geometry.squashed(), tf.int64)
@@ -90,7 +90,7 @@ def _window(shape, geometry):
 
 
 def _nearest(image, axis, start, end, length):
-    """One side of an image as Pillow's `"nearest"` has it, which adds up steps one by one."""
+    """One axis of an image scaled like Pillow's `"nearest"`, which adds up steps one by one."""
     start, end = tf.cast(start, tf.float32), tf.cast(end, tf.float32)  # as Pillow keeps a box
     step = _divided(end - start, length)
     first = tf.cast(start, tf.float64) + step / 2
@@ -100,7 +100,7 @@ def _nearest(image, axis, start, end, length):
 
 
 def _along(image, axis, start, end, length, interpolation):
-    """One side of an image from `start` to `end` scaled to a length, uint8."""
+    """One axis of an image from `start` to `end` scaled to a length, uint8."""
     if axis == 1:
         turned = _along(_turned(image), 0, start, end, length, interpolation)
         return _turned(turned)

@@ -1,25 +1,29 @@
-"""The formats of exports as a table, without Keras: how each is written and read back."""
+"""The export formats as a table, without Keras: how each is written and read back."""
 
 import importlib
 import importlib.util
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_preact.console import silent_stderr
 from keras_preact.data.geometry import Geometry
 from keras_preact.errors import ConfigError
 
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
 
 class Wish(NamedTuple):
-    """How a file is to be written.
+    """The settings of an export.
 
     Attributes:
-        precision: One of those that its format has.
-        calibration: uint8 images `(n, h, w, c)` such as the network was trained on, for int8.
+        precision: One of the precisions of its format.
+        calibration: uint8 images `(n, h, w, c)` like those of the training, for int8.
         kept: Kinds of operations, of `KINDS`, that stay float in an int8 file.
-        integers: `"uint8"` or `"int8"` where images and scores are such integers too.
-        class_names: Names of the classes, and
-        geometry: how image files become its images, for what reads those.
+        integers: `"uint8"` or `"int8"` if images and scores are integers of that dtype.
+        class_names: Class names, for formats that return labels.
+        geometry: How image files are resized and cropped, for formats that read them.
     """
 
     precision: str = "float32"
@@ -31,28 +35,28 @@ class Wish(NamedTuple):
 
 
 class Format(NamedTuple):
-    """A format.
+    """An export format.
 
     Attributes:
         file: Name of the file or folder.
-        write: Function of model, path and `Wish`.
-        read: Function of a path to a function of uint8 images to scores.
-        precisions: What its files can compute in, or keep their numbers in.
-        needs: Packages beside those that are always there; the format's name is their extra.
-        needs_tensorflow: Whether Keras has to run on TensorFlow to write it.
+        write: Function that takes model, path and `Wish`, and writes the file.
+        read: Function that takes a path and returns a function from uint8 images to scores.
+        precisions: The precisions that it supports.
+        needs: Packages that it needs besides the required ones; its name is their extra.
+        needs_tensorflow: Whether Keras must run on TensorFlow to write it.
     """
 
     file: str
-    write: Callable
-    read: Callable
+    write: Callable[..., None]
+    read: Callable[..., Callable[..., Any]]
     precisions: tuple[str, ...]
     needs: tuple[str, ...] = ()
     needs_tensorflow: bool = True
 
 
-#: Kinds of operations that can stay float in an int8 file, by their names in all formats. What is
-#: left, the convolutions, is nearly all of the work.
-KINDS = {
+#: Kinds of operations that can stay float in an int8 file, with their names in all formats. The
+#: convolutions, which are nearly all of the work, are not among them.
+KINDS: dict[str, tuple[str, ...]] = {
     "rectifiers": ("PRelu", "PRELU", "Relu", "RELU"),
     "gates": ("Sigmoid", "LOGISTIC"),
     "products": ("Mul", "MUL", "Multiply", "SUB", "Sub", "Subtract"),
@@ -62,33 +66,33 @@ KINDS = {
 }
 
 
-def types_of(kinds) -> list[str]:
-    """The names of the operations of some kinds, in all formats."""
+def types_of(kinds: Iterable[str]) -> list[str]:
+    """The names of the operations of these kinds, in all formats."""
     return [name for kind in kinds for name in KINDS[kind]]
 
 
 def missing(name: str) -> str | None:
-    """Which packages a format lacks here and what installs them; `None` where all are there."""
+    """The packages that a format needs and how to install them; `None` if all are installed."""
     lacking = [need for need in FORMATS[name].needs if not importlib.util.find_spec(need)]
     if not lacking:
         return None
     return (
         f"The format {name!r} needs {' and '.join(FORMATS[name].needs)}: pip install "
-        f"'keras-preact[{name}]'. Received: no {lacking[0]}."
+        f"'keras-preact[{name}]'. Received: {lacking[0]} is not installed."
     )
 
 
 def refuse_missing(name: str) -> None:
-    """Raises `ConfigError` where a format's packages are not installed."""
+    """Raises `ConfigError` if the packages of a format are not installed."""
     if words := missing(name):
         raise ConfigError(words)
 
 
-def call(model, images):
+def call(model: "keras.Model", images: "np.ndarray") -> "np.ndarray":
     """Scores of a Keras model, float32 `[n, classes]`, for uint8 images."""
     import keras
 
-    scores = model(keras.ops.convert_to_tensor(images, "float32"), training=False)
+    scores: Any = model(keras.ops.convert_to_tensor(images, "float32"), training=False)
     return keras.ops.convert_to_numpy(scores).astype("float32")
 
 
@@ -104,19 +108,19 @@ def _read_keras(path):
 
 
 def _writer(module):
-    """The `write` of a module that is imported, with what it needs, when something is written."""
+    """The `write` of a module, which is imported only when a file is written."""
     return lambda *arguments: importlib.import_module(f"keras_preact.export.{module}").write(
         *arguments
     )
 
 
 def _reader(format):
-    """A function of a path that opens what was written by the runtime that it is for."""
+    """A function that opens a file of a format in its runtime."""
 
     def read(path):
         from keras_preact.export.runtimes_tf import RUNTIMES
 
-        with silent_stderr():  # runtimes tell which kernels they have
+        with silent_stderr():  # runtimes print which kernels they have
             _, predict = RUNTIMES[format][0](path, exact=True)
 
         def quiet(images):
@@ -128,10 +132,10 @@ def _reader(format):
     return read
 
 
-#: Precisions that are a dtype policy of Keras, of formats that compute in it.
+#: The precisions of formats that support Keras's dtype policies.
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
-FORMATS = {
+FORMATS: dict[str, Format] = {
     "saved_model": Format(
         "saved_model",
         _writer("saved_model_tf"),

@@ -1,7 +1,9 @@
 """`push`: a trained network as a repository of the Hugging Face Hub."""
 
+import os
 import pathlib
 import tempfile
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,32 +18,34 @@ from keras_preact.trained import load_trained
 from keras_preact.weights import read_source, save_named
 from keras_preact.weights.hub import HUB, address_of, endpoint, hub_errors, hub_library
 
+if TYPE_CHECKING:
+    from keras_preact.trained import Trained
 
-def push(network, to: str, public: bool = False) -> str:
-    """Puts a trained network on the Hugging Face Hub, where `weights="hf://user/name"` finds it.
 
-    The repository gets the weights as safetensors, whose header has the config, the geometry and
-    how images are prepared, the names of the classes, and a model card with the results; all in one
-    commit. What goes there is read back first, and compared with the network.
+def push(network: str | os.PathLike, to: str, public: bool = False) -> str:
+    """Uploads a trained network to the Hugging Face Hub, for `weights="hf://user/name"`.
+
+    In one commit, the repository gets the weights as safetensors (with the config, the geometry and
+    the preprocessing in the header), the class names, and a model card with the results. Before the
+    upload, the files are read back and compared with the network.
 
     Args:
         network: Folder of a finished run, or a `.keras` file of a network of this package.
-        to: `"hf://user/name"`; the repository is made if it is not there.
-        public: Whether a new repository can be seen by everyone.
+        to: `"hf://user/name"`; the repository is created if it does not exist.
+        public: Whether a new repository is public.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
 
     Raises:
-        ConfigError: For a network that no config describes, an address that is none, and where the
-            Hub does not take it.
-        ExportError: When what would go there computes something else.
+        ConfigError: If no config describes the network, the address is not valid, or the Hub
+            refuses the upload.
+        ExportError: If the files do not compute the same as the network.
     """
     address, hub = address_of(to), hub_library()
     trained = load_trained(network, "float32")
     with tempfile.TemporaryDirectory(prefix="keras-preact-") as folder:
-        folder = pathlib.Path(folder)
-        write_repository(trained, folder, address.name)
+        write_repository(trained, pathlib.Path(folder), address.name)
         with hub_errors(to):
             api = hub.HfApi(endpoint=endpoint())
             api.create_repo(address.name, private=not public, exist_ok=True)
@@ -52,12 +56,12 @@ def push(network, to: str, public: bool = False) -> str:
     return str(done.commit_url)
 
 
-def write_repository(trained, folder, name: str) -> None:
+def write_repository(trained: "Trained", folder: pathlib.Path, name: str) -> None:
     """Writes the files of a repository of the Hub.
 
     Args:
-        trained: A `Trained`.
-        folder: An empty folder, a `pathlib.Path`.
+        trained: A `Trained`, as `keras_preact.load_trained` returns it.
+        folder: An empty folder.
         name: `"user/name"`, for its card.
 
     Raises:
@@ -80,13 +84,13 @@ def write_repository(trained, folder, name: str) -> None:
     _compare(trained, file)
     (folder / CLASSES).write_bytes(to_json(list(trained.class_names)))
     (folder / GEOMETRY).write_bytes(to_json(trained.geometry.to_dict()))
-    # By this file the Hub counts downloads.
+    # The Hub counts downloads of this file.
     (folder / "config.json").write_bytes(to_json({"keras_preact": source.config.to_dict()}))
     (folder / "README.md").write_text(model_card(trained, hub=f"{HUB}{name}"))
 
 
 def _compare(trained, file):
-    """Refuses a file of which another network would be made."""
+    """Refuses a file that would be converted to another network."""
     height, width, channels = trained.image_shape
     shape = (3, height or 64, width or 64, channels)
     noise = np.random.default_rng(0).integers(0, 256, shape, "uint8")
@@ -94,6 +98,6 @@ def _compare(trained, file):
     difference = float(np.abs(call(made, noise) - call(trained.model, noise)).max())
     if not difference <= TOLERANCE:
         raise ExportError(
-            f"The scores of what is pushed must be the network's to {TOLERANCE:g}. Received: a "
-            f"difference of {difference:.2g}. Nothing was pushed."
+            f"The scores of the uploaded weights must equal the network's to {TOLERANCE:g}. "
+            f"Received: a difference of {difference:.2g}. Nothing was pushed."
         )

@@ -1,8 +1,11 @@
-"""LiteRT (TensorFlow Lite): one file for phones and small machines, in built-in operations."""
+"""LiteRT (TensorFlow Lite): one file for phones and embedded devices, in built-in operations."""
 
 import contextlib
+import os
 import tempfile
 import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -10,31 +13,36 @@ import tensorflow as tf
 
 from keras_preact.console import silent_stderr
 from keras_preact.errors import ExportError, in_one_line
-from keras_preact.export.formats import types_of
+from keras_preact.export.formats import Wish, types_of
 from keras_preact.export.serving_tf import layer_names, served
 from keras_preact.rewrite import with_policy
 
 
 def export_litert(
-    model, path, precision="float32", calibration=None, kept=(), integers=None
+    model: keras.Model,
+    path: str | os.PathLike,
+    precision: Literal["float32", "float16", "dynamic", "int8"] = "float32",
+    calibration: np.ndarray | None = None,
+    kept: Sequence[str] = (),
+    integers: Literal["uint8", "int8"] | None = None,
 ) -> None:
     """Writes a LiteRT file with the input `images`, uint8 `(batch, h, w, c)`, and `scores`.
 
     Args:
-        model: A `keras.Model` that takes raw images, values 0 to 255, in Keras's own layers; one of
-            16 bits is written in float32.
+        model: A `keras.Model` in Keras's own layers that takes raw images with values from 0 to
+            255; a 16-bit model is written in float32.
         path: File to write.
-        precision: `float32`; `float16`: weights of 16 bits, computed in float32; `dynamic`: weights
-            of 8 bits, activations rounded to 8 bits while it runs; `int8`: weights and activations
-            of 8 bits, their ranges fixed (Jacob et al. 2018).
-        calibration: uint8 images `(n, h, w, c)` such as the network was trained on, which fix the
-            ranges of int8.
+        precision: `"float32"`; `"float16"`: 16-bit weights, computed in float32; `"dynamic"`: 8-bit
+            weights, activations rounded to 8 bits at run time; `"int8"`: 8-bit weights and
+            activations with fixed ranges (Jacob et al. 2018).
+        calibration: uint8 images `(n, h, w, c)` like those of the training, which determine the
+            ranges; required for int8.
         kept: Kinds of operations, of `keras_preact.export.formats.KINDS`, that stay float in int8.
-        integers: `"uint8"` or `"int8"`, for int8: images and scores are such integers too, by the
-            scale and zero point that the file names, so that nothing in it is float.
+        integers: For int8, `"uint8"` or `"int8"`: dtype of images and scores, with the scale and
+            zero point stored in the file, so that nothing in it is float.
 
     Raises:
-        ExportError: For layers that need operations of TensorFlow itself.
+        ExportError: If a layer needs operations that LiteRT does not have.
 
     Example:
         >>> import tempfile
@@ -43,7 +51,7 @@ def export_litert(
         >>> model = create_model("resnet8v2", input_shape=(8, 8, 1))
         >>> export_litert(model, tempfile.mkdtemp() + "/model.tflite")
     """
-    model = with_policy(model)  # there are no kernels of 16 bits
+    model = with_policy(model)  # there are no 16-bit kernels
     serve, images = served(model, "float32" if integers else "uint8")
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -53,16 +61,17 @@ def export_litert(
             archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         what = "LiteRT has no operations for this network"
-        fix = "--format saved_model holds any network."
+        fix = "--format saved_model supports any network."
         with in_one_line(ExportError, what, layer_names(model), fix), _quiet():
             content = _converted(converter, precision, calibration, kept, integers)
     with open(path, "wb") as file:
         file.write(content)
 
 
-def write(model, path, wish) -> None:
+def write(model: keras.Model, path: str | os.PathLike, wish: Wish) -> None:
     """`export_litert`, as the table of formats calls it."""
-    export_litert(model, path, wish.precision, wish.calibration, wish.kept, wish.integers)
+    settings: Any = (wish.precision, wish.calibration, wish.kept, wish.integers)
+    export_litert(model, path, *settings)
 
 
 def _converted(converter, precision, calibration, kept, integers):
@@ -93,7 +102,7 @@ def _converted(converter, precision, calibration, kept, integers):
 
 @contextlib.contextmanager
 def _quiet():
-    """Without the notes of converter and interpreter."""
+    """Silences the converter and the interpreter."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("ERROR")

@@ -2,42 +2,57 @@
 
 import contextlib
 import logging
+import os
 import pathlib
 import tempfile
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from keras_preact.console import silent_stderr
 from keras_preact.errors import ExportError, in_one_line
-from keras_preact.export.formats import FORMATS, refuse_missing, types_of
+from keras_preact.export.formats import FORMATS, Wish, refuse_missing, types_of
 from keras_preact.export.serving_tf import layer_names, served
 from keras_preact.machine import adds_in_16_bits
 from keras_preact.rewrite import with_policy
 from keras_preact.rewrite.graph import carry_weights, rebuild, same
 
-#: Version of ONNX's operations: the lowest that has all that are needed, so that most can run it.
+#: ONNX opset: the lowest that has all operations needed, so that most runtimes support it.
 OPSET = 17
 
 
-def export_onnx(model, path, precision="float32", calibration=None, kept=()) -> None:
+def export_onnx(
+    model: keras.Model,
+    path: str | os.PathLike,
+    precision: Literal["float32", "int8"] = "float32",
+    calibration: np.ndarray | None = None,
+    kept: Sequence[str] = (),
+) -> None:
     """Writes an ONNX file with the input `images`, uint8 `(batch, h, w, c)`, and `scores`.
 
     Args:
-        model: A `keras.Model` that takes raw images, values 0 to 255, in Keras's own layers; one of
-            16 bits is written in float32. Of `keras_preact.rewrite.with_maps` the file has `maps`
-            too.
+        model: A `keras.Model` in Keras's own layers that takes raw images with values from 0 to
+            255; a 16-bit model is written in float32. A model of
+            `keras_preact.rewrite.with_maps` has the output `maps` too.
         path: File to write.
-        precision: `float32`, or `int8`: weights (by channel) and activations of 8 bits, in pairs of
-            QuantizeLinear and DequantizeLinear. Weights use 7 of the 8 bits where the processor
-            that this runs on has no VNNI.
-        calibration: uint8 images `(n, h, w, c)` such as the network was trained on, which fix the
-            ranges of int8.
+        precision: `"float32"`, or `"int8"`: 8-bit weights (per channel) and activations, in pairs
+            of QuantizeLinear and DequantizeLinear. Weights use only 7 of the 8 bits if the current
+            processor has no VNNI.
+        calibration: uint8 images `(n, h, w, c)` like those of the training, which determine the
+            ranges; required for int8.
         kept: Kinds of operations, of `keras_preact.export.formats.KINDS`, that stay float in int8.
 
     Raises:
-        ConfigError: Where tf2onnx or onnxruntime is not installed.
-        ExportError: For layers that ONNX has no operations for.
+        ConfigError: If tf2onnx or onnxruntime is not installed.
+        ExportError: If ONNX has no operation for a layer.
+
+    Example:
+        >>> from keras_preact import create_model
+        >>> from keras_preact.export import export_onnx
+        >>> model = create_model("resnet8v2", input_shape=(8, 8, 1))
+        >>> export_onnx(model, "model.onnx")  # doctest: +SKIP
     """
     refuse_missing("onnx")
     import onnx
@@ -45,7 +60,7 @@ def export_onnx(model, path, precision="float32", calibration=None, kept=()) -> 
 
     model = _with_constants(with_policy(model))  # ONNX Runtime has no Conv of bfloat16
     serve, images = served(model)
-    fix = "--format saved_model holds any network."
+    fix = "--format saved_model supports any network."
     try:
         with in_one_line(ExportError, "ONNX cannot hold this network", layer_names(model), fix):
             with _quiet():
@@ -53,15 +68,16 @@ def export_onnx(model, path, precision="float32", calibration=None, kept=()) -> 
                 onnx.save(_with_prelu(network), str(path))
                 if precision == "int8":
                     _quantize(path, calibration, kept)
-            FORMATS["onnx"].read(path)  # what has no operation in ONNX is written all the same
+            FORMATS["onnx"].read(path)  # operations that ONNX does not have are written, too
     except ExportError:
         pathlib.Path(path).unlink(missing_ok=True)
         raise
 
 
-def write(model, path, wish) -> None:
+def write(model: keras.Model, path: str | os.PathLike, wish: Wish) -> None:
     """`export_onnx`, as the table of formats calls it."""
-    export_onnx(model, path, wish.precision, wish.calibration, wish.kept)
+    settings: Any = (wish.precision, wish.calibration, wish.kept)
+    export_onnx(model, path, *settings)
 
 
 def _quantize(path, calibration, kept):
@@ -90,7 +106,7 @@ def _quantize(path, calibration, kept):
 
 
 def _with_prelu(network):
-    """The same with one PRelu where Keras has relu(x) + slope * relu(-x): one pass over memory."""
+    """The network with one PRelu for relu(x) + slope * relu(-x): one pass over memory."""
     from onnx import helper, numpy_helper
 
     graph = network.graph
@@ -102,7 +118,7 @@ def _with_prelu(network):
         return node if node is not None and node.op_type == kind else None
 
     def slopes_of(positive, scaled):
-        """The input of a PReLU and its slopes, where two halves of a sum are those of one."""
+        """The input and the slopes of a PReLU, if the two terms of a sum are those of one."""
         positive, scaled = made_by(positive, "Relu"), made_by(scaled, "Mul")
         for half, number in (scaled.input, scaled.input[::-1]) if scaled else ():
             negative = made_by(half, "Relu")
@@ -119,7 +135,7 @@ def _with_prelu(network):
             inputs = [found[0], slopes.name]
             graph.node[place].CopyFrom(helper.make_node("PRelu", inputs, node.output, node.name))
     read = {output.name for output in graph.output}
-    for node in reversed([*graph.node]):  # each stands behind what it reads
+    for node in reversed([*graph.node]):  # each node comes after its inputs
         if node.op_type in ("Relu", "Neg", "Mul") and not read & {*node.output}:
             graph.node.remove(node)
         else:
@@ -131,7 +147,7 @@ def _with_prelu(network):
 
 
 def _with_constants(model):
-    """The same with the numbers of `Normalization` in the graph, where tf2onnx looks for them."""
+    """The model with the statistics of `Normalization` as constants, as tf2onnx expects."""
 
     def make(layer):
         if not isinstance(layer, keras.layers.Normalization):
@@ -151,7 +167,7 @@ def _with_constants(model):
 def _quiet():
     logger = logging.getLogger("tf2onnx")
     level = logger.level
-    logger.setLevel(logging.CRITICAL)  # what goes wrong is raised
+    logger.setLevel(logging.CRITICAL)  # errors are raised
     try:
         with silent_stderr():
             yield

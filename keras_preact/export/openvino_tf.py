@@ -1,35 +1,47 @@
-"""OpenVINO: a graph and its weights, for x86 and ARM processors and what else Intel makes."""
+"""OpenVINO: a graph and its weights, for x86 and ARM processors and Intel's accelerators."""
 
 import contextlib
 import logging
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
 
 from keras_preact.console import silent_stderr
 from keras_preact.errors import ExportError, in_one_line
-from keras_preact.export.formats import refuse_missing, types_of
+from keras_preact.export.formats import Wish, refuse_missing, types_of
 from keras_preact.export.serving_tf import layer_names, served
 from keras_preact.rewrite import with_policy
 
-#: The graph in its folder; the weights stand beside it in `model.bin`.
+#: The graph in its folder; the weights are beside it in `model.bin`.
 FILE = "model.xml"
 
 
-def export_openvino(model, path, precision="float32", calibration=None, kept=()) -> None:
+def export_openvino(
+    model: keras.Model,
+    path: str | os.PathLike,
+    precision: Literal["float32", "float16", "int8"] = "float32",
+    calibration: np.ndarray | None = None,
+    kept: Sequence[str] = (),
+) -> None:
     """Writes `model.xml` and `model.bin`, with `images`, uint8 `(batch, h, w, c)`, and `scores`.
 
     Args:
-        model: A `keras.Model` that takes raw images, values 0 to 255, in Keras's own layers; one of
-            16 bits is written in float32.
+        model: A `keras.Model` in Keras's own layers that takes raw images with values from 0 to
+            255; a 16-bit model is written in float32.
         path: Folder to write.
-        precision: `float32`; `float16`: weights kept in 16 bits; `int8`: weights and activations of
-            8 bits, by NNCF.
-        calibration: uint8 images `(n, h, w, c)` such as the network was trained on, which fix the
-            ranges of int8.
+        precision: `"float32"`; `"float16"`: 16-bit weights; `"int8"`: 8-bit weights and
+            activations, by NNCF.
+        calibration: uint8 images `(n, h, w, c)` like those of the training, which determine the
+            ranges; required for int8.
         kept: Kinds of operations, of `keras_preact.export.formats.KINDS`, that stay float in int8.
 
     Raises:
-        ConfigError: Where OpenVINO or NNCF is not installed.
-        ExportError: For layers that OpenVINO has no operations for.
+        ConfigError: If OpenVINO or NNCF is not installed.
+        ExportError: If OpenVINO has no operation for a layer.
 
     Example:
         >>> import importlib.util, tempfile
@@ -42,9 +54,10 @@ def export_openvino(model, path, precision="float32", calibration=None, kept=())
     refuse_missing("openvino")
     import openvino
 
-    model = with_policy(model)  # OpenVINO chooses by itself what it computes in
+    model = with_policy(model)  # OpenVINO chooses the dtype of its computation itself
     serve, _ = served(model)
-    what, fix = "OpenVINO cannot hold this network", "--format saved_model holds any network."
+    what = "OpenVINO has no operations for this network"
+    fix = "--format saved_model supports any network."
     with in_one_line(ExportError, what, layer_names(model), fix), _quiet():
         network = openvino.convert_model(serve.get_concrete_function())
         if precision == "int8":
@@ -55,9 +68,10 @@ def export_openvino(model, path, precision="float32", calibration=None, kept=())
     openvino.save_model(network, path / FILE, compress_to_fp16=precision == "float16")
 
 
-def write(model, path, wish) -> None:
+def write(model: keras.Model, path: str | os.PathLike, wish: Wish) -> None:
     """`export_openvino`, as the table of formats calls it."""
-    export_openvino(model, path, wish.precision, wish.calibration, wish.kept)
+    settings: Any = (wish.precision, wish.calibration, wish.kept)
+    export_openvino(model, path, *settings)
 
 
 def _quantized(network, calibration, kept):
@@ -71,7 +85,7 @@ def _quantized(network, calibration, kept):
 
 @contextlib.contextmanager
 def _quiet():
-    """Without NNCF's bars, which go to standard output, and what converters note."""
+    """Silences NNCF's progress bars, which go to standard output, and the converters."""
     logging.disable(logging.CRITICAL)
     try:
         with silent_stderr(), contextlib.redirect_stdout(None):

@@ -1,7 +1,8 @@
-"""Int8 that keeps the accuracy: which operations have to stay float for it, and what it costs."""
+"""Int8 that keeps the accuracy: which operations must stay float for it, and what it costs."""
 
 import pathlib
 import tempfile
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -9,22 +10,34 @@ import numpy as np
 from keras_preact.console import say
 from keras_preact.evaluation import evaluate
 from keras_preact.export.elsewhere import write
-from keras_preact.export.formats import FORMATS, KINDS
+from keras_preact.export.formats import FORMATS, KINDS, Wish
 from keras_preact.machine import adds_in_16_bits
 
-#: Accuracy that an int8 file may lose, and recall that a class may lose without being named.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keras_preact.data import ImageData
+    from keras_preact.evaluation import Evaluation
+
+#: Accuracy that an int8 file may lose, and recall that a class may lose without being listed.
 POINT = 0.01
 
-#: How many images fix the ranges of the integers, and on how many their cost is looked for.
+#: Number of images that determine the ranges of the integers, and that measure their cost.
 CALIBRATION_IMAGES, SEARCH_IMAGES = 200, 2000
 
 
-def rounded(format, model, wish, data, console=None):
-    """The wish for int8 with what it takes: images, and the operations that stay float.
+def rounded(
+    format: str,
+    model: keras.Model,
+    wish: Wish,
+    data: "ImageData",
+    console: "Console | None" = None,
+) -> Wish:
+    """The settings for int8, completed with images and the operations that stay float.
 
     Args:
         format, model, wish, console: As in `kept_float`.
-        data: An `ImageData`; its test part is not looked at.
+        data: An `ImageData`; its test split is not used.
     """
     calibration = data.train.images(spread(len(data.train), CALIBRATION_IMAGES))
     wish = wish._replace(calibration=calibration)
@@ -34,30 +47,38 @@ def rounded(format, model, wish, data, console=None):
     if format == "litert" and prelu:  # in int8 such a network takes ten times as long
         wish = wish._replace(kept=("rectifiers",))
     if format == "onnx":
-        bits = "7 bits, since this processor has no VNNI" if adds_in_16_bits() else "all 8 bits"
-        say(console, f"int8 weights of ONNX use {bits}.")
+        bits = "7 bits, because this processor has no VNNI" if adds_in_16_bits() else "all 8 bits"
+        say(console, f"The int8 weights of ONNX use {bits}.")
     part = data.validation or data.train
     part = part.subset(spread(len(part), SEARCH_IMAGES))
     return wish._replace(kept=kept_float(format, model, wish, part, data.class_names, console))
 
 
-def kept_float(format, model, wish, images, class_names, console=None) -> tuple[str, ...]:
-    """Kinds of operations that have to stay float for an int8 file to lose no point of accuracy.
+def kept_float(
+    format: str,
+    model: keras.Model,
+    wish: Wish,
+    images: Any,
+    class_names: tuple[str, ...],
+    console: "Console | None" = None,
+) -> tuple[str, ...]:
+    """The kinds of operations that must stay float, so that int8 costs at most one point.
 
-    All are rounded at first. Where that costs more than a point on these images, all kinds but the
-    convolutions stay float, and one after the other is rounded after all if it costs none. (The
-    other way round, from none on, ends where two kinds only help together, as in gated networks.)
+    First, all are rounded. If that costs more than one percentage point of accuracy on these
+    images, all kinds but the convolutions stay float, and then each in turn is rounded again if
+    that costs nothing. (The opposite direction, adding kinds one by one, fails where two kinds only
+    help together, as in gated networks.)
 
     Args:
         format: One of `FORMATS`.
         model: The network in float32.
-        wish: A `Wish` for int8; what it keeps already stays float in any case.
-        images: A part of a data set that the network was not tested on.
-        class_names: Names of its classes.
-        console: Where it is said what is tried.
+        wish: A `Wish` for int8; its `kept` operations stay float in any case.
+        images: A split of a data set on which the network is not tested.
+        class_names: Its class names.
+        console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:
-        Kinds of `KINDS`: those of the wish, and more where these lose and more helps.
+        Kinds of `KINDS`: those of the wish, and more if that helps.
     """
     before = evaluate(model, images, class_names).accuracy
 
@@ -67,7 +88,8 @@ def kept_float(format, model, wish, images, class_names, console=None) -> tuple[
             write(format, model, path, wish._replace(kept=kept))
             found = before - evaluate(FORMATS[format].read(path), images, class_names).accuracy
         words = f" with {', '.join(kept)} in float" if kept else ""
-        say(console, f"int8{words}: {100 * found:+.1f} points lost of {len(images):,} images")
+        points = f"{100 * found:+.1f} percentage points"
+        say(console, f"int8{words}: {points} lost on {len(images):,} images")
         return found
 
     most = lost(wish.kept)
@@ -84,11 +106,14 @@ def kept_float(format, model, wish, images, class_names, console=None) -> tuple[
     return kept
 
 
-def classes_that_lose(before, after) -> dict[str, float]:
-    """The classes whose recall falls by more than a point, and by how much.
+def classes_that_lose(before: "Evaluation", after: "Evaluation") -> dict[str, float]:
+    """The classes whose recall falls by more than one percentage point, and by how much.
 
     Args:
-        before, after: An `Evaluation` of the same images each.
+        before, after: Two `Evaluation`s of the same images.
+
+    Returns:
+        `{class name: lost recall}`, from 0 to 1.
 
     Example:
         >>> import numpy as np
@@ -105,6 +130,6 @@ def classes_that_lose(before, after) -> dict[str, float]:
     return {name: value for name, value in lost.items() if value > POINT}
 
 
-def spread(total, count):
-    """At most `count` indices, spread over all, since folders are sorted by class."""
+def spread(total: int, count: int) -> np.ndarray:
+    """At most `count` of `total` indices, evenly spaced, since folders are sorted by class."""
     return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))

@@ -1,31 +1,38 @@
-"""Files of each format, opened by the runtime that they are for.
+"""Files of each format, opened by their runtimes.
 
-This file imports nothing of the package, but to open `.keras` files: it is what a process runs that
-is to measure a file as it is used elsewhere.
+This module imports the package only to open `.keras` files: it is run by processes that measure
+files as they are used elsewhere.
 """
 
 import importlib.util
 import os
 import pathlib
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-#: What runs LiteRT files: its own package where that is installed, else the one in TensorFlow.
+#: The package that runs LiteRT files: its own if it is installed, else TensorFlow.
 LITERT = "ai_edge_litert" if importlib.util.find_spec("ai_edge_litert") else "tensorflow"
 
+#: The shape of a file's images, and its function from images to scores.
+Opened = tuple[tuple[int | None, ...], Callable[[np.ndarray], np.ndarray]]
 
-def open_saved_model(path, threads=None, exact=False):
-    """Opens a SavedModel by TensorFlow.
+
+def open_saved_model(
+    path: str | os.PathLike, threads: int | None = None, exact: bool = False
+) -> Opened:
+    """Opens a SavedModel with TensorFlow.
 
     Args:
         path: The file or folder.
-        threads: How many compute; all if not given.
-        exact: Compute in float32, where the runtime might choose bfloat16.
+        threads: Number of threads; all processors by default.
+        exact: Whether to compute in float32 even if the runtime prefers bfloat16.
 
     Returns:
-        The shape of its images, `None` where any size goes, and a function of images, values 0 to
-        255, `(n, h, w, c)` to scores, float32 `(n, classes)`.
+        The shape of its images, with `None` for sizes that may vary, and a function from images
+        with values from 0 to 255, `(n, h, w, c)`, to scores, float32 `(n, classes)`.
     """
     import tensorflow as tf
 
@@ -42,10 +49,10 @@ def open_saved_model(path, threads=None, exact=False):
     return tuple(taken.shape), predict
 
 
-def open_keras(path, threads=None, exact=False):
-    """Opens a `.keras` file, or the one in a run's folder, by Keras, as `open_saved_model`.
+def open_keras(path: str | os.PathLike, threads: int | None = None, exact: bool = False) -> Opened:
+    """Opens a `.keras` file, or the one in a run's folder, with Keras, as `open_saved_model`.
 
-    What it gives is `predict_function`'s.
+    Its scores are those of `predict_function`.
     """
     import keras
 
@@ -61,15 +68,17 @@ def open_keras(path, threads=None, exact=False):
     return model.input_shape, predict_function(model)
 
 
-def open_litert(path, threads=None, exact=False):
-    """Opens a LiteRT file by its interpreter, as `open_saved_model`."""
+def open_litert(path: str | os.PathLike, threads: int | None = None, exact: bool = False) -> Opened:
+    """Opens a LiteRT file with its interpreter, as `open_saved_model`."""
     with warnings.catch_warnings(action="ignore"):
         if LITERT == "tensorflow":
             import tensorflow as tf
 
             Interpreter = tf.lite.Interpreter
         else:
-            from ai_edge_litert.interpreter import Interpreter
+            from ai_edge_litert.interpreter import (  # pyright: ignore[reportMissingImports]
+                Interpreter,
+            )
         interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
 
@@ -85,7 +94,7 @@ def open_litert(path, threads=None, exact=False):
 
 
 def _as_integers(images, taken):
-    """Images in the numbers that a file takes: integers that have a scale, or any others."""
+    """Images in the dtype that a file takes: integers with a scale, or another dtype."""
     scale, zero = taken["quantization"]
     if scale:
         limits = np.iinfo(taken["dtype"])
@@ -98,33 +107,35 @@ def _as_floats(scores, given):
     return (scores.astype("float32") - zero) * np.float32(scale) if scale else scores
 
 
-def open_onnx(path, threads=None, exact=False):
-    """Opens an ONNX file by ONNX Runtime, as `open_saved_model`."""
+def open_onnx(path: str | os.PathLike, threads: int | None = None, exact: bool = False) -> Opened:
+    """Opens an ONNX file with ONNX Runtime, as `open_saved_model`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (taken,) = session.get_inputs()
-    given = _scores({out.name: out.name for out in session.get_outputs()})  # not `maps`
+    given: Any = _scores({out.name: out.name for out in session.get_outputs()})  # not `maps`
     dtype = {"tensor(uint8)": np.uint8}.get(taken.type, np.float32)
     shape = tuple(n if isinstance(n, int) else None for n in taken.shape)
     return shape, lambda images: session.run([given], {taken.name: images.astype(dtype)})[0]
 
 
-def open_openvino(path, threads=None, exact=False):
+def open_openvino(
+    path: str | os.PathLike, threads: int | None = None, exact: bool = False
+) -> Opened:
     """Opens an OpenVINO graph, or the `model.xml` in a folder, as `open_saved_model`."""
     import openvino
 
     path = pathlib.Path(path)
-    wish = {"INFERENCE_NUM_THREADS": threads} if threads else {}
+    wish: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads} if threads else {}
     wish |= {"INFERENCE_PRECISION_HINT": "f32"} if exact else {}
     file = path / "model.xml" if path.is_dir() else path
     network = openvino.Core().compile_model(file, "CPU", wish)
     (taken,), (given,) = network.inputs, network.outputs
     dtype = taken.element_type.to_dtype()
     shape = tuple(n.get_length() if n.is_static else None for n in taken.partial_shape)
-    # What it gives is used again for the next images.
+    # Its output buffer is reused for the next images.
     return shape, lambda images: network(images.astype(dtype, copy=False))[given].copy()
 
 
@@ -132,8 +143,8 @@ def _scores(found):
     return found["scores"] if "scores" in found else next(iter(found.values()))
 
 
-#: By format: what opens its files, and the package that does.
-RUNTIMES = {
+#: The function that opens the files of each format, and its package.
+RUNTIMES: dict[str, tuple[Callable[..., Opened], str]] = {
     "saved_model": (open_saved_model, "tensorflow"),
     "keras": (open_keras, "keras"),
     "litert": (open_litert, LITERT),

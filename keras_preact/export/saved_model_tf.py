@@ -4,6 +4,7 @@ import errno
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
@@ -11,28 +12,38 @@ import tensorflow as tf
 from keras_preact.data import Geometry
 from keras_preact.errors import first_line
 from keras_preact.export.fitting_tf import decoded, fit
+from keras_preact.export.formats import Wish
 
 
-def export_saved_model(model, path, class_names=None, geometry=None) -> None:
-    """Writes a SavedModel that takes images as they are, in batches of any size.
+def export_saved_model(
+    model: keras.Model,
+    path: str | os.PathLike,
+    class_names: Iterable[str] | None = None,
+    geometry: Geometry | None = None,
+) -> None:
+    """Writes a SavedModel that takes raw images, in batches of any size.
 
-    Its signatures are `serving_default` (`images`: uint8 `(batch, h, w, c)`), `serve_bytes`
-    (`images`: encoded JPEG or PNG files as strings `(batch,)`, which are read as they are stored
-    and fitted as the geometry says, or, for a network of any size without one, go in one by one;
-    one that is damaged fails the batch) and `serve_features`
-    (`images` as in `serving_default`). The first two give `scores`, float32 `(batch, classes)`, and
-    `label`, the name of the most likely class, a string `(batch,)`; the third gives `features`,
-    float32, what the classifier takes. The names stand in `assets/classes.txt`, a line each.
+    It has three signatures:
+
+    - `serving_default` takes `images`, uint8 `(batch, h, w, c)`;
+    - `serve_bytes` takes `images`, encoded JPEG or PNG files as strings `(batch,)`. They are read
+      as they are stored and resized and cropped by the geometry; a network of any size without a
+      geometry processes them one by one. A damaged file fails the batch;
+    - `serve_features` takes `images` as `serving_default` does.
+
+    The first two return `scores`, float32 `(batch, classes)`, and `label`, the name of the most
+    likely class, a string `(batch,)`. The third returns `features`, float32, the input of the
+    classifier. The class names are in `assets/classes.txt`, one per line.
 
     Args:
-        model: A `keras.Model` that takes raw images, values 0 to 255, `(batch, h, w, c)`, and whose
-            last layer is its classifier.
+        model: A `keras.Model` that takes raw images with values from 0 to 255, `(batch, h, w, c)`,
+            and whose last layer is its classifier.
         path: Folder to write.
-        class_names: Names of the classes; their numbers if not given.
-        geometry: The network's `keras_preact.data.Geometry`; the one for its size if not given.
+        class_names: Class names in the order of the labels; by default the labels themselves.
+        geometry: The network's `keras_preact.data.Geometry`; by default the one for its image size.
 
     Raises:
-        OSError: When it cannot be written.
+        OSError: If it cannot be written.
 
     Example:
         >>> import tempfile
@@ -74,20 +85,20 @@ def export_saved_model(model, path, class_names=None, geometry=None) -> None:
         files = tf.TensorSpec([None], tf.string, name="images")
         serve = lambda images: answer(run(images)[0])  # noqa: E731
         archive.add_endpoint("serving_default", serve, input_signature=[images])
-        if shape[3] in (1, 3):  # what image files have
+        if shape[3] in (1, 3):  # the channels of image files
             archive.add_endpoint("serve_bytes", serve_bytes, input_signature=[files])
         features = lambda images: {"features": run(images)[1]}  # noqa: E731
         archive.add_endpoint("serve_features", features, input_signature=[images])
         _write(archive, path)
 
 
-def write(model, path, wish) -> None:
+def write(model: keras.Model, path: str | os.PathLike, wish: Wish) -> None:
     """`export_saved_model`, as the table of formats calls it."""
     export_saved_model(model, path, wish.class_names, wish.geometry)
 
 
 def _table(folder, class_names):
-    """Names by class number, as a table that the SavedModel keeps in a file of its own."""
+    """Class names by label, as a table that the SavedModel stores in a file of its own."""
     file = os.path.join(folder, "classes.txt")
     lines = [" ".join(str(name).splitlines()) for name in class_names]
     pathlib.Path(file).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -104,10 +115,10 @@ def _table(folder, class_names):
 def _write(archive, path):
     logger = tf.get_logger()
     level = logger.level
-    logger.setLevel("WARNING")  # TensorFlow says where it writes; so does who calls this
+    logger.setLevel("WARNING")  # TensorFlow says where it writes; so does the caller
     try:
         archive.write_out(str(pathlib.Path(path)), verbose=False)
-    except tf.errors.OpError as error:  # a full disk is none of Python's errors here
+    except tf.errors.OpError as error:  # a full disk is not an OSError here
         raise OSError(errno.EIO, first_line(error), str(path)) from error
     finally:
         logger.setLevel(level)

@@ -1,17 +1,20 @@
-"""The function of raw images that formats are written from."""
+"""The TensorFlow function of raw images that exports are made from."""
 
+from typing import Any
+
+import keras
 import tensorflow as tf
 
 
-def served(model, dtype="uint8"):
-    """A network as a function of TensorFlow, from `images` to `scores`, and `maps` if it has them.
+def served(model: keras.Model, dtype: str = "uint8") -> tuple[Any, tf.TensorSpec]:
+    """A network as a TensorFlow function from `images` to `scores`, and `maps` if it has them.
 
     Args:
-        model: A `keras.Model` that takes raw images, values 0 to 255.
-        dtype: Of the images.
+        model: A `keras.Model` that takes raw images with values from 0 to 255.
+        dtype: dtype of the images.
 
     Returns:
-        A `tf.function` whose signature is that of the model's images, and that signature.
+        A `tf.function` for the shape of the model's images, and its input signature.
     """
     images = tf.TensorSpec(model.input_shape, dtype, name="images")
 
@@ -23,6 +26,6 @@ def served(model, dtype="uint8"):
     return serve, images
 
 
-def layer_names(model) -> list[str]:
-    """Names of all layers, which an error may speak of."""
+def layer_names(model: keras.Model) -> list[str]:
+    """The names of all layers, for error messages."""
     return [layer.name for layer in model._flatten_layers()]

@@ -95,7 +95,7 @@ def test_a_line_ends_at_both_networks(network, batches, randomize):
     line = found.set_index("x")
     for x, model in ((0.0, first), (1.0, second)):
         assert line.loc[x, ["loss", "error"]].tolist() == pytest.approx(measured(model, batches))
-    with pytest.raises(ConfigError, match="this very network"):
+    with pytest.raises(ConfigError, match="those of this network"):
         loss_between(first, weights_by_layer(network(units=(2, 1))), batches)
 
 

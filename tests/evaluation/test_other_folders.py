@@ -105,7 +105,7 @@ def test_a_run_finds_its_images_from_anywhere_and_says_when_they_are_gone(
         assert evaluated(capsys, run, "--data", moved)[0]["top1_error"] == 0.0
         assert main(["export", str(run), "--format", "keras"]) == 0
         said = capsys.readouterr().out
-        assert "Noise is compared" in said and "(noise)" in said
+        assert "The comparison uses noise" in said and "(noise)" in said
     finally:
         (run.parent / "moved.npz").rename(run.parent / "greys.npz")
 

@@ -358,7 +358,7 @@ def test_what_differs_is_not_left_behind(run, tmp_path, monkeypatch):
     before = (tmp_path / "model.keras").read_bytes()
     monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"]._replace(read=wrong))
     with pytest.raises(
-        ExportError, match=r"to 0.0001. Received: a difference of .*Nothing is left"
+        ExportError, match=r"to 0.0001. Received: a difference of .*Nothing was"
     ):
         export(run, "keras", tmp_path)
     assert (tmp_path / "model.keras").read_bytes() == before and good.path.endswith("model.keras")
@@ -377,10 +377,10 @@ def test_what_differs_is_not_left_behind(run, tmp_path, monkeypatch):
         ({"format": "tflite"}, "one of 'saved_model', 'keras', 'litert', 'onnx', 'openvino'"),
         ({"format": "litert", "precision": "int4"}, "'float16', 'dynamic', 'int8' for 'litert'"),
         ({"format": "keras", "quantize": "int8"}, "'mixed_float16' for 'keras'. Received: prec"),
-        ({"format": "litert", "integers": "int8"}, "with precision='int8' of 'litert'"),
-        ({"format": "litert", "quantize": "int8", "integers": "int4"}, "'uint8' or 'int8' with"),
+        ({"format": "litert", "integers": "int8"}, "with precision='int8'"),
+        ({"format": "litert", "quantize": "int8", "integers": "int4"}, "'uint8' or 'int8' for"),
         ({"data": "folder:/nowhere"}, "nowhere"),
-        ({"calibrate": True}, "must be False without a validation part"),
+        ({"calibrate": True}, "must be False without a validation split"),
     ],
 )
 def test_what_is_refused(arguments, message, run):
@@ -395,7 +395,7 @@ def test_runs_that_are_not_finished_and_files_without_data(run, tmp_path):
     with pytest.raises(ConfigError, match="Let the run finish first"):
         export(tmp_path / "run")
     shutil.copy(run / "model.keras", tmp_path)
-    with pytest.raises(ConfigError, match="images to calibrate with"):
+    with pytest.raises(ConfigError, match="images to calibrate and compare with"):
         export(tmp_path / "model.keras", "litert", quantize="int8")
     assert export(tmp_path / "model.keras", "keras", data="digits").images == "test images"
 
@@ -404,14 +404,14 @@ def test_a_file_is_not_taken_for_its_export(run, tmp_path):
     file = tmp_path / "model.keras"
     shutil.copy(run / "model.keras", file)
     before = file.read_bytes()
-    with pytest.raises(ConfigError, match="another folder than the network's"):
+    with pytest.raises(ConfigError, match="a folder other than the network's"):
         export(file, "keras", tmp_path)
     assert file.read_bytes() == before and [*tmp_path.iterdir()] == [file]
 
 
 def test_the_readme_of_others_is_left_alone(run, tmp_path):
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(ConfigError, match=r"a folder of its own.*README.md"):
+    with pytest.raises(ConfigError, match=r"a folder without another README.md"):
         export(run, "keras", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
@@ -421,7 +421,7 @@ def test_a_network_for_another_size_has_a_folder_of_its_own(run, tmp_path, capsy
     assert main([*command, str(tmp_path / "own")]) == 0
     other = ["--size", "16", "--interpolation", "bicubic"]
     assert main([*command, str(tmp_path / "own"), *other]) == 2
-    assert "whose files are for images that are fitted alike" in capsys.readouterr().err
+    assert "whose exports have the same geometry" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "other"), *other]) == 0
     found = load_trained(tmp_path / "other" / "model.keras")
     assert found.geometry == Geometry(16, interpolation="bicubic")

@@ -73,7 +73,7 @@ def test_one_process_reads_many_files_of_many_threads():
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [(signal.SIGSEGV, r"crashes the process that reads it \(SIGSEGV\)"), (signal.SIGSTOP, "longer")],
+    [(signal.SIGSEGV, r"crashes the process .* \(SIGSEGV\)"), (signal.SIGSTOP, "longer")],
 )
 def test_a_file_that_ends_the_process_or_takes_too_long_is_refused(number, message, monkeypatch):
     data = file_of(a=np.ones(3))
