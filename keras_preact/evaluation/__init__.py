@@ -1,4 +1,4 @@
-"""Evaluation: scores on labelled images, and pictures of them."""
+"""Evaluation: scores on labelled images, and plots of them."""
 
 from keras_preact.lazy import lazy_names
 

@@ -1,6 +1,8 @@
-"""A sheet of what an augmentation does to images."""
+"""A sheet of images that shows an augmentation."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,36 +11,39 @@ from keras_preact.data.augment import augment
 from keras_preact.data.blend import blend_draws, blended
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @plain_text
 def plot_augmentation(
-    split,
-    augmentation,
-    title,
+    split: Any,
+    augmentation: Augmentation,
+    title: str,
     *,
-    mixup=0.0,
-    cutmix=0.0,
-    flip=True,
-    fill=0,
-    images=6,
-    draws=8,
-    seed=0,
-):
-    """Images as they are, a row each, and beside each what training epochs make of it.
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
+    flip: bool = True,
+    fill: int | Sequence[int] = 0,
+    images: int = 6,
+    draws: int = 8,
+    seed: int = 0,
+) -> "Figure":
+    """Plots images, one per row, with their augmented versions in several training epochs.
 
-    They are what a training with that seed sees, but for mixup and CutMix, which here blend an
-    image with the one above or below it.
+    The augmented images are those of a training with this seed, except for mixup and CutMix, which
+    here blend an image with the one above or below it.
 
     Args:
-        split: Where the images are.
+        split: A split of a data set (`ImageData.train`).
         augmentation: An `Augmentation`.
-        title: Headline of the figure.
-        mixup, cutmix: Those of a `Recipe`.
+        title: Title of the figure.
+        mixup, cutmix: Parameters of the Beta distribution, as in a `Recipe`; 0 for none.
         flip: Whether mirroring keeps the labels.
-        fill: The value of the padding, one or one a channel.
-        images: How many, at most; they lie evenly over the split.
-        draws: How many epochs.
-        seed: That of the training.
+        fill: Value of the padding, from 0 to 255: one number, or one per channel.
+        images: Largest number of images; they are evenly spaced over the split.
+        draws: Number of epochs.
+        seed: Seed of the training.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -56,8 +61,8 @@ def plot_augmentation(
     places = np.linspace(0, len(split) - 1, count).round().astype(int)
     columns = [split.images(places)]
     for epoch in range(draws):
-        keys = {"seed": seed, "epoch": epoch}
-        found, _ = augment(split, places, augmentation, flip=flip, fill=fill, **keys)
+        keys: dict[str, Any] = {"seed": seed, "epoch": epoch, "fill": fill}
+        found, _ = augment(split, places, augmentation, flip=flip, **keys)
         blend = blend_draws(seed, epoch, places[::2], mixup, cutmix, split.image_shape)
         if blend is not None:
             found, _ = blended(found.astype("float32"), np.zeros((count, 1), "float32"), blend)
@@ -67,7 +72,7 @@ def plot_augmentation(
 
 
 def _sheet(columns, headline):
-    """Columns of images with white between them, and what they are above them."""
+    """Columns of images with white between them, and the name of each column above it."""
     high, wide, channels = columns[0].shape[1:]
     gap = -(-max(high, wide) // 12)
     margins = ((0, 0), (0, gap), (0, gap), (0, 0))
@@ -88,7 +93,7 @@ def _sheet(columns, headline):
 
 
 def _in_words(augmentation, mixup, cutmix):
-    """The fields that are not those of `"none"`."""
+    """The fields that differ from those of `"none"`."""
     plain, found = Augmentation("none"), [augmentation.kind]
     for field in dataclasses.fields(augmentation)[1:]:
         value = getattr(augmentation, field.name)

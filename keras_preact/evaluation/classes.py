@@ -1,25 +1,28 @@
-"""What shows classes of unequal size beside an accuracy, of which the large ones are most."""
+"""Metrics that treat all classes equally, besides the accuracy, which large classes dominate."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-#: Accuracy and balanced accuracy that are this far apart are said to be.
+#: A larger difference between accuracy and balanced accuracy is pointed out.
 _FAR = 0.1
 
-#: What stands beside an accuracy in `summary`, in a run's result and in what is made of results.
+#: The metrics reported with an accuracy, in `summary` and in the result of a run.
 BY_CLASS = ("balanced_accuracy", "worst_class", "worst_recall")
 
-#: Means over the classes that stand there too, and what they are called.
+#: Means over the classes that are reported too, and their titles.
 MACRO = {"macro_f1": "macro F1", "roc_auc": "ROC AUC", "average_precision": "average precision"}
 
 
-def by_class(results) -> dict[str, float | str]:
-    """`BY_CLASS` and `MACRO` of several trainings: means, and the worst class of any of them.
+def by_class(results: Sequence[Mapping[str, Any]]) -> dict[str, float | str]:
+    """`BY_CLASS` and `MACRO` of several runs: means, and the worst class of any of them.
 
     Args:
-        results: Dictionaries that may have them.
+        results: The results of the runs.
 
     Returns:
-        A dictionary, without what one of them lacks, as those of early versions do.
+        A dictionary with the metrics that all results have; those of early versions lack some.
 
     Example:
         >>> from keras_preact.evaluation.classes import by_class
@@ -34,15 +37,19 @@ def by_class(results) -> dict[str, float | str]:
         return results and all(result.get(name) is not None for result in results)
 
     means = ("balanced_accuracy", *MACRO)
-    found = {k: float(np.mean([one[k] for one in results])) for k in means if known(k)}
+    found: dict[str, Any] = {
+        k: float(np.mean([one[k] for one in results])) for k in means if known(k)
+    }
     if known("worst_class") and known("worst_recall"):
         worst = min(results, key=lambda result: result["worst_recall"])
         found |= {name: worst[name] for name in ("worst_class", "worst_recall")}
     return found
 
 
-def classes_in_words(accuracy, balanced_accuracy, worst_class, worst_recall) -> str:
-    """What stands beside an accuracy, which many images of one class make high.
+def classes_in_words(
+    accuracy: float, balanced_accuracy: float, worst_class: str, worst_recall: float
+) -> str:
+    """The words reported with an accuracy, which a class with many images can make high.
 
     Example:
         >>> from keras_preact.evaluation.classes import classes_in_words
@@ -54,5 +61,5 @@ def classes_in_words(accuracy, balanced_accuracy, worst_class, worst_recall) -> 
         f"{worst_class!r})"
     )
     if accuracy - balanced_accuracy > _FAR:
-        words += ": classes of many images hide what becomes of those of few"
+        words += ": classes with many images dominate the accuracy"
     return words

@@ -1,10 +1,12 @@
-"""`compare_page`: runs side by side on a page: curves, results, and what they differ in."""
+"""`compare_page`: runs side by side on a page: curves, results and differences."""
 
 import html
 import itertools
 import json
+import os
 import pathlib
 import string
+from collections.abc import Sequence
 
 from matplotlib.colors import to_hex
 
@@ -16,37 +18,37 @@ from keras_preact.evaluation.runs import drawn, facts_of, machine_of, plot_logs
 from keras_preact.files import check_row
 from keras_preact.run import RunFolder
 
-#: Fields of a config that are in `resolved.json` as they came out, and those that say how a run
-#: was kept and not what it computed.
+#: Fields of a config whose final values are in `resolved.json`, and those that change how a run is
+#: stored but not what it computes.
 _NOT_COMPARED = {
     *("settings", "epochs", "batch_size", "learning_rate", "image_size", "on_bad_image"),
     *("out", "resume", "save_every", "on_save_error", "log_to", "tensorboard", "saved_model"),
 }
 
-#: What `data.json` says of the test images.
+#: The fields of `data.json` that describe the test images.
 _TESTED = ("classes", "test_images", "test_sha256")
 
 #: Whole numbers of `result.json` and `data.json`.
 _COUNTS = dict.fromkeys(("parameters", "multiply_adds", "training_images", "test_images"), "Int64")
 
-#: In place of what a run does not say.
+#: In place of a value that a run does not have.
 _UNSAID = "\N{EN DASH}"
 
 
-def compare_page(paths) -> str:
-    """Runs side by side, as a page in HTML, in one file.
+def compare_page(paths: Sequence[str | os.PathLike]) -> str:
+    """Compares runs side by side on a self-contained HTML page.
 
-    It has their curves, their results, and what differs: in the config (network, recipe, data
+    It shows their curves, their results, and how they differ: in the config (network, recipe, data
     options, augmentation), in the images, in the machine and the versions.
 
     Args:
-        paths: Run folders: finished, or as far as they are.
+        paths: Run folders; unfinished runs are shown up to their last epoch.
 
     Returns:
-        The page.
+        The HTML of the page.
 
     Raises:
-        ConfigError: For a folder that is no run, or is damaged.
+        ConfigError: If a folder is not a run, or is damaged.
 
     Example:
         >>> from keras_preact.evaluation import compare_page
@@ -56,13 +58,14 @@ def compare_page(paths) -> str:
     logs = {k: (one.log, one.title) for k, one in enumerate(compared) if one.log}
     sections = [_runs(compared)]
     if logs:
-        sections.append(html_picture("Curves: test bold, training thin", to_png(plot_logs(logs))))
+        headline = "Curves (thick: test, thin: training)"
+        sections.append(html_picture(headline, to_png(plot_logs(logs))))
     sections += [_results(compared), _config(compared), _data(compared), _machines(compared)]
-    return html_page("Runs compared", sections)
+    return html_page("Comparison of runs", sections)
 
 
 class _Compared:
-    """What the page says of a run, which is called by a letter."""
+    """The facts that the page shows about a run, which is identified by a letter."""
 
     def __init__(self, path, letter):
         run = RunFolder(path)
@@ -70,7 +73,7 @@ class _Compared:
             self.letter, self.path = letter, run.path
             self.facts, self.machine = facts_of(run), machine_of(run)
             self.log = drawn(run.log)
-            self.last = dict(self.log[-1]) if self.log else {}  # of its epochs
+            self.last = dict(self.log[-1]) if self.log else {}  # its last epoch
             if "error" in self.last:
                 self.last["accuracy"] = 1 - self.last["error"]
             if not self.log:
@@ -79,8 +82,8 @@ class _Compared:
             self.data = check_row(run.read_json("data.json"), _COUNTS)
             self.data["classes"] = [*map(str, self.data["classes"])]
             self.images = (
-                f"{self.data['training_images']:,} images for training, "
-                f"{self.data['test_images']:,} for the test, {len(self.data['classes']):,} classes"
+                f"{self.data['training_images']:,} training images, "
+                f"{self.data['test_images']:,} test images, {len(self.data['classes']):,} classes"
             )
             config, env = run.config, run.read_json("env.json")
             fields = {name: config[name] for name in config if name not in _NOT_COMPARED}
@@ -119,27 +122,27 @@ def _share(value):
     return f"{value:.2%}"
 
 
-#: The table of results: what a row is called, where it is found, and how it is written.
+#: The table of results: title, place, name and format of each row.
 _ROWS = (
     ("test accuracy", "facts", "test_accuracy", _share),
-    ("that of the best epoch", "facts", "best_accuracy", _share),
+    ("best epoch's accuracy", "facts", "best_accuracy", _share),
     ("validation accuracy", "result", "validation_accuracy", _share),
     ("balanced accuracy", "facts", "balanced_accuracy", _share),
     ("lowest recall of a class", "facts", "worst_recall", _share),
-    ("which class", "facts", "worst_class", str),
+    ("class with the lowest recall", "facts", "worst_class", str),
     *((title, "facts", name, _share) for name, title in MACRO.items()),
     ("training accuracy", "last", "accuracy", _share),
     ("test loss", "last", "test_loss", "{:.4f}".format),
     ("training loss", "last", "loss", "{:.4f}".format),
-    ("time of training", "facts", "seconds", duration),
-    ("images a second", "facts", "images_per_second", "{:,.0f}".format),
+    ("training time", "facts", "seconds", duration),
+    ("images per second", "facts", "images_per_second", "{:,.0f}".format),
     ("parameters", "result", "parameters", "{:,}".format),
     ("multiply-adds", "result", "multiply_adds", "{:,}".format),
 )
 
 
 def _results(compared):
-    """What came out of each; behind the others' shares how far they are from the first's."""
+    """The results of each run, with the differences of accuracies from the first run."""
     alike = not any(_differ(compared, "data", name) for name in _TESTED)
     done = (f"{one.facts['epochs']} of {one.facts['epochs_planned']}" for one in compared)
     rows = [["epochs", *done]]
@@ -153,15 +156,16 @@ def _results(compared):
             rows.append([title, *texts])
     note = ""
     if not alike:
-        words = "The test images are not the same: these accuracies say little of each other."
+        words = "The test images differ, so the accuracies cannot be compared directly."
         note = f"<p class=failed>{words}</p>"
     elif compared[1:]:
-        note = f"<p><small>In brackets: percentage points from {compared[0].letter}.</small></p>"
+        words = f"In brackets: difference from {compared[0].letter} in percentage points."
+        note = f"<p><small>{words}</small></p>"
     return f"<h2>Results</h2>{html_table(_titles(compared), rows)}{note}"
 
 
 def _differ(compared, where, name):
-    """Whether those runs that say something say different things."""
+    """Whether the runs that have a value have different values."""
     said = (getattr(one, where) for one in compared)
     return len({_text(fields[name]) for fields in said if name in fields}) > 1
 
@@ -171,7 +175,7 @@ def _titles(compared):
 
 
 def _config(compared):
-    """Fields whose values differ; apart from them those that some do not know and others share."""
+    """Fields whose values differ, and separately those that only some runs have."""
     differ, unknown = [], []
     for name in _names(compared, "config"):
         row = [name, *(_text(one.config.get(name, _UNSAID)) for one in compared)]
@@ -180,11 +184,11 @@ def _config(compared):
         elif _UNSAID in row:
             unknown.append(row)
     titles, words = _titles(compared), 1 + len(compared)
-    table = html_table(titles, differ, words) if differ else "<p>Nothing.</p>"
-    section = f"<h2>What differs in the config</h2>{table}"
+    table = html_table(titles, differ, words) if differ else "<p>None.</p>"
+    section = f"<h2>Differences in the config</h2>{table}"
     if unknown:
         section += (
-            f"<details><summary>Fields that only runs of some versions know: {len(unknown)}"
+            f"<details><summary>Fields that only some versions have: {len(unknown)}"
             f"</summary>{html_table(titles, unknown, words)}</details>"
         )
     return section
@@ -202,7 +206,7 @@ def _data(compared):
             order = (", in another order" if is_moved else "" for is_moved in moved)
             rows.append([name, *(f"{len(v):,}{o}" for v, o in zip(values, order, strict=True))])
             own = ([label for label in value if label not in everywhere] for value in values)
-            rows.append(["not in all runs", *(some(labels, 3) or _UNSAID for labels in own)])
+            rows.append(["classes not in all runs", *(some(one, 3) or _UNSAID for one in own)])
         elif name.endswith("sha256"):
             rows.append([name, *(_text(value)[:8] for value in values)])
         else:
@@ -210,8 +214,8 @@ def _data(compared):
             rows.append([name, *numbers])
     if rows:
         table = html_table(_titles(compared), rows, 1 + len(compared))
-        return f"<h2>What differs in the images</h2>{table}"
-    return f"<h2>What differs in the images</h2><p>Nothing: {compared[0].images}.</p>"
+        return f"<h2>Differences in the images</h2>{table}"
+    return f"<h2>Differences in the images</h2><p>None: {compared[0].images}.</p>"
 
 
 def _names(compared, where):
@@ -224,7 +228,7 @@ def _machines(compared):
     for one in compared:
         letters.setdefault(one.machine, []).append(one.letter)
     items = [f"<li><b>{', '.join(of)}</b> {html.escape(text)}" for text, of in letters.items()]
-    return f"<h2>Where</h2><ul class=plain>{''.join(items)}</ul>"
+    return f"<h2>Machines</h2><ul class=plain>{''.join(items)}</ul>"
 
 
 def _text(value):

@@ -1,23 +1,27 @@
-"""`data_page`: what `check_data` found, as a page with pictures."""
+"""`data_page`: the result of `check_data` as a page with images."""
 
 import html
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_preact.evaluation.page import html_page, html_table, png_data
 
-#: Rows of twins that the page shows.
+if TYPE_CHECKING:
+    from keras_preact.data import Report
+
+#: Largest number of duplicate pairs that the page shows.
 _PAIRS = 50
 
 
-def data_page(report) -> str:
-    """A page in HTML, in one file, of what a data set holds and what is wrong with it.
+def data_page(report: "Report") -> str:
+    """The contents and the problems of a data set, as a self-contained HTML page.
 
     Args:
-        report: A `keras_preact.data.Report`.
+        report: A `keras_preact.data.Report`, as `check_data` returns it.
 
     Returns:
-        The page.
+        The HTML of the page.
 
     Example:
         >>> from keras_preact.data import check_data
@@ -29,8 +33,8 @@ def data_page(report) -> str:
     said = {*report.warnings, *report.problems}
     sections = [
         _list(line for line in lines if line not in said),
-        _headed("To be mended", report.problems, "failed"),
-        _headed("To be known", report.warnings),
+        _headed("Problems", report.problems, "failed"),
+        _headed("Warnings", report.warnings),
         _classes(report),
         _twins(report),
     ]
@@ -57,7 +61,7 @@ def _classes(report):
         share = f"<td class=number>{sum(counts) / max(total, 1):.1%}</td>"
         name = html.escape(str(row["class"]))
         rows.append(f"<tr><td>{name}</td>{cells}{share}<td>{pictures}</td></tr>")
-    titles = ["class", *parts, "share", "some of its images"]
+    titles = ["class", *parts, "share", "examples"]
     head = "".join(
         f"<th{' class=number' if 0 < k <= len(parts) + 1 else ''}>{html.escape(title)}</th>"
         for k, title in enumerate(titles)
@@ -83,4 +87,4 @@ def _twins(report):
     ]
     more = len(report.twins) - len(rows)
     end = f"<p>and {more:,} more</p>" if more else ""
-    return f"<h2>Images that are there twice</h2>{html_table(['', '', ''], rows, words=3)}{end}"
+    return f"<h2>Duplicate images</h2>{html_table(['', '', ''], rows, words=3)}{end}"

@@ -1,4 +1,8 @@
-"""`classify_files`: what a trained network says of image files, and how it reads them."""
+"""`classify_files`: classifies image files with a trained network."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,23 +12,34 @@ from keras_preact.data.picture import BadImage, Picture
 from keras_preact.data.threads import threaded
 from keras_preact.errors import shown
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def classify_files(trained, paths, top: int = 5, batch_size: int = 64, look=None):
-    """Classifies image files, read, scaled and cropped as the network's test images were.
+    from keras_preact.trained import Trained
+
+
+def classify_files(
+    trained: "Trained",
+    paths: Sequence[str | os.PathLike],
+    top: int = 5,
+    batch_size: int = 64,
+    look: Callable[[Any], None] | None = None,
+) -> "tuple[pd.DataFrame, dict[str, str]]":
+    """Classifies image files, which are read, resized and cropped as in the network's training.
 
     Args:
-        trained: A `Trained`.
-        paths: Files, or folders of which all images are taken that a training would take.
-        top: How many classes of each image, the most likely first.
-        batch_size: Images in a step.
-        look: Called with the `Header` of each image, without what its values are.
+        trained: A `Trained`, as `keras_preact.load_trained` returns it.
+        paths: Image files, or folders, of which all images are used that a training would use.
+        top: Number of classes per image, most likely first.
+        batch_size: Number of images per batch.
+        look: Called with the `Header` of each image, without the range of its values.
 
     Returns:
-        A `pandas.DataFrame` with a row an image and class, `file`, `rank` (from 1), `label` and
-        `probability`; and `{file: reason}` of those that cannot be read or are not there.
+        A `pandas.DataFrame` with one row per image and class: `file`, `rank` (from 1), `label` and
+        `probability`; and `{file: reason}` of the files that are missing or cannot be read.
 
     Raises:
-        ConfigError: For a `top` below 1.
+        ConfigError: If `top` is below 1.
 
     Example:
         >>> import tempfile
@@ -51,18 +66,24 @@ def classify_files(trained, paths, top: int = 5, batch_size: int = 64, look=None
     return pd.DataFrame(rows, columns=["file", "rank", "label", "probability"]), unreadable
 
 
-def fitted_files(trained, files, unreadable, batch_size: int = 64, look=None):
-    """Image files as the network takes them, some at a time.
+def fitted_files(
+    trained: "Trained",
+    files: Sequence[Any],
+    unreadable: dict[Any, str],
+    batch_size: int = 64,
+    look: Callable[[Any], None] | None = None,
+) -> Iterator[list[tuple[Any, np.ndarray]]]:
+    """Yields image files as the network's input, in batches.
 
     Args:
-        trained: A `Trained`.
+        trained: A `Trained`, as `keras_preact.load_trained` returns it.
         files: Paths.
-        unreadable: `{file: reason}`, to which those are added that cannot be read.
-        batch_size: Files in a step.
+        unreadable: `{file: reason}`, to which files that cannot be read are added.
+        batch_size: Number of files per batch.
         look: As in `classify_files`.
 
     Returns:
-        An iterator of lists of pairs, the path and the image, uint8 `[h, w, c]`.
+        An iterator over lists of pairs: the path, and the image, uint8 `[h, w, c]`.
 
     Example:
         >>> import tempfile

@@ -1,8 +1,14 @@
-"""An HTML page that stands by itself: its style, tables and pictures are in it."""
+"""A self-contained HTML page, with its style, tables and images."""
 
 import base64
 import html
 import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
 
 _STYLE = """
 :root { color-scheme: light }
@@ -22,8 +28,8 @@ pre { background: #f3f3f3; padding: 0.6rem; white-space: pre-wrap; overflow-wrap
 """
 
 
-def html_page(title: str, sections) -> str:
-    """A page from its headline and the HTML of its sections.
+def html_page(title: str, sections: Iterable[str]) -> str:
+    """A page from its title and the HTML of its sections.
 
     Example:
         >>> from keras_preact.evaluation.page import html_page
@@ -38,14 +44,19 @@ def html_page(title: str, sections) -> str:
     )
 
 
-def html_table(titles, rows, words: int = 1, failed=lambda row: False) -> str:
+def html_table(
+    titles: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    words: int = 1,
+    failed: Callable[[Sequence[str]], bool] = lambda row: False,
+) -> str:
     """A table of texts.
 
     Args:
-        titles: Of the columns.
+        titles: Titles of the columns.
         rows: Lists of cells.
-        words: How many columns are words; the others are numbers, aligned to the right.
-        failed: Whether a row is shown in red.
+        words: Number of columns with words; the others are numbers, aligned to the right.
+        failed: Function that tells whether a row is shown in red.
 
     Example:
         >>> from keras_preact.evaluation.page import html_table
@@ -64,15 +75,15 @@ def html_table(titles, rows, words: int = 1, failed=lambda row: False) -> str:
     return f"<div class=wide><table><tr>{cells(titles, 'th')}</tr>{body}</table></div>"
 
 
-def to_png(figure) -> bytes:
-    """A `matplotlib.figure.Figure` as a PNG file, for the page and beside it."""
+def to_png(figure: "Figure") -> bytes:
+    """A `matplotlib.figure.Figure` as the bytes of a PNG file."""
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150, format="png")
     return picture.getvalue()
 
 
-def png_data(image) -> str:
-    """A uint8 image `[h, w, 3]` as the address of a PNG file within the page."""
+def png_data(image: "np.ndarray") -> str:
+    """A uint8 image `[h, w, 3]` as the data URL of a PNG file."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -81,6 +92,6 @@ def png_data(image) -> str:
 
 
 def html_picture(headline: str, png: bytes) -> str:
-    """A PNG file under a headline, in the page."""
+    """A PNG file below a headline, embedded in the page."""
     data, name = base64.b64encode(png).decode(), html.escape(headline)
     return f'<h2>{name}</h2><img alt="{name}" src="data:image/png;base64,{data}">'

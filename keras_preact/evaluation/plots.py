@@ -1,6 +1,9 @@
-"""Pictures of a run: curves, confusion matrix, a sheet of images with predictions."""
+"""Plots of a run: curves, confusion matrix, a sheet of images with predictions."""
 
+import os
 import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -8,23 +11,28 @@ import numpy as np
 from keras_preact.files import save_error, suffix_of
 from keras_preact.run import watched
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from keras_preact.evaluation.scores import Evaluation
+
 INK, RIGHT, WRONG = "#222222", "#1a7f37", "#c62828"
 
-#: Of the name of a class.
+#: Longest class name in a plot, in letters.
 _LETTERS = 40
 
-#: Names of classes and data are shown as they are: a $ in them begins no formula.
+#: Class names and data names are shown as they are: a $ in them does not start a formula.
 plain_text = matplotlib.rc_context({"text.parse_math": False})
 
 
 @plain_text
-def plot_curves(log, title):
-    """Loss and error over the epochs, as the papers plot them: training thin, test bold.
+def plot_curves(log: Sequence[Mapping[str, Any]], title: str) -> "Figure":
+    """Plots loss and error over the epochs, as in the papers: training thin, test thick.
 
     Args:
-        log: One dictionary an epoch with `epoch`, `loss`, `error`, `test_loss`, `test_error`; or
-            the last two of the validation part.
-        title: Headline of the figure.
+        log: One dictionary per epoch with `epoch`, `loss`, `error`, `test_loss`, `test_error`; or
+            `validation_loss`, `validation_error` in place of the last two.
+        title: Title of the figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -58,15 +66,15 @@ def plot_curves(log, title):
 
 
 @plain_text
-def plot_confusion_matrix(evaluation, title):
-    """The confusion matrix in images and in shares of the true class, which its colours are of.
+def plot_confusion_matrix(evaluation: "Evaluation", title: str) -> "Figure":
+    """Plots the confusion matrix, in images and as shares of the true class.
 
-    Of more than 30 classes there are the colours alone, darker than in proportion, so that rare
-    mistakes can be seen, with a bar that tells what they are.
+    The colours show the shares. With more than 30 classes, only the colours are shown, with a
+    colour bar; their scale is a square root, so that rare mistakes remain visible.
 
     Args:
         evaluation: An `Evaluation`.
-        title: Headline of the figure.
+        title: Title of the figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -88,8 +96,8 @@ def plot_confusion_matrix(evaluation, title):
     side = min(8 + 0.014 * classes, 22) if many else max(0.55 * classes + 2, 5)
     figure, axes = new_figure(side, 0.9 * side if many else side)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    names = None if many else [short(name) for name in evaluation.class_names]
-    display = ConfusionMatrixDisplay(shares, display_labels=names)
+    names = [] if many else [short(name) for name in evaluation.class_names]
+    display = ConfusionMatrixDisplay(shares, display_labels=names or None)
     norm = {"norm": PowerNorm(0.5 if many else 1, vmin=0, vmax=1)}
     display.plot(ax=axes, cmap="Blues", colorbar=False, include_values=False, im_kw=norm)
     if many:
@@ -104,23 +112,23 @@ def plot_confusion_matrix(evaluation, title):
             color = "white" if shares[row, column] > 0.5 else INK
             text = f"{matrix[row, column]}\n{shares[row, column]:.0%}"
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
-    axes.set_xlabel("predicted class, by number" if many else "predicted")
-    axes.set_ylabel("true class, by number" if many else "true")
+    axes.set_xlabel("label of the predicted class" if many else "predicted class")
+    axes.set_ylabel("label of the true class" if many else "true class")
     axes.set_title(f"{title}\n{evaluation.correct} of {len(evaluation.labels)} correct")
     return figure
 
 
 @plain_text
-def plot_predictions(evaluation, split, title, count=40):
-    """A sheet of test images with their predictions: mistakes first, then others.
+def plot_predictions(evaluation: "Evaluation", split: Any, title: str, count: int = 40) -> "Figure":
+    """Plots a sheet of test images with their predictions: mistakes first, then correct ones.
 
-    Both are spread evenly over the split, in which the images of a class often lie together.
+    Both are evenly spaced over the split, in which images of the same class are often adjacent.
 
     Args:
         evaluation: An `Evaluation` of the split.
-        split: Where the images are.
-        title: Headline of the figure.
-        count: How many images; half of them are mistakes where there are so many.
+        split: The split of the data set (`ImageData.test`).
+        title: Title of the figure.
+        count: Number of images; half of them are mistakes if there are enough.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -142,14 +150,14 @@ def plot_predictions(evaluation, split, title, count=40):
 
 
 @plain_text
-def plot_mistakes(evaluation, split, title, count=40):
-    """A sheet of the worst mistakes: those in which the network was most sure.
+def plot_mistakes(evaluation: "Evaluation", split: Any, title: str, count: int = 40) -> "Figure":
+    """Plots a sheet of the worst mistakes: those with the most confident predictions.
 
     Args:
         evaluation: An `Evaluation` of the split.
-        split: Where the images are.
-        title: Headline of the figure.
-        count: How many images, at most.
+        split: The split of the data set (`ImageData.test`).
+        title: Title of the figure.
+        count: Largest number of images.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -165,17 +173,18 @@ def plot_mistakes(evaluation, split, title, count=40):
         8
     """
     worst = evaluation.mistakes[:count]
-    headline = f"{title}: {len(worst)} of {len(evaluation.mistakes)} mistakes, the surest first"
+    number = f"{len(worst)} of {len(evaluation.mistakes)} mistakes"
+    headline = f"{title}: {number}, most confident first"
     return _sheet(evaluation, split, worst, headline)
 
 
 @plain_text
-def plot_calibration(evaluation, title):
-    """How often the network is right by how sure it is, and how many images there are of each.
+def plot_calibration(evaluation: "Evaluation", title: str) -> "Figure":
+    """Plots a reliability diagram (accuracy by confidence) and a histogram of the confidences.
 
     Args:
         evaluation: An `Evaluation`.
-        title: Headline of the figure.
+        title: Title of the figure.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -191,16 +200,16 @@ def plot_calibration(evaluation, title):
 
     figure, (left, right) = new_figure(9, 4.2, columns=2)
     frame = evaluation.calibration()
-    left.plot([0, 1], [0, 1], color="#999999", lw=1, label="as sure as it is right")
+    left.plot([0, 1], [0, 1], color="#999999", lw=1, label="perfect calibration")
     left.plot(frame["confidence"], frame["accuracy"], marker="o", color="#0b3d91", label="network")
-    left.set_ylabel("share of them that is right")
+    left.set_ylabel("accuracy")
     left.set_ylim(0, 1.02)
     left.legend(frameon=False, labelcolor=INK)
     sure = evaluation.scores[evaluation.finite].max(axis=1)
     right.hist(sure, bins=np.linspace(0, 1, 11), color="#6b9bd1", ec="white")
-    right.set_ylabel("images")
+    right.set_ylabel("number of images")
     for axes in (left, right):
-        axes.set_xlabel("score of the predicted class")
+        axes.set_xlabel("confidence (score of the predicted class)")
         axes.set_xlim(0, 1.02)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.spines[["top", "right"]].set_visible(False)
@@ -212,9 +221,9 @@ def plot_calibration(evaluation, title):
 
 def _sheet(evaluation, split, shown, headline):
     """Images with their predictions, eight in a row."""
-    columns, down = 8, 1.45  # down: from one image's top to the next one's, in widths of an image
+    columns, down = 8, 1.45  # down: the distance between rows, in widths of an image
     rows = max(1, -(-len(shown) // columns))
-    # All in one pair of axes, and without a layout, which would take most of the time.
+    # All images in one Axes, without a layout engine, which would take most of the time.
     width, height = columns * 1.35, rows * 1.6 + 0.6
     figure, axes = new_figure(width, height, layout=None)
     figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.6 / height)
@@ -232,7 +241,7 @@ def _sheet(evaluation, split, shown, headline):
             name = short(evaluation.class_names[predicted])
             text = f"{name} ({evaluation.scores[k, predicted]:.0%})"
         if predicted != true:
-            text += f"\nis {short(evaluation.class_names[true])}"
+            text += f"\ntrue: {short(evaluation.class_names[true])}"
         color = RIGHT if predicted == true else WRONG
         axes.text(left + 0.5, top - 0.05, text, fontsize=9, color=color, ha="center", va="bottom")
     axes.set_xlim(-0.1, columns * 1.2 - 0.1)
@@ -242,22 +251,35 @@ def _sheet(evaluation, split, shown, headline):
 
 
 def short(name: str, letters: int = _LETTERS) -> str:
-    """A name in so many letters that it leaves a picture its room."""
+    """A name cut to at most so many letters, so that it fits into a plot."""
     return name if len(name) <= letters else f"{name[: letters - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _spread(places, count):
-    """So many of some places, evenly apart."""
+    """At most `count` of the places, evenly spaced."""
     chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
     return places[chosen]
 
 
-def save_figure(figure, path) -> None:
-    """Writes a figure as `.png` (150 dots an inch), `.svg` or `.pdf`, by the path's suffix.
+def save_figure(figure: "Figure", path: str | os.PathLike) -> None:
+    """Writes a figure as `.png` (150 dpi), `.svg` or `.pdf`.
+
+    Args:
+        figure: A `matplotlib.figure.Figure`.
+        path: File to write; its suffix chooses the format.
 
     Raises:
-        ConfigError: For another suffix.
-        SaveError: When it cannot be written.
+        ConfigError: If the suffix is another one.
+        SaveError: If the file cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from keras_preact.evaluation import plot_curves, save_figure
+        >>> row = {"epoch": 1, "loss": 2.0, "error": 0.5, "test_loss": 2.1, "test_error": 0.6}
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "curves.png"
+        >>> save_figure(plot_curves([row], "resnet20v2 on digits"), path)
+        >>> path.is_file()
+        True
     """
     suffix_of(path, (".png", ".svg", ".pdf"), "out")
     try:
@@ -268,8 +290,8 @@ def save_figure(figure, path) -> None:
         raise save_error(error, "The picture", path) from error
 
 
-def over_epochs(axes) -> None:
-    """Gives axes that have epochs from left to right their label, whole numbers and a grid."""
+def over_epochs(axes: Any) -> None:
+    """Formats the x axis for epochs: label, whole numbers and a grid."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("epoch")
@@ -278,8 +300,10 @@ def over_epochs(axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def new_figure(width, height, rows=1, columns=1, layout="constrained"):
-    """A figure that needs no display and leaves no global state."""
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, layout: Any = "constrained"
+) -> "tuple[Figure, Any]":
+    """A figure of `width` x `height` inches and its axes, without a display or global state."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout=layout)

@@ -1,4 +1,8 @@
-"""Run folders side by side: a table of them, their curves in one picture, their machines."""
+"""Run folders side by side: a table of them, their curves in one plot, their machines."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.errors import ConfigError, damaged
 from keras_preact.evaluation.classes import BY_CLASS, MACRO
@@ -6,19 +10,23 @@ from keras_preact.evaluation.plots import INK, new_figure, over_epochs, plain_te
 from keras_preact.files import check_row
 from keras_preact.run import RunFolder, runs_in, watched
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
-def runs_frame(parent="runs"):
-    """The runs in a folder as a table.
+
+def runs_frame(parent: str | os.PathLike = "runs") -> "pd.DataFrame":
+    """Lists the runs in a folder as a table.
 
     Args:
-        parent: The folder that holds the run folders.
+        parent: The folder that contains the run folders.
 
     Returns:
-        A `pandas.DataFrame` with a row a run, the oldest first: `run`, `state` (`finished`,
-        `running` or `interrupted`), `model`, `data`, `recipe`, `epochs` done, `epochs_planned`,
-        `test_accuracy` of the last epoch, of a finished run `balanced_accuracy` and the
-        `worst_class` with its `worst_recall`, `macro_f1`, `roc_auc` and `average_precision`,
-        `best_accuracy`, `images_per_second`, `seconds` of training.
+        A `pandas.DataFrame` with one row per run, oldest first: `run` (path), `state`
+        (`finished`, `running` or `interrupted`), `model`, `data`, `recipe`, `epochs` done,
+        `epochs_planned`, `test_accuracy` of the last epoch, `balanced_accuracy`, `worst_class` with
+        its `worst_recall`, `macro_f1`, `roc_auc` and `average_precision` (these only of finished
+        runs), `best_accuracy`, `images_per_second`, `seconds` of training.
 
     Example:
         >>> from keras_preact.evaluation import runs_frame
@@ -54,11 +62,11 @@ def _row(run: RunFolder):
     try:
         with damaged(run.path):
             return facts_of(run)
-    except ConfigError:  # killed before it was described, or damaged
+    except ConfigError:  # killed before its files were written, or damaged
         return None
 
 
-def facts_of(run: RunFolder) -> dict:
+def facts_of(run: RunFolder) -> dict[str, Any]:
     """A row of `runs_frame`; raises `TypeError` for values of other types."""
     config, log = run.config, run.log
     planned = run.read_json("resolved.json")["recipe"]["epochs"]
@@ -68,7 +76,7 @@ def facts_of(run: RunFolder) -> dict:
         state = "finished" if run.is_finished else "running"
     accuracies = [1 - row[f"{watched(row)}_error"] for row in log]
     tested = accuracies[-1] if log else None
-    if log and watched(log[-1]) == "validation":  # then the test part was seen once, at the end
+    if log and watched(log[-1]) == "validation":  # then the test split is used once, at the end
         tested = result.get("test_accuracy")
     facts = {
         "run": str(run.path),
@@ -85,7 +93,7 @@ def facts_of(run: RunFolder) -> dict:
     return check_row(facts, _COLUMNS)
 
 
-#: The panels of `plot_runs`: what is drawn thin and bold of a line of the log, and its axis.
+#: The panels of `plot_runs`: the values of the thin and the thick line, and the title.
 _PANELS = (
     ("error", "watched_error", "top-1 error"),
     ("loss", "watched_loss", "loss"),
@@ -93,8 +101,8 @@ _PANELS = (
 )
 
 
-def drawn(log) -> list[dict[str, float]]:
-    """What `plot_logs` draws of the lines of a log; raises `TypeError` for what is no number.
+def drawn(log: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """The values of a log that `plot_logs` draws; raises `TypeError` for other types.
 
     Example:
         >>> from keras_preact.evaluation.runs import drawn
@@ -111,19 +119,19 @@ def drawn(log) -> list[dict[str, float]]:
 
 
 @plain_text
-def plot_runs(paths):
-    """Error, loss and learning rate of several runs over their epochs.
+def plot_runs(paths: Sequence[str | os.PathLike]) -> "Figure":
+    """Plots error, loss and learning rate of several runs over their epochs.
 
-    Training is thin; bold is validation, or the test part where there is none.
+    Training is thin; validation, or test if there is no validation split, is thick.
 
     Args:
-        paths: Run folders, at least one epoch long.
+        paths: Run folders with at least one epoch.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ConfigError: For a folder that is no run, is damaged, or has no epoch yet.
+        ConfigError: If a folder is not a run, is damaged, or has no epoch yet.
 
     Example:
         >>> import tempfile
@@ -138,17 +146,17 @@ def plot_runs(paths):
     logs = {}
     for k, run in enumerate(map(RunFolder, paths)):
         if not run.log:
-            raise ConfigError(f"A run to be compared has at least one epoch. Received: {run.path}.")
+            raise ConfigError(f"A run must have at least one epoch. Received: {run.path}.")
         with damaged(run.path):
             logs[k] = drawn(run.log), _label(run)
     return plot_logs(logs)
 
 
-def plot_logs(logs):
+def plot_logs(logs: Mapping[int, tuple[list[dict[str, float]], str]]) -> "Figure":
     """`plot_runs` of logs.
 
     Args:
-        logs: `{number of the colour: (log, label)}`, the logs as `drawn` gives them.
+        logs: `{number of the colour: (log, label)}`, the logs as `drawn` returns them.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -181,16 +189,16 @@ def plot_logs(logs):
 
 
 def _label(run):
-    """A run in a picture that has nothing beside it: its name, its network, and its accuracy."""
+    """The label of a run in a plot: its name, its network and its accuracy."""
     label = f"{short(run.path.name, 60)}: {run.config['model']}"
     last = run.log[-1].get(f"{watched(run.log[-1])}_error")
-    label += f", {1 - last:.2%} correct" if last is not None else ""
+    label += f", accuracy {1 - last:.2%}" if last is not None else ""
     balanced = run.result.get("balanced_accuracy") if run.is_finished else None
     return label + (f" (balanced {balanced:.2%})" if balanced is not None else "")
 
 
 def machine_of(run: RunFolder) -> str:
-    """The machine and the versions of a run, in a line.
+    """The machine and the versions of a run, in one line.
 
     Example:
         >>> import tempfile

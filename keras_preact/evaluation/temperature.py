@@ -1,30 +1,32 @@
-"""Temperature scaling: one number that makes a network as sure as it is right."""
+"""Temperature scaling: one number that calibrates the confidence of a network."""
+
+from typing import Any
 
 import numpy as np
 
 from keras_preact.errors import DataError
 from keras_preact.evaluation.scores import Evaluation
 
-#: Between which the temperature is looked for; none of a network that is of use is near them.
+#: Bounds of the search for the temperature; no useful network comes near them.
 _LEAST, _MOST = 0.01, 100.0
 
 
 def fit_temperature(evaluation: Evaluation) -> float:
-    """The temperature T at which softmax(logits / T) has the least cross-entropy.
+    """Finds the temperature T for which softmax(logits / T) has the lowest cross-entropy.
 
-    Guo et al.: On Calibration of Modern Neural Networks, 2017, section 4.2. What is the most likely
-    class stays so; above 1 the network was too sure.
+    Guo et al., On Calibration of Modern Neural Networks (2017), section 4.2. The predicted classes
+    do not change. A temperature above 1 means that the network was overconfident.
 
     Args:
-        evaluation: An `Evaluation` on images that the network was not trained on, and that do not
-            tell afterwards how well calibrated it is: those of the validation part.
+        evaluation: An `Evaluation` on images that are used neither for training nor for measuring
+            the calibration afterwards: the validation split.
 
     Returns:
         The temperature, above 0.
 
     Raises:
-        DataError: When there is none: all images are classified correctly, which ever lower ones
-            make surer, or the scores say less of them than nothing at all.
+        DataError: If there is no best temperature, because all images are classified correctly or
+            the scores are no better than guessing.
 
     Example:
         >>> import numpy as np
@@ -45,22 +47,26 @@ def fit_temperature(evaluation: Evaluation) -> float:
     bounds = np.log([_LEAST, _MOST])
     found = None
     if evaluation.correct < len(rows):
-        found = minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x
+        best: Any = minimize_scalar(cross_entropy, bounds=bounds, method="bounded")
+        found = best.x
     if found is None or np.abs(found - bounds).min() < 0.01:
         raise DataError(
-            "A temperature is fitted to images of which a network gets some wrong and more right "
-            f"than by guessing. Received: {evaluation.correct} of {len(evaluation.labels)} "
-            "validation images classified correctly, which leaves no best one: more of them help."
+            "A temperature can be fitted only if the network misclassifies some images and is "
+            f"better than guessing. Received: {evaluation.correct} of {len(evaluation.labels)} "
+            "validation images classified correctly. Use more validation images."
         )
     return float(np.exp(found))
 
 
 def at_temperature(evaluation: Evaluation, temperature: float) -> Evaluation:
-    """The evaluation of the same network with softmax(logits / temperature) as its scores.
+    """The evaluation of the same network with the scores softmax(logits / temperature).
 
     Args:
-        evaluation: An `Evaluation`, whose scores are probabilities.
-        temperature: Above 0.
+        evaluation: An `Evaluation` whose scores are probabilities.
+        temperature: A number above 0.
+
+    Returns:
+        An `Evaluation` of the same images.
 
     Example:
         >>> import numpy as np
@@ -74,7 +80,7 @@ def at_temperature(evaluation: Evaluation, temperature: float) -> Evaluation:
 
 
 def _logs(scores):
-    """Logarithms of probabilities, which are logits; of what float32 has as 0 they are finite."""
+    """Logarithms of probabilities, which are logits; finite also where float32 rounds to 0."""
     return np.log(np.maximum(scores.astype(float), np.finfo(np.float32).tiny))
 
 

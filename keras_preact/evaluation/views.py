@@ -1,41 +1,47 @@
-"""The ways in which the papers look at a test image: one crop, ten crops, several scales."""
+"""The views of a test image in the papers: one crop, ten crops, several scales."""
 
 import dataclasses
 import json
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from keras_preact.checked import Checked, is_whole, require
 from keras_preact.data import Geometry, resize
 from keras_preact.data.images import scaled_shape
-from keras_preact.data.picture import INTERPOLATIONS, Picture
+from keras_preact.data.picture import Picture
 from keras_preact.errors import ConfigError
 
-#: Shorter sides of the images in the 2015 paper's section 3.4.
+if TYPE_CHECKING:
+    import keras
+
+#: Makes the views of an image, uint8 `(h, w, c)`.
+Views = Callable[[np.ndarray], list[np.ndarray]]
+
+#: Shorter sides of the images in the 2015 paper, section 3.4.
 SCALES = (224, 256, 384, 480, 640)
 
-#: Pixels of a step at most, so that large images do not fill the memory.
+#: Largest number of pixels in a batch, so that large images do not fill the memory.
 _PIXELS = 64 * 224**2
 
 
 @dataclasses.dataclass(frozen=True)
 class ViewsConfig(Checked):
-    """How each test image is looked at; the fields are options of `keras-preact evaluate`.
+    """The views of each test image; the fields are options of `keras-preact evaluate`.
 
     Args:
-        size: Side of a crop in pixels, such as 224; images are as the network takes them if not
-            given.
-        shorter: Shorter side in pixels that images are scaled to before cropping; as it is to the
-            size in the network's own `Geometry` if not given.
-        interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`; the network's if not given.
-        crops: 1, or 10: the corners and the centre, each mirrored too.
-        scales: Shorter sides of whole images, in place of crops.
-        dense: With `scales`: a window at every place of each, for networks with a spatial pyramid
-            pooling.
+        size: Side of a crop in pixels, such as 224; by default that of the network.
+        shorter: Shorter side in pixels to which images are scaled before cropping; by default in
+            the same proportion to `size` as in the network's own `Geometry`.
+        interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`; by default the network's.
+        crops: 1, or 10: the corners and the centre, each also mirrored.
+        scales: Shorter sides in pixels of whole images, which replace the crops.
+        dense: With `scales`: a window at every position of each image, for networks with spatial
+            pyramid pooling.
 
     Raises:
-        ConfigError: For values that do not go together.
+        ConfigError: If values are not allowed or do not go together.
 
     Example:
         >>> from keras_preact.evaluation import ViewsConfig
@@ -45,56 +51,55 @@ class ViewsConfig(Checked):
 
     size: int | None = None
     shorter: int | None = None
-    interpolation: Literal[INTERPOLATIONS] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
     crops: int = 1
     scales: tuple[int, ...] = ()
     dense: bool = False
 
     def check(self) -> None:
+        """Rules between fields."""
         if self.dense and not self.scales:
-            raise ConfigError("`--scales`, such as 256,384,480, is needed with --dense.")
+            raise ConfigError("`--dense` needs --scales, such as --scales 256,384,480.")
         if self.scales and (self.size or self.shorter or self.crops != 1):
-            raise ConfigError(
-                "`--scales` takes whole images: leave out --size, --shorter, --crops."
-            )
+            raise ConfigError("`--scales` uses whole images: omit --size, --shorter and --crops.")
         require(self.crops in (1, 10), "crops", self.crops, "1 or 10")
         if self.size is None and self.crops == 10:
-            raise ConfigError("`--size`, the side of a crop, is needed with --crops 10.")
+            raise ConfigError("`--crops 10` needs --size, the side of a crop in pixels.")
         self.views()
 
     def geometry(self, own: Geometry) -> Geometry:
-        """How image files are fitted, for a network with this geometry of its own."""
+        """The geometry of image files, for a network whose own geometry is `own`."""
         return own.changed(self.size, self.shorter, self.interpolation)
 
-    def views(self, interpolation: str = "bilinear"):
-        """Function of an image to a list of its views, or `None` where `geometry` is all there is.
+    def views(self, interpolation: str = "bilinear") -> Views | None:
+        """A function from an image to a list of its views; `None` if the geometry suffices.
 
         Args:
-            interpolation: That of the geometry.
+            interpolation: Interpolation of the geometry.
         """
         if self.scales:
             return multi_scale(self.scales, interpolation)
-        if self.crops == 10:
+        if self.crops == 10 and self.size is not None:
             return ten_crop(self.size, self.shorter, interpolation)
         return None
 
-    def rewriting(self):
-        """Function of a model to one that takes such images, or `None` where it does already."""
+    def rewriting(self) -> "Callable[[keras.Model], keras.Model] | None":
+        """The rewriting of a model that lets it take such images; `None` if it does already."""
         from keras_preact.rewrite import any_size, dense
 
         return dense if self.dense else any_size if self.size or self.scales else None
 
-    def check_fits(self, image_shape) -> None:
-        """Raises `ConfigError` where a dense network's window is larger than a scaled image."""
+    def check_fits(self, image_shape: Sequence[int | None]) -> None:
+        """Raises `ConfigError` if the window of a dense network is larger than a scaled image."""
         sides = [side for side in image_shape[:2] if side]
         side = min(sides, default=0) if self.dense else 0
-        expected = f"at least {side}, the side of the images that it was trained with"
+        expected = f"at least {side}, the image size of the training"
         require(min(self.scales, default=0) >= side, "scales", self.scales, expected)
 
     @classmethod
     def from_options(cls, text: str) -> "ViewsConfig":
-        """Reads options as one types them: "--scales 256,384 --dense"."""
-        values = {}
+        """Parses options as on the command line: `"--scales 256,384 --dense"`."""
+        values: dict[str, Any] = {}
         for option in f" {text}".split(" --")[1:]:
             name, _, value = option.strip().partition(" ")
             value = f"[{value}]" if name == "scales" else value
@@ -102,20 +107,23 @@ class ViewsConfig(Checked):
                 values[name] = json.loads(value) if value else True
             except ValueError:
                 raise ConfigError(
-                    f"Options such as '--size 224 --crops 10' are expected. Received: {text!r}."
+                    f"The options must be like '--size 224 --crops 10'. Received: {text!r}."
                 ) from None
         return cls.from_dict(values)
 
 
-def center_crop(size: int, shorter: int | None = None):
-    """One crop from the centre; 224 in the 2015 paper, 320 as well in the 2016 paper's Table 5.
+def center_crop(size: int, shorter: int | None = None) -> Views:
+    """One crop from the centre; 224 in the 2015 paper, 224 and 320 in the 2016 paper's Table 5.
 
     Args:
         size: Side of the crop in pixels.
-        shorter: Shorter side that the image is scaled to before; `size` if not given.
+        shorter: Shorter side in pixels to which the image is scaled before; `size` by default.
 
     Returns:
-        A function of an image, uint8 `(h, w, c)`, to a list of one uint8 `(size, size, c)`.
+        A function from an image, uint8 `(h, w, c)`, to a list of one uint8 `(size, size, c)`.
+
+    Raises:
+        ConfigError: If the shorter side is smaller than the crop.
 
     Example:
         >>> import numpy as np
@@ -127,16 +135,20 @@ def center_crop(size: int, shorter: int | None = None):
     return lambda image: [geometry.fit(Picture(image))]
 
 
-def ten_crop(size: int, shorter: int | None = None, interpolation: str = "bilinear"):
+def ten_crop(size: int, shorter: int | None = None, interpolation: str = "bilinear") -> Views:
     """The centre and the four corners, each as it is and mirrored (2015, Table 3).
 
     Args:
         size: Side of the crops in pixels.
-        shorter: Shorter side that the image is scaled to before; as 256 is to 224 if not given.
-        interpolation: As in `Geometry`.
+        shorter: Shorter side in pixels to which the image is scaled before; by default 256/224 of
+            `size`.
+        interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`.
 
     Returns:
-        A function of an image, uint8 `(h, w, c)`, to a list of ten uint8 `(size, size, c)`.
+        A function from an image, uint8 `(h, w, c)`, to a list of ten uint8 `(size, size, c)`.
+
+    Raises:
+        ConfigError: If the shorter side is smaller than the crops.
 
     Example:
         >>> import numpy as np
@@ -156,18 +168,21 @@ def ten_crop(size: int, shorter: int | None = None, interpolation: str = "biline
     return views
 
 
-def multi_scale(scales=SCALES, interpolation: str = "bilinear"):
-    """The whole image at several sizes, for a network that takes any (2015, section 3.4).
+def multi_scale(scales: Sequence[int] = SCALES, interpolation: str = "bilinear") -> Views:
+    """The whole image at several sizes, for a network of any size (2015, section 3.4).
 
     The network is applied to the whole scaled image. Its global average pooling is the mean over
-    all places where the classifier could stand, so this is the fully-convolutional form.
+    all positions of the classifier, so this is the paper's fully-convolutional form.
 
     Args:
-        scales: Shorter sides in pixels.
-        interpolation: As in `Geometry`.
+        scales: Shorter sides of the images in pixels.
+        interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`.
 
     Returns:
-        A function of an image, uint8 `(h, w, c)`, to a list of one image a scale.
+        A function from an image, uint8 `(h, w, c)`, to a list of one image per scale.
+
+    Raises:
+        ConfigError: If `scales` is not a list of whole numbers of at least 1.
 
     Example:
         >>> import numpy as np
@@ -182,14 +197,19 @@ def multi_scale(scales=SCALES, interpolation: str = "bilinear"):
     ]
 
 
-def mean_over_views(predict, images, views, batch_size: int = 256) -> np.ndarray:
+def mean_over_views(
+    predict: Callable[[np.ndarray], Any],
+    images: Sequence[np.ndarray],
+    views: Views,
+    batch_size: int = 256,
+) -> np.ndarray:
     """Scores of images, each the mean over its views.
 
     Args:
-        predict: Function of uint8 images `[n, h, w, c]` to scores `[n, classes]`.
+        predict: Function from uint8 images `[n, h, w, c]` to scores `[n, classes]`.
         images: Images, uint8 `(h, w, c)` of any sizes.
-        views: Function of an image to a list of images.
-        batch_size: Views in a step, at most; large ones come in smaller steps.
+        views: Function from an image to a list of its views.
+        batch_size: Largest number of views per batch; large images use smaller batches.
 
     Returns:
         float32 `[len(images), classes]`.
@@ -199,7 +219,7 @@ def mean_over_views(predict, images, views, batch_size: int = 256) -> np.ndarray
     for k, group in enumerate(found):
         for view in group:
             by_shape.setdefault(view.shape, []).append((k, view))
-    total = None
+    total: Any = None
     batches = (
         group[k : k + step]
         for (height, width, _), group in by_shape.items()
@@ -214,11 +234,11 @@ def mean_over_views(predict, images, views, batch_size: int = 256) -> np.ndarray
 
 
 def step_of(batch_size: int, height: int, width: int) -> int:
-    """Images of a step: the batch size, or fewer where they are large."""
+    """Images per batch: the batch size, or fewer if they are large."""
     return min(batch_size, max(1, _PIXELS // (height * width)))
 
 
 def _shorter(size, shorter):
     require(is_whole(size) and size >= 1, "size", size, "a whole number of at least 1")
-    require(shorter >= size, "shorter", shorter, f"at least the crop's side, {size}")
+    require(shorter >= size, "shorter", shorter, f"at least the side of the crop, {size}")
     return shorter

@@ -49,7 +49,7 @@ def test_only_what_differs_is_listed(run):
     b = run("<b>", config={"seed": 1, "out": "b"}, resolved={"recipe": recipe, "network": network})
     page = compare_page([a, b, a])
     found = tables(page)
-    config = found["What differs in the config"]
+    config = found["Differences in the config"]
     assert config.pop("recipe.later") == ["–", "1", "–"]  # one more that only a later version has
     assert config == {
         "": ["A", "B", "C"],
@@ -57,8 +57,8 @@ def test_only_what_differs_is_listed(run):
         "network.units": ["[1]", "[2, 2]", "[1]"],
         "recipe.mixup": ["0.0", "0.2", "0.0"],
     }
-    assert page.index("recipe.mixup") < page.index("versions know: 1<") < page.index("later")
-    assert "Nothing: 1,437 images for training, 360 for the test, 10 classes." in page
+    assert page.index("recipe.mixup") < page.index("versions have: 1<") < page.index("later")
+    assert "None: 1,437 training images, 360 test images, 10 classes." in page
     assert "<b>A, B, C</b> Linux, 2 processors; tensorflow on CPU:0, float32; Python 3.11" in page
     assert "<code>" in page and "&lt;b&gt;</code>" in page and "<b></code>" not in page
     assert not re.search(r'(src|href)="(?!data:)', page), "nothing from elsewhere"
@@ -77,7 +77,7 @@ def test_results_stand_beside_the_first_ones(run):
     assert found["epochs"] == ["3 of 3", "1 of 3"]
     assert found["test accuracy"] == [f"{right:.2%}", f"50.00% ({50 - 100 * right:+.2f})"]
     assert found["balanced accuracy"] == ["50.00%", "–"]
-    assert found["which class"] == ["7 &amp; 8", "–"]
+    assert found["class with the lowest recall"] == ["7 &amp; 8", "–"]
     assert [found[name] for name in ("macro F1", "average precision")] == 2 * [["75.00%", "–"]]
     assert "ROC AUC" not in found  # neither has it
     assert found["training loss"] == [f"{last['loss']:.4f}", f"{log[0]['loss']:.4f}"]
@@ -90,12 +90,12 @@ def test_accuracies_on_other_images_are_not_subtracted(run):
     moved = run("c", data={"classes": [str(9 - k) for k in range(10)]})
     page = compare_page([run("a"), b, moved])
     found = tables(page)
-    assert "The test images are not the same" in page and "In brackets" not in page
+    assert "The test images differ" in page and "In brackets" not in page
     assert not any("(" in cell for cell in found["Results"]["test accuracy"])
-    assert found["What differs in the images"] == {
+    assert found["Differences in the images"] == {
         "": ["A", "B", "C"],
         "classes": ["10", "3", "10, in another order"],
-        "not in all runs": [
+        "classes not in all runs": [
             "&#x27;0&#x27;, &#x27;1&#x27;, &#x27;2&#x27; and 7 more",
             "&#x27;class 0&#x27;, &#x27;class 1&#x27;, &#x27;class 2&#x27;",
             "&#x27;9&#x27;, &#x27;8&#x27;, &#x27;7&#x27; and 7 more",
@@ -118,7 +118,7 @@ def test_runs_of_any_state_and_version_are_compared(run, tmp_path, capsys):
     assert capsys.readouterr().out == f"page: {page}\n"
     found = tables(page.read_text())
     assert found["Results"]["epochs"] == ["1 of 2", "0 of 2", "1 of 3"]
-    assert found["Results"]["time of training"][1:] == ["–", "1.0 s"]
+    assert found["Results"]["training time"][1:] == ["–", "1.0 s"]
     assert not (tmp_path / "compare.png").exists()
     assert main(["compare", str(begun), "--html", str(page)]) == 0
     assert "<img" not in page.read_text(), "there is no curve yet"

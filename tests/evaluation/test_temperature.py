@@ -38,7 +38,7 @@ def test_the_temperature_is_found_back(temperature):
 @pytest.mark.parametrize("scores", [[[1, 0], [0.1, 0.9]], [[0.2, 0.8], [0.7, 0.3]], [[np.nan] * 2]])
 def test_where_there_is_none_it_is_said(scores):
     labels = np.arange(len(scores))
-    with pytest.raises(DataError, match=f"of {len(scores)} validation images .* more of them help"):
+    with pytest.raises(DataError, match=f"of {len(scores)} validation images .* Use more"):
         fit_temperature(Evaluation(np.array(scores, "float32"), labels, ("a", "b")))
 
 

@@ -357,9 +357,7 @@ def test_what_differs_is_not_left_behind(run, tmp_path, monkeypatch):
     good = export(run, "keras", tmp_path)
     before = (tmp_path / "model.keras").read_bytes()
     monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"]._replace(read=wrong))
-    with pytest.raises(
-        ExportError, match=r"to 0.0001. Received: a difference of .*Nothing was"
-    ):
+    with pytest.raises(ExportError, match=r"to 0.0001. Received: a difference of .*Nothing was"):
         export(run, "keras", tmp_path)
     assert (tmp_path / "model.keras").read_bytes() == before and good.path.endswith("model.keras")
     with pytest.raises(ExportError):

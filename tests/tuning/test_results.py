@@ -188,7 +188,7 @@ def test_what_stands_beside_the_winners_test_error():
     result = {"test_error": 0.05, "test_errors": [0.04, 0.06]}
     assert final_words(result) == "test error 5.00% (4.00%, 6.00%)"  # of an early version
     words = final_words({**result, **dict(zip(BY_CLASS, (0.5, "rare", 0.0), strict=True))})
-    assert "balanced accuracy 50.00%, lowest recall 0.0% (class 'rare'): classes of" in words
+    assert "balanced accuracy 50.00%, lowest recall 0.0% (class 'rare'): classes with" in words
 
 
 def test_importance(folder):
