@@ -1,6 +1,8 @@
 """The command line: results, and every mistake as one line with its exit code."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -8,8 +10,10 @@ import numpy as np
 import pytest
 
 from keras_preact.applications import list_models
-from keras_preact.cli import main, parser_for
+from keras_preact.cli import _COMMANDS, main, parser_for
+from keras_preact.cli.help import EXAMPLES, HEADINGS
 from keras_preact.cli.training import train_config
+from keras_preact.cli.tuning import _SEARCHES, tune_config
 
 
 def _parsed(*argv):
@@ -173,6 +177,55 @@ def test_help_and_version(capsys):
     out = capsys.readouterr().out
     assert "0.1.0" in out
     assert "--set PART.FIELD=VALUE" in out
+
+
+COMMANDS = [*_COMMANDS, *(f"tune {name}" for name in [*_SEARCHES, "report"])]
+
+
+def help_of(command, capsys):
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_types_choices_and_defaults(command, capsys):
+    text = help_of(command, capsys)
+    assert not re.search(r"type:|null|None|Any|\(default: \[", text)
+    options = re.findall(r"^  (?:-h, )?--\S+", text, re.MULTILINE)
+    headings = set(re.findall(r"^([a-z ]+):$", text, re.MULTILINE)) & set(HEADINGS)
+    assert ("run" in headings) is (len(options) > 10) is (command in EXAMPLES)
+    assert len(headings) != 1
+    assert re.findall(r"^  keras-preact (.*)", text, re.MULTILINE) == [*EXAMPLES.get(command, ())]
+
+
+def test_help_of_training_has_all_its_headings(capsys):
+    text = help_of("train", capsys)
+    headings = re.findall(r"^([a-z]+):$", text, re.MULTILINE)
+    assert headings == ["model", "data", "recipe", "devices", "run", "examples"]
+    for words in ("--epochs INT", "--batch-size {INT,auto}", "--recompute [{true,false}]",
+                  "--on-bad-image {error,skip}", "(default: digits)"):  # fmt: skip
+        assert words in text
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_examples_of_the_help_are_understood(command):
+    assert len(EXAMPLES[command]) == 3
+    for example in EXAMPLES[command]:
+        words = shlex.split(example)
+        assert example.startswith(f"{command} ")
+        arguments = parser_for(words).parse_args(words)[words[0]]
+        if command == "train":
+            assert train_config(arguments).resolve()
+        if words[0] == "tune":
+            assert tune_config(words[1], arguments[words[1]]).dimensions()
+
+
+def test_what_stands_under_a_heading_is_an_option(capsys):
+    text = "".join(help_of(command, capsys) for command in COMMANDS)
+    known = {name[2:].replace("-", "_") for name in re.findall(r"--[a-z-]+", text)}
+    for names in HEADINGS.values():
+        assert set(names) <= known
 
 
 def test_a_dry_run_says_how_long_it_would_take(capsys, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 import jsonargparse
 
@@ -17,13 +18,9 @@ from keras_preact.cli import (
     tuning,
     using,
 )
+from keras_preact.cli.help import Parser
 from keras_preact.console import end_quickly, open_closed_streams, visible
 from keras_preact.errors import OWN, library_of, line_of, near
-
-_EPILOG = (
-    "exit codes: 0 done, 1 a fault of this program, the disk or a device, 2 usage, 3 data, 4 "
-    "training diverged, 130 interrupted, 143 stopped by SIGTERM"
-)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -96,23 +93,19 @@ _COMMANDS = {
 }
 
 
-def parser_for(argv) -> jsonargparse.ArgumentParser:
-    """The parser of these arguments: of all commands, and of the options of the one asked for."""
+def parser_for(argv: Sequence[str]) -> Parser:
+    """A parser of all commands, with the options of the command in these arguments."""
     from keras_preact import __version__
 
-    parser = jsonargparse.ArgumentParser(
+    parser = Parser(
         prog="keras-preact",
         description="Residual networks in every variant of the papers by He et al.",
-        epilog=_EPILOG,
-        exit_on_error=False,
         allow_abbrev=False,  # an option that was mistyped may not begin something else
     )
     parser.add_argument("--version", action="version", version=f"keras-preact {__version__}")
     commands = parser.add_subcommands()
     for name, (_, add_arguments, words) in _COMMANDS.items():
-        command = jsonargparse.ArgumentParser(
-            description=words, epilog=_EPILOG, exit_on_error=False
-        )
+        command = Parser(name, description=words)
         commands.add_subcommand(name, command, help=words)
         if name in argv[:1]:  # the others' take time, and packages that may not be there
             add_arguments(command)
@@ -124,7 +117,7 @@ def _usage(message: str, argv) -> str:
     message = " ".join(message.split())
     unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
     if "unrecognized" in message and unknown and argv[0] in _COMMANDS:
-        command = jsonargparse.ArgumentParser()
+        command = Parser()
         _COMMANDS[argv[0]][1](command)
         words = argv[:1]
         inner = getattr(command._subcommands_action, "choices", None) or {}

@@ -5,6 +5,7 @@ import os
 import re
 import typing
 
+from keras_preact.cli.help import metavar_of
 from keras_preact.errors import ConfigError
 from keras_preact.files import make_folder, replacing
 
@@ -26,7 +27,6 @@ def add_fields(command, config_class, leave_out=(), **same) -> None:
         if field.name in leave_out:
             continue
         option = f"--{field.name.replace('_', '-')}"
-        help_text = " ".join(words[field.name].replace("`", "").split())
         takes_text = isinstance(field.default, str) or hints[field.name] == str | None
         flag = {"nargs": "?", "const": True} if hints[field.name] is bool else {}
         command.add_argument(
@@ -34,9 +34,15 @@ def add_fields(command, config_class, leave_out=(), **same) -> None:
             **flag,
             type=str if takes_text else typing.Any,
             default=same.get("default", field.default),
-            metavar=field.name.upper(),
-            help=help_text,
+            metavar=metavar_of(hints[field.name], field.name),
+            help=_help_of(words[field.name]),
         )
+
+
+def _help_of(text) -> str:
+    """A field's words, written as those of other options: no markup, capital or full stop."""
+    text = " ".join(text.replace("`", "").split()).removesuffix(".")
+    return text[0].lower() + text[1:] if text[1:2].islower() or text[1] == " " else text
 
 
 def add_settings(command) -> None:

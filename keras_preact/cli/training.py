@@ -196,9 +196,9 @@ def _compare(arguments) -> None:
 def _train_arguments(command) -> None:
     from keras_preact.training.config import TrainConfig
 
-    command.add_argument(
-        "--config", action="config", help="YAML or JSON file of these options: a run's config.json"
-    )
+    words = "YAML or JSON file of these options, such as a run's config.json"
+    command.add_argument("--config", action="config", metavar="FILE", help=words)
+    command._option_string_actions["--print_config"].help = "print these options as YAML and exit"
     command.add_argument("--settings", type=dict, default={}, help=jsonargparse.SUPPRESS)
     add_fields(command, TrainConfig, leave_out=("settings",))
     add_settings(command)

@@ -5,14 +5,13 @@ import json
 import pathlib
 import sys
 
-import jsonargparse
-
 from keras_preact.cli.arguments import (
     add_fields,
     add_settings,
     read_yaml,
     settings_of,
 )
+from keras_preact.cli.help import Parser
 from keras_preact.console import duration, make_console
 from keras_preact.errors import ConfigError
 
@@ -147,7 +146,7 @@ def _tune_arguments(command) -> None:
 
     searches = command.add_subcommands(required=False)
     for name, words in _SEARCHES.items():
-        search = jsonargparse.ArgumentParser(description=words, exit_on_error=False)
+        search = Parser(f"tune {name}", description=words)
         add_fields(search, TuneConfig, leave_out=("search", "training", "space"))
         search.add_argument(
             "--space",
@@ -162,7 +161,7 @@ def _tune_arguments(command) -> None:
         help_text = "one line with the result on standard output, all else on standard error"
         search.add_argument("--json", action="store_true", help=help_text)
         searches.add_subcommand(name, search, help=words)
-    report = jsonargparse.ArgumentParser(description="tables, pictures and a page of a search")
+    report = Parser(description="tables, pictures and an HTML page of a search")
     report.add_argument("folder", help="folder of a search, running or not")
     report.add_argument("--json", action="store_true", help="one JSON object a trial")
     searches.add_subcommand("report", report, help="tables, pictures and an HTML page of a search")
