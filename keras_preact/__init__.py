@@ -1,6 +1,6 @@
 """Residual networks in every variant of the papers by He et al., as drop-in Keras models.
 
-Importing this package imports neither Keras nor a data set: what is asked for is loaded then.
+Importing this package does not import Keras; everything is loaded when it is first used.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""`model_card`: what a network is, how it was trained and what it can do, for those who get it."""
+"""`model_card`: what a network is, how it was trained and what it can do, for its users."""
 
 import os
 
@@ -6,7 +6,7 @@ import yaml
 
 from keras_preact.data.load import source
 
-#: Fields of a network that a reader wants to see, where they say something.
+#: Fields of a network to show, where they are set.
 _NETWORK = (
     "block", "units", "filters", "placement", "shortcut", "projection", "activation",
     "initializer", "normalization",
@@ -22,8 +22,8 @@ def model_card(trained, exports=None, result=None, hub=None) -> str:
 
     Args:
         trained: A `Trained`.
-        exports: `{file: fields of its Exported}` for files that stand beside the card.
-        result: Fields of the run's `Result`; those in its folder if not given.
+        exports: `{file: fields of its Exported}` for the files beside the card.
+        result: Fields of the run's `Result`; read from the run folder if not given.
         hub: `"hf://user/name"` of a repository that the card is for.
 
     Returns:
@@ -61,7 +61,7 @@ def model_card(trained, exports=None, result=None, hub=None) -> str:
 
 
 def title_of(trained, result=None) -> str:
-    """What others are told that a network is: its name, and what it was trained on.
+    """The title of a model card: the name of the network, and what it was trained on.
 
     Args:
         trained: A `Trained`.
@@ -109,19 +109,22 @@ def _results(run, result):
 def _kept(result):
     kept, best = result.get("kept_epoch"), result.get("best_epoch")
     if kept is None or best is None:
-        return "The last epoch counts; no test image chose it."
-    which = f"Epoch {kept} counts, the best by the validation images"
+        return "These are the weights of the last epoch; no test image was used to choose it."
+    which = f"These are the weights of epoch {kept}, the best on the validation images"
     if kept != best:
-        which = f"The last epoch counts; by the validation images epoch {best} was the best"
-    return f"{which} ({result['validation_accuracy']:.2%} of them); no test image chose it."
+        which = (
+            f"These are the last epoch's weights; epoch {best} was best on the validation images"
+        )
+    accuracy = result["validation_accuracy"]
+    return f"{which} (accuracy {accuracy:.2%}); no test image was used to choose it."
 
 
 def _by_class(result):
     if result.get("balanced_accuracy") is None:  # of a run of an early version
         return ""
     return (
-        f", balanced over the classes {result['balanced_accuracy']:.2%}, of "
-        f"{result['worst_class']!r}, the worst, {result['worst_recall']:.1%}"
+        f"; balanced accuracy {result['balanced_accuracy']:.2%}, lowest recall "
+        f"{result['worst_recall']:.1%} ({result['worst_class']!r})"
     )
 
 
@@ -129,7 +132,7 @@ def _in_float32(result):
     if result.get("float32_accuracy") is None:
         return ""
     return (
-        f" That is in {result['dtype']}, as it was trained. The network here computes in float32: "
+        f" This is in {result['dtype']}, as in training. The network here computes in float32: "
         f"{result['float32_accuracy']:.2%}, with scores that differ by at most "
         f"{result['float32_difference']:.1g}."
     )
@@ -140,7 +143,7 @@ def _network(run, result):
     lines = _table("network", {name: fields[name] for name in _NETWORK})
     return (
         f"## Network\n\n{result['parameters']:,} parameters, {result['multiply_adds']:,} "
-        f"multiply-adds an image.\n\n{lines}"
+        f"multiply-adds per image.\n\n{lines}"
     )
 
 
@@ -163,9 +166,9 @@ def _use(trained, exports, hub=None):
     shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     lines = [
         "## Use",
-        f"Images go in as they are, values 0 to 255, {size}; what the network does to them first "
-        f"is part of it.{' The scores that come out add up to 1.' if sums else ''}",
-        f"Image files become such images so: {trained.geometry} (`geometry.json`).",
+        f"The input is raw images, values 0 to 255, {size}; preprocessing is part of the network."
+        f"{' The output scores add up to 1.' if sums else ''}",
+        f"Image files are resized as follows: {trained.geometry} (`geometry.json`).",
         f"classes: {shown}",
     ]
     if hub:
@@ -185,7 +188,7 @@ def _use(trained, exports, hub=None):
         lines.append(served_files(trained))
     if exports:
         rows = {
-            name: f"{found['megabytes']} MB, largest difference of a score "
+            name: f"{found['megabytes']} MB, largest difference in a score "
             f"{found['difference']:.1g}{_rounded(found)}"
             for name, found in exports.items()
         }
@@ -194,15 +197,15 @@ def _use(trained, exports, hub=None):
 
 
 def served_files(trained) -> str:
-    """Which files a SavedModel reads, and what it does otherwise than the training did."""
+    """Which files a SavedModel reads, and how its decoding differs from that in training."""
     changed = trained.geometry.reading.changed()
-    words = "`serve_bytes` of the SavedModel reads JPEG and PNG files alone"
+    words = "`serve_bytes` of the SavedModel reads JPEG and PNG files only"
     if not changed:
         return f"{words}."
     return (
-        f"{words}, as TensorFlow decodes them: it cannot follow {', '.join(changed)}, with which "
-        "this network was trained. Where that matters decode files as `keras_preact.data.decode` "
-        "does, and give `serving_default` the pixels."
+        f"{words}, as TensorFlow decodes them. It does not support {', '.join(changed)}, as "
+        "used in training. If that matters, decode files with `keras_preact.data.decode` and pass "
+        "the pixels to `serving_default`."
     )
 
 
@@ -217,18 +220,18 @@ def _rounded(found):
 
 
 def losses_in_words(found) -> str:
-    """What rounding costs beside the accuracy, from the fields of an `Exported`."""
+    """What quantization costs besides accuracy, from the fields of an `Exported`."""
     words = ""
     if kept := found.get("kept_float"):
         words += f"; {', '.join(kept)} stay float"
     if lost := found.get("classes_lost"):
         named = ", ".join(f"{name} ({100 * value:.1f})" for name, value in lost.items())
-        words += f"; points of recall lost by class: {named}"
+        words += f"; recall lost per class, in points: {named}"
     return words
 
 
 def calibration_in_words(found) -> str:
-    """What the temperature of an export does, from the fields of its `Exported`."""
+    """What the temperature of an export changes, from the fields of its `Exported`."""
     return (
         f"logits are divided by {found['temperature']:.3g}, fitted to validation images: "
         f"calibration error on test images {found['calibration_before']:.2%} before, "
@@ -238,8 +241,8 @@ def calibration_in_words(found) -> str:
 
 def _limits(result):
     return (
-        f"## Limits\n\nThe figures are those of the test images of {_named(result)}. On images of "
-        "another kind it can be worse, and it gives one of its classes to any image."
+        f"## Limits\n\nThe figures hold for the test images of {_named(result)}. Other images may "
+        "give worse results, and any image at all is assigned one of the classes."
     )
 
 

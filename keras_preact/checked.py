@@ -1,7 +1,8 @@
-"""`Checked`, the base of every config: a frozen dataclass that checks its fields and survives JSON.
+"""`Checked`, the base of every config: a frozen dataclass that checks its fields and converts to
+and from JSON.
 
 The annotation of a field is its first check (`Literal`, `int`, `float`, `bool`, `str`, tuples,
-`| None`); what an annotation cannot say stands in the class's own `check`.
+`| None`); rules that an annotation cannot express are in the class's own `check`.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ class Checked:
         self.check()
 
     def check(self) -> None:
-        """Rules between fields; raises `ConfigError`. The base class has none."""
+        """Checks rules between fields; raises `ConfigError`. The base class has none."""
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:
@@ -36,12 +37,12 @@ class Checked:
         return tuple(field.name for field in dataclasses.fields(cls))
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed; an unknown field is refused with a near match."""
+        """A copy with some fields changed; an unknown field raises an error with a suggestion."""
         _refuse_unknown(type(self), changes)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values that JSON can hold."""
+        """The fields as plain values for JSON."""
         return json.loads(self.to_json())
 
     @classmethod
@@ -49,13 +50,13 @@ class Checked:
         """The inverse of `to_dict`; missing fields take their defaults."""
         if not isinstance(values, dict):
             raise ConfigError(
-                f"{cls.__name__} is read from a JSON object. Received: {type(values).__name__}."
+                f"{cls.__name__} expects a JSON object. Received: {type(values).__name__}."
             )
         _refuse_unknown(cls, values)
         return cls(**values)
 
     def to_json(self) -> str:
-        """The fields as a JSON object, one field a line."""
+        """The fields as a JSON object, one field per line."""
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
@@ -64,12 +65,12 @@ class Checked:
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ConfigError(f"{cls.__name__} is read from JSON text: {error}.") from None
+            raise ConfigError(f"{cls.__name__} expects JSON text: {error}.") from None
         return cls.from_dict(values)
 
 
 def require(condition: bool, name: str, value: Any, expected: str, fix="") -> None:
-    """Raises `ConfigError` unless `condition` holds; `fix` is text, or a function that gives it."""
+    """Raises `ConfigError` unless `condition` holds; `fix` is text or a function of it."""
     if not condition:
         fix = fix() if callable(fix) else fix
         end = f" {fix.strip()}" if fix else ""
@@ -97,7 +98,7 @@ def _refuse_unknown(cls: type, values) -> None:
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """`value` as the annotation `hint` wants it: lists become tuples, whole numbers floats."""
+    """`value` converted to the annotation `hint`: lists become tuples, whole numbers floats."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
@@ -128,6 +129,6 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         return int(value)
     if isinstance(hint, type) and issubclass(hint, Checked) and isinstance(value, dict):
         return hint.from_dict(value)
-    words = {str: "a text", bool: "True or False"}
+    words = {str: "a string", bool: "True or False"}
     require(isinstance(value, hint), name, value, words.get(hint, hint.__name__))
     return value

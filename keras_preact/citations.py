@@ -171,7 +171,7 @@ WORKS = {
 
 
 def citations(parts) -> str:
-    """The BibTeX entries of the works that a run makes use of.
+    """The BibTeX entries of the works that a run uses.
 
     Args:
         parts: The `Resolved` parts of a `TrainConfig`.

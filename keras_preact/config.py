@@ -37,86 +37,87 @@ _OF_LEARNING = (
 
 @dataclasses.dataclass(frozen=True)
 class ResNetConfig(Checked):
-    """The architecture of one residual or plain network; frozen, validated, JSON round trip.
+    """The architecture of a residual or plain network: frozen, validated, convertible to JSON.
 
     "2015" is Deep Residual Learning, "2016" Identity Mappings, "PReLU" Delving Deep into
-    Rectifiers. The defaults are the pre-activation ResNet-20 for CIFAR (2016, Figure 4e). Where
-    the papers and the authors' codes disagree, the choice is a field here, with the paper's as its
-    default.
+    Rectifiers. The defaults are the pre-activation ResNet-20 for CIFAR (2016, Figure 4e). Where the
+    papers and the authors' code disagree, a field makes the choice, and the paper's is the default.
 
     Args:
         block: Branch of a residual unit: `"basic"` two 3x3 convolutions (2015, Figure 5 left),
             `"bottleneck"` 1x1, 3x3 and 1x1 to four times the filters (Figure 5 right), `"single"`
             one 3x3 (2016, Table 3, the rows with 1-layer skips; plain: PReLU, Table 3),
             `"basic2x2"` two 2x2, the first unpadded and the second padded by a pixel on each side,
-            so that the pair keeps the map's size (PReLU, Table 1).
+            so that the pair keeps the size of the feature map (PReLU, Table 1).
         units: Residual units of each stage.
-        filters: Filters of each stage, before the bottleneck's factor of four.
-        placement: Where normalisation and activation stand (2016, Figure 4 and Table 2).
-        shortcut: What a shortcut does to its input (2016, Figure 2 and Table 1); `"none"` is a
-            plain net. `"conv1x1"` puts a projection on every unit and so is `projection="C"`.
+        filters: Filters of each stage, without the bottleneck's factor of four.
+        placement: Position of normalisation and activation (2016, Figure 4 and Table 2).
+        shortcut: Operation on the shortcut (2016, Figure 2 and Table 1); `"none"` is a plain net.
+            `"conv1x1"` projects in every unit, and so equals `projection="C"`.
         shortcut_scale: Factor on the shortcut of `"constant_scaling"`.
         branch_scale: Factor on the residual branch of `"constant_scaling"`.
         gate_bias: Initial bias of the gates g = sigmoid(1x1 convolution + bias).
-        dropout_rate: Share of the shortcut that `"dropout"` drops, in [0, 1).
-        projection: Shortcut where dimensions change (2015, section 3.3): `"A"` every second pixel
-            and zero channels, no parameters; `"B"` a 1x1 convolution; `"C"` that on every unit.
+        dropout_rate: Dropout rate of the shortcut `"dropout"`, in [0, 1).
+        projection: Shortcut where dimensions change (2015, section 3.3): `"A"` subsampling and
+            zero-padded channels, no parameters; `"B"` a 1x1 convolution; `"C"` a 1x1 convolution in
+            every unit.
         projection_input: In pre-activation nets a shortcut that changes the number of channels
             takes the `"preactivated"` tensor (2016, appendix) or the `"raw"` one (several ports).
-        projection_norm: Normalisation after a projection. `None`: where the branch ends with one,
-            so in original units and not in pre-activation units, as in both authors' codes.
-        subsample_shortcut: Shortcut of option B that changes the map's size and not its channels:
-            `"projection"`, or `"max_pool"` of size 1 (keras.applications V2).
+        projection_norm: Whether a projection is followed by normalisation. `None`: if the branch
+            ends with one, so in original but not in pre-activation units, as in the authors' code
+            for both.
+        subsample_shortcut: Shortcut of option B where the feature map changes in size but not in
+            channels: `"projection"`, or `"max_pool"` of size 1 (keras.applications V2).
         stride_on: Bottleneck convolution with the stride: the first `"1x1"` (the authors' code) or
             the `"3x3"` (torchvision's V1.5, fb.resnet.torch). Other blocks: their first 3x3.
-        downsample_at: Unit that halves the map: the `"first_unit"` of the next stage, or the
-            `"last_unit"` of the stage before (keras.applications V2).
-        downsample_by: What halves the map between stages: the `"stride"` of a unit, or a 2x2
-            `"max_pool"` of stride 2 ahead of the next stage (PReLU, Tables 1 and 3).
-        first_unit_entry: Where a pre-activation net has the activation between the first
-            convolution and the first unit: in the `"stem"`, before its pooling
-            (fb.resnet.torch); in the `"unit"`, shared by its two paths (the authors' code,
-            keras.applications V2; the same function when nothing is pooled); in its `"branch"`
-            alone, as in all other units (timm, KerasHub); `"both"` (several ports).
-        activation: `"relu"`, `"prelu"` (one slope a channel), `"prelu_shared"` (one a layer),
+        downsample_at: Unit that downsamples: the `"first_unit"` of a stage, or the `"last_unit"` of
+            the one before (keras.applications V2).
+        downsample_by: How stages downsample: by the `"stride"` of a unit, or by a 2x2 `"max_pool"`
+            of stride 2 before the stage (PReLU, Tables 1 and 3).
+        first_unit_entry: Position of the activation between the stem and the first unit of a
+            pre-activation net: in the `"stem"`, before its pooling (fb.resnet.torch); in the
+            `"unit"`, shared by its two paths (the authors' code, keras.applications V2; equivalent
+            without pooling); only in its `"branch"`, as in all other units (timm, KerasHub); or
+            `"both"` (several ports).
+        activation: `"relu"`, `"prelu"` (one slope per channel), `"prelu_shared"` (one per layer),
             `"leaky_relu"`, or the name of any Keras activation.
-        negative_slope: Slope for negative inputs, at the start for PReLU. `None`: 0.25 for PReLU,
-            0.01 for leaky ReLU.
-        initializer: Convolution kernels: `"he_normal"` (PReLU, section 2.2) or `"xavier_normal"`
-            (what that section compares with).
+        negative_slope: Slope for negative inputs; for PReLU its initial value. `None`: 0.25 for
+            PReLU, 0.01 for leaky ReLU.
+        initializer: Kernel initialiser of convolutions: `"he_normal"` (PReLU, section 2.2) or
+            `"xavier_normal"` (which that section compares it with).
         initializer_mode: Fan that the variance is divided by: `"fan_out"` (PReLU equation 14, the
             authors' code), `"fan_in"` (equation 10) or `"fan_avg"`.
-        initializer_truncated: Cut the normal distribution at two standard deviations, as Keras's
-            own `HeNormal` does; the authors' code does not.
+        initializer_truncated: Truncate the normal distribution at two standard deviations, as
+            Keras's `HeNormal` does and the authors' code does not.
         initializer_slope_aware: Divide He's variance by 1 + slope² (PReLU, equation 15).
         normalization: `"batch"` or `"none"`.
-        norm_momentum: Share of the old moving statistics that a step keeps, in [0, 1).
-        norm_epsilon: Added to the variance before its root.
-        conv_bias: Convolutions with a bias: `"never"` (the authors' code), where no norm follows,
-            `"without_norm"` (keras.applications V2), or `"always"` (keras.applications V1). Gates
-            always have theirs.
+        norm_momentum: Momentum of the moving statistics, as in Keras, in [0, 1).
+        norm_epsilon: Added to the variance before taking its square root.
+        conv_bias: Which convolutions have a bias: `"never"` (the authors' code), `"without_norm"`
+            (those not followed by normalisation; keras.applications V2), or `"always"`
+            (keras.applications V1). Gates always have one.
         stem_filters: Filters of the first convolution.
         stem_kernel: Its size, odd.
         stem_stride: Its stride.
-        stem_padded: Whether the stem's convolution and pooling are padded, so that they give
-            `ceil(size / stride)`; the 14-layer net's are not (PReLU, Table 1: 224 to 109 to 36).
-        stem_pool: Whether a max pooling follows the stem (ImageNet nets).
+        stem_padded: Whether the stem's convolution and pooling use padding, so that the output size
+            is `ceil(size / stride)`; the 14-layer net uses none (PReLU, Table 1: 224 to 109 to 36).
+        stem_pool: Whether the stem ends with max pooling (ImageNet nets).
         stem_pool_size: Its size: 3 in residual nets, 2 in models A, B and C (PReLU, Table 3).
         stem_pool_stride: Its stride.
-        stem_pool_padding: Border of a 3x3 pooling: `"zeros"` (keras.applications), or `"excluded"`
-            from the maximum (PyTorch). After a ReLU they are the same.
-        pyramid: Bins a side of each level of a spatial pyramid pooling, which then takes the place
-            of the global average pooling (PReLU, section 2.3: 7, 3, 2, 1).
-        dense: Units of hidden dense layers between pooling and classifier, each with the network's
-            activation and a dropout (PReLU, Tables 1 and 3: 4096, 4096).
-        dense_dropout: Share of their outputs that is dropped, in [0, 1) (PReLU, section 3).
-        dense_stddev: Standard deviation of their normal initialisation, the classifier's being a
-            tenth of it: 0.01 and 0.001 in PReLU, section 2.2. `None`: they start as the
-            convolutions do, and the classifier as in the residual papers' code.
+        stem_pool_padding: Padding of a 3x3 pooling: `"zeros"` (keras.applications), or `"excluded"`
+            from the maximum (PyTorch). After a ReLU they are equivalent.
+        pyramid: Bins per side at each level of spatial pyramid pooling, which replaces global
+            average pooling (PReLU, section 2.3: 7, 3, 2, 1).
+        dense: Units of the hidden dense layers between pooling and classifier, each followed by the
+            network's activation and dropout (PReLU, Tables 1 and 3: 4096, 4096).
+        dense_dropout: Their dropout rate, in [0, 1) (PReLU, section 3).
+        dense_stddev: Standard deviation of their normal initialisation; the classifier's is a tenth
+            of it (0.01 and 0.001 in PReLU, section 2.2). `None`: they are initialised like the
+            convolutions, and the classifier as in the residual papers' code.
 
     Raises:
-        ConfigError: For a value that is not allowed and for combinations that make no network; the
-            message names the rule.
+        ConfigError: For a value that is not allowed, or a combination that makes no valid network;
+            the message states the rule.
 
     Example:
         >>> from keras_preact import ResNetConfig
@@ -168,7 +169,7 @@ class ResNetConfig(Checked):
     dense_stddev: float | None = None
 
     def check(self) -> None:
-        """Ranges, then the rules that say which combinations make a network."""
+        """Checks ranges, then the rules for combinations."""
         for name in ("units", "filters"):
             values = getattr(self, name)
             positive = len(values) > 0 and all(value >= 1 for value in values)
@@ -193,22 +194,22 @@ class ResNetConfig(Checked):
                 raise ConfigError(rule)
 
     def _rules(self):
-        """Pairs (is it broken, the rule and what to do)."""
+        """Yields pairs: whether a rule is broken, and its message."""
         plain, steps = self.shortcut == "none", PLACEMENTS[self.placement]
         yield (
             len(self.units) != len(self.filters),
-            "`units` and `filters` have one entry a stage, so they are equally long. "
+            "`units` and `filters` must have one entry per stage each. "
             f"Received: units={self.units}, filters={self.filters}.",
         )
         yield (
             plain and self.placement not in PLAIN,
-            "A plain net has no addition for the placement to refer to: shortcut='none' goes with "
-            f"the placements {quoted(PLAIN)}. Received: placement={self.placement!r}.",
+            "A plain net has no addition, so shortcut='none' needs one of the placements "
+            f"{quoted(PLAIN)}. Received: placement={self.placement!r}.",
         )
         yield (
             plain and self.projection == "C",
-            "A plain net has no shortcuts to project: shortcut='none' goes with projection 'A' or "
-            "'B', which it does not use. Received: projection='C'.",
+            "A plain net has no shortcuts to project: shortcut='none' needs projection 'A' or 'B', "
+            "neither of which it uses. Received: projection='C'.",
         )
         channels = (self.stem_filters, *self.stage_channels)
         yield (
@@ -216,14 +217,14 @@ class ResNetConfig(Checked):
             and not self.projects_every_unit
             and self.projection == "A"
             and list(channels) != sorted(channels),
-            "Option A adds zero channels and cannot remove any, so the channels may not fall from "
-            "stage to stage; projection='B' can. "
+            "Option A can only add channels, so the number of channels must not fall from stage to "
+            "stage; projection='B' allows that. "
             f"Received: projection='A', channels of the stem and the stages {channels}.",
         )
         unnormalized = self.normalization == "none"
         yield (
             unnormalized and "norm" in steps.after,
-            f"Placement {self.placement!r} normalises behind the addition, so it needs "
+            f"placement={self.placement!r} needs "
             "normalization='batch'. Received: normalization='none'.",
         )
         yield (
@@ -232,18 +233,18 @@ class ResNetConfig(Checked):
         )
         yield (
             self.first_unit_entry != "stem" and not self.preactivated,
-            f"first_unit_entry={self.first_unit_entry!r} is a choice of pre-activation nets: the "
-            f"placements {', '.join(PREACTIVATED)}. Received: placement={self.placement!r}, whose "
-            "stem always ends with the activation.",
+            f"first_unit_entry={self.first_unit_entry!r} needs a pre-activation net, so placement "
+            f"{' or '.join(PREACTIVATED)}. Received: placement={self.placement!r}, whose stem "
+            "always ends with the activation.",
         )
         yield (
             self.downsample_by == "max_pool" and self.downsample_at == "last_unit",
-            "downsample_at='last_unit' places a stride, so it needs downsample_by='stride'. "
+            "downsample_at='last_unit' needs downsample_by='stride'. "
             "Received: downsample_by='max_pool'.",
         )
         yield (
             self.block == "basic2x2" and self.downsample_by == "stride" and len(self.units) > 1,
-            "Pairs of 2x2 convolutions keep the map's size, so block='basic2x2' with several "
+            "Pairs of 2x2 convolutions keep the spatial size, so block='basic2x2' with several "
             "stages needs downsample_by='max_pool'. Received: downsample_by='stride'.",
         )
         yield (
@@ -285,7 +286,7 @@ class ResNetConfig(Checked):
         return NEGATIVE_SLOPES.get(self.activation, 0.0)
 
     def differences(self, other: "ResNetConfig") -> dict[str, Any]:
-        """Fields in which another config is another function of its weights, as that has them.
+        """Fields of another config that make its function of the same weights different.
 
         Example:
             >>> from keras_preact import ResNetConfig

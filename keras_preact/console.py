@@ -1,4 +1,4 @@
-"""What is shown in a terminal, with rich; where there is none, plain lines and no bars."""
+"""Terminal output with rich; plain lines without bars where there is no terminal."""
 
 import atexit
 import contextlib
@@ -15,8 +15,8 @@ _WRITTEN_OUT = {k: rf"\x{k:02x}" for k in (*range(9), *range(11, 32), *range(127
 def make_console(stream, least_width=None):
     """A `rich.console.Console` on a stream; `least_width` is for tables in files and pipes.
 
-    Where nobody reads any more, as in `... | head -1`, it falls silent; what goes on goes on. Names
-    out of files cannot command the terminal: control characters in them are shown.
+    When its reader has gone, as in `... | head -1`, it falls silent and the program goes on. File
+    and class names cannot control the terminal: control characters are escaped.
     """
     from rich.console import Console
 
@@ -37,7 +37,7 @@ def make_console(stream, least_width=None):
 
 
 def visible(text: str) -> str:
-    """A text whose control characters, but for ends of lines, are written out.
+    """A text whose control characters, except line ends, are escaped.
 
     Example:
         >>> from keras_preact.console import visible
@@ -48,13 +48,13 @@ def visible(text: str) -> str:
 
 
 def say(console, text: str) -> None:
-    """One line on a console; nothing where there is none."""
+    """Prints a line on a console, if there is one."""
     if console:
         console.print(text, soft_wrap=True)
 
 
 def warn(console, text: str) -> None:
-    """One line on a console; a `RuntimeWarning` where there is none."""
+    """Prints a line on a console; without one, issues a `RuntimeWarning`."""
     if console:
         say(console, text)
     else:
@@ -62,7 +62,7 @@ def warn(console, text: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit in which it reads best."""
+    """A time in a readable unit."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}"
@@ -71,7 +71,7 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def reading_bar(console, description):
-    """A bar while data are read; gives the function `on_progress(done, total)`."""
+    """A progress bar while data is read; yields the function `on_progress(done, total)`."""
     from rich.markup import escape
     from rich.progress import Progress
 
@@ -99,13 +99,13 @@ def open_closed_streams() -> None:
 
 
 def end_quickly() -> None:
-    """Has this process end without looking for garbage, a second's work once Keras is imported."""
+    """Skips garbage collection at exit, which takes a second once Keras is imported."""
     atexit.register(gc.freeze)
 
 
 @contextlib.contextmanager
 def silent_stderr():
-    """Standard error goes nowhere meanwhile, also what libraries write past Python."""
+    """Discards standard error meanwhile, including what native libraries write."""
     sys.stderr.flush()
     kept = os.dup(2)
     silent = os.open(os.devnull, os.O_WRONLY)
@@ -119,7 +119,7 @@ def silent_stderr():
 
 
 def import_keras_quietly() -> None:
-    """Imports Keras without what TensorFlow says of missing GPU libraries and of retracing."""
+    """Imports Keras without TensorFlow's messages about GPU libraries and retracing."""
     has_gpu = os.path.exists("/dev/nvidia0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

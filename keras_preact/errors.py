@@ -1,7 +1,7 @@
-"""The mistakes a user can make, each with the exit code of the command line.
+"""The errors a user can meet, each with its exit code on the command line.
 
-A message says what was expected with all allowed values, what came (`Received: name=value`) and how
-to mend it, in one line. Anything else that is raised is a fault of this package (exit code 1).
+A message says in one line what was expected, with all allowed values, what was given (`Received:
+name=value`), and how to fix it. Any other exception is a bug in this package (exit code 1).
 """
 
 import contextlib
@@ -19,37 +19,37 @@ class ConfigError(ValueError):
 
 
 class DataError(Exception):
-    """Images that are missing, damaged, or do not fit what was asked for."""
+    """Images are missing, damaged, or do not match what was asked for."""
 
     exit_code = 3
 
 
 class DivergedError(RuntimeError):
-    """Training met a loss that is not a finite number."""
+    """The loss or the gradient is no longer finite."""
 
     exit_code = 4
 
 
 class SaveError(OSError):
-    """A run's folder could not be written: a full disk, rights, a damaged file system."""
+    """A folder could not be written: full disk, permissions, damaged file system."""
 
     exit_code = 1
 
 
 class DeviceError(RuntimeError):
-    """What the devices compute together is not what one of them computes."""
+    """Several devices together do not compute what one of them does."""
 
     exit_code = 1
 
 
 class ExportError(RuntimeError):
-    """What was exported does not compute what the network does, or cannot hold it."""
+    """The export differs from the network, or its format cannot represent it."""
 
     exit_code = 1
 
 
 class StoppedError(RuntimeError):
-    """Training was asked to stop by a signal, and what it had done is saved.
+    """Training was stopped by a signal, and its progress is saved.
 
     Attributes:
         exit_code: 128 and the number of the signal: 143 for SIGTERM, 130 for SIGINT (Ctrl-C).
@@ -66,13 +66,13 @@ OWN = (ConfigError, DataError, DivergedError, SaveError, DeviceError, ExportErro
 
 @contextlib.contextmanager
 def damaged(path):
-    """Says of files of this package's that they are damaged, where what they say makes no sense.
+    """Reports a file of this package as damaged if its contents make no sense.
 
     Args:
-        path: The folder or file that is made sense of.
+        path: The file or folder that is read.
 
     Raises:
-        ConfigError: In place of what missing keys and values of other types raise.
+        ConfigError: In place of the errors that missing keys and wrong types raise.
     """
     try:
         yield
@@ -80,11 +80,11 @@ def damaged(path):
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{path} is damaged: it does not say what was written there ({reason(error)})."
+            f"{path} is damaged: its contents make no sense ({reason(error)})."
         ) from None
 
 
-#: Libraries whose errors are long and speak of their own insides, by the package they come from.
+#: Libraries whose errors are long and full of internals, by package.
 _LIBRARIES = {
     "tensorflow": "TensorFlow",
     "jax": "JAX",
@@ -95,7 +95,7 @@ _LIBRARIES = {
     "nncf": "NNCF",
 }
 
-#: Lines that say where in a library something was, and not what.
+#: Lines that say where in a library something went wrong, and not what.
 _INSIDES = re.compile(
     r"Graph execution error|Detected at node|<stack traces|\s*File |\d+ root error|\s*$"
 )
@@ -103,20 +103,20 @@ _MEMORY = re.compile(r"RESOURCE_EXHAUSTED|ResourceExhausted|OOM|[Oo]ut of memory
 
 
 def library_of(error: BaseException) -> str | None:
-    """The library that an error comes from, where it is one whose errors are long; or `None`."""
+    """The library that raised an error, if it is one with long errors; else `None`."""
     return _LIBRARIES.get(type(error).__module__.split(".")[0])
 
 
 def line_of(error: BaseException, layers=(), fix: str = "") -> str:
-    """What went wrong in another library, in one line that says where the whole text is.
+    """An error of another library in one line, which names a file with the full text.
 
     Args:
         error: What was raised.
-        layers: Names of the network's layers; those that the text speaks of are named.
-        fix: What to do; if not given, what helps with errors of this kind.
+        layers: Names of the network's layers; those found in the text are named.
+        fix: What to do; if not given, the usual advice for such errors.
 
     Returns:
-        The line. The whole text, with its traceback, is in the new file that it names.
+        The line. The full text with its traceback is in the new file that it names.
     """
     text = "".join(traceback.format_exception(error))
     with tempfile.NamedTemporaryFile(
@@ -126,14 +126,14 @@ def line_of(error: BaseException, layers=(), fix: str = "") -> str:
     named = [name for name in layers if re.search(rf"\b{re.escape(name)}(_\d+)?\b", text)]
     where = f" (layer {', '.join(map(repr, named[:3]))})" if named else ""
     if not fix and (isinstance(error, MemoryError) or _MEMORY.search(text)):
-        fix = "The memory is too small: a smaller batch_size, or recompute=True, takes less."
-    fix = fix or "`keras-preact doctor` tries each part of this machine."
+        fix = "Out of memory: use a smaller batch_size, or recompute=True."
+    fix = fix or "`keras-preact doctor` tests this machine."
     who = library_of(error) or type(error).__name__
-    return f"{who}: {first_line(error)}{where}. {fix} All of it: {file.name}"
+    return f"{who}: {first_line(error)}{where}. {fix} Full text: {file.name}"
 
 
 def first_line(error) -> str:
-    """The first line of an error of another library that says what went wrong, not where.
+    """The first line of another library's error that says what went wrong, not where.
 
     Example:
         >>> from keras_preact.errors import first_line
@@ -148,11 +148,11 @@ def first_line(error) -> str:
 
 @contextlib.contextmanager
 def in_one_line(kind, what: str, layers=(), fix: str = ""):
-    """Raises `kind` with one line for whatever another library raises meanwhile, but for `OSError`.
+    """Turns whatever another library raises, except `OSError`, into a `kind` with one line.
 
     Args:
         kind: Class of the error.
-        what: What was tried, as the line begins.
+        what: What was tried; the line begins with it.
         layers, fix: As in `line_of`.
     """
     try:
@@ -164,7 +164,7 @@ def in_one_line(kind, what: str, layers=(), fix: str = ""):
 
 
 def reason(error, most: int = 200) -> str:
-    """What an error of another library says, in one line of at most so many characters."""
+    """The message of another library's error, in one line of at most `most` characters."""
     return " ".join(str(error).split())[:most]
 
 
@@ -180,7 +180,7 @@ def near(name: str, names) -> str:
 
 
 def shown(path) -> str:
-    """A path as it can be printed and written: bytes that are no UTF-8 are escaped.
+    """A path as printable text: bytes that are not UTF-8 are escaped.
 
     Example:
         >>> from keras_preact.errors import shown

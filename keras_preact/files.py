@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whenever the process is killed or the power fails."""
+"""Atomic writes: files are complete or absent, even after a kill or a power failure."""
 
 import contextlib
 import datetime
@@ -21,7 +21,7 @@ _LOCK = ".lock"
 
 
 def write_file(path, data: bytes) -> None:
-    """Writes a new file and has the system put it on the disk."""
+    """Writes a new file and flushes it to disk."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         rest = memoryview(data)
@@ -33,21 +33,21 @@ def write_file(path, data: bytes) -> None:
 
 
 def replace_file(path, data: bytes) -> None:
-    """Writes a file whole or not at all: a reader meets what was there before, or all of this."""
+    """Writes a file atomically: a reader sees the old contents or all of the new."""
     with _in_place_of(pathlib.Path(path)) as partial:
         write_file(partial, data)
 
 
 @contextlib.contextmanager
 def replacing(path, what: str):
-    """A path to write a file or folder to, which then takes the place of `path`.
+    """Yields a path to write a file or folder to, which then replaces `path` atomically.
 
-    What goes wrong meanwhile leaves `path` as it was. Several processes may do so at once: the last
-    one's is what stays.
+    If anything fails, `path` stays as it was. Several processes may do this at once; the last one
+    wins.
 
     Args:
-        path: What is to be replaced, if it is there.
-        what: What it is, for the error's text.
+        path: The file or folder to replace, if it exists.
+        what: What it is, for the error message.
 
     Raises:
         SaveError: When it cannot be written.
@@ -144,7 +144,7 @@ def _remove(path):
 
 
 def sync_folder(path) -> None:
-    """Has the system put the names in a folder on the disk, where it can (not on Windows)."""
+    """Flushes a folder's entries to disk, where the system can (not on Windows)."""
     if os.name == "nt":
         return
     folder = os.open(path, os.O_RDONLY)
@@ -155,11 +155,11 @@ def sync_folder(path) -> None:
 
 
 def check_row(row, columns):
-    """A row of a table, if each of its values is of its column's type.
+    """Returns a row of a table after checking that its values match the column types.
 
     Args:
-        row: Values by the names of columns; `None` goes with all types.
-        columns: Types of pandas by name; columns without one hold anything.
+        row: Values by column name; `None` matches any type.
+        columns: pandas types by column name; columns without one hold anything.
 
     Raises:
         TypeError, ValueError: For a value of another type.
@@ -184,7 +184,7 @@ def check_row(row, columns):
 
 
 def sync_tree(path) -> None:
-    """Has the system put a file, or a folder with all that is in it, on the disk."""
+    """Flushes a file, or a folder with everything in it, to disk."""
     path = pathlib.Path(path)
     for inner in (path, *path.rglob("*")):
         if inner.is_dir():
@@ -198,7 +198,7 @@ def sync_tree(path) -> None:
 
 
 def make_folder(path, what: str) -> None:
-    """Makes a folder, if need be, before what is to be written there has taken its time.
+    """Makes a folder if needed, and checks that it can be written, before long work begins.
 
     Raises:
         SaveError: When it cannot be written.
@@ -217,10 +217,10 @@ def to_json(value: Any) -> bytes:
 
 
 def to_csv(frame) -> str:
-    """A `pandas.DataFrame` as CSV, in which no text is a formula to a program of tables.
+    """A `pandas.DataFrame` as CSV in which a spreadsheet finds no formulas.
 
-    Names of classes and files are anybody's: one that begins as a formula does (`=`, `+`, `-`, `@`)
-    gets an apostrophe ahead, unless it is a number.
+    Class and file names may come from anyone: a text that begins like a formula (`=`, `+`, `-`,
+    `@`) is prefixed with an apostrophe, unless it is a number.
 
     Example:
         >>> import pandas as pd
@@ -242,7 +242,7 @@ def to_csv(frame) -> str:
 
 
 def suffix_of(path, suffixes, name: str) -> str:
-    """The suffix of a file, in small letters.
+    """The suffix of a file, in lower case.
 
     Raises:
         ConfigError: Unless it is one of `suffixes`; names the argument.
@@ -253,7 +253,7 @@ def suffix_of(path, suffixes, name: str) -> str:
 
 
 def save_error(error: OSError, what: str, path) -> SaveError:
-    """What a user is told when something could not be written."""
+    """The error for something that could not be written."""
     free = ""
     existing = pathlib.Path(path).absolute()
     while not existing.exists():

@@ -1,7 +1,6 @@
-"""He's initialisation in the forms of the papers, and Xavier's as the rectifier paper has it.
+"""He initialisation in the forms of the papers, and Xavier initialisation as in the PReLU paper.
 
-Both are settings of Keras's `VarianceScaling`, so a saved network needs nothing of this package for
-its initialisers.
+Both are settings of Keras's `VarianceScaling`, so that saved networks open without this package.
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""Names that a package offers and loads when they are asked for."""
+"""Public names of a package, loaded when they are first used."""
 
 import importlib
 

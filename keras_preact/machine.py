@@ -1,4 +1,4 @@
-"""The processor at hand: its name, and what it can do."""
+"""The processor of this machine: its name and capabilities."""
 
 import pathlib
 import platform
@@ -8,18 +8,18 @@ CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
 def cpu_flags() -> set[str]:
-    """What the processor can do, as Linux lists it; nothing elsewhere."""
+    """The CPU flags that Linux lists; empty on other systems."""
     return {*_cpu_info("flags").split()}
 
 
 def adds_in_16_bits() -> bool:
-    """Whether sums of products of 8 bits may overflow: on x86 processors without VNNI."""
+    """Whether sums of 8-bit products may overflow, as on x86 processors without VNNI."""
     flags = cpu_flags()
     return "avx2" in flags and not any("vnni" in flag for flag in flags)
 
 
 def processor() -> str:
-    """The processor's name, as Linux has it, or what Python knows of it."""
+    """The name of the processor, from Linux or else from Python."""
     return _cpu_info("model name") or platform.processor() or platform.machine()
 
 

@@ -1,4 +1,4 @@
-"""`choose_dtype`: float32, or mixed bfloat16 where the processor or the GPU computes in it."""
+"""`choose_dtype`: float32, or mixed bfloat16 where the hardware supports it."""
 
 import os
 import re
@@ -22,7 +22,7 @@ class Choice(NamedTuple):
 
     Attributes:
         policy: Name of a Keras dtype policy.
-        reason: What was found, in a few words.
+        reason: Why, in a few words.
     """
 
     policy: str
@@ -33,31 +33,31 @@ def choose_dtype(wanted: str = "auto") -> Choice:
     """The dtype policy to train with on this machine.
 
     Args:
-        wanted: `"auto"`, or the name of a policy, which is then the choice.
+        wanted: `"auto"`, or the name of a policy, which is then used.
 
     Returns:
-        A `Choice`: for `"auto"`, the policy that the environment variable `KERAS_PREACT_DTYPE`
-        names, if it is set; else `"mixed_bfloat16"` on GPUs from compute capability 8.0 on
-        (Ampere), on TPUs, and under TensorFlow on x86 processors with AMX; else `"float32"`.
+        A `Choice`. For `"auto"`: the policy in the environment variable `KERAS_PREACT_DTYPE`, if
+        set; else `"mixed_bfloat16"` on GPUs from compute capability 8.0 on (Ampere), on TPUs, and
+        under TensorFlow on x86 processors with AMX; else `"float32"`.
 
     Raises:
-        ConfigError: For a name that no policy has.
+        ConfigError: For a name that is not a dtype policy.
 
     Example:
         >>> from keras_preact import choose_dtype
         >>> choose_dtype("float32").reason
-        'as asked for'
+        'as requested'
         >>> choose_dtype().policy in ("float32", "mixed_bfloat16")
         True
     """
     if wanted != "auto":
-        return Choice(dtype_policy(wanted).name, "as asked for")
+        return Choice(dtype_policy(wanted).name, "as requested")
     if named := os.environ.get(DTYPE):
-        return Choice(dtype_policy(named, DTYPE).name, f"{DTYPE} says so")
+        return Choice(dtype_policy(named, DTYPE).name, f"set by {DTYPE}")
     device, capability = _device()
     backend = keras.backend.backend()
     if device == "tpu":
-        return Choice("mixed_bfloat16", "a TPU computes in it")
+        return Choice("mixed_bfloat16", "a TPU computes in bfloat16")
     if device == "gpu":
         if capability is None:
             return Choice("float32", "the GPU does not say whether it computes in bfloat16")
@@ -79,27 +79,27 @@ def serving_dtype(trained_in: str) -> Choice:
         trained_in: The policy that the network was trained in.
 
     Returns:
-        A `Choice`: that policy; but float32 in place of 16 bits that a CPU has no units for, and of
-        16 bits that `KERAS_PREACT_DTYPE` does not name.
+        A `Choice`: that policy; but float32 if it is a 16-bit policy that a CPU does not compute in
+        natively, or that `KERAS_PREACT_DTYPE` does not name.
 
     Example:
         >>> from keras_preact.precision import serving_dtype
         >>> serving_dtype("float32")
-        Choice(policy='float32', reason='as it was trained')
+        Choice(policy='float32', reason='as in training')
     """
     if trained_in == "float32" or (not os.environ.get(DTYPE) and _device()[0] != "cpu"):
-        return Choice(trained_in, "as it was trained")
+        return Choice(trained_in, "as in training")
     here = choose_dtype()
     if dtype_policy(here.policy).compute_dtype == dtype_policy(trained_in).compute_dtype:
-        return Choice(trained_in, "as it was trained")
+        return Choice(trained_in, "as in training")
     return Choice("float32", f"trained in {trained_in}; {here.reason}")
 
 
 def dtype_policy(dtype, name: str = "dtype"):
-    """The Keras policy that `dtype` means: its name, a policy, or `None` for the global one.
+    """The Keras dtype policy for a name, a policy, or `None` (the global policy).
 
     Raises:
-        ConfigError: For what is none; `name` says what it was the value of.
+        ConfigError: For anything else; `name` is the name that the message uses.
     """
     try:
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())

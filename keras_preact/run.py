@@ -1,4 +1,4 @@
-"""`RunFolder`: where a training run keeps what it did, read and written in one place."""
+"""`RunFolder`: the folder of a training run, read and written in one place."""
 
 import contextlib
 import importlib.metadata
@@ -32,16 +32,16 @@ class RunFolder:
     It holds `config.json` (what was asked for; `keras-preact train --config` takes it),
     `command.txt` (the command that repeats it), `resolved.json` (every field), `env.json` (versions
     and machine), `data.json` (what the images were), `citations.bib`, `log.jsonl` and `steps.jsonl`
-    (one JSON object an epoch and a step), `checkpoints/`, and once it is finished `result.json`,
+    (one JSON object per epoch and per step), `checkpoints/`, and once it is finished `result.json`,
     `classes.json`, `geometry.json`, the trained model as `model.keras` and, where the config has
-    `saved_model`, in `saved_model/`, and pictures. Loggers have `tensorboard/`, `wandb/` and
+    `saved_model`, in `saved_model/`, and pictures. Loggers write `tensorboard/`, `wandb/` and
     `wandb.json`.
 
     Args:
-        path: An existing run's folder.
+        path: The folder of an existing run.
 
     Raises:
-        ConfigError: When there is no run in it.
+        ConfigError: When there is no such folder.
 
     Example:
         >>> from keras_preact.run import RunFolder
@@ -55,7 +55,7 @@ class RunFolder:
     def __init__(self, path):
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
-            raise ConfigError(f"A run is a folder that training wrote. Received: {str(path)!r}.")
+            raise ConfigError(f"A run is a folder written by training. Received: {str(path)!r}.")
 
     @classmethod
     def create(cls, path, name: str) -> "RunFolder":
@@ -84,14 +84,14 @@ class RunFolder:
 
     @classmethod
     def temporary(cls) -> "RunFolder":
-        """A folder that is gone with this process, for those who compute and do not report."""
+        """A folder that is removed with this process, for workers that write no results."""
         folder = tempfile.TemporaryDirectory(prefix="keras_preact-")
         run = cls(folder.name)
         run._kept = folder  # removed with this object
         return run
 
     def discard_if_empty(self) -> None:
-        """Undoes `create`, where nothing has been written since."""
+        """Undoes `create`, if nothing has been written since."""
         with contextlib.suppress(OSError):
             if [path.name for path in self.path.iterdir()] == [LOCK]:
                 (self.path / LOCK).unlink()
@@ -114,9 +114,9 @@ class RunFolder:
         except filelock.Timeout:
             who = json.loads(owner.read_text()) if owner.is_file() else {}
             raise ConfigError(
-                "`out` must be a folder that no other process trains in. "
-                f"Received: {str(self.path)!r}, in which process {who.get('process', '?')} on "
-                f"{who.get('host', '?')} is at work. Wait for it, or name another folder."
+                "`out` must be a folder that no other process is training in. "
+                f"Received: {str(self.path)!r}, used by process {who.get('process', '?')} on "
+                f"{who.get('host', '?')}. Wait for it, or give another folder."
             ) from None
         except OSError as error:
             raise ConfigError(
@@ -133,7 +133,7 @@ class RunFolder:
 
     @property
     def is_locked(self) -> bool:
-        """Whether a process trains in the folder now."""
+        """Whether a process is training in the folder."""
         import filelock
 
         lock = filelock.FileLock(self.path / LOCK)
@@ -148,7 +148,7 @@ class RunFolder:
 
     @property
     def is_finished(self) -> bool:
-        """Whether training has come to its end."""
+        """Whether training has finished."""
         return (self.path / "result.json").is_file()
 
     @property
@@ -167,16 +167,16 @@ class RunFolder:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """One dictionary an epoch."""
+        """One dictionary per epoch."""
         return self.read_lines("log.jsonl")
 
     @property
     def steps(self) -> list[dict[str, Any]]:
-        """One dictionary a step."""
+        """One dictionary per step."""
         return self.read_lines("steps.jsonl")
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
-        """The objects of a log, up to a line that a kill or a power cut left damaged."""
+        """The entries of a log, up to a line damaged by a kill or a power failure."""
         if not (self.path / name).is_file():
             return []
         found = []
@@ -195,7 +195,7 @@ class RunFolder:
             raise ConfigError(f"{self.path / name} is damaged: {error}.") from None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file, whole or not at all.
+        """Writes a JSON file atomically.
 
         Raises:
             SaveError: When it cannot be written.
@@ -203,17 +203,17 @@ class RunFolder:
         self.write_bytes(name, to_json(value))
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Writes a file, whole or not at all; raises `SaveError` when it cannot be."""
+        """Writes a file atomically; raises `SaveError` if it cannot."""
         try:
             replace_file(self.path / name, data)
         except OSError as error:
             raise save_error(error, name, self.path) from error
 
     def append_log(self, values: dict[str, Any], name: str = "log.jsonl") -> None:
-        """Adds one line to a log, whole or not at all.
+        """Appends one line to a log, completely or not at all.
 
         Args:
-            values: The line, as JSON can hold it.
+            values: The entry, as plain values.
             name: File of the log.
 
         Raises:
@@ -230,7 +230,7 @@ class RunFolder:
             raise save_error(error, f"A line of {name}", self.path) from error
 
     def sync_logs(self) -> None:
-        """Has the system put the logs on the disk; raises `SaveError` when it cannot."""
+        """Flushes the logs to disk; raises `SaveError` if it cannot."""
         for name in ("log.jsonl", "steps.jsonl"):
             if (self.path / name).is_file():
                 try:
@@ -239,7 +239,7 @@ class RunFolder:
                     raise save_error(error, name, self.path) from error
 
     def cut_log(self, name: str, key: str, last: int) -> None:
-        """Leaves the lines of a log whose `key` is at most `last`: those behind are done again.
+        """Keeps the lines of a log whose `key` is at most `last`; later steps are repeated.
 
         Raises:
             SaveError: When it cannot be written.
@@ -254,11 +254,11 @@ class RunFolder:
         except OSError:
             raise ConfigError(f"{self.path} is not a run folder: it has no {name}.") from None
         except ValueError:
-            raise ConfigError(f"{self.path / name} is damaged: it is no text.") from None
+            raise ConfigError(f"{self.path / name} is damaged: it is not text.") from None
 
 
 def refuse_used(path) -> None:
-    """Raises `ConfigError` when `path` is given and has something in it that is not a run."""
+    """Raises `ConfigError` if `path` is given and is not a new or empty folder."""
     if path is None or not os.path.exists(path):
         return
     require(os.access(path, os.R_OK), "out", str(path), "a folder that can be read and written")
@@ -272,13 +272,13 @@ def refuse_used(path) -> None:
         not used,
         "out",
         str(path),
-        "a folder that is new or empty, so that no run is lost",
-        f"{'Another process trains in it. ' if busy else ''}Name another one, or leave it out.",
+        "a new or empty folder, so that no run is lost",
+        f"{'Another process is training in it. ' if busy else ''}Give another one, or none.",
     )
 
 
 def watched(row: dict) -> str:
-    """The part of the images that a line of a run's log is of: `"validation"`, or else `"test"`.
+    """Which images a line of a run's log was evaluated on: `"validation"` or else `"test"`.
 
     Example:
         >>> from keras_preact.run import watched
@@ -289,20 +289,20 @@ def watched(row: dict) -> str:
 
 
 def beside(model: pathlib.Path, name: str) -> pathlib.Path:
-    """The file of a model file that is called `CLASSES` or `GEOMETRY`, where there is one."""
+    """The `CLASSES` or `GEOMETRY` file that belongs to a model file, whether it exists or not."""
     own = model.with_name(f"{model.stem}.{name}")
     return own if own.is_file() else model.with_name(name)
 
 
 def runs_in(parent) -> list[RunFolder]:
-    """The run folders in a folder, the newest last; none where there is no such folder."""
+    """The run folders in a folder, newest last; empty if there is no such folder."""
     parent = pathlib.Path(parent)
     found = [path.parent for path in parent.glob("*/config.json")] if parent.is_dir() else []
     return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_ctime)]
 
 
 def environment() -> dict[str, Any]:
-    """Versions and machine, as a run records them."""
+    """Versions and machine, as recorded in a run."""
     packages = ("keras-preact", "keras", "tensorflow", "jax", "torch", "numpy")
     versions = {}
     for package in packages:
@@ -324,7 +324,7 @@ def _program():
 
 
 def folder_name(name: str) -> str:
-    """`name` with what a file system may not like replaced."""
+    """`name` with characters replaced that file systems may not allow."""
     return re.sub(r"[^\w.-]+", "_", name)[:80]
 
 

@@ -25,14 +25,14 @@ class Trained:
     Attributes:
         model: A `keras.Model` from raw images, values 0 to 255, `(batch, h, w, c)`, to
             probabilities `(batch, classes)`.
-        class_names: Names of the classes in the order of the model's outputs.
+        class_names: Class names in the order of the model's outputs.
         path: The run folder or file it comes from.
         run: The `RunFolder`; `None` for a file.
-        dtype: What the model computes in, and why: a `keras_preact.precision.Choice`; `None` where
-            it is as the file has it.
-        notes: What a user is to know of how it was opened, a line each.
-        geometry: How image files become what it takes: as in its training, or as it is remembered
-            beside the file.
+        dtype: What the model computes in, and why: a `keras_preact.precision.Choice`; `None`: as in
+            the file.
+        notes: What a user should know about how it was opened, one line each.
+        geometry: How image files are resized for it: as in its training, or as stored beside the
+            file.
     """
 
     model: Any
@@ -45,18 +45,18 @@ class Trained:
 
     @property
     def name(self) -> str:
-        """What pictures and tables call it."""
+        """Its name in plots and tables."""
         return self.path.name if self.run else self.path.stem
 
     @property
     def image_shape(self) -> tuple[int | None, int | None, int]:
-        """`(height, width, channels)` of its images; `None` where any size goes."""
+        """`(height, width, channels)` of its images; `None` for any size."""
         return tuple(self.model.input_shape[1:])
 
     def fitted(self, size=None, shorter=None, interpolation=None) -> "Trained":
-        """The same network for image files that are fitted otherwise, as `Geometry.changed` says.
+        """The same network with image files resized differently, as by `Geometry.changed`.
 
-        Another size than that it was made for makes it one for any size, as
+        A size other than its own turns it into a network for any size, as
         `keras_preact.rewrite.any_size` does.
         """
         from keras_preact.rewrite import any_size
@@ -67,21 +67,21 @@ class Trained:
         return dataclasses.replace(self, model=model, geometry=geometry)
 
     def load_data(self, name_or_path=None, on_progress=None, **options):
-        """Images for it, fitted to it, in the channels that it takes, with its classes' numbers.
+        """Loads images for the network: resized for it, with its channels and its class indices.
 
         Args:
-            name_or_path: As in `load_data`; the run's own images if not given. Of others that have
-                no test part all are tested.
+            name_or_path: As in `load_data`; the run's own images if not given. If others have no
+                test part, all of them are tested.
             on_progress: As in `load_data`.
             **options: Fields of `DataOptions` to change.
 
         Returns:
-            An `ImageData`, its classes those of the network, matched by name.
+            An `ImageData` with the classes of the network, matched by name.
 
         Raises:
             ConfigError: When there is neither a run nor a name.
-            DataError: For images that are missing or damaged, or of classes that the network does
-                not have.
+            DataError: For images that are missing or damaged, or whose classes the network does not
+                have.
         """
         from keras_preact.data import load_data
 
@@ -106,7 +106,7 @@ class Trained:
         return data.for_classes(self.class_names, self._where_names_are())
 
     def is_own(self, name_or_path) -> bool:
-        """Whether these are the run's own images: none others named, or those, however written."""
+        """Whether these are the run's own images, however their path is written."""
         if name_or_path is None or self.run is None:
             return name_or_path is None
         own, place = self._own_place(), place_of(name_or_path)
@@ -122,7 +122,7 @@ class Trained:
             kind, _ = source(self.run.config["data"])
             raise DataError(
                 f"The images of this run are no longer where they were. Received: {known!r}. "
-                f"Name others, or where these are now: --data {kind}:PATH."
+                f"Give others, or their new location: --data {kind}:PATH."
             )
         return found
 
@@ -149,14 +149,14 @@ class Trained:
         total = before["training_images"] + before["test_images"]
         was_split = self.run.result.get("tested", WHOLE_PART) != WHOLE_PART
         if own and data.tested != WHOLE_PART and any(before[key] != now[key] for key in keys):
-            words = "which are not split as in the training"
+            words = "split differently from the training"
             count = len(data.train) + len(data.test)
-            note = f"there are {count:,} images where {total:,} were, or they are split otherwise: "
-            note += "some of those tested may have been trained on"
+            note = f"there are {count:,} images where there were {total:,}, or the split differs: "
+            note += "some test images may have been used in training"
         elif not own and was_split and data.tested == ALL and len(data.test) == total:
-            words = "perhaps those that it was trained on"
+            words = "perhaps used in its training"
             note = f"these are as many images as the run had, {total:,}: if they are the same, "
-            note += "most of them were trained on"
+            note += "most of them were used in training"
         else:
             return data
         tested = f"{data.tested.partition(',')[0]}, {words}"
@@ -165,10 +165,10 @@ class Trained:
     def _where_names_are(self):
         file = beside(self.path if self.run is None else self.path / "model.keras", CLASSES)
         if file.is_file():
-            return f"The network's names are those in {file.name}."
+            return f"The network's class names are in {file.name}."
         return (
-            f"The network has no names, so they are numbers; {file.parent / self.path.stem}."
-            f"{CLASSES}, a list in the order of its scores, gives them."
+            "The network has no class names, only numbers. List them in the order of its scores in "
+            f"{file.parent / self.path.stem}.{CLASSES}."
         )
 
 
@@ -178,20 +178,19 @@ def load_trained(path, dtype=None) -> Trained:
     Args:
         path: Folder of a finished run; a `.safetensors` file that `keras_preact.convert` reads, or
             `"hf://user/name"`, a repository of the Hugging Face Hub with one; or a `.keras` file of
-            a model from images to a vector of scores. Names of classes are read from
-            `NAME.classes.json` or else `classes.json` beside it, a list of texts, and how image
-            files are fitted to it from a safetensors file's header, or from `NAME.geometry.json` or
-            `geometry.json`.
-        dtype: Dtype policy to compute in, as in `keras_preact.rewrite.with_policy`; `"auto"`: what
-            it was trained in, or float32 where this machine has no units for that; `None`: as the
-            file has it, which is float32 in what training leaves.
+            a model from images to a vector of scores. Class names are read from `NAME.classes.json`
+            or else `classes.json` beside it, a list of strings; how image files are resized, from
+            the header of a safetensors file, or from `NAME.geometry.json` or `geometry.json`.
+        dtype: Dtype policy to compute in, as in `keras_preact.rewrite.with_policy`; `"auto"`: as in
+            training, or float32 where this machine does not compute in that natively; `None`: as in
+            the file, which is float32 for files that training wrote.
 
     Returns:
         A `Trained`.
 
     Raises:
-        ConfigError: For a run that is not finished, a file that is damaged or not safe to open,
-            and models of another kind.
+        ConfigError: For a run that is not finished, a file that is damaged or not safe to open, or
+            a model of another kind.
 
     Example:
         >>> import tempfile
@@ -248,15 +247,15 @@ def _model_of(source, path):
     """The network of weights that others have made, or `convert` has written: of raw images."""
     from keras_preact.applications import convert
 
-    fix = f"keras-preact convert {path} --preprocessing NAME --out NAME.keras says it."
-    expected = "weights that say how images are prepared for them"
+    fix = f"Set it: keras-preact convert {path} --preprocessing NAME --out NAME.keras"
+    expected = "weights that say how images are preprocessed for them"
     require(source.preprocessing is not None, "path", str(path), expected, fix)
     size = (source.geometry or AS_THEY_ARE).size or (None, None)
     return convert(source, input_shape=(*size, source.channels), include_preprocessing=True)
 
 
 def open_keras_file(path):
-    """The model in a `.keras` file, after a look whether it is safe to open.
+    """Opens a `.keras` file after checking that it is safe.
 
     Args:
         path: The file.
@@ -269,7 +268,7 @@ def open_keras_file(path):
     """
     path = pathlib.Path(path)
     expected = "a run folder, a .keras or .safetensors file, or hf://user/name"
-    fix = "Other formats may hold code that runs when they are opened." if path.is_file() else ""
+    fix = "Other formats may run code when they are opened." if path.is_file() else ""
     require(path.suffix == ".keras" and path.is_file(), "path", str(path), expected, fix)
     from keras_preact.weights.opening import open_model
 
@@ -285,8 +284,8 @@ def _check(model, file):
     scores = [len(shape) for shape in shapes[1]] == [2] and (shapes[1][0][1] or 0) >= 2
     if not images or not scores:
         raise ConfigError(
-            "A model from images (batch, height, width, 1 or 3 channels), of one size or of any, "
-            "to scores (batch, classes), of a known number of classes, at least two, is expected. "
+            "Expected a model from images (batch, height, width, 1 or 3), of a fixed or any size, "
+            "to scores (batch, classes) for two or more classes. "
             f"Received: {str(file)!r}, from {shapes[0]} to {shapes[1]}."
         )
 
@@ -299,32 +298,32 @@ def _giving_probabilities(model, file):
 
     kind = outputs_of(model)
     if kind == "logits":
-        return with_softmax(model), ("Its scores are logits: the softmax was added.",)
-    received = "sigmoids, of classes that do not exclude each other"
+        return with_softmax(model), ("Its scores are logits; a softmax was added.",)
+    received = "sigmoids of classes that are not mutually exclusive"
     if kind is None:  # then its scores show it
         shape = (3, *(size or 64 for size in model.input_shape[1:]))
         noise = np.random.default_rng(0).integers(0, 256, shape).astype("float32")
         scores = np.asarray(model.predict_on_batch(noise), "float32")
         if scores.min() >= 0 and np.allclose(scores.sum(axis=1), 1, atol=1e-2):
             return model, ()
-        received = f"scores from {scores.min():.3g} to {scores.max():.3g} that do not add up to 1"
+        received = f"scores from {scores.min():.3g} to {scores.max():.3g} that do not sum to 1"
     if kind != "probabilities":
         raise ConfigError(
-            "A model whose scores are probabilities of classes that exclude each other, or their "
-            f"logits, is expected. Received: {str(file)!r}, which gives {received}."
+            "Expected a model whose scores are probabilities of mutually exclusive classes, or "
+            f"their logits. Received: {str(file)!r}, which gives {received}."
         )
     return model, ()
 
 
 def class_names_of(model, classes: int) -> tuple[str, ...]:
-    """Names of a network's classes, as they stand beside its file; numbers where there are none.
+    """A network's class names, from the file beside it; numbers where there is none.
 
     Args:
-        model: The file.
-        classes: How many it has.
+        model: The model file.
+        classes: Its number of classes.
 
     Raises:
-        ConfigError: For names that are not as many, or no list.
+        ConfigError: If they are not a list of as many names.
     """
     file = beside(model, CLASSES)
     if not file.is_file():
@@ -335,7 +334,7 @@ def class_names_of(model, classes: int) -> tuple[str, ...]:
         raise ConfigError(f"{file} is damaged: {error}.") from None
     if not isinstance(names, list) or len(names) != classes:
         raise ConfigError(
-            f"{file} must be a list of as many names as the model has outputs, {classes}. "
+            f"{file} must be a list of {classes} names, one per model output. "
             f"Received: {names!r:.200}"
         )
     return distinct(names)

@@ -1,4 +1,4 @@
-"""What Keras is to know when it opens a file, loaded as soon as Keras is.
+"""Registers this package's classes with Keras as soon as Keras is imported.
 
 A `.keras` file names the classes of its layers and of its optimiser, and Keras finds those of
 others only where their modules have been imported. `import keras_preact` does not import Keras,

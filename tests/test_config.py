@@ -66,7 +66,7 @@ def test_every_field_can_be_changed_by_replace_and_survives():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"units": (3, 3)}, ["equally long", "units=(3, 3)"]),
+        ({"units": (3, 3)}, ["one entry per stage", "units=(3, 3)"]),
         ({"units": ()}, ["units", "at least 1"]),
         ({"units": (3, 0, 3)}, ["units", "(3, 0, 3)"]),
         ({"units": 3}, ["units", "list", "Received: units=3"]),
@@ -105,7 +105,7 @@ def test_every_field_can_be_changed_by_replace_and_survives():
         ({"dense_stddev": 0.0}, ["dense_stddev", "above 0"]),
         (
             {"downsample_by": "max_pool", "downsample_at": "last_unit"},
-            ["places a stride", "downsample_by='max_pool'"],
+            ["needs downsample_by='stride'", "downsample_by='max_pool'"],
         ),
         ({"block": "basic2x2"}, ["keep the map's size", "downsample_by='stride'"]),
     ],

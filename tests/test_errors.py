@@ -41,7 +41,9 @@ def raised(error):
 def test_jax_says_it_in_a_line():
     error = raised(XlaRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nstack"))
     line = line_of(error)
-    assert line.startswith("JAX: RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes. The memory")
+    assert line.startswith(
+        "JAX: RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes. Out of memory: use"
+    )
     assert "smaller batch_size" in line
     text = whole_text(line)
     assert "Traceback" in text and "stack" in text
@@ -69,7 +71,9 @@ def test_the_command_line_ends_with_a_line(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("keras_preact.training.trainer.prepare", fails)
     assert main(["train", "--out", str(tmp_path / "run")]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("keras-preact: TensorFlow: first. `keras-preact doctor` tries each part")
+    assert said.startswith(
+        "keras-preact: TensorFlow: first. `keras-preact doctor` tests this machine"
+    )
     assert "second" in whole_text(said.strip())
 
 

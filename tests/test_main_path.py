@@ -42,7 +42,7 @@ def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
     train = ["train", "--model", "resnet8v2", "--epochs", "2", *SMALL]
     said = run(capsys, *train, "--out", "run", "--learning-rate", "0.05", "--batch-size", "32")
     assert f"dtype {answer}: {DTYPE} says so" in said.out
-    assert ("what is kept computes in float32" in said.out) is (answer != "float32")
+    assert ("The saved network computes in float32" in said.out) is (answer != "float32")
     result = RunFolder("run").result
     assert result["dtype"] == answer and result["test_accuracy"] > 0.2
     assert outputs_of(open_keras_file("run/model.keras")) == result["outputs"] == "probabilities"
@@ -118,7 +118,7 @@ def test_evaluation_in_another_dtype(trained_run, capsys, tmp_path):
     errors = {}
     for dtype in ("float32", "mixed_bfloat16"):
         said = run(capsys, *argv, dtype)
-        assert f"computed in {dtype} (as asked for)" in said.err
+        assert f"computed in {dtype} (as requested)" in said.err
         errors[dtype] = json.loads(said.out)["calibration_error"]
     assert errors["float32"] != errors["mixed_bfloat16"]
     assert np.isclose(*errors.values(), atol=0.02)

@@ -398,7 +398,7 @@ def _trained(case):
     else:
         assert result.float32_accuracy == correct.accuracy
         assert 0 < result.float32_difference <= POLICIES[case.policy]
-        assert f"in {case.policy}, as it was trained" in (trained.path / "README.md").read_text()
+        assert f"in {case.policy}, as in training" in (trained.path / "README.md").read_text()
 
 
 @row("draw_unit", "draw_network", "save_drawing", "read_unit")

@@ -54,7 +54,7 @@ def test_accelerators(device, policy, monkeypatch):
 
 
 def test_what_is_asked_for_is_taken():
-    assert choose_dtype("mixed_float16") == ("mixed_float16", "as asked for")
+    assert choose_dtype("mixed_float16") == ("mixed_float16", "as requested")
     with pytest.raises(ConfigError, match="Received: dtype='bfloat61'"):
         choose_dtype("bfloat61")
 
@@ -66,7 +66,7 @@ def test_an_environment_variable_says_what_auto_is(monkeypatch, tmp_path):
     for policy in ("float32", "mixed_bfloat16", "mixed_float16"):
         monkeypatch.setenv("KERAS_PREACT_DTYPE", policy)
         assert choose_dtype() == (policy, "KERAS_PREACT_DTYPE says so")
-        assert choose_dtype("float32") == ("float32", "as asked for")
+        assert choose_dtype("float32") == ("float32", "as requested")
     for wrong in ("bf16", "int8", "auto"):
         monkeypatch.setenv("KERAS_PREACT_DTYPE", wrong)
         with pytest.raises(ConfigError, match=f"Received: KERAS_PREACT_DTYPE='{wrong}'"):

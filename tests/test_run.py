@@ -74,7 +74,9 @@ def test_a_folder_is_locked_for_others_only_while_it_is_used(tmp_path):
         ):
             pass
         run.write_json("config.json", {})
-        with pytest.raises(ConfigError, match=r"new or empty.* Another process trains in it\."):
+        with pytest.raises(
+            ConfigError, match=r"new or empty.* Another process is training in it\."
+        ):
             refuse_used(run.path)
     assert not run.is_locked
     assert not RunFolder(run.path).is_finished

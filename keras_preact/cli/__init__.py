@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments; those of the process if not given.
 
     Returns:
-        0 done, 1 a disk that cannot be written, 2 a mistake in an argument, 3 in the data, 4
-        training diverged, 130 interrupted, 143 stopped by SIGTERM.
+        0 done, 1 a disk or device that fails, 2 an invalid argument, 3 invalid data, 4 training
+        diverged, 130 interrupted, 143 stopped by SIGTERM.
 
     Example:
         >>> from keras_preact.cli import main
@@ -64,10 +64,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def exit_code(error: BaseException) -> tuple[int, str | None]:
-    """What the command line ends with after an error, and the line it says.
+    """The exit code for an error, and the line that is printed.
 
     Returns:
-        An exit code and a message; `None` for a fault of this program, which wants its traceback.
+        An exit code and a message; the message is `None` for a bug in this program, which keeps its
+        traceback.
     """
     if isinstance(error, OWN):
         return error.exit_code, str(error)
@@ -78,7 +79,7 @@ def exit_code(error: BaseException) -> tuple[int, str | None]:
     return 1, None
 
 
-#: What each command runs, the arguments it takes, and what it does in words.
+#: For each command: the function to run, the one that adds its arguments, and its description.
 _COMMANDS = {
     **training.COMMANDS,
     **using.COMMANDS,
@@ -113,7 +114,7 @@ def parser_for(argv: Sequence[str]) -> Parser:
 
 
 def _usage(message: str, argv) -> str:
-    """jsonargparse's message in one line, with a near match for an unknown option."""
+    """jsonargparse's message in one line, with a suggestion for an unknown option."""
     message = " ".join(message.split())
     unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
     if "unrecognized" in message and unknown and argv[0] in _COMMANDS:

@@ -20,7 +20,7 @@ _COLUMNS = {
     "inactive": ("not\nactive", "{:.0%}"),
 }
 
-#: What is there to look at.
+#: Files to look at.
 _SHOWN = (".png", ".html")
 
 
@@ -35,7 +35,7 @@ def _analyze(arguments) -> None:
     alone = len(config.networks) == 1 or not arguments.compare
     fix = "Add --compare for one folder, or leave out --out."
     one = config.out is None or len(config.networks) == 1 or arguments.compare
-    require(one, "out", config.out, "left out with several networks, each of its own folder", fix)
+    require(one, "out", config.out, "left out with several networks, which each get a folder", fix)
     parts = [(name,) for name in config.networks] if alone else [config.networks]
     for networks in parts:
         found = analyze(dataclasses.replace(config, networks=networks), console=console)
@@ -68,13 +68,16 @@ def _analyze_arguments(command) -> None:
     from keras_preact.analysis.config import AnalyzeConfig
 
     command.add_argument(
-        "networks", nargs="+", metavar="NETWORK", help="names of networks, folders of finished runs"
+        "networks",
+        nargs="+",
+        metavar="NETWORK",
+        help="names of networks, or folders of finished runs",
     )
-    words = "side by side in each table and picture, instead of a folder each"
+    words = "put all networks into the same tables and plots, instead of a folder each"
     command.add_argument("--compare", action="store_true", help=words)
     add_fields(command, AnalyzeConfig, leave_out=("networks", "settings"))
     add_settings(command)
-    words = "one JSON object, all else on standard error"
+    words = "print one JSON object; everything else goes to standard error"
     command.add_argument("--json", action="store_true", help=words)
 
 
@@ -91,7 +94,7 @@ def _chain(arguments) -> None:
     fields["weights"] = weights[0] if len(weights) == 1 else weights
     chains = {"plain": chain(**fields)}
     reaches = not residual_weight or arguments.depth >= 3
-    fix = "A path around a layer begins at the third."
+    fix = "Shortcuts begin at the third layer."
     require(reaches, "depth", arguments.depth, "at least 3 with a residual weight", fix)
     if residual_weight:
         label = f"residual weight {residual_weight:g}"
@@ -110,16 +113,20 @@ def _chain(arguments) -> None:
 
 
 def _chain_arguments(command) -> None:
-    command.add_argument("--depth", type=int, default=3, help="layers of one weight each")
-    words = "of each layer, or one for all"
+    command.add_argument(
+        "--depth", type=int, default=3, help="number of layers, with one weight each"
+    )
+    words = "weight of each layer, or one for all"
     command.add_argument("--weights", type=float, nargs="+", default=[0.1], help=words)
-    words = "of the path around each layer from the third on; the plain chain is shown beside it"
+    words = "weight of the shortcut around each layer from the third on; shown beside the plain "
+    words += "chain"
     command.add_argument("--residual-weight", type=float, default=0.0, help=words)
     command.add_argument("--x", type=float, default=0.5, help="the input")
-    command.add_argument("--target", type=float, default=1.0, help="t of the loss (t - y)²")
-    words = "sigmoid, tanh, relu or linear"
-    command.add_argument("--activation", type=str, default="sigmoid", help=words)
-    words = "PNG file for a picture of the gradients"
+    command.add_argument("--target", type=float, default=1.0, help="target t of the loss (t - y)²")
+    words = "activation of all layers"
+    choices = "{sigmoid,tanh,relu,linear}"
+    command.add_argument("--activation", type=str, default="sigmoid", metavar=choices, help=words)
+    words = "write a plot of the gradients (PNG)"
     command.add_argument("--out", type=str, default=None, metavar="FILE", help=words)
 
 
@@ -132,6 +139,6 @@ COMMANDS = {
     "chain": (
         _chain,
         _chain_arguments,
-        "every number of a chain of scalar layers, with and without a shortcut",
+        "show every number in a chain of scalar layers, with and without shortcuts",
     ),
 }

@@ -11,13 +11,13 @@ from keras_preact.files import make_folder, replacing
 
 
 def add_fields(command, config_class, leave_out=(), **same) -> None:
-    """An option for every field of a config, with its own words and its own checks.
+    """Adds an option for every field of a config, which describes and checks itself.
 
     Args:
         command: A `jsonargparse.ArgumentParser`.
         config_class: A dataclass whose docstring describes its fields under `Args`.
         leave_out: Fields that get no option.
-        **same: `default`, where it is not the field's own.
+        **same: `default`, to replace the fields' own.
     """
     import docstring_parser
 
@@ -46,13 +46,13 @@ def _help_of(text) -> str:
 
 
 def add_settings(command) -> None:
-    """`--set`, for the fields that are no options."""
+    """Adds `--set`, for fields that have no option."""
     command.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="PART.FIELD=VALUE",
-        help="any other field, its part network, recipe, data or augmentation; may be repeated",
+        help="set any other field; PART is network, recipe, data or augmentation; repeatable",
     )
 
 
@@ -68,25 +68,25 @@ def settings_of(assignments) -> dict:
 
 
 def add_geometry(command) -> None:
-    """`--size`, `--shorter` and `--interpolation`, which change how images are fitted."""
-    words = "as the network remembers it if not given"
-    size = f"side in pixels that is cut out of images: 224, 320; {words}"
+    """Adds `--size`, `--shorter` and `--interpolation`, which change how images are resized."""
+    words = "the network's own if not given"
+    size = f"side in pixels of the centre crop, such as 224; {words}"
     command.add_argument("--size", type=int, default=None, help=size)
-    shorter = "shorter side that images are scaled to before; in the network's proportion"
+    shorter = "shorter side in pixels to resize to before cropping; in proportion if not given"
     command.add_argument("--shorter", type=int, default=None, help=shorter)
-    ways = f"nearest, bilinear or bicubic; {words}"
-    command.add_argument("--interpolation", type=str, default=None, help=ways)
+    ways, words = "{nearest,bilinear,bicubic}", f"how images are resized; {words}"
+    command.add_argument("--interpolation", type=str, default=None, metavar=ways, help=words)
 
 
 def geometry_of(arguments) -> dict:
-    """What these options say, as `Geometry.changed` takes it."""
+    """The values of these options, as `Geometry.changed` takes them."""
     return {name: arguments[name] for name in ("size", "shorter", "interpolation")}
 
 
 def add_data_set(command) -> None:
-    """`--set` of a command that reads images with `data_options`."""
+    """Adds `--set` to a command that reads images with `data_options`."""
     option = {"action": "append", "default": [], "metavar": "data.FIELD=VALUE"}
-    command.add_argument("--set", **option, help="any field of DataOptions")
+    command.add_argument("--set", **option, help="set a field of DataOptions; repeatable")
 
 
 def data_options(assignments):
@@ -103,7 +103,7 @@ def data_options(assignments):
 
 
 def write_page(path: str, page: str) -> None:
-    """Writes a page, whole or not at all, and the folder that it is in.
+    """Writes a page atomically, and makes its folder if needed.
 
     Raises:
         SaveError: When it cannot be written.
@@ -114,19 +114,19 @@ def write_page(path: str, page: str) -> None:
 
 
 def read_yaml(text: str, received: str):
-    """A value in YAML, and so in JSON, in which 1e-4 is a number as it is in YAML 1.2.
+    """Reads a YAML (or JSON) value; 1e-4 is a number, as in YAML 1.2.
 
     Args:
         text: The YAML.
-        received: What an error message shows.
+        received: The text that an error message shows.
 
     Raises:
-        ConfigError: For text that is no YAML.
+        ConfigError: For text that is not YAML.
     """
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """PyYAML's, which follows YAML 1.1 and takes 1e-4 for text."""
+        """PyYAML's loader; it follows YAML 1.1, where 1e-4 is text."""
 
     number = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, [*"-+0123456789"])

@@ -1,4 +1,4 @@
-"""`convert` and `push`: weights from elsewhere in a file of this package, and a network there."""
+"""`convert` and `push`: weights from other libraries, and networks onto the Hub."""
 
 import dataclasses
 import pathlib
@@ -63,11 +63,11 @@ def _convert(arguments) -> None:
 
 
 def _write_beside(out, source):
-    """Writes what is known of a network beside its file; gives the files in words."""
+    """Writes what is known about a network beside its file; yields the files in words."""
     names, geometry = source.class_names, source.geometry
     for name, words, value in (
-        (CLASSES, "the names of its classes", names and [*names]),
-        (GEOMETRY, "how image files are fitted to it", geometry and geometry.to_dict()),
+        (CLASSES, "the class names", names and [*names]),
+        (GEOMETRY, "how images are resized for it", geometry and geometry.to_dict()),
     ):
         if value:
             file = pathlib.Path(out).with_suffix(f".{name}")
@@ -86,38 +86,38 @@ def _preprocessing(name):
 
 
 def _of_images(known, out):
-    """How images are prepared, and whether the file says or does it."""
+    """How images are preprocessed, and whether the file says or does it."""
     if known is None:
-        return "the source does not say how they are prepared; --preprocessing can"
+        return "the source does not say how they are preprocessed; set it with --preprocessing"
     if out.endswith(".keras"):
-        return f"raw, values 0 to 255; the network prepares them itself: {known}"
+        return f"raw, values 0 to 255; the network preprocesses them itself: {known}"
     if out.endswith(".safetensors"):
-        return f"prepared as {known}; train --init {out} does so"
-    return f"prepared as {known}, which a .weights.h5 file cannot say; .keras and .safetensors do"
+        return f"preprocessed as {known}; train --init {out} does the same"
+    return f"preprocessed as {known}, which .weights.h5 cannot store; .keras and .safetensors can"
 
 
 def _of_size(geometry, out):
-    """How image files are fitted, and whether that is remembered."""
+    """How images are resized, and whether the file stores that."""
     if geometry is None:
-        return "the source does not say how image files are fitted; --size can"
-    lost = ", which a .weights.h5 file cannot say" * out.endswith(".weights.h5")
+        return "the source does not say how images are resized; set it with --size"
+    lost = ", which a .weights.h5 file cannot store" * out.endswith(".weights.h5")
     return f"{geometry}{lost}"
 
 
 def _convert_arguments(command) -> None:
     command.add_argument(
         "source",
-        help="file or folder of weights: keras.applications, KerasHub, torchvision, timm, "
-        "Hugging Face transformers, or hf://user/name, a repository of the Hub with these; or a "
-        "finished run, or a .keras file of this package",
+        help="weights (file or folder) of keras.applications, KerasHub, torchvision, timm or "
+        "Hugging Face transformers; hf://user/name, a repository on the Hub with such weights; a "
+        "finished run; or a .keras file of this package",
     )
     command.add_argument(
         "--out", required=True, metavar="FILE", help="file to write: .keras, .safetensors or "
         ".weights.h5",
     )  # fmt: skip
     command.add_argument(
-        "--preprocessing", metavar="NAME", help="how images are prepared, where the source does "
-        "not say or says it wrong: caffe, tf, torch, cifar10, ..., none",
+        "--preprocessing", metavar="NAME", help="how images are preprocessed, if the source does "
+        "not say or is wrong: caffe, tf, torch, cifar10, ..., none",
     )  # fmt: skip
     add_geometry(command)
 
@@ -131,12 +131,16 @@ def _push(arguments) -> None:
 
 def _push_arguments(command) -> None:
     command.add_argument("network", help="folder of a finished run, or a .keras file")
-    command.add_argument("to", help="hf://user/name: a repository of the Hugging Face Hub")
-    words = "let everyone see a repository that is new"
+    command.add_argument("to", help="hf://user/name, a repository on the Hugging Face Hub")
+    words = "make a new repository public; it is private otherwise"
     command.add_argument("--public", action="store_true", help=words)
 
 
 COMMANDS = {
-    "convert": (_convert, _convert_arguments, "make a file of this package of others' weights"),
-    "push": (_push, _push_arguments, "put a trained network on the Hugging Face Hub"),
+    "convert": (
+        _convert,
+        _convert_arguments,
+        "convert weights of other libraries into a file of this package",
+    ),
+    "push": (_push, _push_arguments, "upload a trained network to the Hugging Face Hub"),
 }

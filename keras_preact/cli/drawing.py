@@ -96,7 +96,7 @@ def _what(arguments) -> str:
         )
     if others := _options(arguments, _OF_SHEETS):
         raise ConfigError(
-            f"{', '.join(map(_option, others))} are of `draw {_SHEET}`. Received: {name!r}."
+            f"{', '.join(map(_option, others))} belong to `draw {_SHEET}`. Received: {name!r}."
         )
     if what not in (None, "unit", "network"):
         raise ConfigError(
@@ -108,14 +108,14 @@ def _what(arguments) -> str:
         others = [*given, *["--what"] * (what is not None), *["--set"] * bool(arguments.set)]
         if others:
             raise ConfigError(
-                f"A gallery is drawn as it stands in the papers, without {', '.join(others)}; a "
-                f"unit takes them: {quoted(variant_names())}. Received: {name!r}."
+                f"A gallery is drawn as in the papers and takes no {', '.join(others)}; units do: "
+                f"{quoted(variant_names())}. Received: {name!r}."
             )
         return "gallery"
     is_unit = name in variant_names() or bool(given)
     if what == "network" and given:
         raise ConfigError(
-            "A network is drawn without the options of units. Received: --what network with "
+            "The options of units do not apply to a network. Received: --what network with "
             f"{', '.join(given)}."
         )
     return what or ("unit" if is_unit else "network")
@@ -157,27 +157,27 @@ def _draw_arguments(command) -> None:
         "what a recipe does to images"
     )
     command.add_argument("variant", metavar="VARIANT", help=variant)
-    out = "file to write, .svg or .png; VARIANT.svg, augmentation.png if not given"
+    out = "file to write, .svg or .png; VARIANT.svg or augmentation.png if not given"
     command.add_argument("--out", type=str, default=None, metavar="FILE", help=out)
-    what = "of a network: the network with its stages (the default), or its unit"
+    what = "for a network: draw its stages (the default) or its unit"
     command.add_argument("--what", type=str, default=None, metavar="{network,unit}", help=what)
     option = {"action": "append", "default": [], "metavar": "PART.FIELD=VALUE"}
-    words = "any field of ResNetConfig, its part network; for augmentation, as of `train`"
-    command.add_argument("--set", **option, help=f"{words}; may be repeated")
+    words = "set network.FIELD of ResNetConfig; for augmentation, any field as in train; repeatable"
+    command.add_argument("--set", **option, help=words)
     for name, words in {
-        "recipe": "of augmentation: the recipe; quick if not given",
-        "data": "of augmentation: the images, as of `train`; digits if not given",
+        "recipe": "for augmentation: recipe; quick if not given",
+        "data": "for augmentation: images, as in train; digits if not given",
     }.items():
         command.add_argument(f"--{name}", type=str, default=None, help=words)
     for name, words in {
         "stage": "draw a unit of this stage of the network, from 1",
-        "unit": "which unit of that stage, from 1; 1 if not given",
-        "filters": "filters of the unit's branch; without them its boxes name none",
+        "unit": "number of the unit in that stage, from 1; 1 if not given",
+        "filters": "filters of the residual branch; not shown if not given",
         "stride": "stride of the unit",
-        "in-channels": "channels of its input",
-        "image-size": "of augmentation: side in pixels that images are scaled and cropped to",
-        "images": "of augmentation: how many images, a row each; 6 if not given",
-        "draws": "of augmentation: how many epochs, a column each; 8 if not given",
+        "in-channels": "channels of the unit's input",
+        "image-size": "for augmentation: side in pixels that images are resized and cropped to",
+        "images": "for augmentation: number of images, one per row; 6 if not given",
+        "draws": "for augmentation: number of epochs, one per column; 8 if not given",
     }.items():
         command.add_argument(f"--{name}", type=int, default=None, help=words)
 

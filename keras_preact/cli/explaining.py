@@ -1,4 +1,4 @@
-"""`explain` and `demo`: where in images a network sees a class, and a page to try it on."""
+"""`explain` and `demo`: where in an image a network sees a class, and a page to try it on."""
 
 import ipaddress
 import json
@@ -53,7 +53,7 @@ def _explain(arguments) -> None:
 
 
 def _label(name, names):
-    """The number of a class; `None`: the most likely one of each image."""
+    """The index of a class; `None`: the most likely one of each image."""
     if name is None:
         return None
     require(name in names, "class", name, "a class of the network", near(name, names))
@@ -61,7 +61,7 @@ def _label(name, names):
 
 
 def _free(folder, stem, used):
-    """A file for a picture that no other image of this call has, such as one of another folder."""
+    """A file name that no other image of this call has, such as one of another folder."""
     number, name = 1, stem
     while name in used:
         number += 1
@@ -74,19 +74,20 @@ def _explain_arguments(command) -> None:
     command.add_argument("network", help=NETWORK)
     command.add_argument("images", nargs="+", help="image files, or folders of them")
     add_geometry(command)
-    words = "cam (the logit by places; networks that end with global average pooling and a dense "
-    words += "layer), grad_cam (gradients) or occlusion (covered squares)"
-    command.add_argument("--kind", type=str, default="cam", help=words)
-    words = "class to look for; the most likely one of each image if not given"
+    words = "cam: the logit by position, for networks that end with global average pooling and a "
+    words += "dense layer; grad_cam: gradients; occlusion: squares covered in turn"
+    kinds = "{cam,grad_cam,occlusion}"
+    command.add_argument("--kind", type=str, default="cam", metavar=kinds, help=words)
+    words = "class to explain; the most likely one of each image if not given"
     command.add_argument("--class", type=str, default=None, metavar="NAME", help=words)
-    words = "for grad_cam: layer whose maps are taken, such as stage2; the last maps if not given"
+    words = "for grad_cam: layer, such as stage2; the last feature maps if not given"
     command.add_argument("--layer", type=str, default=None, metavar="NAME", help=words)
     words = "for occlusion: side of the squares in pixels; a quarter of the image if not given"
     command.add_argument("--square", type=int, default=None, help=words)
-    words = "folder of the pictures; explained/ in the run's, or NAME-explained/ beside the file"
+    words = "folder for the plots; explained/ in the run folder, or NAME-explained/ beside a file"
     command.add_argument("--out", type=str, default=None, help=words)
     command.add_argument("--dtype", type=str, default="auto", help=DTYPE)
-    words = "one JSON object an image, with the map in the network's own size"
+    words = "print one JSON object per image, with its map at the network's resolution"
     command.add_argument("--json", action="store_true", help=words)
 
 
@@ -101,14 +102,14 @@ def _demo(arguments) -> None:
     if arguments.space:
         say(
             console,
-            f"{write_space(trained, arguments.space)}: python app.py serves it, as a Space does",
+            f"{write_space(trained, arguments.space)}: run `python app.py` there, as a Space does",
         )
         return
     with tempfile.TemporaryDirectory(prefix="keras-preact-") as folder:
         demo = demo_of(trained, folder, arguments.test_images, console)
         blocks, address = serve(demo, arguments.host, arguments.port)
         try:
-            say(console, f"{address} (Ctrl-C ends it)")
+            say(console, f"{address} (stop with Ctrl-C)")
             if not _only_here(arguments.host):
                 say(console, _RISK)
             threading.Event().wait()
@@ -118,10 +119,9 @@ def _demo(arguments) -> None:
 
 #: What is said where others can reach the page.
 _RISK = (
-    "Whoever reaches this address can use the network and this machine's time, and sees the "
-    "mistakes of the test part: nobody is asked for a password, and nothing is encrypted. On a "
-    "network that is not yours alone leave --host out, and use a tunnel: ssh -N -L "
-    "7860:127.0.0.1:7860 this-machine"
+    "Anyone who can reach this address can use the model and this machine, and sees the mistakes "
+    "on the test images: there is no password and no encryption. On a shared network leave --host "
+    "out and use a tunnel: ssh -N -L 7860:127.0.0.1:7860 this-machine"
 )
 
 
@@ -135,18 +135,18 @@ def _only_here(host):
 def _demo_arguments(command) -> None:
     command.add_argument("network", help=NETWORK)
     add_geometry(command)
-    words = "address to listen at; any but 127.0.0.1 lets others in, without a password"
+    words = "address to listen on; any but 127.0.0.1 admits others, without a password"
     command.add_argument("--host", type=str, default="127.0.0.1", help=words)
-    words = "port to listen at; the first free one from 7860 on if not given"
+    words = "port to listen on; the first free one from 7860 if not given"
     command.add_argument("--port", type=int, default=None, help=words)
-    words = "images of a run's own test part, for mistakes and confusion matrix; 0 for none"
+    words = "number of the run's test images for mistakes and confusion matrix; 0 for none"
     command.add_argument("--test-images", type=int, default=2000, help=words)
-    words = "write the page to this new folder, as a Hugging Face Space runs it, and serve nothing"
+    words = "write the page to this new folder, for a Hugging Face Space, and serve nothing"
     command.add_argument("--space", type=str, default=None, metavar="FOLDER", help=words)
     command.add_argument("--dtype", type=str, default="auto", help=DTYPE)
 
 
 COMMANDS = {
-    "explain": (_explain, _explain_arguments, "show where in images a network sees a class"),
+    "explain": (_explain, _explain_arguments, "show where in an image a network sees a class"),
     "demo": (_demo, _demo_arguments, "serve a page to try a network on, or write one for a Space"),
 }

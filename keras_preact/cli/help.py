@@ -94,7 +94,7 @@ EXAMPLES = {
 }
 
 _EXIT_CODES = (
-    "exit codes: 0 done, 1 a fault of this program, the disk or a device, 2 usage, 3 data, 4 "
+    "exit codes: 0 done, 1 internal, disk or device error, 2 invalid argument, 3 invalid data, 4 "
     "training diverged, 130 interrupted, 143 stopped by SIGTERM"
 )
 

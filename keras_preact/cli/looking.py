@@ -19,7 +19,7 @@ def _models(arguments) -> None:
     infos = [model_info(name) for name in list_models(arguments.pattern)]
     if not infos:
         raise ConfigError(
-            "`pattern` must match a network's name; without it all are listed. "
+            "`pattern` must match the name of a network; without it all are listed. "
             f"Received: pattern={arguments.pattern!r}.{near(arguments.pattern, list_models())}"
         )
     if arguments.json:
@@ -119,32 +119,34 @@ def _show(report, console) -> None:
 
 
 def _models_arguments(command) -> None:
-    command.add_argument("pattern", nargs="?", default="*", help='such as "resnet*v2"')
-    command.add_argument("--markdown", action="store_true", help="a Markdown table")
-    command.add_argument("--json", action="store_true", help="one JSON object a network")
+    command.add_argument(
+        "pattern", nargs="?", default="*", help='shell-style pattern of names, such as "resnet*v2"'
+    )
+    command.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    command.add_argument("--json", action="store_true", help="print one JSON object per network")
 
 
 def _check_data_arguments(command) -> None:
     from keras_preact.data.columns import TABLES
 
     tables = ", ".join(f".{kind}" for kind in TABLES)
-    command.add_argument("path", help=f"folder of images, table ({tables}) or .npz")
+    command.add_argument("path", help=f"folder of images, table ({tables}) or .npz file")
     add_data_set(command)
-    command.add_argument("--html", metavar="FILE", help="a page with pictures to write")
-    command.add_argument("--json", action="store_true", help="one JSON object")
+    command.add_argument("--html", metavar="FILE", help="write a page with sample images")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _recipes_arguments(command) -> None:
-    command.add_argument("recipe", nargs="?", help="its card; all recipes are listed if not given")
-    command.add_argument("--json", action="store_true", help="one JSON object a recipe")
+    command.add_argument("recipe", nargs="?", help="show this recipe; all are listed if not given")
+    command.add_argument("--json", action="store_true", help="print one JSON object per recipe")
 
 
 COMMANDS = {
     "models": (_models, _models_arguments, "list the networks"),
-    "recipes": (_recipes, _recipes_arguments, "list the recipes, or show the card of one"),
+    "recipes": (_recipes, _recipes_arguments, "list the recipes, or show one in detail"),
     "check-data": (
         _check_data,
         _check_data_arguments,
-        "look through a folder or a table of images, or a file of arrays",
+        "check a folder, a table or a file of images before training",
     ),
 }

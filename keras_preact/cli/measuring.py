@@ -1,4 +1,4 @@
-"""`bench`: files beside each other on this machine."""
+"""`bench`: compares files on this machine."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ def _bench(arguments) -> None:
             save_figure(plot_bench(found, machine), path)
     if all(m.failure for m in found):
         raise ConfigError(
-            f"At least one path must be one that can be measured here. Received: {found[0].path}: "
+            f"At least one path must be measurable here. Received: {found[0].path}: "
             f"{found[0].failure}."
         )
 
@@ -76,16 +76,20 @@ def _bench_arguments(command) -> None:
     from keras_preact.bench import BenchConfig
     from keras_preact.cli.arguments import add_fields
 
-    words = "run folders, .keras, .tflite, .onnx and .xml files, folders of a SavedModel, of an "
-    words += "OpenVINO graph, or of exports, for all that is in them"
+    words = "run folders; .keras, .tflite, .onnx and .xml files; folders of a SavedModel or an "
+    words += "OpenVINO model; folders of exports, for everything in them"
     command.add_argument("paths", nargs="+", help=words)
     add_fields(command, BenchConfig, leave_out=("batch_sizes",))
-    words = "images in a step, of which the one with the most images a second counts"
+    words = "batch sizes to try, separated by commas; the fastest counts"
     command.add_argument("--batch-sizes", type=str, default="1,8,32", help=words)
-    command.add_argument("--out", type=str, default=None, help="picture: .png, .svg or .pdf")
-    command.add_argument("--json", action="store_true", help="one JSON object a path")
+    command.add_argument("--out", type=str, default=None, help="write a plot: .png, .svg or .pdf")
+    command.add_argument("--json", action="store_true", help="print one JSON object per path")
 
 
 COMMANDS = {
-    "bench": (_bench, _bench_arguments, "latency, throughput, memory, accuracy of files"),
+    "bench": (
+        _bench,
+        _bench_arguments,
+        "measure latency, throughput, memory and accuracy of model files",
+    ),
 }

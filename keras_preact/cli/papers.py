@@ -1,4 +1,4 @@
-"""`papers` shows the papers' tables, `reproduce` trains one; `init-study` is a figure of one."""
+"""`papers` shows the papers' tables, `reproduce` trains one, `init-study` repeats a figure."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ def _papers(arguments) -> None:
 
     table = arguments.table
     if not table and arguments.row != "*":
-        raise ConfigError(f"A table is needed with --row. Received: --row {arguments.row!r} alone.")
+        raise ConfigError(f"`--row` needs a table. Received: --row {arguments.row!r} without one.")
     found = paper_rows(table, arguments.row) if table else [*paper_tables().values()]
     if arguments.json:
         for one in found:
@@ -56,7 +56,7 @@ def _cells(row, end):
 
 
 def _print_table(titles, rows, markdown, numbers) -> None:
-    """Columns that are empty are left out; the last `numbers` of them are aligned to the right."""
+    """Prints the columns that are not empty; the last `numbers` of them are right-aligned."""
     from rich import box
     from rich.table import Table
 
@@ -99,9 +99,9 @@ def _reproduce(arguments) -> None:
     if cells := order_cells(found.orders):
         _print_table(ORDER_TITLES, cells, markdown=False, numbers=2)
     if found.agreement:
-        console.print(f"Order against the paper's: {found.agreement}", soft_wrap=True)
+        console.print(f"Order compared with the paper's: {found.agreement}", soft_wrap=True)
     if found.left:
-        console.print(f"{found.left} trainings are with other processes, or could not be tested.")
+        console.print(f"{found.left} runs belong to other processes, or could not be tested.")
     console.print(
         f"{found.folder}: report.html, report.md, table.csv, orders.csv, and the runs",
         soft_wrap=True,
@@ -145,33 +145,35 @@ def _show(frame) -> None:
 
 
 def _papers_arguments(command) -> None:
-    table = "such as he2016-table1; all tables are listed if not given"
+    table = "name of a table, such as he2016-table1; all tables are listed if not given"
     command.add_argument("table", nargs="?", default=None, help=table)
-    command.add_argument("--row", type=str, default="*", help="name of a row or a pattern of names")
-    command.add_argument("--json", action="store_true", help="one JSON object a table or row")
-    command.add_argument("--markdown", action="store_true", help="a Markdown table")
+    command.add_argument("--row", type=str, default="*", help="row name or shell-style pattern")
+    command.add_argument(
+        "--json", action="store_true", help="print one JSON object per table or row"
+    )
+    command.add_argument("--markdown", action="store_true", help="print a Markdown table")
 
 
 def _reproduce_arguments(command) -> None:
     from keras_preact.papers import ReproduceConfig
 
-    command.add_argument("table", help="such as he2016-table1; `keras-preact papers` lists them")
+    command.add_argument("table", help="such as he2016-table1; keras-preact papers lists them")
     add_fields(command, ReproduceConfig, leave_out=("table", "settings"))
     add_settings(command)
-    help_text = "one JSON object on standard output, all else on standard error"
+    help_text = "print one JSON object; everything else goes to standard error"
     command.add_argument("--json", action="store_true", help=help_text)
 
 
 def _init_study_arguments(command) -> None:
-    data = "digits, a set of tensorflow-datasets, folder:PATH, csv:PATH, ...; scaled to 16 x 16"
+    data = "digits, a tensorflow-datasets name, folder:PATH, csv:PATH, ...; resized to 16 x 16"
     command.add_argument("--data", type=str, default="digits", help=data)
-    seeds = "trainings of each network and initialisation"
+    seeds = "runs of each network and initialisation"
     command.add_argument("--seeds", type=int, default=3, help=seeds)
     epochs = "passes over the training images"
     command.add_argument("--epochs", type=int, default=24, help=epochs)
-    out = "folder for runs, table and picture; runs/init-study-DATA if not given"
+    out = "folder for runs, table and plot; runs/init-study-DATA if not given"
     command.add_argument("--out", type=str, default=None, help=out)
-    command.add_argument("--json", action="store_true", help="one JSON object")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 COMMANDS = {
@@ -183,11 +185,11 @@ COMMANDS = {
     "reproduce": (
         _reproduce,
         _reproduce_arguments,
-        "train the rows of a paper's table and show them beside the paper's figures",
+        "train the rows of a paper's table and compare them with the paper's values",
     ),
     "init-study": (
         _init_study,
         _init_study_arguments,
-        "He's initialisation against Xavier's at 22 and 30 layers (rectifier paper, Figures 2, 3)",
+        "compare He and Xavier initialisation at 22 and 30 layers (PReLU paper, Figures 2, 3)",
     ),
 }

@@ -31,7 +31,7 @@ def _train(arguments) -> None:
 
     result = train(config, console=console)
     if not result.run:
-        console.print("Done; the first of the machines writes the run.")
+        console.print("Done; the run folder is on the chief (index 0).")
         return
     if arguments.json:
         print(json.dumps(dataclasses.asdict(result)))
@@ -47,7 +47,7 @@ def _train(arguments) -> None:
         "  curves.png, confusion_matrix.png, predictions.png",
         "  log.jsonl, steps.jsonl, checkpoints/, result.json, classes.json, citations.bib",
         "  config.json, command.txt, resolved.json, data.json, env.json, geometry.json",
-        "Again, with other settings:",
+        "To train again with other settings:",
         f"  keras-preact train --config {result.run}/config.json --epochs 60 --out NEW_FOLDER",
         *(_USE if own else _OWN_IMAGES),
     ):
@@ -55,7 +55,7 @@ def _train(arguments) -> None:
 
 
 def _extending(config):
-    """The config with what was not given as the run that is to go on has it."""
+    """The config, with whatever was not given taken from the run to extend."""
     from keras_preact.training.extend import config_of
 
     given, usual = config.to_dict(), type(config)().to_dict()
@@ -63,14 +63,14 @@ def _extending(config):
     return config_of(given.pop("extend"), **given)
 
 
-#: What comes next: after a data set by name images of one's own, after these the network in use.
+#: What to do next: after a named data set, one's own images; after these, use the network.
 _OWN_IMAGES = (
-    "Next, your own images (one folder a class):",
+    "Next, your own images (one folder per class):",
     "  keras-preact check-data PATH",
     "  keras-preact train --data folder:PATH --model resnet20v2",
 )
 _USE = (
-    "Next, in use:",
+    "Next, use it:",
     "  keras-preact predict RUN PHOTO...",
     "  keras-preact export RUN --format saved_model,litert",
 )
@@ -95,7 +95,7 @@ def _say_scores(result, console) -> None:
     if result.float32_accuracy is not None:
         say(
             console,
-            f"That is in {result.dtype}; what is kept computes in float32: "
+            f"This is in {result.dtype}. The saved network computes in float32: "
             f"{result.float32_accuracy:.2%}, scores {result.float32_difference:.1g} apart at most.",
         )
 
@@ -109,13 +109,13 @@ def _dry_run(config, console, as_json) -> None:
         return
     for line in (
         f"{found.parameters:,} parameters, {found.steps:,} steps of {found.batch_size} images",
-        f"first step {found.first_step_seconds:.1f} s, then {found.step_seconds:.3f} s a step",
-        f"an epoch about {duration(found.epoch_seconds)}, "
+        f"first step {found.first_step_seconds:.1f} s, then {found.step_seconds:.3f} s per step",
+        f"one epoch about {duration(found.epoch_seconds)}, "
         f"{duration(found.evaluation_seconds)} of it for the test images",
         f"all epochs about {duration(3600 * found.total_hours)}",
         f"a checkpoint of {found.checkpoint_mb:.1f} MB was written and read back in "
         f"{found.checkpoint_seconds:.2f} s",
-        f"{found.memory_gb:.1f} GB of memory at most; nothing was kept",
+        f"peak memory {found.memory_gb:.1f} GB; nothing was kept",
     ):
         console.print(line, soft_wrap=True)
 
@@ -145,7 +145,7 @@ def _doctor(arguments) -> None:
             table.add_row(row["what"], row["found"].replace("[", r"\["), mark)
         make_console(sys.stdout, least_width=100).print(table, markup=True)
     if any(row["ok"] is False for row in rows):
-        raise DeviceError("Not all is right on this machine: see above.")
+        raise DeviceError("Something is wrong on this machine: see above.")
 
 
 def _runs(arguments) -> None:
@@ -202,27 +202,29 @@ def _train_arguments(command) -> None:
     command.add_argument("--settings", type=dict, default={}, help=jsonargparse.SUPPRESS)
     add_fields(command, TrainConfig, leave_out=("settings",))
     add_settings(command)
-    help_text = "build all, train a few steps, say how long an epoch takes, and keep nothing"
+    help_text = "build everything, time a few training steps, and keep nothing"
     command.add_argument("--dry-run", action="store_true", help=help_text)
-    help_text = "one line with the result on standard output, all else on standard error"
+    help_text = "print the result as one JSON line; everything else goes to standard error"
     command.add_argument("--json", action="store_true", help=help_text)
 
 
 def _doctor_arguments(command) -> None:
-    command.add_argument("--json", action="store_true", help="one JSON array")
+    command.add_argument("--json", action="store_true", help="print one JSON array")
 
 
 def _runs_arguments(command) -> None:
-    command.add_argument("folder", nargs="?", default="runs", help="folder of run folders")
-    command.add_argument("--markdown", action="store_true", help="a Markdown table")
-    command.add_argument("--csv", action="store_true", help="all columns, as CSV")
+    command.add_argument(
+        "folder", nargs="?", default="runs", help="folder that holds the run folders"
+    )
+    command.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    command.add_argument("--csv", action="store_true", help="print all columns as CSV")
 
 
 def _compare_arguments(command) -> None:
     command.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
-    words = "a page to write: curves, results, and what differs in config, images and machine"
+    words = "write a page of curves, results, and differences in config, images and machine"
     command.add_argument("--html", metavar="FILE", help=words)
-    words = "picture of the curves to write; compare.png if there is no page"
+    words = "write a plot of the curves; compare.png unless --html is given"
     command.add_argument("--out", metavar="FILE", help=words)
 
 
@@ -230,17 +232,17 @@ COMMANDS = {
     "train": (
         _train,
         _train_arguments,
-        "train a network on images: with no arguments ResNet-20 V2 on real digits",
+        "train a network on images; with no arguments, ResNet-20 V2 on digits",
     ),
     "runs": (_runs, _runs_arguments, "list the runs in a folder"),
     "compare": (
         _compare,
         _compare_arguments,
-        "compare runs: their curves, and on a page all they differ in",
+        "compare runs: their curves and, on a page, everything that differs",
     ),
     "doctor": (
         _doctor,
         _doctor_arguments,
-        "say what this machine offers, and try the main path on it in small",
+        "report what this machine offers, and test the main workflow on a small network",
     ),
 }

@@ -1,4 +1,4 @@
-"""`tune`: the searches by name, and the report of one."""
+"""`tune`: the named searches, and the report of one."""
 
 import dataclasses
 import json
@@ -17,9 +17,9 @@ from keras_preact.errors import ConfigError
 
 _SEARCHES = {
     "gating-bias": "initial bias of the gates, as in the 2016 paper",
-    "depth": "units, width and placement, at equal cost with --budget",
+    "depth": "number of units, width and placement; --budget makes the costs equal",
     "variant": "shortcut, placement, activation and initialiser",
-    "fields": "the dimensions that --space names",
+    "fields": "the dimensions given by --space",
 }
 
 
@@ -37,7 +37,7 @@ def _tune(arguments) -> None:
 
     result = tune(config, console=console)
     if result is None:
-        console.print("Done; the chief writes what was found.")
+        console.print("Done; the chief writes the results.")
     elif chosen.json:
         print(json.dumps(dataclasses.asdict(result)))
     else:
@@ -57,10 +57,11 @@ def _show(result, console) -> None:
     lines = [agreement_line(found)] if found else []
     if result.test_error is not None:
         best = ", ".join(f"{name}={value}" for name, value in result.best.items())
-        lines.append(f"{best}, on all training images: {final_words(dataclasses.asdict(result))}")
+        words = final_words(dataclasses.asdict(result))
+        lines.append(f"{best}, trained on all training images: {words}")
     failed = f", {result.failed} of which failed" if result.failed else ""
     lines.append(f"{result.trials} trials{failed}, in {duration(result.seconds)}")
-    lines.append(f"{result.folder}/report.html shows all; trials.csv and trials.parquet list it")
+    lines.append(f"{result.folder}: report.html, trials.csv, trials.parquet")
     for line in lines:
         console.print(line, soft_wrap=True)
 
@@ -115,7 +116,7 @@ def tune_config(search, arguments):
 
 
 def _training_fields():
-    """Fields of `TrainConfig` that are options here: all but those the search sets."""
+    """Fields of `TrainConfig` that are options here: all that the search does not set."""
     from keras_preact.training.config import TrainConfig
     from keras_preact.tuning.config import OF_THE_SEARCH
 
@@ -123,7 +124,7 @@ def _training_fields():
 
 
 def _space(given):
-    """A space from a YAML or JSON file, or from such text itself."""
+    """The search space, from a YAML or JSON file or from such text itself."""
     if given is None:
         return {}
     text = given
@@ -153,18 +154,25 @@ def _tune_arguments(command) -> None:
             type=str,
             default=None,
             metavar="FILE",
-            help="YAML or JSON file of dimensions: name: [values], or name: {low, high, step, log}",
+            help="YAML or JSON (file or text) of dimensions, each NAME: [VALUES] or "
+            "NAME: {low, high, step, log}",
         )
         leave_out = {*TrainConfig.field_names()} - {*_training_fields()}
         add_fields(search, TrainConfig, leave_out, default=None)
         add_settings(search)
-        help_text = "one line with the result on standard output, all else on standard error"
+        help_text = "print the result as one JSON line; everything else goes to standard error"
         search.add_argument("--json", action="store_true", help=help_text)
         searches.add_subcommand(name, search, help=words)
-    report = Parser(description="tables, pictures and an HTML page of a search")
-    report.add_argument("folder", help="folder of a search, running or not")
-    report.add_argument("--json", action="store_true", help="one JSON object a trial")
-    searches.add_subcommand("report", report, help="tables, pictures and an HTML page of a search")
+    report = Parser(description="tables, plots and an HTML page of a search")
+    report.add_argument("folder", help="folder of a search, whether it is still running or not")
+    report.add_argument("--json", action="store_true", help="print one JSON object per trial")
+    searches.add_subcommand("report", report, help="tables, plots and an HTML page of a search")
 
 
-COMMANDS = {"tune": (_tune, _tune_arguments, "search with KerasTuner: gate bias, depth, ...")}
+COMMANDS = {
+    "tune": (
+        _tune,
+        _tune_arguments,
+        "search with KerasTuner: gate bias, depth, variant or any fields",
+    )
+}

@@ -17,11 +17,11 @@ from keras_preact.errors import DataError, shown
 from keras_preact.files import make_folder, to_csv
 from keras_preact.run import folder_name
 
-#: Words of options that other commands have too.
-DTYPE = "auto (what it was trained in, or float32 without units for that), or a dtype policy"
+#: Help of options that other commands have too.
+DTYPE = "dtype policy, or auto: as trained where this machine is fast in that, else float32"
 NETWORK = "folder of a finished run, a .keras or .safetensors file, or hf://user/name"
 
-#: Classes that a table on the terminal shows.
+#: Most classes in a table on the terminal.
 _CLASSES = 30
 
 #: Side of the images on the sheet of mistakes, where neither the network nor a crop has one.
@@ -66,7 +66,7 @@ def _evaluate(arguments) -> None:
             print(json.dumps({"network": name, **evaluation.summary()}))
     else:
         _show(found, console)
-        say(console, f"Of {data.name}: {len(data.test):,} images, {data.tested}.")
+        say(console, f"Data: {data.name}, {len(data.test):,} images, {data.tested}.")
     out = arguments.out
     if not out and opened.run and len(found) == 1:
         own = opened.is_own(arguments.data)
@@ -97,7 +97,9 @@ def _show(found, console) -> None:
     for name, evaluation in found.items():
         f = evaluation.summary()
         if lost := f["images_without_scores"]:
-            notes.append(f"{name}: the scores of {lost:,} images are not finite; they are wrong.")
+            notes.append(
+                f"{name}: {lost:,} images have scores that are not finite; they count as wrong."
+            )
         by_class = (f[name] for name in BY_CLASS)
         notes.append(f"{name}: {classes_in_words(1 - f['top1_error'], *by_class)}.")
         notes.append(f"{name}: {_means(f)}.")
@@ -116,14 +118,14 @@ def _show(found, console) -> None:
 
 
 def _means(figures) -> str:
-    """The means over classes that stand beside the balanced accuracy."""
+    """The means over the classes, to print beside the balanced accuracy."""
     from keras_preact.evaluation.classes import MACRO
 
     found = {title: figures[name] for name, title in MACRO.items() if figures[name] is not None}
     words = ", ".join(f"{title} {value:.2%}" for title, value in found.items())
     absent = figures["classes_without_images"]
     left_out = f"; {absent:,} classes without images are left out" if absent else ""
-    return f"{words}, means over the classes, each against the rest{left_out}"
+    return f"{words}, one-vs-rest means over the classes{left_out}"
 
 
 def _frame_table(frame):
@@ -139,7 +141,7 @@ def _frame_table(frame):
 
 
 def _write(folder, found, data, how, console) -> None:
-    """Figures as JSON and CSV, and pictures, of the last evaluation."""
+    """Writes the last evaluation as JSON, CSV and plots."""
     from keras_preact.evaluation import (
         plot_calibration,
         plot_confusion_matrix,
@@ -203,17 +205,17 @@ def _predict(arguments) -> None:
 
 
 def say_of_files(network, trained, listed, headers, unreadable, done: int) -> None:
-    """How a network was opened and its image files were read, on standard error.
+    """Says on standard error how a network was opened and how its images were read.
 
     Raises:
-        DataError: Where some of them could not be.
+        DataError: If some of them could not be read.
     """
     from keras_preact.data.images import turning
     from keras_preact.data.listing import in_words
 
     aside = make_console(sys.stderr)
     how = trained.geometry
-    images = f"images: {how}" + ("; --size 224 would scale and crop them" * (how.size is None))
+    images = f"images: {how}" + ("; --size 224 would resize and crop them" * (how.size is None))
     opened = f"{network}: {_opened(trained)}"
     for line in (opened, images, *in_words(listed.left_out), *turning(headers, how.reading)):
         say(aside, line)
@@ -246,7 +248,7 @@ def _export(arguments) -> None:
     for name in formats:
         precision = arguments.precision
         if len(formats) > 1 and name in FORMATS and precision not in FORMATS[name].precisions:
-            say(console, f"{name} has no {precision}: it is written in float32.")
+            say(console, f"{name} does not support {precision}: it is written in float32.")
             precision = "float32"
         found = export(
             arguments.network,
@@ -264,51 +266,55 @@ def _export(arguments) -> None:
             print(json.dumps(dataclasses.asdict(found)))
 
 
-_DATA = "digits, a set of tensorflow-datasets, folder:PATH, csv:PATH, ...; the run's if not given"
+_DATA = "digits, a tensorflow-datasets name, folder:PATH, csv:PATH, ...; the run's if not given"
 
 
 def _evaluate_arguments(command) -> None:
-    command.add_argument("network", nargs="+", help=f"{NETWORK}; several are an ensemble too")
-    command.add_argument("--data", type=str, default=None, help=f"test part of {_DATA}")
+    command.add_argument(
+        "network", nargs="+", help=f"{NETWORK}; several are also evaluated as an ensemble"
+    )
+    command.add_argument("--data", type=str, default=None, help=f"test images: {_DATA}")
     add_geometry(command)
-    command.add_argument("--crops", type=int, default=1, help="1, or 10: corners, centre, mirrored")
-    scales = "whole images at several sizes, as 224,256,384,480,640 in the 2015 paper"
+    command.add_argument(
+        "--crops", type=int, default=1, help="1, or 10: corners and centre, each mirrored too"
+    )
+    scales = "evaluate whole images at several sizes, such as 224,256,384,480,640 (2015 paper)"
     command.add_argument("--scales", type=str, default=None, help=scales)
-    words = "a window at every place of each, for networks with a spatial pyramid pooling"
+    words = "dense windows over each image, for networks with spatial pyramid pooling"
     command.add_argument("--dense", action="store_true", help=f"with --scales: {words}")
-    command.add_argument("--batch-size", type=int, default=256, help="images in a step")
+    command.add_argument("--batch-size", type=int, default=256, help="images per step")
     command.add_argument("--dtype", type=str, default="auto", help=DTYPE)
     devices = "auto (all GPUs, else the CPU), or names such as gpu:0,gpu:1"
     command.add_argument("--devices", type=str, default="auto", help=devices)
-    out = (
-        "folder for figures and pictures; evaluation/ in a single run's folder if not given, with "
-    )
-    out += "the name of other images behind it"
+    out = "folder for results and plots; evaluation/ (or evaluation-DATA/) in the run folder if "
+    out += "not given"
     command.add_argument("--out", type=str, default=None, help=out)
     add_data_set(command)
-    command.add_argument("--json", action="store_true", help="one JSON object a network")
+    command.add_argument("--json", action="store_true", help="print one JSON object per network")
 
 
 def _predict_arguments(command) -> None:
     command.add_argument("network", help=NETWORK)
     command.add_argument("images", nargs="+", help="image files, or folders of them")
     add_geometry(command)
-    command.add_argument("--top", type=int, default=3, help="classes an image")
-    command.add_argument("--batch-size", type=int, default=64, help="images in a step")
+    command.add_argument("--top", type=int, default=3, help="number of classes to show per image")
+    command.add_argument("--batch-size", type=int, default=64, help="images per step")
     command.add_argument("--dtype", type=str, default="auto", help=DTYPE)
-    command.add_argument("--json", action="store_true", help="one JSON object an image")
-    command.add_argument("--csv", action="store_true", help="a line an image and class")
+    command.add_argument("--json", action="store_true", help="print one JSON object per image")
+    command.add_argument(
+        "--csv", action="store_true", help="print CSV, one line per image and class"
+    )
 
 
 def _export_arguments(command) -> None:
     from keras_preact.export.formats import FORMATS
 
     command.add_argument("network", help=NETWORK)
-    formats = f"{', '.join(FORMATS)}, or several with commas between"
+    formats = f"{', '.join(FORMATS)}, or several separated by commas"
     command.add_argument("--format", type=str, default="saved_model", help=formats)
-    out = "folder to write into; export/ in the run's folder, or NAME-export/ beside the file"
+    out = "folder to write to; export/ in the run folder, or NAME-export/ beside the file"
     command.add_argument("--out", type=str, default=None, help=out)
-    fold = "keep batch normalisation instead of folding it into convolutions"
+    fold = "keep batch normalisation instead of folding it into the convolutions"
     command.add_argument("--no-fold", action="store_true", help=fold)
     having = {}
     for name, format in FORMATS.items():
@@ -316,22 +322,26 @@ def _export_arguments(command) -> None:
             having.setdefault(precision, []).append(name)
     del having["float32"]
     others = ", ".join(f"{name} ({', '.join(formats)})" for name, formats in having.items())
-    words = f"float32 (the default, which runs anywhere); {others}; --quantize and --dtype are "
-    words += "earlier names of it"
+    words = f"float32 (runs anywhere); {others}; --quantize and --dtype are its earlier names"
     names = ("--precision", "--quantize", "--dtype")
     command.add_argument(*names, type=str, default="float32", metavar="PRECISION", help=words)
-    words = "uint8 or int8: images and scores are integers too, for litert's int8"
-    command.add_argument("--integers", type=str, default=None, help=words)
-    words = "divide the logits by a temperature fitted to the validation part"
+    words = "integer images and scores too, for litert with int8"
+    kinds = "{uint8,int8}"
+    command.add_argument("--integers", type=str, default=None, metavar=kinds, help=words)
+    words = "divide the logits by a temperature fitted to the validation images"
     command.add_argument("--calibrate", action="store_true", help=words)
-    images = "to compare and calibrate with"
-    command.add_argument("--data", type=str, default=None, help=f"images {images}: {_DATA}")
+    images = "images to compare and calibrate with"
+    command.add_argument("--data", type=str, default=None, help=f"{images}: {_DATA}")
     add_geometry(command)
-    command.add_argument("--json", action="store_true", help="one JSON object a format")
+    command.add_argument("--json", action="store_true", help="print one JSON object per format")
 
 
 COMMANDS = {
-    "evaluate": (_evaluate, _evaluate_arguments, "top-1 and top-5 error on test images"),
+    "evaluate": (_evaluate, _evaluate_arguments, "measure top-1 and top-5 error on test images"),
     "predict": (_predict, _predict_arguments, "classify image files"),
-    "export": (_export, _export_arguments, "write a SavedModel, .keras, LiteRT, ONNX or OpenVINO"),
+    "export": (
+        _export,
+        _export_arguments,
+        "write a SavedModel, .keras, LiteRT, ONNX or OpenVINO file",
+    ),
 }

@@ -1,4 +1,4 @@
-"""Images and labels: named sets, folders and arrays; augmentation; checks of the input.
+"""Images and labels: named data sets, folders, tables and arrays; augmentation; checks.
 
 Example:
     >>> from keras_preact.data import Augmentation, Batches, load_data

@@ -1,4 +1,4 @@
-"""Images that are there twice: to the last pixel, or in another size or quality."""
+"""Duplicate images: equal to the last pixel, or nearly so (another size or quality)."""
 
 import hashlib
 from collections import defaultdict
@@ -24,7 +24,7 @@ class Print(NamedTuple):
     """What an image is compared by.
 
     Attributes:
-        digest: Of its pixels and shape.
+        digest: Digest of its pixels and shape.
         bits: Whether each of 8 x 8 places is brighter than the one to its right, as a number.
         thumbnail: Grey, float32 `[16, 16]`.
     """
@@ -71,7 +71,7 @@ def alike(prints: list[Print]) -> list[Pair]:
     """Pairs of images that are equal or nearly so (difference hash, then thumbnails).
 
     Args:
-        prints: Of each image.
+        prints: The fingerprint of each image.
 
     Returns:
         A `Pair` for each image and the first one that it is equal to, and for each other two that

@@ -19,21 +19,21 @@ from keras_preact.errors import DataError, reason, some
 
 
 def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -> ImageData:
-    """The images of a file with `x_train`, `y_train` and perhaps those of other parts.
+    """The images of a file with `x_train`, `y_train` and optionally other parts.
 
-    Parts are called as `PARTS` says, in any case: `x_test` and `y_test`, `x_val` and `y_val` (or
-    `x_valid`, `x_validation`, `x_dev`), which take the place of a test part where there is none.
-    `x` and `y` are other names for a training part alone; `class_names` (texts) is optional. Images
-    to train on may have the columns of a table, `weight_train` and `group_train` (or `weight` and
-    `group`, or as the options say).
+    Parts have the names in `PARTS`, in upper or lower case: `x_test` and `y_test`, `x_val` and
+    `y_val` (or `x_valid`, `x_validation`, `x_dev`), which take the place of a test part where there
+    is none. `x` and `y` are other names for a training part alone; `class_names` (strings) is
+    optional. Training images may have weights and groups as a table has, in `weight_train` and
+    `group_train` (or `weight` and `group`, or as in the options).
 
     Images: `[n, height, width]` (grey) or `[n, height, width, 1 or 3]`, whole numbers from 0 to
-    255, or floats which all lie in 0 to 1 and are multiplied by 255. Labels: whole numbers from 0,
-    each class with at least one training image. Weights: finite numbers from 0. Groups: numbers or
-    texts. Of each of them `[n]` or `[n, 1]`.
+    255, or floats which all lie in 0 to 1 and are multiplied by 255. Labels: integers from 0, each
+    class with at least one training image. Weights: finite, at least 0. Groups: numbers or strings.
+    These all have the shape `[n]` or `[n, 1]`.
 
     Raises:
-        DataError: the file, a key, a shape, a range or a type is not as it has to be.
+        DataError: the file, a key, a shape, a range or a type is invalid.
     """
     arrays, keys, others = _read(path, options)
     images = {part: _images(arrays[of["x"]], of["x"], options) for part, of in keys.items()}
@@ -59,7 +59,7 @@ def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -
     splits = {part: ArraySplit(images[part], labels[part], known.get(part)) for part in keys}
     notes = [f"not used: {some(others)}"] if others else []
     if "weight" in columns:
-        notes.append(f"how much each image counts in a training: the array {train['weight']!r}")
+        notes.append(f"sample weights: the array {train['weight']!r}")
     highest = max(int(array.max()) for array in images.values())
     return ImageData(
         name=f"npz:{path}",
@@ -85,14 +85,14 @@ def _read(path: str, options: DataOptions):
     try:
         # What is no zip file NumPy takes for another of its kinds, and advises what is not safe.
         if not zipfile.is_zipfile(path) and os.path.isfile(path):
-            raise ValueError("it is no zip file")
+            raise ValueError("it is not a zip file")
         with np.load(path, allow_pickle=False) as file:
             keys = keys_of(file.files, options, path)
             used = {"class_names", *(key for of in keys.values() for key in of.values())}
             arrays = {key: _array(file, key) for key in file.files if key in used}
             others = [key for key in file.files if key not in used]
     except FileNotFoundError:
-        raise DataError(f"Expected an .npz file. Received: {path!r}, which is not there.") from None
+        raise DataError(f"Expected an .npz file. Received: {path!r}, which is missing.") from None
     except DataError:
         raise
     except Exception as error:  # damaged zip files raise many types
@@ -111,8 +111,8 @@ def _array(file, key: str) -> np.ndarray:
         if "Object arrays" not in str(error):
             raise
         raise DataError(
-            f"`{key}` must be an array of numbers or of texts. Received: one of Python objects, "
-            "which may hold code. From texts: np.array(list, dtype=str)."
+            f"`{key}` must be an array of numbers or strings. Received: Python objects, which may "
+            "run code. For strings use np.array(list, dtype=str)."
         ) from None
     if not isinstance(array, np.ndarray):
         raise DataError(f"`{key}` must be an array. Received: a file of another kind.")
@@ -168,36 +168,36 @@ def _each(values: np.ndarray, key: str, count: int, what: str, fix: str = "") ->
 
 
 def _weights(weights: np.ndarray, key: str, count: int) -> np.ndarray:
-    fix = " Call it otherwise if it is another thing, or leave it out: data.weight_column=''."
+    fix = " Rename it if it is not a weight, or leave it out: data.weight_column=''."
     weights = _each(weights, key, count, "weight", fix)
     return np.array(checked_weights(weights.tolist(), f"`{key}`"))
 
 
 def _groups(groups: np.ndarray, key: str, count: int) -> np.ndarray:
     """Groups as texts, none of them blank."""
-    fix = " Call it otherwise if it is another thing, or leave it out: data.group=''."
+    fix = " Rename it if it is not a group, or leave it out: data.group=''."
     texts = [_text(group).strip() for group in _each(groups, key, count, "group", fix).tolist()]
     if blank := sum(map(is_blank, texts)):
         raise DataError(
             f"`{key}` must hold a group for each of {count:,} images. Received: none for {blank:,}."
-            " Where an image is by itself, give it a group of its own."
+            " Give an image without a group one of its own."
         )
     return np.array(texts)
 
 
 def _labels(labels: np.ndarray, key: str, count: int) -> np.ndarray:
     one_hot = labels.ndim == 2 and len(labels) == count
-    fix = f" From one-hot labels: {key}.argmax(1)." if one_hot else ""
+    fix = f" For one-hot labels use {key}.argmax(1)." if one_hot else ""
     labels = _each(labels, key, count, "label", fix)
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         kind = labels.dtype.kind
         received = f"{labels.dtype}, smallest {labels.min()}" if kind in "iuf" else f"{labels[:3]}"
         fix = {
-            "b": f" From false and true: {key}.astype(int).",
-            "f": f" From whole numbers: {key}.astype(int).",
+            "b": f" For booleans use {key}.astype(int).",
+            "f": f" For whole numbers use {key}.astype(int).",
             **dict.fromkeys(
                 "US",
-                f" From texts: np.unique({key}, return_inverse=True) has names (class_names) and "
+                f" For strings, np.unique({key}, return_inverse=True) gives class_names and "
                 "numbers.",
             ),
         }.get(kind, "")
@@ -214,12 +214,12 @@ def _class_names(names: list[str] | None, labels: dict[str, np.ndarray]) -> tupl
     most, images = int(train.max()), len(train)
     if names is None and most >= images:  # an id, for which no table of counts is made
         raise DataError(
-            f"The labels must be numbers of classes, 0, 1, 2, ... without gaps. Received: {most} "
-            f"in {key}, which has {images} images. From ids: np.unique({key}, "
+            f"The labels must be class indices, 0, 1, 2, ... without gaps. Received: {most} "
+            f"in {key}, which has {images} images. For other ids use np.unique({key}, "
             "return_inverse=True)[1]."
         )
     count = most + 1 if names is None else len(names)
-    named = "" if names is None else f", the places of {count} class_names"
+    named = "" if names is None else f", the indices of {count} class_names"
     for key, values in labels.items():
         wrong = int((values >= count).sum())
         if wrong:
@@ -230,7 +230,7 @@ def _class_names(names: list[str] | None, labels: dict[str, np.ndarray]) -> tupl
     empty = np.setdiff1d(np.arange(count), train)
     if len(empty) or count < 2:
         raise DataError(
-            "There must be at least 2 classes, each with training images. "
+            "At least 2 classes, each with training images, are needed. "
             f"Received: {count} classes, {len(empty)} without, for example {empty[:5].tolist()}. "
             "Number the classes 0, 1, 2, ... without gaps."
         )
@@ -241,11 +241,11 @@ def _texts(names: np.ndarray, key: str = "class_names") -> list[str]:
     """Names as texts, which NumPy may hold as bytes."""
     if names.ndim != 1 or names.dtype.kind not in "US" or not len(names):
         raise DataError(
-            f"`{key}` must be a list of texts, one a class, such as np.array(['cat', 'dog']). "
+            f"`{key}` must be a list of strings, one per class, such as np.array(['cat', 'dog']). "
             f"Received: {names.dtype} of the shape {names.shape}."
         )
     escaped = [*map(_text, names.tolist())]
-    check_names(escaped, f"Mend `{key}`.")
+    check_names(escaped, f"Fix `{key}`.")
     return escaped
 
 

@@ -24,40 +24,40 @@ from keras_preact.data.splits import Split, changed
 
 @dataclass(frozen=True)
 class Augmentation(Checked):
-    """What is done to training images.
+    """Random augmentation of training images.
 
-    In this order: window and mirror, policy, jitter, colour, erasing, cutout.
+    The order is: crop and flip, policy, jitter, colour, erasing, cutout.
 
     Args:
-        kind: `"crop"` (default): the image is padded on all sides, a window of its own size is
-            cut out at random, and it is mirrored at random (CIFAR; He et al. 2015b, sec. 4.2).
-            `"imagenet"`: the shorter side is scaled to a random length, a window of the data
-            set's `image_shape` is cut out at random, mirrored, and its colours are shifted (He et
-            al. 2015b, sec. 3.4). `"none"`: the image as it is.
+        kind: `"crop"` (default): the image is padded on all sides, cropped at random to its own
+            size, and flipped at random (CIFAR; He et al. 2015b, sec. 4.2). `"imagenet"`: the
+            shorter side is resized to a random length, a random crop of the data set's
+            `image_shape` is flipped at random, and its colours are shifted (He et al. 2015b, sec.
+            3.4). `"none"`: the image as it is.
         pad: pixels added on each side for `"crop"`; `None` (default): 1/8 of the shorter side,
             at least 1 (4 for 32x32).
-        flip: whether to mirror; `None` (default): if that keeps the labels of the data set.
-        scale: for `"imagenet"`, least and greatest length of the shorter side in pixels; `None`
-            (default): `(256, 480)` for a window of 224, in proportion for others.
-        aspect: for `"imagenet"`, cut a window of 8 to 100 % of the image's area and an aspect
-            ratio of 3/4 to 4/3 instead, scaled to the shape (scale and aspect ratio augmentation,
-            He et al. 2016, table 5). Default `False`.
+        flip: whether to flip horizontally; `None` (default): if that preserves the labels of the
+            data set.
+        scale: for `"imagenet"`, smallest and largest shorter side in pixels; `None` (default):
+            `(256, 480)` for crops of 224, in proportion for others.
+        aspect: for `"imagenet"`, crop 8 to 100 % of the image's area at an aspect ratio of 3/4 to
+            4/3 instead, and resize it (scale and aspect ratio augmentation, He et al. 2016, table
+            5). Default `False`.
         colour: for `"imagenet"`, the standard deviation of the shift along the principal
             components of ImageNet's colours (Krizhevsky et al. 2012); 0 for none. Default 0.1.
         policy: `"rand_augment"`: `operations` of 14, each at the same strength (Cubuk et al. 2020);
             `"trivial_augment"`: one of them, at any strength of a wide range (Mueller and Hutter
-            2021); `None` (default): none. An image is turned, sheared and moved by some, but not
-            mirrored by any; their rows stand in `keras_preact.data.operations`.
-        operations: how many RandAugment draws for an image, from 1 to 14. Default 2.
+            2021); `None` (default): none. Some operations rotate, shear or translate, none flips;
+            `keras_preact.data.operations` lists them.
+        operations: RandAugment's number of operations per image, from 1 to 14. Default 2.
         magnitude: their strength, from 0 to 30. Default 9.
         jitter: brightness, contrast and saturation are multiplied, in a random order, by factors
             from `1 - jitter` to `1 + jitter` (fb.resnet.torch: 0.4); in [0, 1]. Default 0.
-        erasing: the share of images of which a box of 2 to 40 % of the area is taken out (random
-            erasing, Zhong et al. 2020: 0.5). Default 0.
-        cutout: the side in pixels of a square around any pixel that is taken out of each image, as
-            far as it lies inside (DeVries and Taylor 2017: 16 for CIFAR-10, 8 for CIFAR-100).
-            Default 0. What is taken out, as what comes in from outside, has the value of the
-            padding: the mean.
+        erasing: probability of erasing a box of 2 to 40 % of the area (random erasing, Zhong et al.
+            2020: 0.5). Default 0.
+        cutout: side in pixels of a square, centred on a random pixel, that is erased from each
+            image (DeVries and Taylor 2017: 16 for CIFAR-10, 8 for CIFAR-100). Default 0. Erased
+            pixels and padding have the mean colour.
 
     Example:
         >>> from keras_preact.data import Augmentation
@@ -95,7 +95,7 @@ class Augmentation(Checked):
             require(least <= value <= most, name, value, f"from {least} to {most}")
         scale = self.scale
         ordered = scale is None or (len(scale) == 2 and 1 <= scale[0] <= scale[1])
-        require(ordered, "scale", scale, "two lengths, the lesser first, or None")
+        require(ordered, "scale", scale, "two lengths, the smaller first, or None")
 
     @property
     def follows(self) -> bool:
@@ -116,7 +116,7 @@ class Augmentation(Checked):
         """Least and greatest length of the shorter side for windows of this shape."""
         side = min(image_shape[:2])
         least, most = self.scale or (round(side * 256 / 224), round(side * 480 / 224))
-        fix = "Give a smaller image_size or a greater scale."
+        fix = "Use a smaller image_size or a larger scale."
         require(least >= side, "scale", (least, most), f"at least {side}, the image's side", fix)
         return least, most
 
@@ -131,20 +131,20 @@ def augment(
     flip: bool,
     fill: Sequence[int] | np.ndarray = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images of a split, changed at random, and their labels.
+    """Randomly augmented images of a split, and their labels.
 
-    An image is changed in the same way in an epoch whatever the batch it is in. Of a split that
-    is held in memory, `"imagenet"` takes the images as they are held: already cropped.
+    Within an epoch, the changes to an image do not depend on its batch. For a split held in memory,
+    `"imagenet"` takes the images as stored: already cropped.
 
     Args:
         split: where the images are.
-        indices: integer array `[n]`, which of them; an image `k` that is drawn again has the
-            number `k + len(split)`, then `k + 2 * len(split)`, and is changed in another way.
-        augmentation: what is done.
+        indices: integer array `[n]`, the images; an image `k` that is drawn again has the index `k
+            + len(split)`, then `k + 2 * len(split)`, and is changed differently.
+        augmentation: the augmentation.
         seed, epoch: whole numbers from 0.
-        flip: whether mirroring keeps the labels; used where `augmentation.flip` is `None`.
-        fill: the value that padding has, and what is erased, one for all channels or one for each,
-            0 to 255 (default 0). The papers' zeros after subtracting the mean are the mean.
+        flip: whether flipping preserves the labels; used if `augmentation.flip` is `None`.
+        fill: value of padding and erased pixels, one for all channels or one per channel, 0 to 255
+            (default 0). The papers' zeros after mean subtraction correspond to the mean.
 
     Returns:
         uint8 `[n, height, width, channels]` and int32 `[n]`.

@@ -1,4 +1,4 @@
-"""Classes of unequal size: weights of images, draws that are equal, logarithms of shares."""
+"""Imbalanced classes: sample weights, balanced sampling, logit adjustment."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from keras_preact.errors import DataError, some
 
 
 def checked_weights(values, what: str) -> list[float]:
-    """Weights of images as numbers.
+    """Sample weights as numbers.
 
     Args:
-        values: What a source has, numbers or texts.
-        what: Where they stand, for a message.
+        values: Numbers or strings from a source.
+        what: Their place, for messages.
 
     Raises:
-        DataError: Names those that are no finite numbers of at least 0.
+        DataError: For values that are not finite or below 0; names them.
 
     Example:
         >>> from keras_preact.data.balance import checked_weights
@@ -25,8 +25,8 @@ def checked_weights(values, what: str) -> list[float]:
     wrong = [value for value, w in zip(values, weights, strict=True) if not 0 <= w < np.inf]
     if wrong:
         raise DataError(
-            f"{what} must hold finite numbers of at least 0, the weights of images. "
-            f"Received: {some(map(str, wrong))}. Call it otherwise if it is another thing."
+            f"{what} must hold sample weights, finite and at least 0. "
+            f"Received: {some(map(str, wrong))}. Rename it if it is not a weight."
         )
     return weights
 
@@ -39,14 +39,15 @@ def _number(value) -> float:
 
 
 def image_weights(split, balanced: bool = False) -> np.ndarray | None:
-    """How much the loss of each image counts; 1 in the mean over the split.
+    """Sample weights for the loss, with mean 1 over the split.
 
     Args:
-        split: the training part; its column `"weight"` has a weight of each image.
-        balanced: whether classes count alike, each image n / (classes * images of its class).
+        split: the training part; its column `"weight"` holds a weight per image.
+        balanced: whether to weight classes equally: each image by n / (classes * images of its
+            class).
 
     Returns:
-        float32 `[n]`, the product of both; `None` where all images count alike anyway.
+        float32 `[n]`, the product of both; `None` if all are equal.
 
     Raises:
         DataError: all weights of the column are 0.
@@ -68,21 +69,19 @@ def image_weights(split, balanced: bool = False) -> np.ndarray | None:
         weights = weights * (len(labels) / (len(counts) * counts))[labels]
     if not weights.any():
         raise DataError(
-            "The weights of images must not all be 0. Received: a column of weights with nothing "
-            f"else for the {len(split):,} training images."
+            f"Sample weights must not all be 0. Received: 0 for all {len(split):,} training images."
         )
     return (weights / weights.mean()).astype(np.float32)
 
 
 def log_shares(labels: np.ndarray, class_names) -> np.ndarray:
-    """The logarithm of each class's share of the images, float32 `[classes]`.
+    """The logarithm of each class's frequency, float32 `[classes]`.
 
-    Added to the logits in the training loss alone, it leaves to the network the scores that are
-    best where classes are equally frequent (Menon et al.: Long-Tail Learning via Logit Adjustment,
-    2021, with a tau of 1).
+    Added to the logits in the training loss only, it makes the network's scores optimal for equally
+    frequent classes (Menon et al.: Long-Tail Learning via Logit Adjustment, 2021, with a tau of 1).
 
     Raises:
-        DataError: a class has no image, and so a share without a logarithm.
+        DataError: a class has no image.
 
     Example:
         >>> import numpy as np
@@ -94,17 +93,17 @@ def log_shares(labels: np.ndarray, class_names) -> np.ndarray:
     if not counts.all():
         none = class_names[counts.argmin()]
         raise DataError(
-            "For recipe.balance='logit_adjustment' each class needs images to train on. "
-            f"Received: none of class {none!r}. recipe.balance='weights' goes without."
+            "recipe.balance='logit_adjustment' needs training images of every class. "
+            f"Received: none of class {none!r}. Use recipe.balance='weights'."
         )
     return np.log(counts / counts.sum()).astype(np.float32)
 
 
 def balanced_draws(seed: int, epoch: int, labels: np.ndarray) -> np.ndarray:
-    """What an epoch draws of `n` images so that all classes come equally often, to one image.
+    """Balanced sampling: draws `n` images so that all classes are equally frequent (to one image).
 
-    Classes take turns; each hands out its images in an order of the epoch, again and again if it
-    has fewer than its turns. What comes of it is shuffled. A pure function of its arguments.
+    Classes take turns; each gives its images in an order of the epoch, repeatedly if it has fewer
+    than its turns. The result is shuffled. A pure function of its arguments.
 
     Args:
         seed, epoch: whole numbers from 0.

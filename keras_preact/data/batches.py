@@ -1,4 +1,4 @@
-"""Batches of images for `model.fit`, `model.evaluate` or a loop of one's own."""
+"""Batches of images for `model.fit`, `model.evaluate` or a custom training loop."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,27 +20,27 @@ _NONE = Augmentation("none")
 class Batches(keras.utils.PyDataset):
     """The batches of one part of a data set.
 
-    What a batch holds is a pure function of its arguments, `epoch` and the number of the batch;
-    `epoch` goes up by one with each pair of `on_epoch_begin` and `on_epoch_end`, and may be set by
-    a loop of one's own. Where it must be the epoch of `model.fit`, give that `callback()`: some
-    backends of Keras look at batches before the first epoch and count that as an epoch.
+    A batch is a pure function of the arguments, `epoch` and the batch index. `epoch` increases with
+    each `on_epoch_begin` and `on_epoch_end`, and a custom loop may set it. To match the epochs of
+    `model.fit`, pass it `callback()`: some Keras backends look at batches before the first epoch
+    and count that as one.
 
     Args:
         split: where the images are.
-        batch_size: images in a batch; the last one may be smaller.
-        shuffle: whether each epoch has an order of its own, given by `epoch_order`.
-        balanced: whether an epoch draws as many images of each class, in an order of its own
-            (`keras_preact.data.balance.balanced_draws`); as many in all. Default `False`.
-        weights: float array `[n]`, how much each image of `split` counts; `None` (default): alike.
-        seed: for the order and the augmentation.
+        batch_size: images per batch; the last batch may be smaller.
+        shuffle: whether to shuffle in each epoch, by `epoch_order`.
+        balanced: whether an epoch draws equally many images of each class, the same number in total
+            (`keras_preact.data.balance.balanced_draws`). Default `False`.
+        weights: float array `[n]`, sample weights of `split`; `None` (default): all equal.
+        seed: seed of order and augmentation.
         augmentation: random changes; `None` (default): none.
-        flip: whether mirroring keeps the labels (`ImageData.flip`).
-        fill: the value of the padding and of what is erased, one for each channel; `None`
-            (default): the mean of the training images, computed from `split`.
-        drop_remainder: whether to leave out a last batch that is smaller. Default `False`.
+        flip: whether flipping preserves the labels (`ImageData.flip`).
+        fill: value of padding and erased pixels, one per channel; `None` (default): the mean of the
+            training images, computed from `split`.
+        drop_remainder: whether to drop a smaller last batch. Default `False`.
         epoch: the epoch to begin with. Default 0.
-        **kwargs: `workers` and `max_queue_size` of `keras.utils.PyDataset`: batches prepared
-            ahead. Images are decoded by all processors whatever `workers` is.
+        **kwargs: `workers` and `max_queue_size` of `keras.utils.PyDataset`, to prepare batches
+            ahead. Images are decoded on all processors in any case.
 
     Example:
         >>> from keras_preact.data import Batches, load_data
@@ -185,7 +185,7 @@ def prefetched(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The batches of one epoch, each prepared while the one before it is used.
 
-    For loops of one's own: twice as fast on a CPU as `model.fit(batches)`, whose generator makes
+    For custom loops: twice as fast on a CPU as `model.fit(batches)`, whose generator makes
     TensorFlow give its memory back to the system after every step.
 
     Args:

@@ -1,8 +1,8 @@
-"""A cache on disk: the images of a folder or a table decoded once, for whoever reads them again.
+"""A cache on disk: the images of a folder or a table, decoded once.
 
-A cache is a folder with the file `pixels`, which is mapped into memory and so shared by all
-processes that read it, and an index. It is whole or not there, and belongs to files as they were
-when it was made: a digest of their paths, sizes and times, and of how they were read, is its name.
+A cache is a folder with the file `pixels`, which is memory-mapped and so shared by all processes,
+and an index. It is complete or absent. Its name is a digest of the paths, sizes and times of its
+files and of how they were read, so that a change makes a new one.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class ImageCache:
             whole = index.dtype == _ROW and (index["place"] + sizes <= len(self._pixels)).all()
             counts = [len(part.paths) for part in folder.parts.values()]
             if not whole or len(index) != sum(counts):
-                raise ValueError("its parts do not fit each other")
+                raise ValueError("its parts do not match")
             starts = np.cumsum([0, *counts])
             self._index = {
                 name: index[first : first + count]
@@ -88,8 +88,8 @@ class ImageCache:
 
     def _damaged(self, reason):
         return (
-            f"{self.path} must be a cache of images as it was written. Received: a damaged one: "
-            f"{reason}. Remove it; the same command makes it anew."
+            f"{self.path} must be an undamaged image cache. Received: {reason}. Delete it; the "
+            "same command writes it again."
         )
 
 

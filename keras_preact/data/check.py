@@ -1,4 +1,4 @@
-"""What is in a data set, and what is wrong with it, before any training."""
+"""`check_data`: what a data set contains, and what is wrong with it."""
 
 import threading
 from collections import Counter
@@ -29,10 +29,10 @@ _DEFAULTS = DataOptions()
 
 @dataclass
 class Report:
-    """What `check_data` found.
+    """The result of `check_data`.
 
     Attributes:
-        name: what was checked.
+        name: the data set.
         class_names: the classes, in the order of the labels.
         counts: part (`"train"`, `"test"`; `"all"` for a folder without parts): number of good
             images of each class.
@@ -40,11 +40,11 @@ class Report:
         modes: `"RGB"`, `"L"` (grey), `"CMYK"`, ...: number of good images.
         formats: by what files hold: `"JPEG"`, `"PNG"`, `"WebP"`, ...: number of good images.
         bad: `(path, reason)` of each damaged file.
-        notes: what was left out, and parts that are not used, a line each.
-        twins: pairs of images that are equal or nearly so: of each the `part`, `class` and `image`
-            (its path, or its number), and whether they are `exact`.
-        problems: what keeps the data from being used as they are, one sentence each.
-        warnings: what does not, and is to be known before training, one sentence each.
+        notes: what was left out, and parts that are not used, one line each.
+        twins: pairs of equal or nearly equal images: the `part`, `class` and `image` (path or
+            index) of each, and whether they are `exact`.
+        problems: reasons why the data cannot be used as it is, one sentence each.
+        warnings: what to know before training, one sentence each.
         samples: a few images of each class, uint8 `[64, 64, 1 or 3]`, for a page.
     """
 
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether the data can be used as they are."""
+        """Whether the data can be used as it is."""
         return not self.problems
 
     def rows(self) -> list[dict[str, str | int]]:
@@ -74,7 +74,7 @@ class Report:
         ]
 
     def summary(self, most: int = 20) -> list[str]:
-        """What there is to say beside the table, a line each; at most `most` damaged files."""
+        """What to say besides the table, one line each; at most `most` damaged files."""
         parts = ", ".join(f"{sum(counts):,} ({part})" for part, counts in self.counts.items())
         lines = [f"{len(self.class_names)} classes; images: {parts}"]
         for title in ("sizes", "modes", "formats"):
@@ -88,7 +88,7 @@ class Report:
         return [*lines, *self.warnings, *self.problems, *end]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it but the samples, as JSON can hold it."""
+        """All fields except the samples, as plain values for JSON."""
         return {
             "name": self.name,
             "ok": self.ok,
@@ -105,12 +105,12 @@ class Report:
 
 
 def check_data(name_or_path: str, on_progress=None, options: DataOptions = _DEFAULTS) -> Report:
-    """Counts the images of each class, size, mode and format, decodes each, and looks for twins.
+    """Decodes all images, counts them by class, size, mode and format, and finds duplicates.
 
     Args:
-        name_or_path: as for `load_data`; a path may stand without `folder:`, `csv:` or `npz:`.
+        name_or_path: as for `load_data`; a path may omit `folder:`, `csv:` or `npz:`.
         on_progress: called with `(done, total)` while files are read and decoded.
-        options: as for `load_data`: how the values in files are read, and the channels.
+        options: as for `load_data`: how pixel values are read, and the channels.
 
     Returns:
         A `Report`.
@@ -236,9 +236,9 @@ def _of_headers(headers, how):
     if deep and max(deep) < 2**15 and not how.range:
         bits = max(1, max(deep).bit_length())
         yield (
-            f"{len(deep):,} images of 16 bits use {bits} of them (up to {max(deep)}): of 255 grey "
-            f"levels they have {max(deep) >> 8}. Multiply their values by {2 ** (16 - bits)}, or "
-            f"scale them as they are read: --set data.range=[0,{2**bits - 1}]."
+            f"{len(deep):,} 16-bit images use only {bits} bits (values up to {max(deep)}), which "
+            f"leaves {max(deep) >> 8} of 255 grey levels. Multiply their values by "
+            f"{2 ** (16 - bits)}, or rescale them: --set data.range=[0,{2**bits - 1}]."
         )
 
 
@@ -248,8 +248,8 @@ def _of_counts(report):
     if totals[most] >= _UNEQUAL * max(totals[least], 1):
         names = report.class_names
         yield (
-            f"The classes are of unequal size: {names[most]!r} has {totals[most]:,} images, "
-            f"{names[least]!r} {totals[least]:,}. Accuracy says little of the small ones; look at "
+            f"The classes are imbalanced: {names[most]!r} has {totals[most]:,} images, "
+            f"{names[least]!r} {totals[least]:,}. Accuracy says little about small classes; use "
             "the balanced accuracy."
         )
 
@@ -257,7 +257,7 @@ def _of_counts(report):
 def _of_twins(report):
     """What pairs of equal and nearly equal images mean, the first of each kind by name."""
     kinds = {
-        "leak": "pairs of images in both parts, {how}, so that the test is of what was trained on",
+        "leak": "pairs of images in both parts, {how}, so test images are trained on",
         "labels": "pairs of images of two classes, {how}",
         "twice": "pairs of images within a part, {how}",
     }

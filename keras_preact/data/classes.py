@@ -1,4 +1,4 @@
-"""The names of classes: how they are told apart, and matched between a data set and a network."""
+"""Class names: how they are told apart, and matched between a data set and a network."""
 
 import unicodedata
 from collections import Counter
@@ -9,20 +9,18 @@ from keras_preact.errors import DataError, near, shown, some
 
 
 def check_names(names, fix: str) -> None:
-    """Refuses names of classes that no file can hold: what is no UTF-8, and nothing at all.
+    """Checks that class names are valid UTF-8 and not blank.
 
     Args:
-        names: As a source has them.
-        fix: What can be done.
+        names: Class names from a source.
+        fix: The advice in the message.
 
     Raises:
-        DataError: Names the first of them.
+        DataError: For an invalid name; names the first ones.
     """
     wrong = [name for name in names if shown(name) != name or not name.strip()]
     if wrong:
-        raise DataError(
-            f"The names of classes must be UTF-8, and not blank. Received: {some(wrong)}. {fix}"
-        )
+        raise DataError(f"Class names must be UTF-8 and not blank. Received: {some(wrong)}. {fix}")
 
 
 def alike(names) -> list[str]:
@@ -36,11 +34,11 @@ def alike(names) -> list[str]:
     keys = [key_of(name).casefold() for name in names]
     counts = Counter(keys)
     found = [name for name, key in zip(names, keys, strict=True) if counts[key] > 1]
-    return [f"classes of nearly the same name, kept apart: {some(found)}"] if found else []
+    return [f"classes with nearly the same name, kept apart: {some(found)}"] if found else []
 
 
 def distinct(names) -> tuple[str, ...]:
-    """Names of classes of which none is another's; those that repeat have their number behind them.
+    """Class names made unique: repeated ones get a number appended.
 
     ImageNet has two cranes, a bird and a machine.
 
@@ -84,19 +82,19 @@ def key_of(name: str) -> str:
 
 
 def places(mine, theirs, fix: str = "") -> np.ndarray:
-    """Where the classes of a data set stand among a network's, by their names.
+    """Indices of a data set's classes among a network's, matched by name.
 
     Args:
         mine: Names of the network's classes.
-        theirs: Names of the data set's, all of which are to be among them.
-        fix: What can be done where they are not.
+        theirs: Names of the data set's classes, which must all be among them.
+        fix: The advice if they are not.
 
     Returns:
         Integers `[len(theirs)]`: the network's class for each of the data set's.
 
     Raises:
-        DataError: For names that the network does not have, and for names that repeat in one of the
-            two and stand in another order.
+        DataError: For names that the network does not have, and for repeated names in a different
+            order.
 
     Example:
         >>> from keras_preact.data.classes import places
@@ -114,7 +112,7 @@ def places(mine, theirs, fix: str = "") -> np.ndarray:
         if unknown:
             received = f"{some(unknown)}{near(unknown[0], mine)}"
         elif repeated:
-            received += ", in another order, and some have the same name"
+            received += ", in another order and with repeated names"
         end = "" if received.endswith("?") else "."
         raise DataError(
             f"Classes are matched by their names; the network's {len(mine)} are {some(mine)}. "

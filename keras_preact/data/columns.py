@@ -1,4 +1,4 @@
-"""The columns of a table in a file, as texts: CSV of any usual kind, and Parquet; as a table."""
+"""Columns of a table file as strings: CSV in the usual variants, Parquet, ...; as a table."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from keras_preact.errors import DataError, reason, some
 
 _FIX = {
     b"PAR1": "It is a Parquet file: parquet:PATH.",
-    b"PK\3\4": "Save it as CSV: it is a workbook or an archive.",
+    b"PK\3\4": "It is a workbook or an archive: save it as CSV.",
     b"\x1f\x8b": "Unpack it first.",
 }
 
@@ -17,15 +17,15 @@ _FIX = {
 def read_columns(
     path: str, kind: str, choose: Callable[[list[str]], dict[str, int]]
 ) -> dict[str, tuple[str, list[str]]]:
-    """The columns of a table that are wanted.
+    """Reads the chosen columns of a table.
 
     Args:
         path: The file.
         kind: One of `TABLES`.
-        choose: Gives the places of those that are wanted, by what they are for, for their names.
+        choose: Function from the column names to the wanted positions, by use.
 
     Returns:
-        For each use the column's name and its texts, which are blank for what is missing.
+        For each use the column's name and its strings, blank where a value is missing.
 
     Raises:
         DataError: For a file that is missing, of another kind, or damaged.
@@ -43,7 +43,7 @@ def read_columns(
     except Exception as error:  # PyArrow raises many types for damaged files
         raise DataError(
             f"Expected a table as {TABLES[kind].title}. "
-            f"Received: {path!r}, which is none or is damaged: {reason(error)}"
+            f"Received: {path!r}, which is not one or is damaged: {reason(error)}"
         ) from None
 
 
@@ -54,7 +54,7 @@ def _csv(path: str):
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     if not wide and b"\0" in data[:4096]:
         fix = next((words for start, words in _FIX.items() if data.startswith(start)), "")
-        raise ValueError(f"it is no text. {fix}".rstrip())
+        raise ValueError(f"it is not text. {fix}".rstrip())
     # What is no UTF-8 may be the name of a file; names of classes are looked at later.
     text = data.decode("utf-16" if wide else "utf-8-sig", "strict" if wide else "surrogateescape")
     first = text.lstrip().partition("\n")[0]
@@ -69,8 +69,8 @@ def _csv(path: str):
         width = len(rows[0]) if rows else len(row)
         if any(row[width:]):
             raise ValueError(
-                f"line {lines.line_num} has {len(row)} cells, the first line {width}: put those "
-                f"with a {mark!r} inside between quotes."
+                f"line {lines.line_num} has {len(row)} cells, the first line {width}: quote cells "
+                f"that contain {mark!r}."
             )
         rows.append(row + [""] * (width - len(row)))
     if not rows:
@@ -92,14 +92,12 @@ def _parquet(path: str):
             kind = kind.value_type
         if pa.types.is_nested(kind) or pa.types.is_binary(kind):
             raise DataError(
-                f"Each column that is used must hold one text or number a row. Received: {name!r} "
-                f"of {path!r}, of the type {str(kind)[:80]}. Lists of labels are not supported: "
-                "an image has one; images are named by their paths."
+                f"A column must hold one string or number per row. Received: {name!r} "
+                f"of {path!r}, of type {str(kind)[:80]}. Lists of labels are not supported, nor "
+                "images in place of their paths."
             )
         if schema.names.count(name) > 1:
-            raise DataError(
-                f"Each column must have a name of its own. Received: {some([name])} in {path!r}."
-            )
+            raise DataError(f"Column names must be unique. Received: {some([name])} in {path!r}.")
         values = pq.read_table(path, columns=[name], partitioning=None).column(0).to_pylist()
         return ["" if value is None else str(value) for value in values]
 

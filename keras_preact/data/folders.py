@@ -141,8 +141,8 @@ def _groups(folder, part, pattern):
     if None in found:
         path = part.paths[found.index(None)]
         raise DataError(
-            f"`group` must be a regular expression that finds a group in the name of each file. "
-            f"Received: group={pattern!r}, which finds none in {shown(path)!r}."
+            f"`group` must be a regular expression that matches a group in every file name. "
+            f"Received: group={pattern!r}, which does not match {shown(path)!r}."
         )
     return {"group": [match[1] for match in found]}
 
@@ -152,8 +152,8 @@ def _rest(folder, count):
     looked = len(folder.headers()) + len(folder.bad)
     if looked < count:
         yield (
-            f"{looked:,} of {count:,} files were looked at; the others are decoded when they are "
-            "needed. check-data looks at all."
+            f"{looked:,} of {count:,} files were checked; the others are decoded when needed. "
+            "check-data checks all of them."
         )
 
 
@@ -197,14 +197,14 @@ def _refused(picture, shape, options):
     height, width, channels = shape
     if options.image_size is None and picture.shape[:2] != (height, width):
         return (
-            f"{picture.shape[1]} x {picture.shape[0]} pixels, where the images before have {width} "
-            f"x {height}; give a size to scale and crop them to, for example image_size=224 "
+            f"{picture.shape[1]} x {picture.shape[0]} pixels, where earlier images have {width} "
+            f"x {height}; set a size to resize and crop them to, such as image_size=224 "
             "(--set data.image_size=224)"
         )
     if options.channels is None and channels == 1 and picture.in_colour:
         return (
-            "in colour, where the images that were looked at first are grey; say which they are to "
-            "be: channels=3 or 1 (--set data.channels=3)"
+            "in colour, where the images checked first are grey; choose channels=3 or 1 "
+            "(--set data.channels=3)"
         )
     return None
 
@@ -215,5 +215,5 @@ def bad_files(bad: list[tuple[str, str]]) -> str:
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     return (
         f"{len(bad)} image file{'s are' if len(bad) > 1 else ' is'} damaged: {files}{more}. "
-        'Repair or remove, or leave out with on_bad_image="skip" (--on-bad-image skip).'
+        'Repair or remove them, or skip them with on_bad_image="skip" (--on-bad-image skip).'
     )

@@ -60,16 +60,16 @@ def open_image(data: bytes):
         raise ValueError("the file is empty (0 bytes)")
     kind = format_of(data)
     if kind not in FORMATS:
-        raise ValueError(f"{f'a {kind} file' if kind else 'no image'}, neither {in_words()}")
+        raise ValueError(f"{f'a {kind} file' if kind else 'not an image'}, expected {in_words()}")
     plugin = {"WEBP": "WebP"}.get(kind, kind.capitalize())
     try:
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
         pixels = _without_texts(data) if kind == "PNG" else data
         image = Image.open(io.BytesIO(pixels), formats=(kind,))
     except ImportError:
-        raise ValueError(f"{kind}, which this version of Pillow does not read") from None
+        raise ValueError(f"{kind}, which this version of Pillow cannot read") from None
     except Image.UnidentifiedImageError:
-        raise ValueError("the header is damaged, or of a kind that Pillow does not read") from None
+        raise ValueError("the header is damaged, or of a kind that Pillow cannot read") from None
     return image
 
 

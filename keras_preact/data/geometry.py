@@ -1,4 +1,4 @@
-"""`Geometry`: how image files become the pixels that a network takes, remembered beside it."""
+"""`Geometry`: how image files become a network's input; stored beside the network."""
 
 import math
 from dataclasses import dataclass
@@ -22,22 +22,22 @@ WHOLE = 4
 
 @dataclass(frozen=True)
 class Geometry(Checked):
-    """How image files become the pixels that a network takes: their size, and how they are read.
+    """How image files become a network's input: resizing, cropping, and reading of pixel values.
 
     Args:
         size: height and width in pixels, or one number for a square; `None` (default): each image
-            has its own.
-        shorter: pixels that the shorter side is scaled to before `size` is cut out of the centre;
-            `None` (default): the larger of `size`, and images that have that size stay as they are.
+            keeps its own.
+        shorter: shorter side in pixels after resizing, before the centre crop to `size`; `None`
+            (default): the larger of `size`; images of that size are not changed.
         interpolation: `"nearest"`, `"bilinear"` (default) or `"bicubic"`, as Pillow has them.
         crop: `"center"` (default); `"center_floor"`, which rounds half a pixel down, as
-            transformers does; or `"squash"`: the whole image is scaled, whatever its aspect, as
-            `keras.utils.load_img(target_size=...)` does, to `size`, or with a `shorter` to as much
-            more, of which `size` is cut out.
-        reading: what becomes of deep values, of an alpha channel and of the orientation.
+            transformers does; or `"squash"`: the whole image is resized to `size` without keeping
+            its aspect ratio, as by `keras.utils.load_img(target_size=...)`; with `shorter`, to a
+            proportionally larger size that is then cropped.
+        reading: treatment of deep pixel values, alpha channel and orientation.
 
     Raises:
-        ConfigError: for sizes below 1, and a `shorter` below the crop.
+        ConfigError: for sizes below 1, or `shorter` below the crop.
 
     Example:
         >>> import numpy as np
@@ -67,7 +67,7 @@ class Geometry(Checked):
         most = f"at least 1 and {MAX_PIXELS:,} pixels in all"
         require(two, "size", size, f"height and width of {most}, one number for both, or None")
         if self.shorter is not None:
-            fix = "Give a size, of the crop, too." if size is None else ""
+            fix = "Also set size, that of the crop." if size is None else ""
             least = f"at least {max(size)}, the side of the crop" if size else "None without a size"
             require(size and self.shorter >= max(size), "shorter", self.shorter, least, fix)
 
@@ -149,14 +149,14 @@ class Geometry(Checked):
         return self.replace(**{name: value for name, value in given.items() if value is not None})
 
     def __str__(self) -> str:
-        words = "each in its own size"
+        words = "original size"
         if self.size:
             size, shorter = " x ".join(map(str, self.size)), self.shorter or max(self.size)
-            words = f"the shorter side scaled to {shorter} pixels ({self.interpolation})"
-            cut = f", {size} cut out of the centre"
+            words = f"shorter side resized to {shorter} pixels ({self.interpolation})"
+            cut = f", centre crop {size}"
             if self.crop == "squash":
                 scaled = " x ".join(map(str, self.squashed()))
-                words = f"scaled to {scaled} whatever their aspect ({self.interpolation})"
+                words = f"resized to {scaled}, ignoring the aspect ratio ({self.interpolation})"
                 cut = cut * (scaled != size)
             words += cut
         return ", ".join([words, *self.reading.changed()])

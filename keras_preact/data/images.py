@@ -1,4 +1,4 @@
-"""One way to decode an image and one way to resize it, for training, evaluation and checks."""
+"""Decoding and resizing of images, the same in training, evaluation and checks."""
 
 import os
 from collections.abc import Iterable
@@ -17,25 +17,25 @@ def decode(
     name: str | None = None,
     how: Reading = AS_STORED,
 ) -> np.ndarray:
-    """The pixels of an image; what the file holds counts, not how it is called.
+    """The pixels of an image file, whose format is detected from its contents.
 
-    JPEG, PNG, WebP, BMP, TIFF, GIF, and AVIF where Pillow reads it; of several frames or pages the
-    first. JPEG pixels equal those of `tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE")` bit
-    for bit. CMYK and palette images become RGB, an alpha channel is dropped, 16-bit values keep
-    their upper 8 bits, and the orientation in the EXIF data is not applied, as in TensorFlow's
-    decoders, unless `how` says otherwise.
+    JPEG, PNG, WebP, BMP, TIFF, GIF, and AVIF where Pillow reads it; only the first frame or page is
+    read. JPEG pixels equal those of `tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE")` bit for
+    bit. CMYK and palette images become RGB, an alpha channel is dropped, 16-bit values keep their
+    upper 8 bits, and the orientation in the EXIF data is not applied, as in TensorFlow's decoders,
+    unless `how` says otherwise.
 
     Args:
         source: path of the file, or its bytes.
         channels: 1 (grey) or 3 (RGB) to convert to; `None` (default): 1 for grey images, else 3.
-        name: how messages call the image; `None` (default): its path.
-        how: what becomes of deep values, of an alpha channel and of the orientation.
+        name: name of the image in messages; `None` (default): its path.
+        how: treatment of deep pixel values, alpha channel and orientation.
 
     Returns:
         uint8 array of shape `[height, width, channels]`.
 
     Raises:
-        BadImage: (a `DataError`) the file cannot be read or is no whole image.
+        BadImage: (a `DataError`) the file cannot be read or is incomplete.
 
     Example:
         >>> import io
@@ -68,7 +68,7 @@ def dark(brightest: int) -> list[str]:
     if brightest > 255 // _DARK:
         return []
     fix = f"; multiply them by {255 // brightest}" if brightest else ""
-    return [f"all images are dark: their pixels go from 0 to {brightest} of 255{fix}"]
+    return [f"all images are dark: pixel values range from 0 to {brightest} of 255{fix}"]
 
 
 def turning(headers: Iterable[Header], how: Reading) -> list[str]:
@@ -85,10 +85,10 @@ def turning(headers: Iterable[Header], how: Reading) -> list[str]:
         return []
     images = f"{count:,} images are" if count > 1 else "1 image is"
     if how.orientation == "apply":
-        return [f"{images} turned or mirrored as the EXIF orientation says."]
+        return [f"{images} rotated or flipped by the EXIF orientation."]
     return [
-        f"{images} to be turned or mirrored by the EXIF orientation, which is not applied: they "
-        "are read as they are stored. data.orientation=apply turns them."
+        f"{images} marked to be rotated or flipped by the EXIF orientation, which is ignored. "
+        "data.orientation=apply applies it."
     ]
 
 
@@ -98,15 +98,15 @@ def resize(
     crop: tuple[int, int, int, int] | None = None,
     interpolation: str = "bilinear",
 ) -> np.ndarray:
-    """Scales an image (antialiased), and cuts a window out of the scaled image.
+    """Resizes an image (antialiased), and optionally crops the result.
 
     Bilinear within one grey level of `tf.image.resize(..., antialias=True)`, rounded.
 
     Args:
         image: uint8 `[height, width, 1 or 3]`, or a `Picture`.
-        shape: height and width the whole image is scaled to.
-        crop: `(top, left, height, width)` of the window, in pixels of the scaled image; `None`
-            (default): all of it. Nothing else is computed.
+        shape: height and width to resize the whole image to.
+        crop: `(top, left, height, width)` of the crop, in pixels of the resized image; `None`
+            (default): no crop. Nothing outside is computed.
         interpolation: `"nearest"` (not antialiased), `"bilinear"` (default) or `"bicubic"`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which arrays of a file are of which part, by what they are called."""
+"""Which arrays of a file belong to which part, by name."""
 
 from keras_preact.data.options import DataOptions
 from keras_preact.data.parts import PARTS, part_of
@@ -46,7 +46,7 @@ def keys_of(names: list[str], options: DataOptions, path: str) -> dict[str, dict
         for several in uses.values():
             if len(several) > 1:
                 raise DataError(
-                    f"Expected one array of a kind for each part of {path!r}. "
+                    f"Expected one array of each kind per part in {path!r}. "
                     f"Received: {some(several)}, all for the part {part!r}."
                 )
         known = uses if part == "train" else _USES

@@ -1,4 +1,4 @@
-"""Which files of a folder are images: one answer for all that read folders."""
+"""Which files of a folder are images, for everything that reads folders."""
 
 import os
 from collections import Counter
@@ -58,7 +58,7 @@ def find_images(paths: Iterable[str | os.PathLike]) -> Listing:
             inside = list_images(path)
         except (OSError, ValueError) as error:  # a null byte is an error in a value
             about = getattr(error, "strerror", None) or str(error)
-            address = "an address: download the image first, and name the file"
+            address = "a URL: download the image first"
             found.missing[path] = address if "://" in path else about
             continue
         found.paths += inside.paths

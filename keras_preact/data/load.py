@@ -1,4 +1,4 @@
-"""`load_data`: one function for every source of images."""
+"""`load_data`: images from any source."""
 
 import dataclasses
 import hashlib
@@ -27,32 +27,31 @@ _LOOKED_AT = 64  # test images that stand for all where two data sets are compar
 def load_data(
     name_or_path: str, *, options: DataOptions = _DEFAULTS, seed: int | None = 0, on_progress=None
 ) -> ImageData:
-    """Images and labels of a named data set, a folder, a table, or a file of arrays.
+    """Loads images and labels from a named data set, a folder, a table, or a file of arrays.
 
     Args:
-        name_or_path: `"digits"`, `"cifar10"`, `"cifar100"`, `"imagenet2012"` or any other image
-            classification set of tensorflow-datasets by its name; `"folder:PATH"`, a folder with
-            one sub-folder of image files per class, or with such folders in `train` and in
-            `test` (or `training`, `testing`), and perhaps in `val` (or `valid`, `validation`,
-            `dev`), which takes the place of `test` where there is none; `"csv:PATH"` or
-            `"parquet:PATH"`, a table with a column of image paths (`path`, `file`, `image`, ...),
-            one of labels (`label`, `class`, ...) and, if there are parts, one of theirs (`split`,
-            `set`, ...); `"npz:PATH"`, a file with the arrays `x_train`, `y_train` and perhaps
-            `x_test`, `y_test`, `x_val`, `y_val`, `weight_train` and `group_train`.
-        options: size, channels, how deep values and alpha are read, share of the test part, images
-            held out, damaged files, memory.
-        seed: decides which images become the test part where the source has none, and which are
-            held out, unless the options say otherwise. `None`: a source without a test part is not
-            split, and all of it is in both parts.
+        name_or_path: `"digits"`, `"cifar10"`, `"cifar100"`, `"imagenet2012"` or the name of any
+            other image classification set of tensorflow-datasets; `"folder:PATH"`, a folder with
+            one sub-folder of images per class, or with such folders in `train` and `test` (or
+            `training`, `testing`) and optionally `val` (or `valid`, `validation`, `dev`), which
+            replaces a missing `test`; `"csv:PATH"` or `"parquet:PATH"`, a table with a column of
+            image paths (`path`, `file`, `image`, ...), one of labels (`label`, `class`, ...) and
+            optionally one of parts (`split`, `set`, ...); `"npz:PATH"`, a file with the arrays
+            `x_train`, `y_train` and optionally `x_test`, `y_test`, `x_val`, `y_val`, `weight_train`
+            and `group_train`.
+        options: image size, channels, reading of pixel values, splits, damaged files, memory.
+        seed: seed of the split, where the source has no test part or images are held out, unless
+            set in the options. `None`: a source without a test part is not split; both parts
+            contain all images.
         on_progress: called with `(done, total)` while files are read and decoded.
 
     Returns:
-        The parts, the class names and the shape of the images. Images are decoded when they
-        are first asked for, and held if all fit the memory; else in each epoch.
+        An `ImageData` with the parts, class names and image shape. Images are decoded when first
+        used, and kept if all fit in memory; otherwise they are decoded in every epoch.
 
     Raises:
         ConfigError: the name is unknown.
-        DataError: data that are missing, damaged or inconsistent; says what to do.
+        DataError: data is missing, damaged or inconsistent; the message says what to do.
 
     Example:
         >>> from keras_preact import load_data

@@ -1,4 +1,4 @@
-"""Data sets by name: `digits` of scikit-learn and those of tensorflow-datasets."""
+"""Data sets by name: `digits` of scikit-learn, and those of tensorflow-datasets."""
 
 import contextlib
 import importlib.util
@@ -34,7 +34,7 @@ _ITS_OWN = ("fashion_mnist", "pneumonia_mnist")  # "mnist" in name only: no sign
 def load_digits(options: DataOptions) -> ImageData:
     """The 1,797 digits of scikit-learn, 8x8 and grey, 0..16 scaled to 0..255.
 
-    1,437 training and 360 test images, the same for every seed, so that accuracies compare.
+    1,437 training and 360 test images, the same for every seed, so that accuracies can be compared.
     """
     from sklearn.datasets import load_digits as load
     from sklearn.model_selection import train_test_split
@@ -88,7 +88,7 @@ def _builder(name: str, **kwargs):
     except ValueError as error:  # DatasetNotFoundError is one
         if name.split("/")[0].split(":")[0] not in registered.list_imported_builders():
             raise ConfigError(unknown(name)) from None
-        raise ConfigError(f"{name!r} is no version of a data set: {_one_line(error)}") from None
+        raise ConfigError(f"{name!r} is not a version of a data set: {_one_line(error)}") from None
     except Exception as error:
         raise DataError(f"{name!r} cannot be opened: {_one_line(error)}") from None
 
@@ -133,7 +133,7 @@ def unknown(name: str) -> str:
 def _unavailable(name: str, error: Exception, options: DataOptions) -> str:
     if isinstance(error, AssertionError) and "anual" in str(error):
         reason = _one_line(error, 1000)
-        return f"{name!r} has to be downloaded by hand. {reason} Then run again."
+        return f"{name!r} must be downloaded manually. {reason} Then run again."
     return (
         f"{name!r} could not be downloaded or prepared: {_one_line(error)} Check the network and "
         "the disk, or give the folder of a prepared copy as data_dir. "
@@ -169,7 +169,7 @@ def _keys(name: str, builder) -> tuple[str, str]:
     wanted = (tfds.features.Image, tfds.features.ClassLabel)
     if len(keys) != 2 or not all(map(isinstance, features, wanted)):
         raise DataError(
-            f"Expected a data set of one image and one class label each. Received: {name!r} with "
+            f"Expected a data set of images with one class label each. Received: {name!r} with "
             f"{quoted(known)}."
         )
     if features[0].np_dtype != np.uint8:
@@ -186,8 +186,8 @@ def _shape(name: str, feature, options: DataOptions) -> tuple[int, int, int]:
         return *options.geometry.size, channels
     if height is None or width is None:
         raise DataError(
-            f"The images of {name!r} have different sizes. Give a size to scale and crop them to, "
-            "for example image_size=224 (--set data.image_size=224)."
+            f"The images of {name!r} have different sizes. Set a size to resize and crop them to, "
+            "such as image_size=224 (--set data.image_size=224)."
         )
     return height, width, channels
 
@@ -225,7 +225,7 @@ def _records(name: str, builder, part: str, keys: tuple[str, str], options: Data
     if not options.fits(size):
         raise DataError(
             f"{what}, which allow no random access, and its part {part!r} ({size / 2**30:.1f} GiB) "
-            f"does not fit the memory. {fix}"
+            f"does not fit in memory. {fix}"
         )
     try:
         examples = tfds.as_numpy(builder.as_dataset(split=part, decoders=decoders))

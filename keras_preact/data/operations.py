@@ -111,7 +111,7 @@ POLICIES = {"rand_augment": RAND_AUGMENT, "trivial_augment": TRIVIAL_AUGMENT}
 
 
 def chosen(policy: str, numbers: np.ndarray, magnitude: int) -> list[list[tuple[Callable, float]]]:
-    """The operations of each image, in their order, with their amounts.
+    """The operations for each image, in order, with their amounts.
 
     Args:
         policy: one of `POLICIES`.

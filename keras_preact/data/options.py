@@ -1,4 +1,4 @@
-"""How data are to be loaded: the config that every kind of source shares."""
+"""`DataOptions`: how images are loaded, for every kind of source."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,58 +11,52 @@ from keras_preact.data.reading import Reading
 
 @dataclass(frozen=True)
 class DataOptions(Checked):
-    """How images are read, fitted to one shape and split.
+    """How images are read, resized and split.
 
     Args:
-        image_size: images are scaled (shorter side) and cropped (centre) to this many pixels
-            square, or `[height, width]`; `None` (default): the images' own size, which must be the
-            same for all.
-        test_fraction: share of each class that becomes the test part where the source has none;
-            between 0 and 1, default 0.2.
-        on_bad_image: what to do about damaged files: `"error"` (default) names them and stops,
+        image_size: size in pixels to resize (shorter side) and centre-crop images to, one number or
+            `[height, width]`; `None` (default): their own size, which must be the same for all.
+        test_fraction: fraction of each class for the test part, if the source has none; between 0
+            and 1, default 0.2.
+        on_bad_image: what to do about damaged files: `"error"` (default) stops and names them,
             `"skip"` leaves them out and lists them in `ImageData.skipped`.
-        memory_limit_mb: images that need more are decoded in each epoch, others once; `None`
-            (default): 40 % of the memory that is free.
-        data_dir: folder of the sets of `tensorflow-datasets`; `None` (default): its own choice
+        memory_limit_mb: larger data sets are decoded in every epoch, others once; `None` (default):
+            40 % of the free memory.
+        data_dir: folder of `tensorflow-datasets`; `None` (default): its own default
             (`~/tensorflow_datasets`, or the environment variable `TFDS_DATA_DIR`).
         channels: 1 (grey) or 3 (RGB); `None` (default): grey if all images are grey.
-        holdout: images of the training part that take the place of the test part, which is then
-            not used: a number of them, or below 1 their share; the same share of each class.
-            `None` (default): none, the test part is the source's.
-        validation: images of the training part for validation, by which a training is steered: a
-            number of them, or below 1 their share, such as 0.1; the same share of each class.
-            `None` (default): the source's own validation part, if it has one beside a test part; 0:
-            none.
-        group: what belongs together, such as one patient's photographs, and so is on one side
-            wherever images are divided: of a table the name of a column, of an .npz file that of an
-            array (`None`, the default: `group`, or `group_train`, if there is one; `""`: none); of
-            a folder a regular expression, of which what is in its first parentheses is the group of
-            a file by its name: `(patient\\d+)_`.
-        folds: for cross-validation: the training part is cut into this many parts, and part `fold`
-            takes the place of the test part.
-        fold: which of them, from 0.
-        split_seed: decides which images become the test part where the source has none, and which
-            are held out; `None` (default): the seed of the training.
+        holdout: training images to test on in place of the test part, which is then not used: their
+            number or, below 1, their fraction; stratified by class. `None` (default): none.
+        validation: training images for validation, which selects epochs and stops training: their
+            number or, below 1, their fraction, such as 0.1; stratified by class. `None` (default):
+            the source's own validation part, if it has one besides a test part; 0: none.
+        group: images of one group, such as one patient's photographs, are never split across parts.
+            For a table the name of a column, for an .npz file that of an array (`None`, the
+            default: `group` or `group_train`, if present; `""`: none); for a folder a regular
+            expression whose first parentheses match the group in a file's name: `(patient\\d+)_`.
+        folds: cross-validation: the training part is split into this many folds, and fold `fold`
+            replaces the test part.
+        fold: index of the fold, from 0.
+        split_seed: seed of all splits; `None` (default): the seed of the run.
         path_column, label_column, split_column, weight_column: names of a table's columns; `None`
-            (default): the usual ones, such as `path`, `label`, `split` and `weight`, by which the
-            loss of each image is multiplied in a training. `""`: no parts, no weights. Of an .npz
-            file `weight_column` is the name of an array, `None`: `weight_train`, if there is one.
-        range: the two values in the image files that become 0 and 255, the same for all images,
-            such as `[0, 4095]` for 12 bits; what lies beyond is cut off. `None` (default): 8 bits
-            stay as they are, 16 bits keep their upper 8, and floats go from 0 to 1. Pillow reads
-            the upper 8 bits alone of colours of 16 bits.
-        alpha: what becomes of an alpha channel: `"drop"` (default) leaves it out, `"white"` and
-            `"black"` blend the colours with one behind them.
-        cache: folder in which the decoded images are kept as one file that all processes share,
-            for folders and tables that are read many times; made once, which decodes all of them.
-            `None` (default): no cache.
-        cache_shorter: pixels of the shorter side to which larger images are scaled down in the
-            cache, at least `image_size`; `None` (default): they are kept as they are, and training
-            meets the same pixels as without a cache.
-        orientation: whether photographs are turned and mirrored as their EXIF data say: `"ignore"`
-            (default), as they are stored, or `"apply"`.
-        shorter, interpolation, crop: as those of `Geometry`, for images that are not cropped at
-            random.
+            (default): the usual names, such as `path`, `label`, `split` and `weight` (sample
+            weights of the loss). `""`: no parts or weights. For an .npz file `weight_column` is the
+            name of an array; `None`: `weight_train`, if present.
+        range: the two pixel values that become 0 and 255 in all images, such as `[0, 4095]` for 12
+            bits; values outside are clipped. `None` (default): 8 bits stay as they are, 16 bits
+            keep their upper 8, and floats range from 0 to 1. Pillow reads only the upper 8 bits of
+            16-bit colours.
+        alpha: treatment of an alpha channel: `"drop"` (default) ignores it, `"white"` and `"black"`
+            blend with that background.
+        cache: folder for a cache of decoded images, shared by all processes, for folders and tables
+            that are read many times; writing it decodes all images once. `None` (default): no
+            cache.
+        cache_shorter: shorter side in pixels to which larger images are reduced in the cache, at
+            least `image_size`; `None` (default): full size, so that training sees the same pixels
+            as without a cache.
+        orientation: whether to `"apply"` the EXIF orientation of photographs or to `"ignore"` it
+            (default).
+        shorter, interpolation, crop: as in `Geometry`, for images that are not cropped at random.
 
     Example:
         >>> from keras_preact.data import DataOptions
@@ -125,7 +119,7 @@ class DataOptions(Checked):
         shorter = self.cache_shorter
         size = self.geometry.size
         small = shorter is None or bool(self.cache and size and shorter >= max(size))
-        within = "None, or beside a `cache` and an `image_size` at least that"
+        within = "None, or at least `image_size`, with a `cache`"
         require(small, "cache_shorter", shorter, within)
         require(self.channels in (None, 1, 3), "channels", self.channels, "1, 3 or None")
         inside = 0 < self.test_fraction < 1
@@ -134,12 +128,12 @@ class DataOptions(Checked):
         for name, least in (("holdout", 1e-9), ("validation", 0)):
             value = getattr(self, name)
             some = value is None or least <= value < 1 or (value >= 1 and value == int(value))
-            require(some, name, value, "a number of images, a share between 0 and 1, or None")
+            require(some, name, value, "a number of images, a fraction between 0 and 1, or None")
         require(folds is None or folds >= 2, "folds", folds, "at least 2, or None")
         below = 0 <= self.fold < (folds or 1)
         require(below, "fold", self.fold, f"from 0 to {(folds or 1) - 1}")
         one = held is None or folds is None
-        require(one, "folds", folds, "None where `holdout` is given", "Leave out one of them.")
+        require(one, "folds", folds, "None if `holdout` is given", "Leave out one of them.")
         _ = self.geometry  # which has rules of its own
 
     def fits(self, size: int) -> bool:

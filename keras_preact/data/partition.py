@@ -1,4 +1,4 @@
-"""Which images of a source are trained on, which are validated on, and which are tested."""
+"""Splits of a source into training, validation and test images."""
 
 import numpy as np
 
@@ -144,6 +144,6 @@ def _part_of_each(labels, groups, shares, seed):
         raise DataError(
             f"Each class needs images of at least {len(shares)} groups, some for each part. "
             f"Received: class {classes[few]} in {count} groups, which could not be "
-            "divided. Divide the images by hand, or leave the groups out (data.group='')."
+            "split. Split the images yourself, or ignore the groups (data.group='')."
         )
     return part[groups]

@@ -100,8 +100,8 @@ class Folder:
         least, most = min(sizes, key=np.prod), max(sizes, key=np.prod)
         return [
             f"The images must have the same size. Received: {len(sizes)} sizes from "
-            f"{least[0]}x{least[1]} to {most[0]}x{most[1]} pixels. Give a size to scale and crop "
-            "them to, for example image_size=224 (--set data.image_size=224)."
+            f"{least[0]}x{least[1]} to {most[0]}x{most[1]} pixels. Set a size to resize and crop "
+            "them to, such as image_size=224 (--set data.image_size=224)."
         ]
 
     def empty_classes(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""An image before its pixels are needed: no more of it is decoded than is asked for."""
+"""`Picture`: an image file that decodes no more than is needed."""
 
 import contextlib
 import functools
@@ -39,7 +39,7 @@ class BadImage(DataError):
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself.
+    """What the header of an image file says.
 
     Attributes:
         width, height: Size in pixels, as it is read.
@@ -72,8 +72,8 @@ class Picture:
     Args:
         source: path of the file, its bytes, or its pixels, uint8 `[height, width, 1 or 3]`.
         channels: 1 (grey) or 3 (RGB) to convert to; `None` (default): 1 for grey images, else 3.
-        name: how messages call the image; `None` (default): its path.
-        how: what becomes of deep values, of an alpha channel and of the orientation.
+        name: name of the image in messages; `None` (default): its path.
+        how: treatment of deep pixel values, alpha channel and orientation.
 
     Attributes:
         shape: `(height, width, channels)` of its pixels.
@@ -112,7 +112,7 @@ class Picture:
             if not isinstance(source, bytes):
                 with open(source, "rb", buffering=0) as file:
                     if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):  # /dev/zero never ends
-                        raise ValueError("a device, no file")
+                        raise ValueError("a device, not a file")
                     source = file.read()
             self._data = source
             known = small_jpeg(source) if how == AS_STORED else None

@@ -1,4 +1,4 @@
-"""How the values in image files become pixels from 0 to 255."""
+"""`Reading`: how values in image files become pixels from 0 to 255."""
 
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -27,7 +27,7 @@ class Reading(Checked):
 
     def check(self) -> None:
         ends = self.range is None or (len(self.range) == 2 and self.range[0] < self.range[1])
-        require(ends, "range", self.range, "two numbers that rise, such as [0, 4095], or None")
+        require(ends, "range", self.range, "two increasing numbers, such as [0, 4095], or None")
 
     def changed(self) -> list[str]:
         """What is not as TensorFlow's decoders have it, as settings.
@@ -84,12 +84,12 @@ def _in_8_bits(values, cut, limits):
         return values
     known = (0, 1) if values.dtype.kind == "f" else (0, 2**16 - 1)
     if not np.isfinite(values).all():
-        raise ValueError("values that are no finite numbers")
+        raise ValueError("values that are not finite")
     low, high = values.min(), values.max()
     if limits is None and (low < known[0] or high > known[1]):
         raise ValueError(
-            f"values from {low} to {high}, where those from {known[0]} to {known[1]} are expected; "
-            f"say which become black and white for all images: --set data.range=[{low},{high}]"
+            f"values from {low} to {high}, expected from {known[0]} to {known[1]}; set which are "
+            f"black and white in all images: --set data.range=[{low},{high}]"
         )
     if limits is None and values.dtype.kind != "f":
         return (values >> 8).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What every source becomes: a training and a test part with the same few methods."""
+"""`ImageData` and its splits, the same for every source."""
 
 import dataclasses
 import functools
@@ -21,14 +21,14 @@ Change = Callable[[int, Picture], np.ndarray]
 
 
 class Split(Protocol):
-    """The training or the test part of a data set; `len(split)` images.
+    """One part of a data set, such as the training images; `len(split)` is their number.
 
     Attributes:
         labels: int32 array `[n]`, classes from 0.
         image_shape: `(height, width, channels)` of what `images` returns.
-        streams: whether images are decoded each time they are asked for, and not held in memory.
-        decoded: whether all images are there already.
-        columns: what else is known of each image, arrays `[n]` by name: `"group"`, `"weight"`.
+        streams: whether images are decoded at each access instead of being held in memory.
+        decoded: whether all images are decoded already.
+        columns: other data about each image, arrays `[n]` by name: `"group"`, `"weight"`.
     """
 
     labels: np.ndarray
@@ -255,19 +255,17 @@ class ImageData:
     """A data set: what `load_data` returns.
 
     Attributes:
-        name: as it was asked for.
-        train, test: the part to train on, and the one that tells, at the end, how good that was.
+        name: as given to `load_data`.
+        train, test: the parts to train on and, at the end, to test on.
         class_names: the name of each class, in the order of the labels.
-        named: whether the source says these names; else they are the labels.
-        validation: the part by which a training is steered: which weights are best, when to stop;
-            `None`: there is none.
+        named: whether the source has these names; otherwise they are the labels.
+        validation: the part that selects the best epoch and stops training early, or `None`.
         image_shape: `(height, width, channels)`.
-        flip: whether mirroring an image left to right keeps its label: not for named sets of
-            digits and letters; folders and arrays are taken to allow it.
+        flip: whether horizontal flips preserve labels: not for named data sets of digits and
+            letters; assumed for folders and arrays.
         skipped: `(path, reason)` of each damaged file that was left out.
-        tested: which of its images are the test part, in words.
-        notes: what else there is to say of its source, a line each: what was left out, and parts
-            that are not used.
+        tested: description of the test images.
+        notes: notes on the source, one line each: what was left out, and parts that are not used.
     """
 
     name: str
@@ -287,11 +285,11 @@ class ImageData:
         return len(self.class_names)
 
     def for_classes(self, class_names, fix: str = "") -> "ImageData":
-        """The same images with the labels of a network's classes, matched by name.
+        """The same images with a network's labels, matched by class name.
 
         Args:
             class_names: Names of the network's classes, in their order.
-            fix: What an error says can be done.
+            fix: Advice for the error message.
 
         Raises:
             DataError: for classes that the network does not have.

@@ -1,4 +1,4 @@
-"""Tables of images, a column with paths and one with labels, as what a folder is listed as."""
+"""Tables of images: a column of paths and one of labels."""
 
 import os
 import re
@@ -26,7 +26,7 @@ COLUMNS = {
     "weight": ("weight", "sampleweight"),
 }  # fmt: skip
 _NOTHING = ("", "nan", "<na>", "#n/a")
-_ONE = "An image has one label: several of them are not supported."
+_ONE = "An image must have one label; several are not supported."
 
 
 def list_table(path: str, kind: str, options: DataOptions) -> Folder:
@@ -63,10 +63,10 @@ def list_table(path: str, kind: str, options: DataOptions) -> Folder:
     if "weight" in columns:
         title = f"The column {titles['weight']!r}"
         columns["weight"] = checked_weights(columns["weight"], title)
-        notes.append(f"how much each image counts in a training: the column {titles['weight']!r}")
+        notes.append(f"sample weights: the column {titles['weight']!r}")
     rows, said = _once(files, labels, parts)
     class_names = _in_order({labels[k] for k in rows})
-    check_names(class_names, "Save the table as UTF-8, or call the class otherwise.")
+    check_names(class_names, "Save the table as UTF-8, or rename the class.")
     if len(class_names) < 2:
         raise DataError(
             f"Expected labels of at least 2 classes in the column {titles['label']!r}. "
@@ -107,9 +107,9 @@ def _place_of(use: str, names: list[str], options: DataOptions, path: str) -> in
         return found[0] if found else None
     called = f"called {quoted(usual)}" if given is None else f"called {given!r} (data.{field})"
     several = f" {_ONE}" if use == "label" else ""
-    fix = "Call the others otherwise."
+    fix = "Rename the others."
     if hasattr(options, field) and len({names[k] for k in found}) == len(found):
-        fix = f"Say which it is: --set data.{field}=NAME."
+        fix = f"Choose one: --set data.{field}=NAME."
     if given is not None and not found:
         fix = f"{near(given, names)} --set data.{field}=null looks for the usual names.".strip()
     received = some([names[k][:80] for k in found] or [name[:80] for name in names], 20)
@@ -132,11 +132,11 @@ def _parts(title, cells, count) -> tuple[list[str], list[str]]:
         )
     there = Counter(parts)
     if len(there) == 1:
-        return ["all"] * count, [f"of the part {cells[0]!r} are all rows: it divides nothing"]
+        return ["all"] * count, [f"all rows are of the part {cells[0]!r}, so it is ignored"]
     if "train" not in there:
         raise DataError(
             f"Expected images to train on: {quoted(PARTS['train'])} in the column {title!r}. "
-            f"Received: {some(sorted({*cells}))}. Of one part alone all images are taken."
+            f"Received: {some(sorted({*cells}))}. With a single part, all images are used."
         )
     if "test" in there:
         return parts, []
@@ -163,7 +163,7 @@ def _files(cells, table) -> list[str]:
     folder = os.path.dirname(table)
     if addresses := [cell for cell in cells if "://" in cell]:
         raise DataError(
-            f"Paths of files are expected. Received: {len(addresses):,} addresses, such as "
+            f"Expected paths of files. Received: {len(addresses):,} URLs, such as "
             f"{shown(addresses[0])!r}. Download the images first."
         )
     files = [os.path.normpath(os.path.join(folder, cell)) for cell in cells]
@@ -175,13 +175,13 @@ def _files(cells, table) -> list[str]:
         added = next((end for end in SUFFIXES if os.path.exists(files[0] + end)), None)
         fix = f" Add {added!r} to them." if added else ""
         raise DataError(
-            f"Paths are relative to the folder of the table, or absolute. Received: {len(files):,} "
-            f"of files that are not there, such as {shown(files[0])!r}.{fix}"
+            f"Paths must be absolute, or relative to the table's folder. Received: {len(files):,} "
+            f"paths of files that do not exist, such as {shown(files[0])!r}.{fix}"
         )
     if other := [file for file in there if not os.path.isfile(file)]:
         raise DataError(
-            f"Paths of image files are expected. Received: {len(other):,} of what is no file, such "
-            f"as {shown(other[0])!r}."
+            f"Expected paths of image files. Received: {len(other):,} that are not files, such as "
+            f"{shown(other[0])!r}."
         )
     return files
 
@@ -196,7 +196,7 @@ def _labels(cells) -> list[str]:
         or (len(several := re.split(r"\s*[,;|]\s*", cell)) > 1 and known.issuperset(several))
     ]
     if lists:
-        raise DataError(f"{_ONE} Received: {some(lists)}. Is it one class? Call it otherwise.")
+        raise DataError(f"{_ONE} Received: {some(lists)}. If it is one class, rename it.")
     whole = all(re.fullmatch(r"\d+(\.0+)?", cell) for cell in known)
     return [cell.partition(".")[0] for cell in cells] if whole else cells
 

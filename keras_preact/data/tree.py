@@ -1,4 +1,4 @@
-"""A folder of images as people have them: its parts and classes, without opening any file."""
+"""A folder of images: its parts and classes, found without opening files."""
 
 import os
 from collections import Counter
@@ -28,7 +28,7 @@ def list_folder(path: str) -> Folder:
     """
     root = Path(path)
     if not os.path.isdir(root):
-        there = "which is no folder" if os.path.exists(root) else "which is not there"
+        there = "which is not a folder" if os.path.exists(root) else "which is missing"
         place = "" if root.is_absolute() else f" in {shown(os.getcwd())!r}"
         raise DataError(
             f"Expected a folder with one sub-folder per class. Received: {path!r}, {there}{place}."
@@ -87,7 +87,7 @@ def _refuse_flat_parts(root, used):
     named = {child: part_of(child.name) for child in _folders(root)}
     flat = [child.name for child, part in named.items() if part and part not in used]
     if flat and ("train" in used or (len(flat) > 1 and all(named.values()))):
-        fix = f" {shown(used['train'])!r} alone is split into two parts." if used else ""
+        fix = f" Given {shown(used['train'])!r} alone, it is split into two parts." if used else ""
         raise DataError(
             f"Expected a folder for each class in each part of {shown(root)!r}. Received: "
             f"{some(flat)}, without such folders.{fix}"

@@ -1,4 +1,4 @@
-"""`OPTIMIZERS`: what can train a network, as a table; `optimizer.py` makes them."""
+"""`OPTIMIZERS`: the available optimisers as a table; `optimizer.py` makes them."""
 
 import math
 import numbers
@@ -25,9 +25,9 @@ class Algorithm(NamedTuple):
     Attributes:
         keras: Its class in `keras.optimizers` and, with the rules of a recipe, in
             `keras_preact.training.optimizer`.
-        decay: What `Recipe.decay` is where it is not given: what the optimiser's authors do.
-        arguments: What can be said of it in `Recipe.optimizer_arguments`, with Keras's defaults.
-        work: Key of what to cite for it, in `keras_preact.citations`.
+        decay: The default of `Recipe.decay`: what the optimiser's authors do.
+        arguments: The allowed `Recipe.optimizer_arguments`, with Keras's defaults.
+        work: Key of its citation in `keras_preact.citations`.
     """
 
     keras: str
@@ -36,10 +36,10 @@ class Algorithm(NamedTuple):
     work: str | None = None
 
     def check(self, arguments: dict[str, Any]) -> None:
-        """Refuses arguments that it does not have, and values that are none of theirs.
+        """Checks the names and values of optimiser arguments.
 
         Raises:
-            ConfigError: For one of these.
+            ConfigError: For an unknown name or an invalid value.
         """
         names = f"some of {quoted(self.arguments)}" if self.arguments else "empty"
         expected = f"{names}, the arguments of keras.optimizers.{self.keras}"

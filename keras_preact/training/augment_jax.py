@@ -1,4 +1,4 @@
-"""Augmentation of images that a device holds, equal to the host's to the last bit.
+"""Augmentation of images on the device, bit for bit equal to the host's.
 
 The host decides: `draws` says of a batch where windows lie, which images are mirrored and how
 colours shift, from the numbers of `keras_preact.data.draws`. The device cuts, scales and
@@ -17,7 +17,7 @@ _BITS = 22  # of Pillow's weights (src/libImaging/Resample.c: PRECISION_BITS)
 
 
 def draws(batches, indices: np.ndarray) -> dict:
-    """What the host decides about images, for `augmented`.
+    """The host's random choices for images, as input to `augmented`.
 
     Args:
         batches: `keras_preact.data.Batches` of a split that is held in memory.

@@ -1,4 +1,4 @@
-"""The recipes as a table, the papers' and today's: each with what there is to say of it."""
+"""The recipes as a table, those of the papers and modern ones, with purpose, source and results."""
 
 from typing import NamedTuple
 
@@ -8,15 +8,16 @@ from keras_preact.training.recipes import Recipe
 
 
 class RecipeCard(NamedTuple):
-    """A recipe, and what there is to say of it beside its fields.
+    """A recipe, and what to know about it besides its fields.
 
     Attributes:
         recipe: Its fields.
-        what: What it is and what it is for.
-        source: Whose it is, and where what is done here differs.
+        what: What it is, and what it is for.
+        source: Where it comes from, and how this implementation differs.
         cost: How long it takes.
-        measured: What came of it here, and where that stands; "nothing" if it was not tried.
-        untried: What it is said to reach elsewhere, or what nobody here has looked at.
+        measured: Results obtained here, and where they are documented; "nothing" if it was not
+            tried.
+        untried: Results reported elsewhere that were not reproduced here.
     """
 
     recipe: Recipe
@@ -30,7 +31,7 @@ class RecipeCard(NamedTuple):
 #: Images a second in training on 2 cores of an AMD EPYC (Zen 4) in float32: ResNet-20 V2 1,200.
 _CIFAR_COST = "64,000 steps of 128, 8.2 million images: ResNet-20 in 2 hours of 2 cores"
 _CIFAR_SHORT = "the first 2 to 10 epochs alone, in which the papers' tables keep their order"
-_NO_IMAGENET = "nothing: there was no ImageNet where this was written"
+_NO_IMAGENET = "nothing: ImageNet was not available to the author"
 
 _CAFFE = {"nesterov": False, "schedule": "step", "weight_decay": 1e-4, "decayed": "all"}
 _CIFAR = Recipe(
@@ -54,7 +55,7 @@ _IMAGENET = Recipe(
 CARDS = {
     "quick": RecipeCard(
         recipe=Recipe(),
-        what="SGD with Nesterov's momentum and a cosine: for a first look at any images",
+        what="SGD with Nesterov momentum and a cosine schedule: for a first look at any images",
         source="common practice; kernels alone decay, as in He T. et al. 2019",
         cost="30 epochs; ResNet-20 V2 on 1,437 digits in 45 s of 2 cores",
         measured="98.9 % of the test part of digits with ResNet-20 V2 (README); after 10 epochs of "
@@ -62,7 +63,7 @@ CARDS = {
     ),
     "fast_cifar": RecipeCard(
         recipe=Recipe(epochs=20, batch_size=64, schedule="one_cycle", warmup_steps=1500),
-        what="small batches and a rate that falls linearly to 0, for 10 to 30 epochs",
+        what="small batches and a learning rate that falls linearly to 0, for 10 to 30 epochs",
         source="Li, Yumer and Ramanan 2020, Budgeted Training",
         cost="20 epochs, a million images of CIFAR: ResNet-20 V2 in 15 minutes of 2 cores",
         measured="85.75 % with ResNet-20 V2 on copies of CIFAR-10 in JPEG files (README)",
@@ -76,17 +77,17 @@ CARDS = {
             mixup=1.0,
             blend_until=280 / 300,
         ),
-        what="a long training with mixup, for the best that a network of CIFAR gives",
+        what="a long schedule with mixup, for the best accuracy on CIFAR",
         source="the defaults of osmr/imgclsmob's script, whose zoo has PreResNet-20 at 6.51 % and "
         "ResNet-20 at 5.97 %; with what command these two were trained is not published, and how "
         "many of 300 epochs and images of a batch are theirs not either",
         cost="300 epochs, 15 million images: ResNet-20 in 3.5 hours of 2 cores",
-        measured="nothing of that length",
+        measured="nothing of this length",
         untried="the zoo's errors; it blends a batch with its reverse, here neighbours are blended",
     ),
     "fine_tune": RecipeCard(
         recipe=Recipe(epochs=10, batch_size=32, learning_rate=0.01, weight_decay=1e-4),
-        what="from trained weights, for tens of images a class",
+        what="fine-tuning from trained weights, for tens of images per class",
         source="common practice: a tenth of the rate, small batches, a cosine",
         cost="10 epochs",
         measured="nothing yet; its rows in results/recipes are begun",
@@ -118,7 +119,7 @@ CARDS = {
         ),
         what="the authors' code for ResNet-1001 V2: smaller batches, each channel standardised",
         source="KaimingHe/resnet-1k-layers on fb.resnet.torch, with 2 GPUs",
-        cost="200 epochs, 10 million images: 10.2 million parameters want a GPU",
+        cost="200 epochs, 10 million images: 10.2 million parameters need a GPU",
         measured="nothing",
         untried="4.62 % with ResNet-1001 V2, the median of five runs",
     ),
@@ -174,7 +175,7 @@ CARDS = {
                 "magnitude": 6,
             },
         ),
-        what="a training of today on ImageNet, short and at 160 pixels (--image-size 160)",
+        what="a short modern recipe for ImageNet at 160 pixels (--image-size 160)",
         source="Wightman et al. 2021, Table 2, procedure A3. Their RandAugment draws its strength "
         "around 6, here it is 6; their optimiser is timm's LAMB, here Keras's; they count an image "
         "of a blend as fully there, here with its share",

@@ -1,4 +1,4 @@
-"""What to know before days of training: `dry_run` of a config, and `doctor` for a machine."""
+"""Checks before days of training: `dry_run` of a config, and `doctor` for a machine."""
 
 import dataclasses
 import importlib.metadata
@@ -39,20 +39,20 @@ EXTRAS = (
 
 @dataclasses.dataclass(frozen=True)
 class DryRun:
-    """What a training would be.
+    """What a training run would take.
 
     Attributes:
         parameters: Trainable parameters.
-        steps: Steps in an epoch.
-        batch_size: Images in a step.
-        first_step_seconds: Of the first step, with compiling.
-        step_seconds: Of a later one.
-        evaluation_seconds: Of classifying all test images.
-        epoch_seconds: Of an epoch with its evaluation.
-        total_hours: Of all epochs.
-        checkpoint_mb: Size of a checkpoint, which was written and read back.
-        checkpoint_seconds: Of both.
-        memory_gb: Most memory used.
+        steps: Steps per epoch.
+        batch_size: Images per step.
+        first_step_seconds: Time of the first step, with compilation.
+        step_seconds: Time of a later step.
+        evaluation_seconds: Time to classify all test images.
+        epoch_seconds: Time of an epoch with its evaluation.
+        total_hours: Time of all epochs.
+        checkpoint_mb: Size of a checkpoint.
+        checkpoint_seconds: Time to write it and read it back.
+        memory_gb: Peak memory.
     """
 
     parameters: int
@@ -69,14 +69,14 @@ class DryRun:
 
 
 def dry_run(config: TrainConfig, *, console=None) -> DryRun:
-    """Builds everything, trains a few steps, writes and reads back a checkpoint; leaves nothing.
+    """Builds everything, times a few steps and a checkpoint, and leaves nothing behind.
 
     Args:
-        config: What would be trained on what.
+        config: The training run to try.
         console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:
-        A `DryRun`, its times measured on this machine.
+        A `DryRun`, with times measured on this machine.
 
     Raises:
         ConfigError, DataError, SaveError: As `train`.
@@ -125,15 +125,15 @@ def dry_run(config: TrainConfig, *, console=None) -> DryRun:
 
 
 def doctor() -> list[dict[str, Any]]:
-    """What this machine offers, and whether the main path works on it.
+    """Reports what this machine offers, and whether the main workflow works on it.
 
-    It compares training on all devices with training on one, and goes from training in float32, and
-    in what `dtype="auto"` is here, to evaluation, prediction and an export in each format that is
-    installed, with a small network on digits.
+    With a small network on digits, it compares training on all devices with training on one, then
+    trains in float32 and in what `dtype="auto"` means here, evaluates, predicts, and exports to
+    each installed format.
 
     Returns:
-        Dictionaries with `what`, `found` and `ok`: `True`, `False` (to be mended) or `None`
-        (only to be known).
+        Dictionaries with `what`, `found` and `ok`: `True`, `False` (needs fixing) or `None` (for
+        information).
 
     Example:
         >>> from keras_preact.training import doctor
@@ -149,7 +149,7 @@ def doctor() -> list[dict[str, Any]]:
         ("Python", machine["python"], None),
         *((name, version, None) for name, version in machine["packages"].items()),
         ("h5py", f"{h5py.__version__}, HDF5 {h5py.version.hdf5_version}", None),
-        ("files of weights", f"read in a process of their own, held by {confinement()}", None),
+        ("weight files", f"read in a separate process, confined by {confinement()}", None),
         ("backend", keras.backend.backend(), None),
         ("processors", str(os.cpu_count()), None),
         ("memory", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GB free", None),
@@ -178,7 +178,7 @@ def _self_check():
         return
     together = _losses(config.replace(sync_batch_norm=True))
     worst = max(abs(a - b) / abs(a) for a, b in zip(one, together, strict=True))
-    found = f"losses of 3 steps on one device and on {count} differ by {worst:.0e} at most"
+    found = f"losses of 3 steps on one device and on {count} differ by at most {worst:.0e}"
     yield "training", found, bool(worst < 1e-3)
 
 

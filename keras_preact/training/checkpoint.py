@@ -1,4 +1,4 @@
-"""`Checkpoints`: states of a training on disk, each whole and verified, or not there."""
+"""`Checkpoints`: training states on disk, each complete and verified, or absent."""
 
 import contextlib
 import hashlib
@@ -21,11 +21,11 @@ _NAME = re.compile(r"(\d{6,})-step-(\d+)")
 
 
 class Checkpoint(NamedTuple):
-    """One state that was saved.
+    """A saved state.
 
     Attributes:
         state: Arrays by name: weights, statistics, seeds, the optimiser's variables.
-        progress: How far the training was: `step`, `epochs_done`, `best`.
+        progress: How far training had come: `step`, `epochs_done`, `best`.
         path: Its folder.
     """
 
@@ -35,16 +35,16 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of a run: the last ones and the best.
+    """The checkpoints of a run: the latest and the best.
 
     Each is a folder with `state.safetensors`, `progress.json` and `MANIFEST.json` (size and SHA-256
-    of both). It is written under another name, the manifest last, put on the disk and then renamed:
-    a kill at any moment leaves the ones before untouched. None is removed before what replaces it
-    is on the disk.
+    of both). It is written under a temporary name, the manifest last, flushed to disk and then
+    renamed, so that a kill at any moment leaves earlier ones intact. None is removed before its
+    successor is on disk.
 
     Args:
         path: Folder of the checkpoints.
-        keep: How many of the last to keep, besides the best.
+        keep: How many of the latest to keep, besides the best.
 
     Example:
         >>> import tempfile
@@ -61,21 +61,21 @@ class Checkpoints:
         self.path, self.keep = pathlib.Path(path), keep
 
     def names(self) -> list[str]:
-        """The checkpoints that are there, the oldest first."""
+        """The existing checkpoints, oldest first."""
         found = self.path.iterdir() if self.path.is_dir() else ()
         numbered = [(int(m[1]), path.name) for path in found if (m := _NAME.fullmatch(path.name))]
         return [name for _, name in sorted(numbered)]
 
     @property
     def last_good(self) -> str:
-        """The newest one's folder, or `none`, as messages name it."""
+        """The folder of the newest one, or `none`, for messages."""
         names = self.names()
         return str(self.path / names[-1]) if names else "none"
 
     def after_diverging(self) -> str:
-        """What is left of a training that diverged, and what to try next."""
+        """What remains after training diverged, and what to try next."""
         return (
-            f"The last good checkpoint: {self.last_good}. A lower --learning-rate or a recipe with "
+            f"Last good checkpoint: {self.last_good}. A lower --learning-rate or a recipe with "
             "warm-up usually helps."
         )
 
@@ -90,14 +90,14 @@ class Checkpoints:
 
         Args:
             state: Arrays by name.
-            progress: Plain values; `step`, and `best` with the name of the `checkpoint` to keep.
+            progress: Plain values: `step`, and `best` with the name of the `checkpoint` to keep.
 
         Returns:
             Its folder.
 
         Raises:
             DivergedError: When a number in the state is not finite.
-            SaveError: When it cannot be written; the ones before are untouched.
+            SaveError: When it cannot be written; earlier ones stay intact.
         """
         for name, value in state.items():
             if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -131,10 +131,10 @@ class Checkpoints:
         return target
 
     def latest(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest checkpoint that is whole, and what is wrong with the newer ones.
+        """The newest undamaged checkpoint, and what is wrong with newer ones.
 
         Raises:
-            DataError: When there are checkpoints and none of them is whole.
+            DataError: When there are checkpoints and all are damaged.
         """
         damaged = []
         for name in reversed(self.names()):
@@ -143,21 +143,21 @@ class Checkpoints:
             except DataError as error:
                 damaged.append(str(error))
         if damaged:
-            raise DataError(f"No checkpoint of this run is whole. {damaged[0]}")
+            raise DataError(f"All checkpoints of this run are damaged. {damaged[0]}")
         return None, []
 
     def set_aside(self, newer_than: str | None) -> None:
-        """Renames those newer than a checkpoint, so that they no longer count as kept ones."""
+        """Renames checkpoints newer than this one, so that they no longer count."""
         names = self.names()
         for name in names[names.index(newer_than) + 1 :] if newer_than else ():
             with contextlib.suppress(OSError):
                 os.rename(self.path / name, self.path / f"damaged-{name}")
 
     def read(self, name: str) -> Checkpoint:
-        """One checkpoint, verified.
+        """Reads and verifies a checkpoint.
 
         Raises:
-            DataError: When any of its files is missing or not what was written; names the file.
+            DataError: When one of its files is missing or has changed; names the file.
         """
         folder = self.path / name
         manifest = _parsed(folder / "MANIFEST.json", _read(folder / "MANIFEST.json"))
@@ -166,7 +166,7 @@ class Checkpoints:
             data = _read(folder / file)
             found = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             if manifest.get(file) != found:
-                raise DataError(f"{folder / file} is damaged: it is not what was written.")
+                raise DataError(f"{folder / file} is damaged: its contents have changed.")
             contents[file] = data
         progress = _parsed(folder / "progress.json", contents["progress.json"])
         if progress["format"] > FORMAT:
@@ -193,11 +193,11 @@ def _read(path: pathlib.Path) -> bytes:
 
 
 def _parsed(path: pathlib.Path, data: bytes) -> dict[str, Any]:
-    """A JSON file of ours: what does not come out byte for byte again was changed."""
+    """Reads a JSON file of this package; one that is not reproduced byte for byte was changed."""
     try:
         value = json.loads(data)
     except ValueError:
         value = None
     if not isinstance(value, dict) or to_json(value) != data:
-        raise DataError(f"{path} is damaged: it is not what was written.")
+        raise DataError(f"{path} is damaged: its contents have changed.")
     return value

@@ -1,4 +1,4 @@
-"""`TrainConfig`: what `train` and `keras-preact train` are told."""
+"""`TrainConfig`: the config of `train` and `keras-preact train`."""
 
 import dataclasses
 import functools
@@ -33,50 +33,49 @@ class TrainConfig(Checked):
     """One training run; every field is also an option of `keras-preact train`.
 
     Args:
-        model: Named network; `keras-preact models` lists them.
-        data: `digits`, a set of tensorflow-datasets such as `cifar10`, `folder:PATH`, `csv:PATH`,
-            `parquet:PATH` or `npz:PATH`.
-        recipe: How it is trained, such as `quick`, `fine_tune` or `he2016_cifar`; `keras-preact
-            recipes` lists all.
+        model: Network by name; `keras-preact models` lists them.
+        data: Images: `digits`, a tensorflow-datasets name such as `cifar10`, `folder:PATH`,
+            `csv:PATH`, `parquet:PATH` or `npz:PATH`.
+        recipe: Training recipe, such as `quick`, `fine_tune` or `he2016_cifar`; `keras-preact
+            recipes` lists them.
         epochs: Passes over the training images; the recipe's if not given.
-        batch_size: Images in a step, over all devices; `auto`: the largest power of two that fits
+        batch_size: Images per step over all devices, or `auto`: the largest power of two that fits
             in memory; the recipe's if not given.
-        learning_rate: Highest learning rate; the recipe's if not given.
-        image_size: Side in pixels that images are scaled and cropped to; their own if not given.
-        on_bad_image: What to do about damaged files: `error` names them and stops, `skip` leaves
-            them out.
-        dtype: `float32`, `mixed_bfloat16`, `mixed_float16`, or `auto`: bfloat16 where the processor
-            or the GPU computes in it, or what the variable `KERAS_PREACT_DTYPE` says.
-        packaging: How the units stand in the graph: `flat`, `nested`, `repeated` or, by depth,
-            `auto`.
-        recompute: Compute activations again in the backward pass instead of keeping them: less
-            memory, more time.
-        init: Run folder, `.keras`, `.weights.h5` or `.safetensors` file whose weights to start
-            from, or the tag of trained weights of the network, such as `imagenet`; images are
-            prepared as for them, and a classifier of other classes starts anew.
-        extend: Folder of a finished run of the same network on the same images, which is gone on
-            with for more epochs: weights, optimiser and curves are taken from there into a new run.
-        freeze_to: Layer, such as `stage3`, up to which weights and statistics stay as they are.
-        devices: `auto` (all GPUs, else the CPU) or names such as `gpu:0,gpu:1`; several share each
-            batch.
-        workers: `host:port,host:port,...`: machines that train together, all with this command;
-            where they are in the environment variable TF_CONFIG, not needed. TensorFlow only.
-        index: Which of the workers this process is, from 0.
-        sync_batch_norm: Take the statistics of batch normalisation over all devices.
-        deterministic: Only use kernels that give the same bits each time, where some do not.
-        seed: Decides weights, order and augmentation.
-        out: Folder of the run; a new one under `runs/` if not given.
-        resume: `auto`: a run of the same config that was interrupted goes on where it was, in
-            `out` or, if that is not given, in `runs/`; `never`: a new run.
-        save_every: Steps between checkpoints; at the end of an epoch and every ten minutes if not
+        learning_rate: Peak learning rate; the recipe's if not given.
+        image_size: Side in pixels that images are resized and cropped to; their own size if not
             given.
+        on_bad_image: What to do about damaged files: `error` stops and names them, `skip` leaves
+            them out.
+        dtype: Dtype policy; `auto`: the policy in the environment variable `KERAS_PREACT_DTYPE`,
+            else `mixed_bfloat16` where the hardware supports it, else `float32`.
+        packaging: How units are built into the graph: `flat` (layer by layer), `nested` (a
+            sub-model per unit), `repeated` (a loop per stage), or `auto` (by depth).
+        recompute: Recompute activations in the backward pass instead of storing them: less memory,
+            more time.
+        init: Initial weights: a run folder, a `.keras`, `.weights.h5` or `.safetensors` file, or a
+            tag of trained weights such as `imagenet`. Images are preprocessed as for these weights;
+            a classifier for other classes is initialised anew.
+        extend: Folder of a finished run of the same network on the same images, to continue for
+            more epochs: the new run takes over its weights, optimiser state and curves.
+        freeze_to: Freeze weights and statistics up to this layer, such as `stage3`.
+        devices: `auto` (all GPUs, else the CPU) or names such as `gpu:0,gpu:1`, which share each
+            batch.
+        workers: Addresses `host:port,host:port,...` of machines that train together, all with this
+            command; not needed if the environment variable TF_CONFIG is set. TensorFlow only.
+        index: Index of this process among the workers, from 0.
+        sync_batch_norm: Synchronise the statistics of batch normalisation across devices.
+        deterministic: Use deterministic kernels only, where others are faster.
+        seed: Random seed of initial weights, order and augmentation.
+        out: Folder of the run; a new one under `runs/` if not given.
+        resume: `auto` resumes an interrupted run of the same config, in `out` or else in `runs/`;
+            `never` starts a new run.
+        save_every: Steps between checkpoints; if not given, one per epoch and every ten minutes.
         on_save_error: What to do when the disk is full: `stop`, or `continue` without saving.
-        log_to: Where else the curves go: `tensorboard`, `wandb` (Weights & Biases), or both with a
-            comma between.
-        tensorboard: Short for `tensorboard` in `log_to`.
-        saved_model: Write a SavedModel too, at the end (on TensorFlow); `keras-preact export` makes
-            one later, of any finished run.
-        settings: Further fields by dotted name: `network.*` (ResNetConfig), `recipe.*` (Recipe),
+        log_to: Loggers, separated by commas: `tensorboard`, `wandb` (Weights & Biases).
+        tensorboard: The same as `tensorboard` in `log_to`.
+        saved_model: Also write a SavedModel at the end (TensorFlow only); `keras-preact export` can
+            write one later.
+        settings: Any other fields by dotted name: `network.*` (ResNetConfig), `recipe.*` (Recipe),
             `data.*` (DataOptions), `augmentation.*` (Augmentation).
 
     Raises:
@@ -126,12 +125,12 @@ class TrainConfig(Checked):
         self._check_workers()
         for name in self.logger_names():
             fix = functools.partial(near, name, LOGGERS)
-            expected = f"some of {quoted(LOGGERS)}, with commas between"
+            expected = f"some of {quoted(LOGGERS)}, separated by commas"
             require(name in LOGGERS, "log_to", self.log_to, expected, fix)
         if self.sync_batch_norm and (self.packaging == "repeated" or self.recompute):
             raise ConfigError(
-                "sync_batch_norm=True cannot go with units in a loop, since devices cannot wait "
-                "for each other in one: it needs packaging='flat' or 'nested' without recompute. "
+                "sync_batch_norm=True cannot be used with units in a loop, where devices cannot "
+                "synchronise: it needs packaging='flat' or 'nested', without recompute. "
                 f"Received: packaging={self.packaging!r}, recompute={self.recompute}."
             )
         for name, value in self._given().items():
@@ -144,17 +143,17 @@ class TrainConfig(Checked):
         self.resolve()
 
     def worker_list(self) -> list[str] | None:
-        """The workers one by one."""
+        """The addresses of the workers."""
         return [worker.strip() for worker in self.workers.split(",")] if self.workers else None
 
     def logger_names(self) -> list[str]:
-        """The names of its loggers, each once."""
+        """The names of its loggers, without duplicates."""
         listed = self.log_to.split(",") if self.log_to is not None else []
         names = [name.strip() for name in listed] + ["tensorboard"] * self.tensorboard
         return [*dict.fromkeys(names)]
 
     def training(self) -> dict[str, Any]:
-        """The fields that decide what is computed; a run goes on only under the same ones."""
+        """The fields that decide what is computed; a run can only resume with the same ones."""
         return {name: value for name, value in self.to_dict().items() if name not in _AROUND}
 
     def _check_workers(self):
@@ -164,15 +163,15 @@ class TrainConfig(Checked):
         require(ports and len(workers) != 1, "workers", self.workers, expected)
         if workers and self.batch_size == "auto":
             raise ConfigError(
-                "`batch_size` 'auto' tries batches on one machine; with workers it must be a "
-                "number. Received: batch_size='auto'."
+                "`batch_size` must be a number with workers, since 'auto' tries batches on one "
+                "machine. Received: batch_size='auto'."
             )
         inside = index is not None and 0 <= index < len(workers) if workers else index is None
-        within = f"from 0 to {len(workers) - 1}" if workers else "left out without workers"
+        within = f"from 0 to {len(workers) - 1}" if workers else "None without workers"
         require(inside, "index", index, within)
 
     def resolve(self) -> "Resolved":
-        """The configs of all parts, with this run's settings in them."""
+        """The configs of all parts, with this run's settings applied."""
         from keras_preact.data import Augmentation, DataOptions
 
         fix = functools.partial(near, self.recipe, RECIPES)
@@ -180,7 +179,7 @@ class TrainConfig(Checked):
         changes = _by_part({**self.settings, **self._given()}, Resolved.__annotations__)
         recipe, base = RECIPES[self.recipe].replace(**changes["recipe"]), RECIPES[self.recipe]
         rate_is_for_it = recipe.optimizer == base.optimizer or "learning_rate" in changes["recipe"]
-        expected = f"given with {recipe.optimizer}: the recipe's is for {base.optimizer}"
+        expected = f"given for {recipe.optimizer}, since the recipe's is for {base.optimizer}"
         fix = "Keras's default is 0.001."
         require(rate_is_for_it, "learning_rate", self.learning_rate, expected, fix)
         data = DataOptions().replace(**changes["data"])
@@ -200,7 +199,7 @@ class TrainConfig(Checked):
         )
 
     def _given(self) -> dict[str, Any]:
-        """The fields that are short for a setting, under that setting's name."""
+        """The fields that stand for a setting, under that setting's name."""
         short = {
             "recipe.epochs": self.epochs,
             "recipe.batch_size": None if self.batch_size == "auto" else self.batch_size,
@@ -221,7 +220,7 @@ class Resolved:
     augmentation: Any
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, as plain values that JSON can hold."""
+        """All fields as plain values for JSON."""
         return {part.name: getattr(self, part.name).to_dict() for part in dataclasses.fields(self)}
 
 
@@ -232,7 +231,7 @@ def _by_part(settings, parts):
         part, _, field = name.partition(".")
         if part not in parts or not field:
             raise ConfigError(
-                f"A setting is named PART.FIELD, its part one of {quoted(parts)}. "
+                f"A setting must be named PART.FIELD, where PART is one of {quoted(parts)}. "
                 f"Received: {name}={value!r}.{near(part, parts)}"
             )
         changes[part][field] = value

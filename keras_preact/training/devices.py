@@ -16,7 +16,7 @@ def open_on_devices(path, devices: str = "auto", change=None, dtype="auto"):
     Args:
         path: As in `load_trained`.
         devices: As in `TrainConfig`.
-        change: Function of the model to the one that is used, such as `any_size`.
+        change: Function that converts the model before use, such as `any_size`.
         dtype: As in `load_trained`.
 
     Returns:
@@ -36,8 +36,8 @@ def open_on_devices(path, devices: str = "auto", change=None, dtype="auto"):
     head = trained.model.layers[-1]
     if getattr(head, "activation", None) is not keras.activations.softmax:
         raise ConfigError(
-            "On several devices a model that ends with a softmax is expected: devices='cpu:0' or "
-            f"'gpu:0' takes any. Received: {str(path)!r}, which ends with {head.name!r}."
+            "Several devices need a model that ends with a softmax; devices='cpu:0' or 'gpu:0' "
+            f"takes any model. Received: {str(path)!r}, which ends with {head.name!r}."
         )
     with engine.scope():
         # The engine's scores are the softmax of logits, and so of logarithms of probabilities.

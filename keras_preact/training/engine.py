@@ -1,4 +1,4 @@
-"""What computes: one step of training and of prediction, on the devices that a run asks for.
+"""Engines: steps of training and prediction on the devices of a run.
 
 An engine is the only part of a training that knows the backend. `engine_tf.py` is TensorFlow on one
 device, on several (MirroredStrategy) and on several machines (MultiWorkerMirroredStrategy);
@@ -37,10 +37,9 @@ class Engine(abc.ABC):
     Attributes:
         replicas: Devices that share a batch, over all machines.
         machines: Processes that train together, one a machine.
-        is_chief: Whether this process is the one that writes; the only one unless there are more
-            machines.
-        devices: The devices in words.
-        device_kind: What the first one is called by its maker; "" for a CPU.
+        is_chief: Whether this process writes the results; always true on a single machine.
+        devices: Description of the devices.
+        device_kind: The vendor's name of the first one; "" for a CPU.
         model, optimizer: Given by `prepare`.
     """
 
@@ -50,17 +49,17 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def scope(self):
-        """A context in which model and optimiser are to be made."""
+        """A context in which model and optimiser must be created."""
 
     def prepare(self, model: keras.Model, optimizer, recipe: Recipe, adjustment=None) -> None:
-        """Takes a model that gives logits, and what trains it.
+        """Takes a model that returns logits, and its optimiser.
 
         Args:
             model: The `keras.Model`.
             optimizer: A Keras optimiser, or one of this package.
             recipe: The `Recipe`.
-            adjustment: float32 `[classes]`, added to the logits in the loss of training alone:
-                `keras_preact.data.balance.log_shares`; `None` for nothing.
+            adjustment: float32 `[classes]`, added to the logits in the training loss only
+                (`keras_preact.data.balance.log_shares`), or `None`.
         """
         self.model, self.optimizer, self.recipe = model, optimizer, recipe
         self.adjustment = adjustment
@@ -81,7 +80,7 @@ class Engine(abc.ABC):
         Args:
             batches: `keras_preact.data.Batches`.
             first, last: Numbers of batches.
-            stop: Asked before each step; where it says `True` on any machine, all are told so.
+            stop: Called before each step; once it returns `True` on any machine, all are told.
 
         Yields:
             Lists of dictionaries, one a step, with `LOGS`, `images`, `waited` (seconds for input)
@@ -128,10 +127,10 @@ class Engine(abc.ABC):
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Sets what `state` gave.
+        """Sets a state returned by `state`.
 
         Raises:
-            ConfigError: When it is that of another network or optimiser.
+            ConfigError: When it belongs to another network or optimiser.
         """
         variables = self._variables()
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
@@ -142,7 +141,7 @@ class Engine(abc.ABC):
         if different:
             name = different[0]
             raise ConfigError(
-                f"The checkpoint must be of this very network and optimiser: {name} has the shape "
+                f"The checkpoint must be of the same network and optimiser: {name} has the shape "
                 f"{shapes.get(name)}. Received: {received.get(name)}."
             )
         for name, variable in variables.items():
@@ -150,7 +149,7 @@ class Engine(abc.ABC):
 
     @contextlib.contextmanager
     def averaged(self):
-        """Puts the moving average of the weights (`Recipe.ema`) in their place for a while."""
+        """Temporarily replaces the weights by their moving average (`Recipe.ema`)."""
         if not self.recipe.ema:
             yield
             return
@@ -237,7 +236,7 @@ class Engine(abc.ABC):
 
 
 def scaled_optimizer(optimizer, policy: str):
-    """The optimiser for a dtype policy: under float16 with a scale that keeps small gradients.
+    """The optimiser for a dtype policy, with loss scaling under float16.
 
     Args:
         optimizer: A Keras optimiser.
@@ -252,7 +251,7 @@ def scaled_optimizer(optimizer, policy: str):
 
 
 def process_memory() -> tuple[int, int]:
-    """Most bytes of memory that this process has used, and those that are free."""
+    """The peak memory of this process, and the free memory, in bytes."""
     import psutil  # tensorflow-datasets depends on it
 
     free = psutil.virtual_memory().available

@@ -62,7 +62,7 @@ class JaxEngine(Engine):
         with self.scope():
             super().prepare(*arguments)
         model, recipe = self.model, self.recipe
-        rule = "left out: under JAX several devices take the statistics over the whole batch"
+        rule = "None: under JAX, several devices take the statistics over the whole batch"
         require(self.replicas == 1 or not recipe.bn_batch, "bn_batch", recipe.bn_batch, rule)
         moving = {id(variable) for variable in self.moving}
         self._moves = [id(variable) in moving for variable in model.non_trainable_variables]

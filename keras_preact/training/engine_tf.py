@@ -28,7 +28,7 @@ class TensorFlowEngine(Engine):
         workers: `host:port` of each machine, or `None` for this machine alone; where the
             environment variable TF_CONFIG names machines, these.
         index: Which of them this process is.
-        deterministic: Whether TensorFlow may only use kernels that give the same bits each time.
+        deterministic: Whether TensorFlow may only use deterministic kernels.
     """
 
     def __init__(self, devices="auto", workers=None, index=None, deterministic=False):
@@ -40,7 +40,7 @@ class TensorFlowEngine(Engine):
             os.environ["TF_CONFIG"] = json.dumps(task)
         self.machines, self._machine = _place(json.loads(os.environ.get("TF_CONFIG") or "{}"))
         if self.machines > 1:
-            require(devices == "auto", "devices", devices, "'auto' where machines train together")
+            require(devices == "auto", "devices", devices, "'auto' with several machines")
             self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
             self.is_chief = self._machine == 0
             count = self.strategy.num_replicas_in_sync
@@ -150,9 +150,8 @@ class TensorFlowEngine(Engine):
             if self.machines == 1:
                 raise
             raise DeviceError(
-                "Another of the machines that train together has ended or cannot be reached; what "
-                "it said tells why. The same command on all of them goes on from the last "
-                "checkpoint."
+                "Another machine of this run has stopped or cannot be reached; its output says "
+                "why. The same command on all machines resumes from the last checkpoint."
             ) from e
 
     def _share(self, images: int) -> slice:

@@ -35,9 +35,9 @@ def make_engine(config) -> Engine:
     if backend == "jax":
         from keras_preact.training.engine_jax import JaxEngine
 
-        require(not config.workers, "workers", config.workers, "left out under JAX")
-        flag = "XLA_FLAGS=--xla_gpu_deterministic_ops=true in the environment does it there."
-        require(not config.deterministic, "deterministic", True, "left out under JAX", flag)
+        require(not config.workers, "workers", config.workers, "None under JAX")
+        flag = "Set XLA_FLAGS=--xla_gpu_deterministic_ops=true in the environment instead."
+        require(not config.deterministic, "deterministic", True, "False under JAX", flag)
         return JaxEngine(config.devices)
     raise ConfigError(
         "Training runs on the backends 'tensorflow' and 'jax' (the environment variable "

@@ -1,4 +1,4 @@
-"""A finished run that is trained for longer, in a folder of its own."""
+"""Continuing a finished run for more epochs, in a new folder."""
 
 import dataclasses
 import shutil
@@ -19,7 +19,7 @@ _MAY_DIFFER = (
 
 @dataclasses.dataclass(frozen=True)
 class Extended:
-    """The run that is gone on with.
+    """The run to continue.
 
     Attributes:
         run: Its folder.
@@ -30,7 +30,7 @@ class Extended:
     checkpoint: Checkpoint
 
     def into(self, run: RunFolder) -> None:
-        """Copies checkpoint and logs into a run that has none yet."""
+        """Copies checkpoint and logs into a new run."""
         place = run.path / "checkpoints"
         if Checkpoints(place).names():
             return
@@ -46,22 +46,22 @@ class Extended:
                 shutil.copytree(self.checkpoint.path.parent / name, path / name)
 
     def schedule(self, loop) -> str:
-        """What there is to say of the learning rate: its schedule is that of all epochs."""
+        """A note on the learning rate, whose schedule is that of all epochs."""
         recipe, before = loop.recipe, self.run.log[-1]["learning_rate"]
         now = float(loop.engine.optimizer.learning_rate)
         return (
-            f"The epochs up to {loop.epochs_done} are those of {self.run.path}. The schedule "
-            f"({recipe.schedule}) is that of {recipe.epochs} epochs: the learning rate is "
-            f"{now:.3g} now, and was {before:.3g} in the last step."
+            f"Epochs up to {loop.epochs_done} are from {self.run.path}. The schedule "
+            f"({recipe.schedule}) now covers {recipe.epochs} epochs: the learning rate is "
+            f"{now:.3g}, after {before:.3g} in the last step."
         )
 
 
 def config_of(run, **changes) -> TrainConfig:
-    """The config that goes on with a finished run for longer.
+    """The config that continues a finished run for more epochs.
 
     Args:
         run: Its folder.
-        **changes: Fields of `TrainConfig`, `epochs` among them.
+        **changes: Fields of `TrainConfig`, including `epochs`.
 
     Example:
         >>> import tempfile
@@ -82,19 +82,19 @@ def extended(config: TrainConfig) -> Extended:
 
     Raises:
         ConfigError: When it is not finished, or not of the same network, images and optimiser.
-        DataError: When none of its checkpoints is whole.
+        DataError: When all of its checkpoints are damaged.
     """
     run = RunFolder(config.extend)
-    fix = "Let it finish first: the same command goes on with it."
+    fix = "Let it finish first: the same command resumes it."
     require(run.is_finished, "extend", config.extend, "the folder of a finished run", fix)
     for name, (was, wanted) in differences(run, config).items():
         if name not in _MAY_DIFFER:
             raise ConfigError(
-                f"The run in {run.path} is gone on with the network, images and optimiser that it "
-                f"has. Received: {name}={wanted!r}, where it has {was!r}."
+                f"The run in {run.path} can only continue with its own network, images and "
+                f"optimiser. Received: {name}={wanted!r}, where it has {was!r}."
             )
     checkpoint, _ = Checkpoints(run.path / "checkpoints").latest()
-    require(checkpoint is not None, "extend", config.extend, "a run that has its checkpoints")
+    require(checkpoint is not None, "extend", config.extend, "a run that still has its checkpoints")
     done, epochs = checkpoint.progress["epochs_done"], config.resolve().recipe.epochs
     require(epochs > done, "epochs", epochs, f"more than the {done} of the run to extend")
     return Extended(run, checkpoint)

@@ -33,10 +33,10 @@ def replace_head(model: keras.Model, classes: int, activation="softmax") -> kera
     """The same network with a new classifier; all other layers are shared with `model`.
 
     Args:
-        model: A model whose last layer is a `Dense` classifier, as this package's networks and
-            those of `keras.applications` have it, or a sub-model that ends with one.
+        model: A model whose last layer is a `Dense` classifier, as in this package and in
+            `keras.applications`, or a sub-model that ends with one.
         classes: Number of classes.
-        activation: Of the classifier; `None` gives logits.
+        activation: Activation of the classifier; `None` returns logits.
 
     Returns:
         A model from the inputs of `model` to `(batch, classes)`.
@@ -68,10 +68,10 @@ def replace_head(model: keras.Model, classes: int, activation="softmax") -> kera
 
 
 def freeze(model: keras.Model, up_to: str) -> list[str]:
-    """Freezes a network from its input to a layer: weights, and batch normalisation's statistics.
+    """Freezes weights and batch normalisation statistics from the input up to a layer.
 
-    Frozen batch normalisation normalises by its moving statistics in training as well, and these
-    no longer move. Compile afterwards.
+    Frozen batch normalisation uses its moving statistics in training too, and no longer updates
+    them. Compile the model afterwards.
 
     Args:
         model: A functional or sequential model.
@@ -79,10 +79,10 @@ def freeze(model: keras.Model, up_to: str) -> list[str]:
             as a whole; or of a layer inside one.
 
     Returns:
-        Names of the frozen layers that have weights, sub-models entered.
+        Names of the frozen layers that have weights, including those in sub-models.
 
     Raises:
-        ConfigError: For a layer that the model does not have, or that several sub-models have.
+        ConfigError: For a name that no layer has, or that layers of several sub-models have.
 
     Example:
         >>> from keras_preact import create_model
@@ -109,7 +109,7 @@ def _path(model, up_to):
     found = [path for path in paths if path[-1] == up_to]
     own = [path for path in found if len(path) == 1] or found
     inside = quoted("/".join(path[:-1]) for path in own)
-    expected = f"a name that one layer has; {inside} each have one"
+    expected = f"a unique layer name; {inside} each have one"
     require(len(own) == 1, "up_to", up_to, expected, "Give the sub-model's name.")
     return own[0]
 
@@ -145,14 +145,14 @@ def _node(graph, name):
 
 
 class Start(NamedTuple):
-    """Trained weights that a training starts from.
+    """Trained weights to start training from.
 
     Attributes:
-        name: The run, file or tag that they are of.
-        weights: By layer; their stem takes red first, whatever it took before.
-        config: What they were made for; `None` where nothing says so.
-        preprocessing: Config of the `keras.layers.Normalization` that prepares raw images for them;
-            `None` where nothing says how.
+        name: The run, file or tag that they come from.
+        weights: Weights by layer; the stem takes RGB, whatever the order was before.
+        config: The network's config, or `None` if unknown.
+        preprocessing: Config of the `keras.layers.Normalization` that preprocesses raw images for
+            them, or `None` if unknown.
     """
 
     name: str
@@ -166,8 +166,8 @@ class Start(NamedTuple):
         if fields:
             settings = " ".join(f"--set network.{name}={value}" for name, value in fields.items())
             raise ConfigError(
-                "`init` must hold weights that were made for the network's own function. Received: "
-                f"init={self.name!r}, in which {', '.join(fields)} differ. To train that: "
+                "`init` must hold weights for the network's own architecture. Received: "
+                f"init={self.name!r}, where {', '.join(fields)} differ. To train that network: "
                 f"{settings}"
             )
         new = weights_by_layer(model)
@@ -178,21 +178,20 @@ class Start(NamedTuple):
 
 
 def start_from(model: keras.Model, path: str, network: ResNetConfig | None = None) -> list[str]:
-    """Sets the weights of a network to trained ones, but for another classifier.
+    """Sets the weights of a network to trained ones, except for a different classifier.
 
     Args:
         model: The network, in any packaging.
         path: A run folder, a `.keras`, `.weights.h5` or `.safetensors` file of the same network, or
-            a tag of the trained weights of the network that `model` is named for. A stem that took
-            blue, green, red takes red first now.
-        network: The network's config, to be held against that of a run or of a `.safetensors` file
-            that has one.
+            a tag of the trained weights of the network that `model` is named for. A stem for BGR
+            images is converted to RGB.
+        network: The network's config, to compare with that of a run or a `.safetensors` file.
 
     Returns:
-        The layers that keep their new weights: the classifier's, if its classes are others.
+        The layers that keep their own weights: the classifier, if the classes differ.
 
     Raises:
-        ConfigError: When the rest is not that of this network.
+        ConfigError: When the other weights do not fit this network.
 
     Example:
         >>> import tempfile
@@ -207,17 +206,17 @@ def start_from(model: keras.Model, path: str, network: ResNetConfig | None = Non
 
 
 def read_start(path: str, model: str) -> Start:
-    """Reads trained weights, with what is known of them.
+    """Reads trained weights, with what is known about them.
 
     Args:
         path: As `start_from` takes it.
-        model: Name of the network, whose tags are meant.
+        model: Name of the network that tags refer to.
 
     Returns:
         A `Start`.
 
     Raises:
-        ConfigError: For what is none of these, damaged or not safe to open.
+        ConfigError: For anything else, and for files that are damaged or not safe to open.
     """
     path, tags = str(path), trained_weights().get(model, {})
     if path in tags:
@@ -248,7 +247,7 @@ def _weights_file(path: str, tags) -> pathlib.Path:
     if file.is_dir():
         run = RunFolder(file)
         file = run.path / "model.keras"
-        fix = "Let the run finish first: the same command goes on with it."
+        fix = "Let the run finish first: the same command resumes it."
         require(file.is_file(), "init", path, "a finished run, with a model.keras in it", fix)
     known = file.name.endswith((".keras", ".weights.h5", ".safetensors")) and file.is_file()
     kinds = "a run folder, a .keras, .weights.h5 or .safetensors file, hf://user/name"

@@ -1,4 +1,4 @@
-"""`finish`: what a training leaves when its last epoch is done, and its `Result`."""
+"""`finish`: what training writes after its last epoch, and its `Result`."""
 
 import dataclasses
 import time
@@ -25,36 +25,36 @@ from keras_preact.training.statistics import average_statistics
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What came out of a run; `result.json` in its folder.
+    """The result of a run; `result.json` in its folder.
 
     Attributes:
-        run: The run's folder; empty on machines that only help with the computing.
+        run: The run folder; empty on machines that only compute.
         model: Name of the network.
-        data: The data set, as it was asked for.
-        parameters: Parameters that were trained.
-        test_accuracy: Share of the test images that the network that is kept classifies correctly:
-            the last epoch's, or where the recipe says so that of the best epoch of validation.
-        test_correct: How many.
-        test_images: Of how many.
-        epochs: Passes over the training images, fewer than the recipe's if it stopped early.
-        seconds: Of the whole run: loading, training, evaluation, pictures, export; with what was
-            trained before an interruption.
-        images_per_second: Training images a second, without the first epoch (if there are others).
+        data: The data set, as given.
+        parameters: Trainable parameters.
+        test_accuracy: Accuracy of the saved network on the test images: that of the last epoch or,
+            if the recipe says so, of the best epoch on the validation images.
+        test_correct: Number of correct test images.
+        test_images: Number of test images.
+        epochs: Passes over the training images; fewer than the recipe's after early stopping.
+        seconds: Time of the whole run: loading, training, evaluation, plots and export, including
+            training before an interruption.
+        images_per_second: Training images per second, without the first epoch (if there are
+            others).
         skipped_images: Damaged files that were left out.
-        multiply_adds: Of one image's forward pass.
-        dtype: The dtype policy that it was trained and tested in.
-        balanced_accuracy: The mean of the classes' recalls.
-        worst_class, worst_recall: The class that is recognised least, and how much of it is.
-        tested: Which images the test images are, in words.
-        outputs: What the network that is kept gives, as `keras_preact.rewrite.outputs_of` has it.
-        float32_accuracy, float32_difference: Where that is of 16 bits, the same share for the
-            network that is kept, which computes in float32, and the largest difference of a score.
-        best_epoch, kept_epoch: The best epoch by the validation part, and the one whose weights are
-            kept; `None` without such a part.
-        validation_accuracy: Share of the validation images that were classified correctly after the
-            epoch that is kept.
-        macro_f1, roc_auc, average_precision: Means over the classes with test images, each against
-            the rest; `None` where only one class has any.
+        multiply_adds: Multiply-adds of a forward pass of one image.
+        dtype: The dtype policy of training and test.
+        balanced_accuracy: Mean recall over the classes.
+        worst_class, worst_recall: The class with the lowest recall, and that recall.
+        tested: Description of the test images.
+        outputs: Kind of output of the saved network, as from `keras_preact.rewrite.outputs_of`.
+        float32_accuracy, float32_difference: After training in 16 bits: the accuracy of the saved
+            network, which computes in float32, and the largest difference in a score.
+        best_epoch, kept_epoch: The best epoch on the validation images, and the one whose weights
+            are saved; `None` without validation images.
+        validation_accuracy: Accuracy on the validation images after the saved epoch.
+        macro_f1, roc_auc, average_precision: One-vs-rest means over the classes with test images;
+            `None` if only one class has any.
     """
 
     run: str
@@ -96,17 +96,17 @@ def _images_per_second(log):
 
 
 def finish(job, loop, run, console, start):
-    """The last statistics and evaluation, the network in its forms, pictures, the card.
+    """Final statistics and evaluation; saves the network, plots and model card.
 
     Args:
         job: The `Job`, trained.
         loop: Its `Loop`.
-        run: The `RunFolder` that all of it is written to.
-        console: For what could not be drawn, or `None`.
+        run: The `RunFolder` to write to.
+        console: For messages, or `None`.
         start: When this process began, by `time.perf_counter`.
 
     Returns:
-        The `Result`, which is in the folder too: now the run is finished.
+        The `Result`, also written to the folder, which marks the run as finished.
     """
     engine, recipe = job.engine, job.parts.recipe
     with engine.averaged():

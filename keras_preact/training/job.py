@@ -1,4 +1,4 @@
-"""`prepare`: images, network, optimiser and batches of a training, ready for its first step."""
+"""`prepare`: images, network, optimiser and batches, ready for the first training step."""
 
 import dataclasses
 import pathlib
@@ -26,10 +26,10 @@ from keras_preact.weights import layers_with_weights
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Everything that a training needs, ready for its first step.
+    """Everything that training needs, ready for its first step.
 
     Attributes:
-        config: What was asked for.
+        config: The config of the run.
         parts: Its resolved parts.
         engine: The devices, with the network and its optimiser.
         data: The images.
@@ -110,12 +110,12 @@ def prepare(
     decided = decided or {}
     dtype = choose_dtype(config.dtype)
     if decided and decided["dtype"] != dtype.policy:
-        dtype = dtype._replace(policy=decided["dtype"], reason="as the run was begun")
+        dtype = dtype._replace(policy=decided["dtype"], reason="as when the run began")
     dtype = dtype._replace(policy=engine.broadcast_json({"dtype": dtype.policy})["dtype"])
     if dtype.policy == "mixed_float16" and engine.replicas > 1:
         raise ConfigError(
-            "mixed_float16 is for one device: on several, Keras looks for overflow on the first "
-            "one only, and an overflow on another would destroy the weights. Use mixed_bfloat16 "
+            "mixed_float16 supports one device only: on several, Keras checks the first one for "
+            "overflow, and an overflow on another would destroy the weights. Use mixed_bfloat16 "
             f"or float32. Received: dtype='mixed_float16', {engine.replicas} devices."
         )
     parts = config.resolve()
@@ -134,7 +134,7 @@ def prepare(
         say_small_maps(model, data.image_shape, console)
         if start:
             new = " and a new classifier" if start.into(model, parts.network) else ""
-            prepared = ", images prepared as for them" if start.preprocessing else ""
+            prepared = ", images preprocessed as for them" if start.preprocessing else ""
             say(console, f"weights of {config.init}{new}{prepared}")
         if config.freeze_to:
             say(console, f"frozen: {len(freeze(model, config.freeze_to))} layers")
@@ -198,8 +198,8 @@ def say_small_maps(model, image_shape, console) -> None:
         network = ", or a network for small ones, such as resnet20v2," if min(sides) > 4 else ""
         say(
             console,
-            f"From {small[0].name} on the maps of images of {images} are {there}, and the 3x3 "
-            f"convolutions there see little but borders: larger images (--image-size){network} "
+            f"For images of {images}, feature maps from {small[0].name} on are {there}, where 3x3 "
+            f"convolutions see little but padding. Larger images (--image-size){network} "
             "learn more.",
         )
 

@@ -1,4 +1,4 @@
-"""Loggers: where the numbers of a training can be looked at, beside its own `log.jsonl`."""
+"""Loggers: where the metrics of a run go besides its own `log.jsonl`."""
 
 import contextlib
 import dataclasses
@@ -15,12 +15,12 @@ _PATIENCE = 60
 
 
 class Logger:
-    """What a logger does: it is told of the beginning, of each epoch and of the end of a training.
+    """Base class of loggers, which are called at the beginning, after each epoch and at the end.
 
-    A logger of one's own overrides what it needs, and is handed to `train(config, loggers=[...])`.
-    One that raises is told nothing more, which is said in a line; the training goes on. A training
-    that goes on after an interruption begins anew, with a new logger, and `run.log` then holds the
-    epochs that are done; one that was logged and not saved comes again, with the same `step`.
+    Override the methods that you need, and pass an instance to `train(config, loggers=[...])`. A
+    logger that raises is not called again; a message says so, and training continues. A resumed
+    training begins with a new logger, and `run.log` holds the epochs done so far; an epoch that was
+    logged but not saved is repeated, with the same `step`.
 
     Attributes:
         every: Steps between two calls of `look`, counted from the first step of the training;
@@ -48,38 +48,39 @@ class Logger:
     every: int | None = None
 
     def begin(self, run) -> str | None:
-        """The training begins, or goes on.
+        """Training begins or resumes.
 
         Args:
-            run: Its `RunFolder`: `run.path`, `run.config`, and in `run.log` what was logged before.
+            run: Its `RunFolder`: `run.path`, `run.config`, and `run.log` with the epochs logged
+                before.
 
         Returns:
-            Where the numbers can be looked at, as a line for the terminal, or `None`.
+            A line for the terminal that says where to see the metrics, or `None`.
         """
 
     def log(self, row) -> None:
-        """An epoch is done and saved.
+        """An epoch is finished and saved.
 
         Args:
-            row: Its line of `log.jsonl`: `epoch`, `step` (of all steps), and numbers such as
-                `loss`, `test_error` and `learning_rate`; one that there is none of is `None`.
+            row: Its line of `log.jsonl`: `epoch`, `step` (since the start), and metrics such as
+                `loss`, `test_error` and `learning_rate`; missing ones are `None`.
         """
 
     def look(self, step: int, model, data) -> None:
-        """A step is done whose number `every` divides.
+        """Called after each step that is a multiple of `every`.
 
         Args:
-            step: Its number, of all steps of the training.
-            model: The `keras.Model` with the weights after it, from images to logits. It is the one
-                that trains: it is not to be changed.
+            step: Its number, counted from the start of training.
+            model: The `keras.Model` in training, from images to logits, with the weights after that
+                step; it must not be changed.
             data: The `ImageData`.
         """
 
     def end(self, result) -> str | None:
-        """The training is over.
+        """Training has ended.
 
         Args:
-            result: Its `Result`; `None` where it was stopped or failed.
+            result: Its `Result`; `None` if it was stopped or failed.
 
         Returns:
             A line for the terminal, or `None`.
@@ -118,11 +119,11 @@ class WeightsAndBiases(Logger):
     """A run of Weights & Biases (wandb.ai): curves, config, and at the end the result.
 
     It takes W&B's own settings from the environment: `WANDB_PROJECT` (`keras-preact` if not given),
-    `WANDB_ENTITY`, `WANDB_MODE=offline`. The run's number is kept in `wandb.json` of the run's
-    folder, so that a training that goes on does so in the same run of W&B, in which each step is
-    once: what is there already stays. W&B's own files are in `wandb/`; what was written offline and
-    not synced is written anew by the next process, as a whole. No key is in the folder, and nothing
-    of the command, of the environment, of the repository or of what is printed is sent.
+    `WANDB_ENTITY`, `WANDB_MODE=offline`. The id of the W&B run is stored in `wandb.json` in the run
+    folder, so that a resumed training continues the same W&B run, without logging a step twice.
+    W&B's own files are in `wandb/`; offline runs that were not synced are written again by the next
+    process. The folder contains no API key; the command, environment, repository and console output
+    are not sent.
     """
 
     def __init__(self):
@@ -137,7 +138,7 @@ class WeightsAndBiases(Logger):
             with silent_stderr():
                 is_known = self._wandb.login(prompt=False)
             if not is_known:
-                raise ConfigError("no one is logged in; `wandb login`, or WANDB_MODE=offline")
+                raise ConfigError("not logged in; run `wandb login` or set WANDB_MODE=offline")
         is_new = not (run.path / "wandb.json").is_file()
         if is_new:
             run.write_json("wandb.json", {"id": secrets.token_hex(6)})
@@ -184,7 +185,7 @@ class WeightsAndBiases(Logger):
 
 
 def _facts(run):
-    """What W&B is told of a run."""
+    """What is sent to W&B about a run."""
     env = run.read_json("env.json")
     facts = {name: env.get(name) for name in ("packages", "backend", "devices", "decided")}
     return {"config": run.config, "resolved": run.read_json("resolved.json"), "env": facts}
@@ -210,14 +211,14 @@ def curves(row) -> dict[str, float]:
 
 
 def make_loggers(names, others=()) -> list[Logger]:
-    """The loggers of a training.
+    """The loggers of a run.
 
     Args:
         names: Some of `LOGGERS`.
-        others: Objects of `Logger`, which come after them.
+        others: `Logger` objects to add.
 
     Raises:
-        ConfigError: Where the package of a name is not installed, or another is no `Logger`.
+        ConfigError: If a required package is not installed, or an object is not a `Logger`.
 
     Example:
         >>> from keras_preact.training.loggers import Logger, make_loggers
@@ -225,7 +226,7 @@ def make_loggers(names, others=()) -> list[Logger]:
         1
     """
     listed = isinstance(others, (list, tuple)) and all(isinstance(x, Logger) for x in others)
-    require(listed, "loggers", others, "a list of objects of keras_preact.training.Logger")
+    require(listed, "loggers", others, "a list of keras_preact.training.Logger objects")
     return [*(LOGGERS[name]() for name in names), *others]
 
 
@@ -289,7 +290,7 @@ class Loggers:
                 well.append(logger)
             except Exception as error:
                 name, more = type(logger).__name__, "" if what == "begin" else " more"
-                words = f"{name} logs nothing{more}: {first_line(error)}. The training goes on."
+                words = f"{name} logs nothing{more}: {first_line(error)}. Training continues."
                 warn(self._console, words)
         self._loggers = well
 
@@ -300,6 +301,6 @@ def _needed(name, package):
         yield
     except ImportError as error:
         raise ConfigError(
-            f"To log to {name!r} a package is needed: pip install '{package}'. Received: no "
+            f"Logging to {name!r} needs a package: pip install '{package}'. Received: no "
             f"{error.name}."
         ) from None

@@ -1,4 +1,4 @@
-"""`Loop`: the steps of a training, with everything that lets it stop and go on at any of them."""
+"""`Loop`: the training loop, which can stop and resume at any step."""
 
 import json
 import math
@@ -25,26 +25,27 @@ OVERFLOWS = 50
 
 
 class Loop:
-    """Trains what an engine holds, epoch by epoch, and writes down what happens.
+    """Trains the network of an engine epoch by epoch, with logs and checkpoints.
 
     Order and augmentation of the images are functions of (seed, epoch, index) and the learning
-    rate one of the step, so the state in a checkpoint and the number of its step are all that is
-    needed to go on as if nothing had happened.
+    rate one of the step, so the state in a checkpoint and its step number are all that is needed to
+    resume exactly.
 
     Args:
         engine: A prepared `Engine`.
         batches: Training batches.
-        data: The `ImageData` with the images of validation, or, where there are none, the test
-            images, which then only draw a curve: they choose nothing.
+        data: The `ImageData` with the validation images or, if there are none, the test images,
+            which are then only used for curves.
         recipe: The `Recipe`.
         run: The `RunFolder` that logs and checkpoints go to.
         console: A `rich.console.Console` or `None`.
         save_every: Steps between checkpoints; `None`: at the end of an epoch and every 10 minutes.
-        stop_on_save_error: Whether a full disk ends the training; else it goes on without saving.
-        loggers: `Loggers`, told of each epoch once it is saved, and of the steps that they are to
-            look at; or `None`.
+        stop_on_save_error: Whether a full disk stops training; otherwise it continues without
+            saving.
+        loggers: `Loggers`, told of each epoch once it is saved, and of the steps at which they are
+            to look; or `None`.
         loss_scaled: Whether single steps may overflow, as under float16.
-        started: When all of this began, of `time.perf_counter`; said with the first step.
+        started: Start time by `time.perf_counter`, for the message after the first step.
     """
 
     def __init__(
@@ -76,14 +77,14 @@ class Loop:
         self.loggers = loggers or Loggers([], run)
 
     def resume(self) -> bool:
-        """Takes up the newest whole checkpoint; whether there was one.
+        """Resumes from the newest undamaged checkpoint; returns whether there was one.
 
         Raises:
-            DataError: When there are checkpoints and none is whole.
+            DataError: When there are checkpoints and all are damaged.
         """
         found, damaged = self.checkpoints.latest() if self.engine.is_chief else (None, [])
         for problem in damaged:
-            self._warn(f"{problem} The checkpoint before it is used.")
+            self._warn(f"{problem} Using the checkpoint before it.")
         self.checkpoints.set_aside(found and found.path.name)
         packed = None
         if found:
@@ -108,8 +109,8 @@ class Loop:
         """Trains until the recipe's epochs are done.
 
         Raises:
-            DataError: For an image that is damaged; what was trained until then is saved.
-            DivergedError: At the step at which loss or gradient is not finite.
+            DataError: For a damaged image; the progress until then is saved.
+            DivergedError: When loss or gradient is not finite.
             StoppedError: After SIGTERM or SIGINT, once a checkpoint is written.
             SaveError: When a log or a checkpoint cannot be written.
         """
@@ -130,7 +131,7 @@ class Loop:
             say(
                 self.console,
                 f"Stopped after epoch {self.epochs_done}: the validation {self.recipe.monitor} has "
-                f"not fallen below that of epoch {self.best['epoch']} since.",
+                f"not improved since epoch {self.best['epoch']}.",
             )
         if self.recipe.keep == "best" and self.kept_epoch != self.epochs_done:
             self._restore_best()
@@ -191,7 +192,7 @@ class Loop:
             say(
                 self.console,
                 f"first step after {time.perf_counter() - self._started:.1f} s, "
-                f"{here:.1f} s of them for compiling and computing it",
+                f"of which {here:.1f} s to compile and run it",
             )
             self._said_first = True
         epoch.add(line, row["images"], row["waited"])
@@ -232,16 +233,16 @@ class Loop:
         bar.epoch(row)
 
     def _refuse_infinite(self, line):
-        wrong = {"loss": line["loss"], "norm of the gradient": line["gradient_norm"]}
+        wrong = {"loss": line["loss"], "gradient norm": line["gradient_norm"]}
         self._overflows = self._overflows + 1 if line["gradient_norm"] is None else 0
         if self.loss_scaled and self._overflows < OVERFLOWS:
-            del wrong["norm of the gradient"]  # such a step is left out, and the scale halved
+            del wrong["gradient norm"]  # such a step is left out, and the scale halved
         for name, value in wrong.items():
             if value is None or not math.isfinite(value):
                 within = self.step - self.epochs_done * len(self.batches)
                 raise DivergedError(
-                    f"The {name} is no finite number at step {within} of epoch {line['epoch']}, "
-                    f"step {self.step} in all. {self.checkpoints.after_diverging()}"
+                    f"The {name} is not finite at step {within} of epoch {line['epoch']}, "
+                    f"step {self.step} in total. {self.checkpoints.after_diverging()}"
                 )
 
     def _save_is_due(self):
@@ -268,38 +269,38 @@ class Loop:
     def _save_and_stop(self):
         if self._saved_step != self.step and not self._save():
             raise SaveError(
-                f"Stopped after step {self.step}, which could not be saved. The last good "
+                f"Stopped after step {self.step}, which could not be saved. Last good "
                 f"checkpoint: {self.checkpoints.last_good}."
             )
         number = self._signals.number or signal.SIGTERM  # or another machine was asked
         raise StoppedError(
             f"Stopped by {signal.Signals(number).name} after step {self.step}, which is saved in "
-            f"{self.run_folder.path}. The same command goes on from there.",
+            f"{self.run_folder.path}. The same command resumes from there.",
             number,
         )
 
     def kept(self) -> str:
         """What is saved of a training that an unreadable image ended, and how to go on."""
-        fix = "With an image that can be read in its place the same command goes on; in a new run "
-        fix += "--on-bad-image skip leaves such files out."
+        fix = "Replace the image and the same command resumes; in a new run, --on-bad-image skip "
+        fix += "leaves such files out."
         if not self.step:
             return fix
         if self._saved_step != self.step:
-            return f"The last good checkpoint: {self.checkpoints.last_good}. {fix}"
-        return f"What was trained until step {self.step} is kept in {self.run_folder.path}. {fix}"
+            return f"Last good checkpoint: {self.checkpoints.last_good}. {fix}"
+        return f"Training up to step {self.step} is saved in {self.run_folder.path}. {fix}"
 
     def _write(self, function, *arguments):
         """Writes, or says what could not be written and where the last good state is."""
         try:
             function(*arguments)
         except OSError as error:
-            text = f"{error} The last good checkpoint: {self.checkpoints.last_good}."
+            text = f"{error} Last good checkpoint: {self.checkpoints.last_good}."
             if self.stop_on_save_error:
                 raise SaveError(
-                    f"{text} With room to write, the same command goes on from there; "
+                    f"{text} Once there is space, the same command resumes from there; "
                     "--on-save-error continue trains without saving."
                 ) from error
-            self._warn(f"{text} Training goes on.", function.__name__)
+            self._warn(f"{text} Training continues.", function.__name__)
             return False
         return True
 

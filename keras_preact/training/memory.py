@@ -34,16 +34,16 @@ class Trial(NamedTuple):
 def largest_batch(config, console=None) -> int:
     """The largest batch at which a training step fits in memory: a power of two for each device.
 
-    Two small batches are tried in processes of their own, before this one takes the devices; what
-    they need at most grows in proportion to the images, so it is known what others need. The one
-    that is chosen is tried too.
+    Two small batches are tried in separate processes, before this one takes the devices. Peak
+    memory grows in proportion to the batch, which gives the need of larger ones; the chosen size is
+    tried too.
 
     Args:
         config: The `TrainConfig`.
         console: To say what was found, or `None`.
 
     Returns:
-        Images in a batch, over all devices; no more than there are for training.
+        Images per batch over all devices, at most the number of training images.
 
     Raises:
         ConfigError: When not even the smallest fits, or a trial fails for another reason.
@@ -51,13 +51,13 @@ def largest_batch(config, console=None) -> int:
     trials = [_trial(config, size) for size in _TRIES]
     if None in trials:
         raise ConfigError(
-            f"`batch_size` 'auto' found no batch that fits: {_TRIES[0]} images are too many. A "
-            "smaller image_size, or recompute=True, needs less."
+            f"`batch_size` 'auto' found no batch that fits: {_TRIES[0]} images are too many. Use a "
+            "smaller image_size, or recompute=True."
         )
     low, high = trials
     if low.there is None:
         raise ConfigError(
-            "`batch_size` 'auto' must know the GPU's memory, and nvidia-smi is not here."
+            "`batch_size` 'auto' needs nvidia-smi to find the GPU's memory. Received: none."
         )
     each = max(1.0, (high.used - low.used) / max(1, high.size - low.size))
     fits = low.size + (SHARE * low.there - low.used) / each
@@ -67,7 +67,7 @@ def largest_batch(config, console=None) -> int:
         size //= 2
     say(
         console,
-        f"batch_size {size}: the largest that fits, at about {each / 2**20:.1f} MB an image and "
+        f"batch_size {size}: the largest that fits, at about {each / 2**20:.1f} MB per image and "
         f"{low.there / 2**30:.1f} GB of memory",
     )
     return size

@@ -1,4 +1,4 @@
-"""Keras's optimisers with weight decay by rule and a rate for each stage, and rates' schedules."""
+"""Keras's optimisers with the weight decay of recipes and layer-wise rates; schedules."""
 
 import re
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from keras_preact.training.recipes import Recipe
 
 
 class Rules:
-    """What a recipe asks of any optimiser: weight decay by rule, and a rate for each stage.
+    """Mixin with the rules of a recipe: its weight decay, and a learning rate for each stage.
 
-    Keras's own `weight_decay` is decoupled only: it shrinks a weight by the learning rate times the
-    decay, outside of momentum and moments.
+    Keras's own `weight_decay` is always decoupled: it shrinks a weight by learning rate times
+    decay, independently of momentum and moments.
 
     Args:
         learning_rate: Number or schedule; Keras's default if not given.
-        l2: Factor of the weights in the update.
+        l2: Weight decay factor.
         decay: `"coupled"`: `l2 * weight` is added to the gradient, and so goes through the momentum
             (the papers); `"decoupled"`: the weight shrinks by `learning_rate * l2` of itself.
         decayed: `"all"` weights or the `"kernels"` of convolutions and dense layers; slopes of

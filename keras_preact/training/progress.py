@@ -1,10 +1,10 @@
-"""What is shown in the terminal while a network trains."""
+"""Progress in the terminal during training."""
 
 from keras_preact.run import watched
 
 
 class ProgressBar:
-    """A bar over the whole training, and a line an epoch.
+    """A progress bar over the whole training, and a line per epoch.
 
     Args:
         console: A `rich.console.Console`, or `None` to show nothing. Where it is no terminal, only
@@ -48,7 +48,7 @@ class ProgressBar:
             self._bar.stop()
 
     def step(self, epoch, loss, accuracy, speed):
-        """One step is done; loss, accuracy and images a second are the epoch's so far."""
+        """A step is done; loss, accuracy and images per second are the epoch's so far."""
         if self.console:
             shown = f"loss {loss:.3f}  accuracy {accuracy:.1%}  {speed:,.0f} images/s"
             description = f"epoch {epoch}/{self.epochs}"

@@ -1,4 +1,4 @@
-"""Batch normalisation's statistics as averages over many images, after training."""
+"""Batch normalisation statistics averaged over many images after training."""
 
 import keras
 import numpy as np
@@ -9,8 +9,8 @@ from keras_preact.data import Batches, prefetched
 def average_statistics(engine, split, momentum: float) -> None:
     """Replaces the moving statistics by averages over training images as they are.
 
-    They are those that an epoch draws: with `balance="sampling"` as many of each class, those of
-    small classes several times, so that the statistics are of what the network was trained on.
+    The images are drawn as in an epoch, so balanced with `balance="sampling"`: the statistics match
+    what the network was trained on.
 
     The authors of the 2015 paper did so for the networks they released: mean and variance "of a
     sufficiently large training batch" instead of moving averages. Weights stay as they are, and

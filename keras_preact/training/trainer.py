@@ -1,4 +1,4 @@
-"""`train`: from a `TrainConfig` to a run folder. Read top to bottom, it says what happens."""
+"""`train`: from a `TrainConfig` to a run folder."""
 
 import contextlib
 import os
@@ -22,26 +22,25 @@ from keras_preact.training.memory import largest_batch
 
 
 def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Result:
-    """Trains a named network on images and writes a run folder.
+    """Trains a network on images and writes a run folder.
 
-    Called again with the same config after it was interrupted, at any moment and in any way, it
-    goes on where it was; what comes out is the same to the last bit on a CPU.
+    After an interruption of any kind, a call with the same config resumes the run; on a CPU the
+    result is the same to the last bit.
 
     Args:
-        config: What to train on what; by default ResNet-20 V2 on `digits`.
+        config: The training run; by default ResNet-20 V2 on `digits`.
         console: A `rich.console.Console` for progress; `None` prints nothing.
-        loggers: A list of `keras_preact.training.Logger`s of one's own, beside those that
-            `config.log_to` names.
+        loggers: Your own `keras_preact.training.Logger` objects, besides those in `config.log_to`.
 
     Returns:
-        The `Result`; of a run that is finished already, the one that it had.
+        The `Result`; for a run that is already finished, its existing one.
 
     Raises:
         ConfigError: For a config that is not allowed or does not fit the data or the run in `out`.
-        DataError: For data that cannot be had or are damaged, and when no checkpoint is whole.
+        DataError: For data that is unavailable or damaged, and when all checkpoints are damaged.
         DivergedError: When loss or gradient is no longer a finite number.
         SaveError: When the run's folder cannot be written.
-        StoppedError: After SIGTERM or SIGINT; what was done is saved.
+        StoppedError: After SIGTERM or SIGINT; the progress is saved.
 
     Example:
         >>> import tempfile
@@ -62,7 +61,7 @@ def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Res
     run = begun_run(config) if engine.is_chief else None
     result = engine.broadcast_json(run.result if run and run.is_finished else None)
     if result:
-        say(console, f"This run is finished already: {result['run']}.")
+        say(console, f"This run is already finished: {result['run']}.")
         return Result(**result)
     loggers = make_loggers(config.logger_names() if engine.is_chief else (), loggers)
     longer = None
@@ -82,7 +81,7 @@ def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Res
         told = Loggers(loggers, run, console)
         loop = job.loop(run, console, start, told)
         if loop.resume():
-            say(console, f"going on in {run.path} after step {loop.step}")
+            say(console, f"resuming {run.path} after step {loop.step}")
             if longer:
                 say(console, longer.schedule(loop))
         with told:
@@ -90,9 +89,7 @@ def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Res
             try:
                 told.result = result = finish(job, loop, run, console, start)
             except KeyboardInterrupt:
-                words = (
-                    "Interrupted while results were written; the same command goes on with that."
-                )
+                words = "Interrupted while writing results; the same command resumes."
                 raise StoppedError(words, signal.SIGINT) from None
             except DataError as error:  # of a test image, which may be read now for the first time
                 raise DataError(f"{error} {loop.kept()}") from error
@@ -100,7 +97,7 @@ def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Res
 
 
 def begun_run(config: TrainConfig) -> RunFolder | None:
-    """The run that this config is to go on with or that it has finished, or `None`.
+    """The run of this config, interrupted or finished, or `None`.
 
     Raises:
         ConfigError: When there is another run in its folder, or something else.
@@ -119,9 +116,9 @@ def begun_run(config: TrainConfig) -> RunFolder | None:
     if different:
         name, (was, wanted) = next(iter(different.items()))
         raise ConfigError(
-            f"The run in {config.out} goes on only with the config it was begun with. Received: "
-            f"{name}={wanted!r}, where it has {was!r}. Name another folder for a new run; "
-            f"--init {shlex.quote(str(config.out))} begins that with the weights of this one."
+            f"The run in {config.out} can only resume with its original config. Received: "
+            f"{name}={wanted!r}, where it has {was!r}. Give another folder for a new run; "
+            f"--init {shlex.quote(str(config.out))} starts it from the weights of this one."
         )
     return run
 
@@ -172,15 +169,15 @@ def _describe(run, job, console):
     known.pop("test_sha256", None)  # of pixels, which another decoder may give otherwise
     if any(facts["data.json"][name] != value for name, value in known.items()):
         raise ConfigError(
-            f"The images are not those that the run in {run.path} was begun with (their number, "
-            "shape, classes or labels differ; see its data.json). Name another folder."
+            f"The images are not those of the run in {run.path} (their number, shape, classes or "
+            "labels differ; see its data.json). Give another folder."
         )
     begun, now = run.read_json("env.json"), facts["env.json"]
     for each in (begun, now):
         each["devices"] = str(each.get("devices")).upper()  # JAX's were in small letters once
     for name in ("packages", "backend", "devices", "processors"):
         if begun.get(name) != now[name]:
-            say(console, f"The run was begun with other {name}: the last bits may differ.")
+            say(console, f"The run began with other {name}: results may differ in the last bits.")
 
 
 def _places(data, run):

@@ -1,4 +1,4 @@
-"""`main_path`: from training to a file in use, in small, on the machine at hand."""
+"""`main_path`: the main workflow on a small network, to test this machine."""
 
 import pathlib
 import tempfile
@@ -19,11 +19,11 @@ SMALL = {"network.units": [1, 1], "network.filters": [8, 16], "network.stem_filt
 
 
 def main_path():
-    """Trains, evaluates, predicts and exports in small, and says how each went.
+    """Trains, evaluates, predicts with and exports a small network, and reports on each.
 
     Yields:
-        For each part its name, what was found, and whether it is right; `None` for a part that
-        cannot be tried here. A part that fails is a row and stops no other.
+        For each step its name, the outcome, and whether it is right; `None` for a step that cannot
+        be tried here. A failed step does not stop the others.
 
     Example:
         >>> from keras_preact.training.walk import main_path

@@ -108,7 +108,7 @@ def test_what_fails_is_named_and_the_others_are_measured(tmp_path, capsys, monke
     assert 0 < good["latency_ms"] <= good["p99_ms"] and good["peak_mb"] > 50
     assert picture.stat().st_size > 1000
     assert main(["bench", paths[0]]) == 2
-    assert "At least one path must be one that can be measured" in capsys.readouterr().err
+    assert "At least one path must be measurable" in capsys.readouterr().err
 
 
 def test_the_picture_has_a_point_a_file():

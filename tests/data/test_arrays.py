@@ -70,7 +70,7 @@ def test_columns_of_the_training_images(tmp_path):
     arrays = {"X": images, "y": np.arange(24) % 3, "weight": weight[:, None], "group": group}
     whole = {images[k].tobytes(): (weight[k], str(group[k])) for k in range(24)}
     data = load(tmp_path, arrays, validation=0.2)
-    said = "how much each image counts in a training: the array 'weight'"
+    said = "sample weights: the array 'weight'"
     assert data.notes == (said,) and said in check_data(str(tmp_path / "data.npz")).summary()
     sides = []
     for part in data.for_classes("210").parts().values():
@@ -123,16 +123,16 @@ def test_what_is_converted(tmp_path):
         ({"y_train": np.arange(11) % 3}, r"12 images. Received: shape \(11,\)\.$"),
         ({"y_train": np.eye(3)[np.arange(12) % 3]}, r"one-hot labels: y_train\.argmax"),
         ({"y_train": np.arange(12) % 3 * 1.0}, r"Received: float64.* y_train\.astype\(int"),
-        ({"y_train": np.arange(12) > 5}, r"From false and true: y_train\.astype\(int\)"),
+        ({"y_train": np.arange(12) > 5}, r"For booleans use y_train\.astype\(int\)"),
         ({"y_train": (np.arange(12) % 3)[None]}, r"one label .* shape \(1, 12\)\.$"),
         ({"y_test": np.array([2**63, 0, 1, 2, 0, 1], "u8")}, "1 of 6 in y_test up to 92"),
         ({"y_train": np.arange(12) % 3 - 1}, "smallest -1"),
-        ({"y_train": np.array(["a", "b", "c"] * 4)}, r"Received: \['a' 'b' 'c'\]\. From texts"),
+        ({"y_train": np.array(["a", "b", "c"] * 4)}, r"Received: \['a' 'b' 'c'\]\. For strings"),
         (
             {"y_train": np.array([10**9, *[0, 1, 2] * 3, 1, 2])},
-            "1000000000 in y_train, .* From ids",
+            "1000000000 in y_train, .* For other ids",
         ),
-        ({"class_names": np.array("cat")}, "a list of texts, one a class"),
+        ({"class_names": np.array("cat")}, "a list of strings, one per class"),
         ({"class_names": np.array([b"\xff", b"b", b"c"])}, "must be UTF-8"),
         ({"class_names": np.array([1, 2, 3])}, "a list of texts"),
         ({"class_names": np.array([], "U1")}, "a list of texts"),
@@ -161,7 +161,7 @@ def test_what_is_converted(tmp_path):
             "'x_val', 'x_DEV', all for the part 'validation'",
         ),
         ({"weight_train": np.ones(11)}, r"`weight_train` must hold one weight for each of 12"),
-        ({"weight_train": [[1, 1]] * 12}, r"shape \(12, 2\)\. Call it otherwise"),
+        ({"weight_train": [[1, 1]] * 12}, r"shape \(12, 2\)\. Rename it"),
         ({"weight_train": [np.nan, -1, *[1] * 10]}, "`weight_train` .* Received: 'nan', '-1.0'"),
         ({"weight_train": [np.inf, *[1] * 11]}, "finite numbers of at least 0, .*'inf'"),
         ({"weight_train": ["heavy", *["1"] * 11]}, "Received: 'heavy'"),
@@ -189,7 +189,7 @@ def test_an_array_that_an_option_names_is_there(tmp_path, field):
         ({"x": random_images(2), "Y": [0, 1]}, "not used: 'x', 'Y'"),  # beside x_train, y_train
         (
             {"weight_train": np.ones(12)},
-            "how much each image counts in a training: the array 'weight_train'",
+            "sample weights: the array 'weight_train'",
         ),
         ({"classes": np.array(["a", "b", "c"])}, "not used: 'classes'"),
         ({"meta": np.array([{}], object)}, "not used: 'meta'"),  # nor read
@@ -215,7 +215,7 @@ def test_files_that_are_no_npz(tmp_path):
         load_data(f"npz:{path}")
     for data in (b"text", b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", pickle.dumps({"x": 1})):
         path.write_bytes(data)  # and nothing is said of loading it in a way that is not safe
-        with pytest.raises(DataError, match=r"Expected an \.npz file.*it is no zip file$"):
+        with pytest.raises(DataError, match=r"Expected an \.npz file.*it is not a zip file$"):
             load_data(f"npz:{path}")
     with zipfile.ZipFile(path, "w") as file:
         for key in ("x", "y"):

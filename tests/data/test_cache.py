@@ -136,7 +136,7 @@ def test_damage_is_noticed(tmp_path, damage):
     else:
         name = "index.npy" if damage == "index" else "about.json"
         (folder / name).write_bytes((folder / name).read_bytes()[:-40])
-    with pytest.raises(DataError, match=r"a damaged one: .* Remove it; the same command"):
+    with pytest.raises(DataError, match=r"undamaged image cache.* Delete it; the same command"):
         data = load(root, cache)
         for part in (data.train, data.test):
             part.images(slice(None))
@@ -197,7 +197,7 @@ def test_where_nothing_can_be_written(tmp_path):
     ("options", "message"),
     [
         ({"cache_shorter": 100}, "`cache_shorter` must be .*beside a `cache`"),
-        ({"cache": "x", "cache_shorter": 10}, "and an `image_size` at least that"),
+        ({"cache": "x", "cache_shorter": 10}, "None, or at least `image_size`, with a `cache`"),
         ({"cache": "x", "cache_shorter": 10, "image_size": 16}, "Received: cache_shorter=10"),
         ({"cache": "x"}, "`cache` must be None, but for 'folder:PATH', .*Data here: 'digits'"),
     ],

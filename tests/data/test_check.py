@@ -104,18 +104,20 @@ def test_what_files_say_and_a_training_does_not_heed(channels, mode, tmp_path):
     colours = deep[..., :3] if channels > 2 else deep[..., :1]
     np.testing.assert_array_equal(decode(tmp_path / "b" / "2.png"), colours >> 8)
     (warning,) = report.warnings[:1]
-    assert "6 images of 16 bits use 12 of them (up to 4095)" in warning and "by 16" in warning
+    assert "6 16-bit images use only 12 bits (values up to 4095)" in warning and "by 16" in warning
     assert warning.endswith("--set data.range=[0,4095].")
     scaled = check_data(str(tmp_path), options=DataOptions(range=[0, 4095]))
     assert len(scaled.warnings) == len(report.warnings) - 1 and not scaled.notes
     (note,) = load_data(f"folder:{tmp_path}").notes  # a training says it too
-    assert note == "all images are dark: their pixels go from 0 to 15 of 255; multiply them by 17"
+    assert (
+        note == "all images are dark: pixel values range from 0 to 15 of 255; multiply them by 17"
+    )
     exif = Image.Exif()
     exif[0x0112] = 6
     save(photo(1), tmp_path / "a" / "turned.jpg", exif=exif)
     assert "1 image is to be turned" in check_data(str(tmp_path)).warnings[0]
     applied = check_data(str(tmp_path), options=DataOptions(orientation="apply"))
-    assert applied.notes[-1].startswith("1 image is turned") and applied.sizes[40, 48] == 1
+    assert applied.notes[-1].startswith("1 image is rotated") and applied.sizes[40, 48] == 1
     assert "turned" not in " ".join(applied.warnings)
     for orientation, report in (("ignore", check_data(str(tmp_path))), ("apply", applied)):
         options = DataOptions(orientation=orientation, image_size=8)  # a training says the same
@@ -173,4 +175,4 @@ def test_floats_need_the_range_that_they_have(tmp_path, capsys):
     assert main(["check-data", str(tmp_path), "--set", "data.range=[-40,80]"]) == 0
     assert "formats: TIFF (4)" in capsys.readouterr().out
     assert main(["check-data", str(tmp_path), "--set", "data.range=[80,-40]"]) == 2
-    assert "two numbers that rise" in capsys.readouterr().err
+    assert "two increasing numbers" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def test_matched(mine, theirs, found):
         (["cat", "dog"], ["cat", "bog"], r"Received: 'bog' Did you mean 'dog'\?"),
         (["0", "1"], ["cat", "dog"], "are '0', '1'. Received: 'cat', 'dog'"),
         (["0", "1"], ["1", "2"], "Received: '2'"),
-        (["crane", "dog", "crane"], ["crane", "crane", "dog"], "have the same name"),
+        (["crane", "dog", "crane"], ["crane", "crane", "dog"], "repeated names"),
         (["Cat", "dog"], ["cat", "dog"], r"Did you mean 'Cat'\?$"),
         (["1", "2"], ["1.0", "2"], r"Received: '1\.0'\.$"),
     ],

@@ -324,7 +324,7 @@ def test_a_class_of_damaged_files_only(tmp_path):
 def test_structure_that_is_no_data_set(tmp_path):
     (tmp_path / ".file").touch()
     wrong = {"none": f"'none', which is not there in '{os.getcwd()}'", "x" * 300: "not there"}
-    for path, words in {**wrong, str(tmp_path / ".file"): "which is no folder"}.items():
+    for path, words in {**wrong, str(tmp_path / ".file"): "which is not a folder"}.items():
         with pytest.raises(DataError, match=f"Expected a folder.*{words}"):
             load_data(f"folder:{path}")
     with pytest.raises(DataError, match="Received: none"):
@@ -513,8 +513,8 @@ def test_files_are_decoded_when_they_are_needed(tmp_path, few_looked_at, monkeyp
     ("damage", "message"),
     [
         ("cut", r"\.png: .*"),
-        ("size", r"\.png: 9 x 7 pixels, where the images before have 8 x 8; give a size"),
-        ("colour", r"\.png: in colour, where the images that were looked at first are grey; say"),
+        ("size", r"\.png: 9 x 7 pixels, where earlier images have 8 x 8; set a size"),
+        ("colour", r"\.png: in colour, where the images checked first are grey; choose"),
     ],
 )
 @pytest.mark.parametrize("options", [DataOptions(), STREAM], ids=["held", "streamed"])

@@ -100,10 +100,10 @@ def test_it_goes_to_json_and_data_options_and_back(geometry):
 
 def test_words():
     assert [*map(str, ALL)] == [
-        "each in its own size",
-        "the shorter side scaled to 256 pixels (bicubic), 224 x 224 cut out of the centre",
-        "scaled to 96 x 128 whatever their aspect (nearest)",
-        "scaled to 177 x 177 whatever their aspect (bilinear), 160 x 160 cut out of the centre, "
+        "original size",
+        "shorter side resized to 256 pixels (bicubic), centre crop 224 x 224",
+        "resized to 96 x 128, ignoring the aspect ratio (nearest)",
+        "resized to 177 x 177, ignoring the aspect ratio (bilinear), centre crop 160 x 160, "
         "data.range=[0.0, 4095.0], data.alpha=white, data.orientation=apply",
     ]
 
@@ -126,11 +126,11 @@ def test_changes_keep_the_share_of_the_crop():
         ({"size": [8]}, "one number for both"),
         ({"size": "big"}, "`size` must be a list"),
         ({"size": 10_000}, "89,478,485 pixels in all"),
-        ({"shorter": 8}, "Give a size, of the crop, too"),
+        ({"shorter": 8}, "Also set size, that of the crop"),
         ({"size": 8, "shorter": 7}, "at least 8, the side of the crop"),
         ({"size": 8, "interpolation": "bicubik"}, "Did you mean 'bicubic'"),
         ({"crop": "centre"}, "one of 'center', 'center_floor', 'squash'"),
-        ({"reading": {"range": [1, 0]}}, "two numbers that rise"),
+        ({"reading": {"range": [1, 0]}}, "two increasing numbers"),
         ({"reading": {"depth": 1}}, "Received: depth=1"),
         ({"width": 8}, "Geometry has the fields"),
     ],

@@ -144,9 +144,9 @@ def test_values_are_scaled_by_one_range(kind, mode, options):
         ([0.0, 0.5, 1.0], None, [0, 128, 255]),
         ([-1.0, 0.0, 1.0], (-1, 1), [0, 128, 255]),
         ([-1.0, 0.0, 1.0], None, r"values from -1.0 to 1.0, .* --set data.range=\[-1.0,1.0\]"),
-        ([0, 1, 70_000], None, "values from 0 to 70000, where those from 0 to 65535 are"),
-        ([0.0, 1.0, np.nan], (0, 1), "no finite numbers"),
-        ([0.0, 1.0, np.inf], None, "no finite numbers"),
+        ([0, 1, 70_000], None, "values from 0 to 70000, expected from 0 to 65535"),
+        ([0.0, 1.0, np.nan], (0, 1), "not finite"),
+        ([0.0, 1.0, np.inf], None, "not finite"),
     ],
 )
 def test_deep_values(values, limits, expected):

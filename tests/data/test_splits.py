@@ -66,8 +66,8 @@ def test_the_split_has_a_seed_of_its_own():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"holdout": 0}, "a number of images, a share"),
-        ({"holdout": 2.5}, "a number of images, a share"),
+        ({"holdout": 0}, "a number of images, a fraction"),
+        ({"holdout": 2.5}, "a number of images, a fraction"),
         ({"folds": 1}, "at least 2"),
         ({"folds": 3, "fold": 3}, "from 0 to 2"),
         ({"fold": 1}, "from 0 to 0"),

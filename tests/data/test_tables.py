@@ -102,9 +102,9 @@ def test_how_tables_are_written(images, text, classes):
         ("path,label\n", "at least 2 classes.*Received: no rows"),
         ("{0},a\n{1},b\n", "one column for the path.*'train/10/0.png', 'a'.*data.path_column=NAME"),
         ("path,kind\n{0},a\n", "one column for the label.*data.label_column=NAME.*one label"),
-        ("path,label,Class\n{0},a,b\n", "Received: 'label', 'Class'. Say which.*label_column"),
-        ("path,label,label\n{0},a,b\n", "Received: 'label', 'label'. Call the others"),
-        ("path,label\n{0},a,b\n", "line 2 has 3 cells, the first line 2: .*between quotes"),
+        ("path,label,Class\n{0},a,b\n", "Received: 'label', 'Class'. Choose one.*label_column"),
+        ("path,label,label\n{0},a,b\n", "Received: 'label', 'label'. Rename the others"),
+        ("path,label\n{0},a,b\n", "line 2 has 3 cells, the first line 2: quote cells"),
         ('path,label\n{0},"a\n', "or is damaged: unexpected end of data"),
         ("path,label\n{0},a\n{1},\n{2},b\n", "in each row. Received: none in 1 of 3 rows.* row 2 "),
         ("path,label\n{0},a\n{1},NaN\n", "'label' must have a value"),
@@ -126,7 +126,7 @@ def test_how_tables_are_written(images, text, classes):
         ("path,label,weight\n{0},a,1\n{1},b,heavy\n", "finite numbers.*Received: 'heavy'"),
         ("path,label,weight\n{0},a,1\n{1},b,-inf\n", "finite numbers.*Received: '-inf'"),
         ("path,label,group\n{0},a,1\n{1},b,\n", "'group' must have a value"),
-        ("PAR1\0", "it is no text. It is a Parquet file: parquet:PATH"),
+        ("PAR1\0", "it is not text. It is a Parquet file: parquet:PATH"),
     ],
 )
 def test_what_is_refused(images, text, words):
@@ -141,9 +141,9 @@ def test_what_is_refused(images, text, words):
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"path": FILES[:2], "label": [["a", "b"], ["b"]]}, "one text or number.*list<"),
-        ({"image": [{"bytes": b"1"}] * 2, "label": [0, 1]}, "named by their paths"),
-        ({"image": [b"1", b"2"], "label": [0, 1]}, "of the type binary.*named by their paths"),
+        ({"path": FILES[:2], "label": [["a", "b"], ["b"]]}, "one string or number.*list<"),
+        ({"image": [{"bytes": b"1"}] * 2, "label": [0, 1]}, "in place of their paths"),
+        ({"image": [b"1", b"2"], "label": [0, 1]}, "of type binary.*in place of their paths"),
         ({"path": FILES[:2], "label": [0, None]}, "'label' must have a value"),
         ({"path": FILES[:2], "label": [0.0, float("nan")]}, "'label' must have a value"),
     ],
@@ -185,7 +185,7 @@ def test_parts_and_what_is_said_of_them(images):
     columns["path"] = [*FILES[:-1], FILES[1]]  # a file of both parts
     path = csv(images / "parts.csv", columns)
     lines = [
-        "how much each image counts in a training: the column 'weight'",
+        "sample weights: the column 'weight'",
         f"in several parts: 1 files, such as '{images}/{FILES[1]}' (train and test): what is "
         "tested was trained on",
         "no test images of 1 of 3 classes: 'c'",
@@ -206,7 +206,7 @@ def test_parts_and_what_is_said_of_them(images):
     path = csv(images / "parts.csv", columns | {"label": ["a", "b"] * 6, "split": ["test"] * 12})
     data = load_data(path, seed=None)
     assert len(data.test) == 12 and data.tested == "all its images"
-    assert data.notes[0] == "of the part 'test' are all rows: it divides nothing"
+    assert data.notes[0] == "all rows are of the part 'test', so it is ignored"
 
 
 def test_columns_of_other_names(images, capsys):

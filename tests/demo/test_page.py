@@ -163,8 +163,8 @@ def test_others_are_let_in_where_that_is_asked_for(
     assert main(["demo", str(tmp_path / "net.keras"), *options]) == 130
     assert asked == [("net", host, None), "closed"]
     said = capsys.readouterr().out
-    assert "http://here/ (Ctrl-C ends it)" in said
-    assert ("nobody is asked for a password" in " ".join(said.split())) is risk
+    assert "http://here/ (stop with Ctrl-C)" in said
+    assert ("there is no password" in " ".join(said.split())) is risk
 
 
 def test_a_port_that_is_taken_is_said(served):

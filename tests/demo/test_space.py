@@ -100,7 +100,7 @@ def test_a_space_by_itself_says_what_predict_says(name, photographs, tmp_path, r
     pytest.importorskip("gradio")
     network = saved(name, tmp_path, randomize)
     assert main(["demo", str(network), "--space", str(tmp_path / "space")]) == 0
-    assert "python app.py serves it" in capsys.readouterr().out
+    assert "run `python app.py` there" in capsys.readouterr().out
     files = sorted(map(str, photographs.iterdir()))
     root = str(pathlib.Path(__file__).parents[2])
     command = [sys.executable, "-c", ALONE.replace("PACKAGE", root), *files]

@@ -148,7 +148,10 @@ def test_the_command_says_where_it_drew(argv, said, capsys, tmp_path, monkeypatc
         (["resnet20", "--unit", "2"], "`unit` must be None unless `stage` is given"),
         (["resnet20", "--stage", "7"], "stage=7"),
         (["basic", "--stage", "two"], "two"),
-        (["basic", "--recipe", "quick", "--draws", "2"], "--recipe, --draws are of `draw augment"),
+        (
+            ["basic", "--recipe", "quick", "--draws", "2"],
+            "--recipe, --draws belong to `draw augment",
+        ),
         (["augmentation", "--stage", "2", "--what", "unit"], "Received: --what, --stage."),
         (["augmentation", "--out", "sheet.gif"], "'.png', '.svg', '.pdf'"),
         (["augmentation", "--images", "0"], "`images` must be from 2 to 40"),

@@ -142,7 +142,7 @@ def test_images_that_a_run_learned_from_are_no_test(split_run, monkeypatch):
 
     box, trained = split_run.parent, load_trained(split_run)
     own, changed = (f"20% of its images, {words}" for words in
-                    ("not trained on", "which are not split as in the training"))  # fmt: skip
+                    ("not trained on", "split differently from the training"))  # fmt: skip
     monkeypatch.chdir(box)
     (box / "link").symlink_to(box / "set")
     for path in (None, "set", "./set/", f"{box}/run/../set", "link"):
@@ -152,7 +152,7 @@ def test_images_that_a_run_learned_from_are_no_test(split_run, monkeypatch):
     trained = load_trained(box / "run")
     assert tested() == (4, own)
     (box / "set").rename(box / "images")
-    assert tested(box / "images") == (20, "all its images, perhaps those that it was trained on")
+    assert tested(box / "images") == (20, "all its images, perhaps used in its training")
     (box / "images").rename(box / "set")
     for name in ("0", "11"):
         for file in sorted((box / "set" / name).iterdir())[:5]:

@@ -456,11 +456,11 @@ def test_layers_that_litert_cannot_hold_are_said(tmp_path):
 
 def test_what_serve_bytes_cannot_follow_is_said(trained_run, tmp_path, capsys, monkeypatch):
     run = shutil.copytree(trained_run, tmp_path / "run")
-    plain = "`serve_bytes` of the SavedModel reads JPEG and PNG files alone."
+    plain = "`serve_bytes` of the SavedModel reads JPEG and PNG files only."
     assert plain in model_card(load_trained(run))
     reading = {"orientation": "apply", "range": [0.0, 16.0]}
     (run / "geometry.json").write_text(json.dumps({"size": [8, 8], "reading": reading}))
-    words = "it cannot follow data.range=[0.0, 16.0], data.orientation=apply, with which"
+    words = "does not support data.range=[0.0, 16.0], data.orientation=apply, as used in"
     assert words in model_card(load_trained(run))
     quick = FORMATS["keras"]._replace(file="saved_model.keras")  # what is written is not the matter
     monkeypatch.setitem(FORMATS, "saved_model", quick)

@@ -193,7 +193,7 @@ def test_without_a_whole_checkpoint_nothing_is_overwritten(zygote, tmp_path):
         (checkpoints(out).path / name / "MANIFEST.json").write_text("")
     before = RunFolder(out).steps
     assert zygote.run(out) == 3
-    assert "No checkpoint of this run is whole" in zygote.message
+    assert "All checkpoints of this run are damaged" in zygote.message
     assert "MANIFEST.json is damaged" in zygote.message
     assert RunFolder(out).steps[: len(before)] == before
 
@@ -212,7 +212,7 @@ def test_a_full_disk(zygote, reference, outcome, tmp_path, fault):
     assert zygote.run(out, **fault) == 1
     said = zygote.message
     assert "\n" not in said
-    assert "MB are free there" in said and "The last good checkpoint: " in said
+    assert "MB are free there" in said and "Last good checkpoint: " in said
     _, damaged = checkpoints(out).latest()
     assert not damaged
     assert zygote.run(out) == 0, zygote.message

@@ -230,7 +230,7 @@ def test_the_report(fake, tmp_path, capsys):
     assert printed["agreement"]["word"] in ("agrees", "disagrees", "undecided")
     assert main(argv) == 0
     shown = capsys.readouterr().out
-    assert "30.50" in shown and "Order against the paper's" in shown
+    assert "30.50" in shown and "Order compared with the paper's" in shown
     page = (out / "report.html").read_text()
     assert not re.search(r'(src|href)="(?!data:)', page)  # nothing from elsewhere
     assert page.count("data:image/png;base64,") == 2

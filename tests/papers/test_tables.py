@@ -283,7 +283,7 @@ def test_commands(capsys):
     assert len(lines) == 2 + 5 and len({line.count("|") for line in lines}) == 1
     assert "| ResNet-110, BN after addition " in lines[3] and " 8.17 |" in lines[3]
     assert main(["papers", "--row", "original"]) == 2
-    assert "A table is needed with --row" in capsys.readouterr().err
+    assert "`--row` needs a table" in capsys.readouterr().err
     assert main(["papers", "he2016-table9"]) == 2
     assert "Did you mean 'he2016-table" in capsys.readouterr().err
     assert main(["papers", "he2016-table2", "--row", "ResNet-20"]) == 2

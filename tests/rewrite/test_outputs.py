@@ -74,6 +74,6 @@ def test_the_last_layers_say_it(name, tmp_path):
     x = np.random.default_rng(0).random((2, 4, 4, 3), "float32")
     expected, opened = model.predict_on_batch(x), load_trained(tmp_path / "net.keras")
     if kind == "logits":
-        assert opened.notes == ("Its scores are logits: the softmax was added.",)
+        assert opened.notes == ("Its scores are logits; a softmax was added.",)
         expected = keras.activations.softmax(ops.convert_to_tensor(expected))
     np.testing.assert_allclose(opened.model.predict_on_batch(x), expected, atol=1e-6)

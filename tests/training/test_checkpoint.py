@@ -104,7 +104,7 @@ def test_damaged_ones_no_longer_count_as_kept(two):
 def test_when_none_is_whole_the_file_is_named(two):
     for name in two.names():
         (two.path / name / "progress.json").write_text("{}")
-    with pytest.raises(DataError, match=r"No checkpoint .* is whole.*000002.*progress\.json"):
+    with pytest.raises(DataError, match=r"All checkpoints .* are damaged.*000002.*progress\.json"):
         two.latest()
 
 

@@ -77,7 +77,7 @@ def test_the_recipes_augmentation_can_be_set():
         ({"workers": "a:1,a:1", "index": 0}, "different addresses host:port"),
         ({"workers": "a:1,b:1"}, "`index` must be from 0 to 1"),
         ({"workers": "a:1,b:1", "index": 2}, "`index` must be from 0 to 1"),
-        ({"index": 0}, "left out without workers"),
+        ({"index": 0}, "None without workers"),
         ({"save_every": 0}, "save_every"),
         ({"sync_batch_norm": True, "packaging": "repeated"}, "packaging='flat' or 'nested'"),
         ({"settings": {"recipe.ema": 1.0}}, r"`ema` must be in \[0, 1\)"),

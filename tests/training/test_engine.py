@@ -175,7 +175,7 @@ def test_every_image_is_predicted_once(images):
 def test_what_devices_cannot_share_is_refused():
     with pytest.raises(ConfigError, match="a multiple of 2, the number of devices"):
         job(devices=TWO, batch_size=33)
-    with pytest.raises(ConfigError, match="mixed_float16 is for one device"):
+    with pytest.raises(ConfigError, match="mixed_float16 supports one device only"):
         job(devices=TWO, dtype="mixed_float16")
     with pytest.raises(ConfigError, match="even on each device"):
         job({"recipe.mixup": 0.2}, devices=TWO, batch_size=30)
@@ -326,7 +326,7 @@ def test_a_state_comes_back_and_another_networks_is_refused():
     second.engine.restore(first.engine.state())
     np.testing.assert_array_equal(train(second, 3), train(first, 3))
     other = job({"network.filters": [8, 32]})
-    with pytest.raises(ConfigError, match="this very network and optimiser"):
+    with pytest.raises(ConfigError, match="the same network and optimiser"):
         other.engine.restore(first.engine.state())
 
 

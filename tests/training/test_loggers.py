@@ -69,7 +69,7 @@ def test_a_logger_is_told_of_each_epoch_once(tmp_path, capsys):
     assert second.told == [("begin", rows[:1]), ("log", rows[1]), ("end", result)]
     assert [logger.told[-1][0] for logger in broken] == ["begin", "log", "end"]
     said = capsys.readouterr().out
-    why = "[Errno 28] No space left on device. The training goes on.\n"
+    why = "[Errno 28] No space left on device. Training continues.\n"
     assert said.count(f"Memory logs nothing: {why}") == 1
     assert said.count(f"Memory logs nothing more: {why}") == 2
     assert said.count("in memory\n") == 3
@@ -100,13 +100,15 @@ def test_names_are_checked_and_tensorboard_is_one_of_them():
 def test_what_cannot_log_is_refused_before_images_are_read(tmp_path, monkeypatch, capsys):
     config = tiny(tmp_path, data=f"folder:{tmp_path}/none")
     for wrong in (["wandb"], Memory()):
-        with pytest.raises(ConfigError, match="a list of objects of keras_preact"):
+        with pytest.raises(ConfigError, match="a list of keras_preact"):
             train(config, loggers=wrong)
     for name in LOGGERS:
         with monkeypatch.context() as patched:
             patched.setitem(sys.modules, name, None)
             patched.setitem(sys.modules, f"{name}.summary", None)
-            with pytest.raises(ConfigError, match=rf"log to '{name}'.* pip install '.*{name}\W"):
+            with pytest.raises(
+                ConfigError, match=rf"Logging to '{name}'.* pip install '.*{name}\W"
+            ):
                 train(config.replace(log_to=name))
     assert main(["train", "--log-to", "nowhere"]) == 2
     assert "Received: log_to='nowhere'" in capsys.readouterr().err
@@ -231,7 +233,7 @@ def test_a_run_folder_holds_no_secret(tmp_path, wandb, monkeypatch):
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({}, "no one is logged in; `wandb login`, or WANDB_MODE=offline"),
+        ({}, "not logged in; run `wandb login` or set WANDB_MODE=offline"),
         (
             {
                 "WANDB_API_KEY": SECRETS["WANDB_API_KEY"],

@@ -42,7 +42,7 @@ def test_when_nothing_fits_or_nothing_is_known_it_is_said(monkeypatch):
     with pytest.raises(ConfigError, match="found no batch that fits"):
         memory.largest_batch(TrainConfig())
     monkeypatch.setattr(memory, "_trial", trials(lambda size: GB, there=None))
-    with pytest.raises(ConfigError, match="must know the GPU's memory"):
+    with pytest.raises(ConfigError, match="needs nvidia-smi to find the GPU's memory"):
         memory.largest_batch(TrainConfig())
 
 

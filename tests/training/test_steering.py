@@ -66,7 +66,7 @@ def test_what_is_written_of_it(finished):
     assert row["test_accuracy"] == result["test_accuracy"]
     assert row["best_accuracy"] == pytest.approx(1 - min(errors))
     assert "validation accuracy" in compare_page([finished.path, finished.path])
-    assert "no test image chose it" in (finished.path / "README.md").read_text()
+    assert "no test image was used to choose it" in (finished.path / "README.md").read_text()
     data = load_trained(finished.path).load_data()
     assert len(data.validation) == 287 and len(data.test) == 360
 
@@ -101,8 +101,7 @@ def test_the_best_epoch_is_kept_and_training_ends_early(tmp_path, monkeypatch, m
     assert sum(any(np.array_equal(w, k) for k in kept) for w in trained) == len(trained)
     words = (tmp_path / "said").read_text()
     assert (
-        f"Stopped after epoch 4: the validation {monitor} has not fallen below that of epoch 2"
-        in words
+        f"Stopped after epoch 4: the validation {monitor} has not improved since epoch 2" in words
     )
     assert "The weights are those of epoch 2, the best." in words
 
@@ -143,7 +142,7 @@ def test_a_longer_run_goes_on_from_a_finished_one(tmp_path, capsys, monkeypatch)
         train(config_of(short.path, epochs=4, out=out))
     assert main(["train", "--extend", str(short.path), "--epochs", "4", "--out", out]) == 0
     said = capsys.readouterr().out
-    assert "epochs up to 2 are those of" in said and "(step) is that of 4 epochs" in said
+    assert "Epochs up to 2 are from" in said and "(step) now covers 4 epochs" in said
     longer = RunFolder(out)
     assert [row["loss"] for row in longer.steps] == [row["loss"] for row in whole.steps]
     assert longer.result["test_correct"] == whole.result["test_correct"]
@@ -173,6 +172,6 @@ def test_with_a_full_disk_the_last_epoch_is_kept(tmp_path, monkeypatch, keep):
 
     monkeypatch.setattr("keras_preact.training.checkpoint.Checkpoints.save", full)
     config = small(tmp_path / "run", on_save_error="continue", settings={"recipe.keep": keep})
-    with pytest.warns(RuntimeWarning, match="Training goes on"):
+    with pytest.warns(RuntimeWarning, match="Training continues"):
         result = train(config)
     assert (result.best_epoch, result.kept_epoch) == (None, 3) and result.validation_accuracy > 0

@@ -85,7 +85,7 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     assert run.result["test_correct"] == result.test_correct
     environment = run.read_json("env.json")
     assert environment["backend"] == keras.backend.backend()
-    assert environment["why"] == "as asked for"
+    assert environment["why"] == "as requested"
     assert environment["decided"] == {
         "dtype": "float32",
         "streams": False,
@@ -291,7 +291,7 @@ def test_a_signal_while_the_last_epoch_is_saved_stops_like_any_other(tmp_path, m
         asked.after = 0
         return save(loop)
 
-    with monkeypatch.context() as patched, pytest.raises(StoppedError, match="goes on from there"):
+    with monkeypatch.context() as patched, pytest.raises(StoppedError, match="resumes from there"):
         patched.setattr("keras_preact.training.loop.Signals", lambda: asked)
         patched.setattr(Loop, "_save", save_and_ask)
         train(config)
@@ -328,7 +328,7 @@ def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch, ca
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"epochs": 5}, r"epochs=5, where it has 2\. .* --init \S+/run begins that with"),
+        ({"epochs": 5}, r"epochs=5, where it has 2\. .* --init \S+/run starts it from"),
         ({"batch_size": 32}, "batch_size=32"),
         ({"settings": {"recipe.momentum": 0.8}}, "momentum"),
         ({"resume": "never"}, "new or empty"),
@@ -459,9 +459,7 @@ def test_steps_that_all_overflow_end_training(loss_scaled, step, tmp_path):
     data = load_data("digits")
     batches = Batches(data.train, 4)
     loop = Loop(Overflowing(), batches, data, Recipe(), run, loss_scaled=loss_scaled)
-    words = (
-        f"norm of the gradient is no finite number at step {step} of epoch 1, step {step} in all"
-    )
+    words = f"gradient norm is not finite at step {step} of epoch 1, step {step} in total"
     with pytest.raises(DivergedError, match=words):
         loop.run()
     assert len(run.steps) == step - 1
@@ -474,7 +472,7 @@ def test_a_stop_that_cannot_be_saved_is_not_called_saved(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_preact.training.loop.Signals", lambda: Asked(2))
     monkeypatch.setattr(Checkpoints, "save", full)
     with (
-        pytest.warns(RuntimeWarning, match="Training goes on"),
+        pytest.warns(RuntimeWarning, match="Training continues"),
         pytest.raises(SaveError, match="after step 3, which could not be saved"),
     ):
         train(small(tmp_path, on_save_error="continue"))
@@ -556,7 +554,9 @@ def test_of_two_that_begin_at_once_the_second_is_told_of_the_first(tmp_path, beg
         return job
 
     monkeypatch.setattr("keras_preact.training.trainer.prepare", slow)
-    with pytest.raises(ConfigError, match=r"no other process trains in.*is at work. Wait for it"):
+    with pytest.raises(
+        ConfigError, match=r"no other process is training in.*used by process.*Wait for it"
+    ):
         train(small(tmp_path))
     other.release()
 
@@ -634,7 +634,7 @@ def test_a_damaged_image_stops_a_training_and_loses_nothing(
     whole = file.read_bytes()
     file.write_bytes(whole[:-40])
     with pytest.raises(
-        DataError, match=rf"{file.name}: .* until step {4 if part == 'train' else 6}"
+        DataError, match=rf"{file.name}: .* up to step {4 if part == 'train' else 6}"
     ):
         train(small(tmp_path, **arguments))
     with pytest.raises(DataError, match="same command goes on"):  # and stops there again

@@ -165,7 +165,7 @@ def test_it_stands_beside_a_file_or_in_its_header(net, tmp_path):
     [
         ("", "geometry.json must say how image files become what net.keras takes"),
         ("[" * 100_000, "geometry.json must say"),
-        ("[]", "read from a JSON object"),
+        ("[]", "expects a JSON object"),
         ('{"size": 0}', "at least 1"),
         ('{"size": 224, "shorter": 1}', "at least 224"),
         ('{"sizes": 224}', "has the fields 'size', 'shorter'"),
@@ -228,11 +228,11 @@ def test_convert_says_it_and_writes_it(tmp_path, capsys):
     assert main(["convert", str(out), "--out", again]) == 0
     assert read_geometry(again) == Geometry(32, 36, "bicubic")
     assert main([*command, str(tmp_path / "mine.weights.h5")]) == 0
-    assert "which a .weights.h5 file cannot say" in " ".join(capsys.readouterr().out.split())
+    assert "which a .weights.h5 file cannot store" in " ".join(capsys.readouterr().out.split())
     folder = tmp_path / "hub"
     folder.mkdir()
     assert main(["convert", str(folder_of("keras_hub", folder, None)), "--out", str(out)]) == 0
-    assert "does not say how image files are fitted; --size can" in capsys.readouterr().out
+    assert "does not say how images are resized; set it with --size" in capsys.readouterr().out
     assert not (tmp_path / "mine.geometry.json").exists()  # that of the file that was there
     assert main([*command, str(out), "--interpolation", "cubic"]) == 2
     assert "one of 'nearest', 'bilinear', 'bicubic'" in capsys.readouterr().err

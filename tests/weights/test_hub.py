@@ -106,7 +106,7 @@ def test_it_is_used_as_any_trained_network(own, pushed, hub, tmp_path, capsys, m
     assert (tmp_path / "some-one--a-explained" / "a-cam.png").is_file()
     save_named(convert("net.safetensors"), "bare.safetensors", read_source(ADDRESS).config)
     assert main(["predict", "bare.safetensors", "a.png"]) == 2
-    assert "weights that say how images are prepared" in capsys.readouterr().err
+    assert "weights that say how images are preprocessed" in capsys.readouterr().err
 
 
 def test_a_builder_takes_it_and_says_how_it_differs(hub, tmp_path, randomize):

@@ -178,8 +178,8 @@ def test_the_command_says_it_and_its_keras_file_takes_raw_images(tmp_path, capsy
     np.testing.assert_allclose(scores(trained.model, RAW), scores(whole, RAW), atol=1e-6)
     for suffix, name, words in (
         (".safetensors", "caffe", "as blue, green, red; train --init"),
-        (".weights.h5", "tf", "a .weights.h5 file cannot say"),
-        (".keras", "none", "does not say how they are prepared"),
+        (".weights.h5", "tf", ".weights.h5 cannot store"),
+        (".keras", "none", "does not say how they are preprocessed"),
     ):
         assert main([*command, str(tmp_path / f"mine{suffix}"), "--preprocessing", name]) == 0
         assert words in " ".join(capsys.readouterr().out.split())

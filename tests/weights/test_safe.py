@@ -162,7 +162,7 @@ def test_other_kinds(tmp_path):
     texts.save(tmp_path / "texts.keras")
     keras.Sequential([keras.layers.Dense(2)]).save(tmp_path / "unbuilt.keras")
     for name in ("texts", "unbuilt"):
-        with pytest.raises(ConfigError, match="A model from images"):
+        with pytest.raises(ConfigError, match="Expected a model from images"):
             load_trained(tmp_path / f"{name}.keras")
 
 
@@ -172,7 +172,7 @@ def test_names_of_classes(good, tmp_path):
     names.write_text(json.dumps([f"kind {k}" for k in range(10)]))
     assert load_trained(path).class_names[3] == "kind 3"
     names.write_text('["one"]')
-    with pytest.raises(ConfigError, match="as many names as the model has outputs, 10"):
+    with pytest.raises(ConfigError, match="a list of 10 names, one per model output"):
         load_trained(path)
     np.testing.assert_equal(load_trained(good).model.output_shape, (None, 10))
 
