@@ -126,7 +126,7 @@ def line_of(error: BaseException, layers=(), fix: str = "") -> str:
     named = [name for name in layers if re.search(rf"\b{re.escape(name)}(_\d+)?\b", text)]
     where = f" (layer {', '.join(map(repr, named[:3]))})" if named else ""
     if not fix and (isinstance(error, MemoryError) or _MEMORY.search(text)):
-        fix = "Out of memory: use a smaller batch_size, or recompute=True."
+        fix = "A smaller batch_size, or recompute=True, needs less memory."
     fix = fix or "`keras-preact doctor` tests this machine."
     who = library_of(error) or type(error).__name__
     return f"{who}: {first_line(error)}{where}. {fix} Full text: {file.name}"

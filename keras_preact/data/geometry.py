@@ -47,7 +47,7 @@ class Geometry(Checked):
         >>> geometry.fit(Picture(np.zeros((375, 500, 3), np.uint8))).shape
         (224, 224, 3)
         >>> print(geometry)
-        the shorter side scaled to 256 pixels (bilinear), 224 x 224 cut out of the centre
+        shorter side resized to 256 pixels (bilinear), centre crop 224 x 224
     """
 
     size: tuple[int, ...] | None = None

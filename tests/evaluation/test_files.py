@@ -97,7 +97,7 @@ def test_or_as_it_is_remembered_or_said(folder, tmp_path, capsys):
     assert np.abs(scores_of(whole) - scores_of(expected)).max() > 1e-5
     asked = ["predict", str(path), file, "--size", "16", "--interpolation", "nearest"]
     assert main(asked) == 0
-    line = "images: the shorter side scaled to 18 pixels (nearest), 16 x 16 cut out of the centre"
+    line = "images: shorter side resized to 18 pixels (nearest), centre crop 16 x 16"
     assert line in " ".join(capsys.readouterr().err.split())
     assert main([*asked, "--shorter", "10"]) == 2
     assert "`shorter` must be at least 16" in capsys.readouterr().err

@@ -220,7 +220,7 @@ def test_convert_says_it_and_writes_it(tmp_path, capsys):
     out = tmp_path / "mine.keras"
     assert main([*command, str(out)]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert f"their size: {TORCHVISION}" in said and "mine.geometry.json, how image files" in said
+    assert f"their size: {TORCHVISION}" in said and "mine.geometry.json, how images" in said
     assert load_trained(out).geometry == TORCHVISION
     assert main([*command, str(out), "--size", "32", "--interpolation", "bicubic"]) == 0
     assert load_trained(out).geometry == Geometry(32, 36, "bicubic")
