@@ -89,7 +89,7 @@ def test_train_says_where_everything_is(capsys, tmp_path):
         (["tune", "report", "nowhere"], "A run is a folder"),
         (["tune", "fields", "--space", "[1]"], "a mapping from names to values"),
         (["tune", "fields", "--space", "no.yaml"], "`--space` takes a YAML or JSON file"),
-        (["tune", "depth", "--set", "data.holdout=0.2"], "say what validates"),
+        (["tune", "depth", "--set", "data.holdout=0.2"], "choose the validation images"),
         (["train", "--model", "resnet51"], "Received: 'resnet51'"),
         (["train", "--learning-rate", "-1"], "learning_rate"),
         (["train", "--dtype", "float8"], "'float32', 'mixed_bfloat16', 'mixed_float16'"),

@@ -1,10 +1,10 @@
-"""Values of trials for TensorBoard's HParams page."""
+"""Hyperparameters of trials for TensorBoard's HParams page."""
 
 import time
 
 
 def write_values(folder, values, error: float) -> None:
-    """Writes the values of a training, and its error, beside its curves.
+    """Writes the hyperparameters and the error of a run beside its curves.
 
     Args:
         folder: The training's TensorBoard folder; `tensorboard --logdir` takes one above it.

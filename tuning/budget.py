@@ -1,4 +1,4 @@
-"""Trainings of equal cost: the width, or the epochs, at which one costs what a search allows."""
+"""Budgets: the width, or the epochs, at which a training costs what a search allows."""
 
 import functools
 import math
@@ -13,10 +13,10 @@ _WIDTHS = (1, 2, 3)
 
 
 def within_budget(search, training):
-    """A training brought to the budget of a search.
+    """Adapts a training to the budget of a search.
 
-    Networks are built to count them, and trained a few steps where time is the budget: so this is
-    for the process that trains.
+    Networks are built to count their cost, and trained for a few steps if the budget is time, so
+    this belongs in the training process.
 
     Args:
         search: A `TuneConfig`.

@@ -1,4 +1,4 @@
-"""`TuneConfig`: what `tune` and `keras-preact tune` are told."""
+"""`TuneConfig`: the config of `tune` and `keras-preact tune`."""
 
 import dataclasses
 import math
@@ -35,26 +35,26 @@ class TuneConfig(Checked):
     Args:
         search: `gating-bias` (2016, Table 1: initial bias of the gates), `depth` (units, width and
             placement at equal cost), `variant` (shortcut, placement, activation, initialiser), or
-            `fields` (what `space` names).
-        training: Fields of `TrainConfig` that all trainings of the search share.
-        space: Dimensions by name, in place of or beside the search's own: fields of `TrainConfig`
-            by their names, others by dotted names (`network.gate_bias`, `recipe.learning_rate`),
-            and `depth`, `units_per_stage` or `width`. A dimension is a list of values, or
-            `{"low": .., "high": .., "step": .., "log": ..}` of which the last two may be left out.
-        oracle: `grid`, `random`, `bayesian` or `hyperband`.
-        trials: How many sets of values are tried at most; a grid tries all if not given, `random`
-            and `bayesian` 20. Hyperband plans its own number.
-        holdout: Training images that validate instead: a number of them, or below 1 their share.
-        folds: Cross-validation in this many parts instead of `holdout`.
-        seeds: Trainings of each trial and fold, with different seeds.
-        final_seeds: Trainings of the best values on all training images, each tested once.
-        budget: With which cost all networks are made equal by their width: `multiply_adds` or
-            `parameters`; `seconds` gives each training the epochs that fit in that time.
-        budget_amount: How much; that of the search's own network if not given.
-        workers: Processes that work on trials at the same time. GPUs are shared out among them.
-        quick: A small network and few epochs, to see a search end in minutes.
-        seed: Decides what the oracle proposes, which images validate, and with the number of a
-            training all its randomness.
+            `fields` (only the dimensions in `space`).
+        training: Fields of `TrainConfig` shared by all runs of the search.
+        space: Dimensions by name, which replace or extend the search's own: fields of
+            `TrainConfig`, others by dotted name (`network.gate_bias`, `recipe.learning_rate`), and
+            `depth`, `units_per_stage` or `width`. A dimension is a list of values, or `{"low": ..,
+            "high": .., "step": .., "log": ..}` where `step` and `log` are optional.
+        oracle: How values are proposed: `grid`, `random`, `bayesian` or `hyperband`.
+        trials: Maximum number of trials; if not given, `grid` tries all values, `random` and
+            `bayesian` 20. `hyperband` plans its own number.
+        holdout: Training images held out for validation: their number or, below 1, their fraction.
+        folds: Number of folds for cross-validation, instead of `holdout`.
+        seeds: Runs of each trial and fold, with different seeds.
+        final_seeds: Runs of the best values on all training images, each tested once.
+        budget: Cost that is kept equal: `multiply_adds` or `parameters` adapt the width of each
+            network, `seconds` the number of epochs.
+        budget_amount: Amount of the budget; the cost of the search's own network if not given.
+        workers: Processes that run trials in parallel; GPUs are divided among them.
+        quick: Use a small network and few epochs, so that the search ends in minutes.
+        seed: Random seed of the oracle and the validation split and, with the number of a run, of
+            the runs.
         out: Folder of the search; a new one under `runs/` if not given.
 
     Raises:
@@ -88,7 +88,7 @@ class TuneConfig(Checked):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.final_seeds >= 0, "final_seeds", self.final_seeds, "at least 0")
         held = 0 < self.holdout < 1 or (self.holdout >= 1 and self.holdout == int(self.holdout))
-        require(held, "holdout", self.holdout, "a number of images, or a share between 0 and 1")
+        require(held, "holdout", self.holdout, "a number of images, or a fraction between 0 and 1")
         require(self.folds is None or self.folds >= 2, "folds", self.folds, "at least 2, or None")
         require(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2^31 - 1")
         trials = self.trials
@@ -124,21 +124,21 @@ class TuneConfig(Checked):
         return {d.name: d.decode(codes[d.name]) for d in self.dimensions()}
 
     def dimensions(self) -> list[Dimension]:
-        """What is searched, in order."""
+        """The dimensions of the search, in order."""
         search = SEARCHES[self.search]
         own = search.quick_space if self.quick else search.space
         own = {name: spec for name, spec in own.items() if not self._fixes(name)}
         return [Dimension.of(name, spec) for name, spec in {**own, **self.space}.items()]
 
     def fields(self) -> dict[str, Any]:
-        """The fields of `TrainConfig` that all trainings share: the search's own and these."""
+        """The fields of `TrainConfig` shared by all runs: the search's own and `training`."""
         search = SEARCHES[self.search]
         fields = {**search.training, **(search.quick_training if self.quick else {})}
         settings = {**fields.pop("settings", {}), **self.training.get("settings", {})}
         return {**fields, **self.training, "settings": settings}
 
     def planned(self) -> int | None:
-        """How many trials there will be, where that is known before."""
+        """The number of trials, if it is known in advance."""
         if self.oracle == "hyperband":
             return None
         if self.oracle == "grid":
@@ -149,7 +149,7 @@ class TuneConfig(Checked):
         return self.trials or 20
 
     def searching(self) -> dict[str, Any]:
-        """The fields that decide what is found; a search goes on only under the same ones."""
+        """The fields that decide the result; a search can only resume with the same ones."""
         return {name: value for name, value in self.to_dict().items() if name not in _AROUND}
 
     def training_config(
@@ -161,12 +161,12 @@ class TuneConfig(Checked):
         out: str | None = None,
         epochs: int | None = None,
     ) -> TrainConfig:
-        """The training with some values of the dimensions.
+        """The training for some values of the dimensions.
 
         Args:
             values: A value for each dimension.
-            number: Number of the training among those that differ by their seed.
-            fold: Fold that validates, 0 where `holdout` does; `None`: none, for the last test.
+            number: Number of the run among those that differ by seed.
+            fold: Validation fold, 0 for `holdout`; `None`: no validation, for the final test.
             out: The run's folder.
             epochs: Passes over the training images, in place of those of the search.
 
@@ -174,7 +174,7 @@ class TuneConfig(Checked):
             A `TrainConfig`.
 
         Raises:
-            ConfigError: For values that do not go together.
+            ConfigError: For values that cannot be combined.
         """
         fields = self.fields()
         settings = {**fields.pop("settings"), "data.split_seed": self.seed}
@@ -202,22 +202,22 @@ class TuneConfig(Checked):
         own += _OF_THE_BUDGET.get(self.budget, ())
         for given in (self.training, settings, self.space):
             for name in own:
-                fix = "`holdout`, `folds` and `seed` of the search say what validates."
+                fix = "`holdout`, `folds` and `seed` of the search choose the validation images."
                 fix = fix if name in OF_THE_SPLIT else ""
                 require(name not in given, name, given.get(name), "left to the search", fix)
 
     def _check_budget(self, dimensions):
         amount = self.budget_amount
         require(amount is None or amount > 0, "budget_amount", amount, "above 0, or None")
-        needs = self.budget or "None, since there is no budget"
+        needs = self.budget or "None without a `budget`"
         require(amount is None or self.budget, "budget_amount", amount, needs)
         if self.budget == "seconds":
             require(amount is not None, "budget_amount", amount, "given for the budget 'seconds'")
-            expected = "another where the budget decides the epochs"
+            expected = "another than 'hyperband' with the budget 'seconds'"
             require(self.oracle != "hyperband", "oracle", self.oracle, expected)
             tried = [value for d in dimensions if d.name == "batch_size" for value in d.ends()]
             automatic = "auto" in [self.training.get("batch_size"), *tried]
-            expected = "a number, where the time of an epoch is measured first"
+            expected = "a number with the budget 'seconds'"
             require(not automatic, "batch_size", "auto", expected)
 
     def _try(self, name, value):
@@ -238,8 +238,8 @@ class TuneConfig(Checked):
         needed = hyperband_begins(self.epochs())
         if size < needed:
             raise ConfigError(
-                f"Hyperband with {self.epochs()} epochs begins {needed} trials of different "
-                f"values, and the space has {size:.0f}: a grid tries them all. "
+                f"Hyperband with {self.epochs()} epochs needs {needed} different trials, and the "
+                f"space has {size:.0f}: use oracle='grid', which tries them all. "
                 "Received: oracle='hyperband'."
             )
 

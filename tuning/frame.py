@@ -1,4 +1,4 @@
-"""`trials_frame`: what a search has tried, as a table, while it runs and after."""
+"""`trials_frame`: the trials of a search as a table, during and after it."""
 
 import json
 import statistics
@@ -32,14 +32,14 @@ COLUMNS = {
 
 
 def trials_frame(folder):
-    """The trials of a search as a table, read from its files alone.
+    """The trials of a search as a table, read from its files.
 
     Args:
         folder: Folder of a search that is running, finished, or was killed.
 
     Returns:
-        A `pandas.DataFrame` with a row a trial in the order in which they were begun: `trial`,
-        `status` (`finished`, `failed`, `running` or `interrupted`), a column for each dimension,
+        A `pandas.DataFrame` with one row per trial, in the order of their start: `trial`, `status`
+        (`finished`, `failed`, `running` or `interrupted`), a column for each dimension,
         `validation_error` (mean over folds and seeds) and its standard deviation, the mean
         `balanced_accuracy`, the `worst_class` of any of them with its `worst_recall`, the mean
         `macro_f1`, `roc_auc` and `average_precision`, the number of `trainings`, `epochs` of each,
@@ -76,7 +76,7 @@ def trials_frame(folder):
 
 
 def outcome_text(row) -> str:
-    """What came of a trial: its error and how far its trainings lie apart, or why it has none.
+    """The outcome of a trial: its error and spread, or why it has none.
 
     Args:
         row: A row of `trials_frame`.

@@ -1,4 +1,4 @@
-"""KerasTuner's `HyperModel`s of this package's networks, for a tuner of one's own too."""
+"""KerasTuner `HyperModel`s of this package's networks, also for your own tuner."""
 
 import keras
 import keras_tuner
@@ -12,16 +12,16 @@ from keras_preact.tuning.config import TuneConfig
 
 
 class TrainingHyperModel(keras_tuner.HyperModel):
-    """A space of trainings, each a `TrainConfig`; `build` gives the compiled network of one.
+    """A search space of `TrainConfig`s; `build` returns the compiled network of one.
 
     Args:
         space: Dimensions, as `TuneConfig.space`.
-        training: Fields of `TrainConfig` that all share. Those that a compiled network has no
-            use for, such as `data`, do nothing.
+        training: Fields of `TrainConfig` shared by all. Those that do not affect a compiled
+            network, such as `data`, are ignored.
         budget, budget_amount: As in `TuneConfig`; not `seconds`.
         input_shape: Of an image, `(height, width, channels)`.
         classes: Number of classes.
-        search: The named search whose space and network it begins with.
+        search: The named search whose space and network to start from.
 
     Example:
         >>> import keras_tuner
@@ -46,7 +46,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         search="fields",
     ):
         super().__init__(name=search)
-        expected = "multiply_adds, parameters or None where a tuner decides the epochs"
+        expected = "multiply_adds, parameters or None"
         require(budget != "seconds", "budget", budget, expected)
         self.config = TuneConfig(
             search,
@@ -71,9 +71,9 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         return within_budget(self.config, self.config.training_config(values))
 
     def build(self, hp):
-        """The network of these values, compiled with its recipe's optimiser at a constant rate.
+        """The network for these values, compiled with its recipe's optimiser at a constant rate.
 
-        Its dtype is that of Keras's policy where the training says `auto`.
+        With dtype `auto`, Keras's global dtype policy is used.
 
         Returns:
             A `keras.Model` from `(batch, *input_shape)` to `(batch, classes)`.
@@ -99,7 +99,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         return model
 
     def fit(self, hp, model, *args, **kwargs):
-        """Trains; epochs and batch size are those of the values, where the tuner says nothing.
+        """Trains the network, with the values' epochs and batch size unless the tuner sets them.
 
         Returns:
             Keras's `History`.
@@ -146,7 +146,7 @@ class GatingBias(TrainingHyperModel):
 
 
 class Depth(TrainingHyperModel):
-    """Units, width and placement, at equal cost where a budget is given.
+    """Units, width and placement, at equal cost if a budget is given.
 
     Args:
         units_per_stage: Residual units of each stage to try.

@@ -1,4 +1,4 @@
-"""The table that is shown while a search runs, read from its files."""
+"""The progress table of a running search, read from its files."""
 
 import time
 
@@ -11,7 +11,7 @@ _ROWS = 12
 
 
 class LiveTable:
-    """Trials done, the best so far and the time left; one line a trial where there is no terminal.
+    """Finished trials, the best so far and the time left; one line per trial without a terminal.
 
     Args:
         config: The search.

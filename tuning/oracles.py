@@ -1,4 +1,4 @@
-"""KerasTuner's oracles, made to survive: state that is written whole, and a grid that resumes."""
+"""KerasTuner's oracles made robust: atomic state files, and a grid that resumes."""
 
 import itertools
 import os
@@ -95,7 +95,7 @@ class _Durable:
 
 
 class GridOracle(_Durable, keras_tuner.Oracle):
-    """All combinations of the dimensions' values, in order; those that were begun are left out.
+    """All combinations of the dimensions' values, in order, without those already started.
 
     Args:
         grid: The values of each dimension as KerasTuner knows them, by its name.
@@ -119,7 +119,7 @@ class RandomOracle(_Durable, keras_tuner.oracles.RandomSearchOracle):
 
 
 class BayesianOracle(_Durable, keras_tuner.oracles.BayesianOptimizationOracle):
-    """KerasTuner's Gaussian process, which proposes the same after a restart, and nothing twice."""
+    """KerasTuner's Gaussian process, reproducible after a restart and without repeats."""
 
     def populate_space(self, trial_id):
         self._random_state = np.random.RandomState([self.seed, len(self.trials)])
@@ -134,9 +134,9 @@ class BayesianOracle(_Durable, keras_tuner.oracles.BayesianOptimizationOracle):
 class HyperbandOracle(_Durable, keras_tuner.oracles.HyperbandOracle):
     """KerasTuner's Hyperband; `tuner/epochs` of a trial are trained from the start.
 
-    A schedule of the learning rate is made for a number of epochs, so that a network that was
-    trained for few of them is no beginning of one that is trained for many. A trial that failed
-    counts as the worst; in KerasTuner its bracket would wait for it in vain.
+    A learning rate schedule depends on the number of epochs, so that a network trained for few
+    epochs is not a starting point for more. A failed trial counts as the worst; in KerasTuner its
+    bracket would wait forever.
     """
 
     def populate_space(self, trial_id):

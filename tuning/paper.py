@@ -1,4 +1,4 @@
-"""The gate biases of the 2016 paper, and how far a search agrees with them."""
+"""The gate biases of the 2016 paper, and how well a search agrees with them."""
 
 from keras_preact.papers.agreement import Agreement, rank_agreement
 from keras_preact.papers.tables import paper_rows
@@ -20,7 +20,7 @@ def agreement(frame, shortcut: str) -> Agreement | None:
         shortcut: The gating that was searched.
 
     Returns:
-        An `Agreement`; `None` with fewer than two biases that the paper has.
+        An `Agreement`; `None` with fewer than two of the paper's biases.
 
     Example:
         >>> import pandas as pd

@@ -1,4 +1,4 @@
-"""Pictures of a search: each dimension against the error, all of them together, and the curves."""
+"""Plots of a search: each dimension against the error, parallel coordinates, and curves."""
 
 import math
 
@@ -15,7 +15,7 @@ _COLORS = "viridis_r"
 
 @plain_text
 def plot_dimension(frame, name, shortcut=None):
-    """Validation error against the values of one dimension, a point a training.
+    """Validation error against the values of one dimension, one point per run.
 
     Args:
         frame: `trials_frame` of a search.
@@ -64,7 +64,7 @@ def plot_dimension(frame, name, shortcut=None):
 
 @plain_text
 def plot_parallel(frame, names):
-    """A line a trial through its values of all dimensions, to its validation error.
+    """Parallel coordinates: a line per trial through its values to its validation error.
 
     Args:
         frame: `trials_frame` of a search.
@@ -108,7 +108,7 @@ def plot_parallel(frame, names):
 
 @plain_text
 def plot_importance(importance):
-    """Share of each dimension in what makes trials differ.
+    """Importance of each dimension for the error.
 
     Args:
         importance: `pandas.Series` by the dimensions' names.
@@ -122,14 +122,14 @@ def plot_importance(importance):
     ordered = importance.sort_values()
     axes.barh(ordered.index, ordered, color="#0b3d91", height=0.6)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_xlabel("importance: how much the error is off without knowing the value")
+    axes.set_xlabel("permutation importance")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 @plain_text
 def plot_trials(frame):
-    """Validation error over the epochs of all trainings, the best trial in front.
+    """Validation error by epoch of all runs, with the best trial in front.
 
     Args:
         frame: `trials_frame` of a search.

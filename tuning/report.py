@@ -1,4 +1,4 @@
-"""What a search found: its trials as CSV and Parquet, pictures, and all of it on one HTML page."""
+"""The report of a search: trials as CSV and Parquet, plots, and an HTML page."""
 
 import html
 
@@ -22,13 +22,13 @@ _BEST, _ENOUGH = 20, 6
 
 
 def write_report(folder) -> list[str]:
-    """Writes `trials.csv`, `trials.parquet`, pictures and `report.html` into a search's folder.
+    """Writes `trials.csv`, `trials.parquet`, plots and `report.html` into a search's folder.
 
     Args:
         folder: Folder of a search that is running, finished, or was killed.
 
     Returns:
-        The paths of what was written.
+        The paths of the files.
 
     Raises:
         ConfigError: When there is no search in the folder, or no trial has ended.
@@ -40,8 +40,8 @@ def write_report(folder) -> list[str]:
     done = frame[frame["status"] == "finished"]
     if done.empty:
         raise ConfigError(
-            f"A report needs a trial that has ended well. Received: {folder}, with {len(frame)} "
-            "trials, none of which has."
+            f"A report needs a finished trial. Received: {folder}, with {len(frame)} trials, "
+            "none of which has finished."
         )
     figures = _figures(config, frame, done)
     page = _page(search, config, frame, figures)
@@ -55,17 +55,17 @@ def write_report(folder) -> list[str]:
 
 
 def importance_of(frame, names):
-    """How much each dimension explains of the validation error.
+    """The importance of each dimension for the validation error.
 
-    Permutation importance of a random forest (Breiman 2001): how far its estimates are off when
-    the values of one dimension are shuffled.
+    Permutation importance of a random forest (Breiman 2001): the increase of its error when the
+    values of one dimension are shuffled.
 
     Args:
         frame: `trials_frame` of a search.
         names: The dimensions.
 
     Returns:
-        A `pandas.Series` of shares that sum to 1; `None` where there are too few trials or values.
+        A `pandas.Series` that sums to 1; `None` with too few trials or values.
     """
     import pandas as pd
     from sklearn.ensemble import RandomForestRegressor
@@ -135,8 +135,8 @@ def final_words(result) -> str:
 def agreement_line(found: Agreement) -> str:
     """An `Agreement` in words."""
     return (
-        f"Order of the gate biases, by their medians, against the paper's (2016, Table 1): {found} "
-        f"or its reverse over {found.places} biases"
+        f"Order of the gate biases, by their medians, compared with the paper's (2016, Table 1): "
+        f"{found} or its reverse over {found.places} biases"
     )
 
 
@@ -160,7 +160,7 @@ def _page(search, config, frame, figures):
     sections.append(f"<h2>The best trials</h2>{table}")
     sections += [html_picture(headline, png) for headline, png in figures.values()]
     settings = html.escape(config.to_json())
-    sections.append(f"<h2>What was searched</h2><pre>{settings}</pre>")
+    sections.append(f"<h2>Search settings</h2><pre>{settings}</pre>")
     return html_page(title, sections)
 
 

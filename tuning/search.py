@@ -1,4 +1,4 @@
-"""`tune`: from a `TuneConfig` to a search's folder. Read top to bottom, it says what happens."""
+"""`tune`: from a `TuneConfig` to the folder of a search."""
 
 import dataclasses
 import os
@@ -27,22 +27,22 @@ _NOTE_EVERY = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class TuneResult:
-    """What came out of a search; `result.json` in its folder.
+    """The result of a search; `result.json` in its folder.
 
     Attributes:
         folder: The search's folder.
-        trials: Trials that have ended.
-        failed: How many of them failed.
-        best_trial: The one with the least validation error.
+        trials: Number of finished trials.
+        failed: Number of failed ones among them.
+        best_trial: The trial with the lowest validation error.
         best: Its values.
-        validation_error: Its error on the images that validate.
+        validation_error: Its error on the validation images.
         test_error: Mean error of its values on the test images, after training on all training
-            images; `None` without final trainings.
-        test_errors: That of each final training.
-        seconds: Of the search, over all its starts.
-        balanced_accuracy: Mean of the final trainings, on the test images.
-        worst_class, worst_recall: The class that is recognised least in any of them.
-        macro_f1, roc_auc, average_precision: Means of the final trainings.
+            images; `None` without final runs.
+        test_errors: The error of each final run.
+        seconds: Duration of the search, over all restarts.
+        balanced_accuracy: Mean of the final runs, on the test images.
+        worst_class, worst_recall: The class with the lowest recall in any of them.
+        macro_f1, roc_auc, average_precision: Means of the final runs.
     """
 
     folder: str
@@ -63,28 +63,27 @@ class TuneResult:
 
 
 def tune(config: TuneConfig | None = None, *, console=None) -> TuneResult | None:
-    """Searches, trains with what was best, tests that once, and reports.
+    """Runs a search, trains with the best values, tests them once, and writes a report.
 
-    Called again with the same config after it was killed, at any moment and in any way, it goes on
-    where it was: trials that have ended stay, trainings that were interrupted go on.
+    After a kill at any moment, a call with the same config resumes the search: finished trials are
+    kept and interrupted runs continue.
 
-    Where KerasTuner's environment variables are set, this process is the chief or a worker of a
-    search on many machines, all of which call this with the same config and an `out` that they
-    share.
+    If KerasTuner's environment variables are set, this process is the chief or a worker of a search
+    on many machines, which all use the same config and a shared `out`.
 
     Args:
-        config: What to search; by default the gate bias of ResNet-110 on `digits`.
+        config: The search; by default the gate bias of ResNet-110 on `digits`.
         console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:
         The `TuneResult`; `None` for a worker.
 
     Raises:
-        ConfigError: For a config that is not allowed or is not that of the search in `out`.
+        ConfigError: For a config that is not allowed or differs from that of the search in `out`.
         DataError: For images that are missing or damaged.
-        DeviceError: When no trial could be finished, which says why the last one failed, or the
-            search's processes end again and again.
-        StoppedError: After SIGTERM or SIGINT; what was done is saved.
+        DeviceError: When no trial finished (the message says why the last one failed), or the
+            processes of the search keep dying.
+        StoppedError: After SIGTERM or SIGINT; the progress is saved.
 
     Example:
         >>> from keras_preact.tuning import TuneConfig, tune
@@ -102,14 +101,14 @@ def tune(config: TuneConfig | None = None, *, console=None) -> TuneResult | None
         return None
     folder = _folder(config)
     if folder.is_finished:
-        say(console, f"This search is finished already: {folder.path}.")
+        say(console, f"This search is already finished: {folder.path}.")
         if not (folder.path / "report.html").is_file():  # killed just before it
             write_report(folder.path)
         return TuneResult(**folder.result)
     with folder.locked():
         if ROLE in os.environ:
             require_address()
-            say(console, f"chief: answering all who can reach it at {os.environ[ADDRESS]}")
+            say(console, f"chief: accepts anyone who can reach {os.environ[ADDRESS]}")
         if not (folder.path / "search.json").is_file():
             folder.write_json("env.json", environment())
             folder.write_json("search.json", config.to_dict())
@@ -138,9 +137,9 @@ def _folder(config):
         for name, value in config.searching().items():
             if begun[name] != value:
                 raise ConfigError(
-                    f"The search in {config.out} goes on only with the config it was begun with. "
-                    f"Received: {name}={value!r}, where it has {begun[name]!r}. Name another "
-                    "folder for a new search; more trials alone are added to this one."
+                    f"The search in {config.out} can only resume with its original config. "
+                    f"Received: {name}={value!r}, where it has {begun[name]!r}. Give another "
+                    "folder for a new search; only `trials` may be increased."
                 )
         return folder
     if config.out is None:
@@ -194,7 +193,7 @@ def _search(config, folder, table, signals, clock) -> None:
 def _stop_if_asked(folder, signals):
     if signals.number:
         raise StoppedError(
-            f"Stopped. The same command goes on; the search is in {folder.path}.", signals.number
+            f"Stopped. The same command resumes; the search is in {folder.path}.", signals.number
         )
 
 
@@ -205,7 +204,7 @@ def _final(config, folder, console, signals) -> TuneResult:
     if done.empty:
         reasons = frame["failure"].dropna()
         last = f" The last one: {reasons.iloc[-1]}" if len(reasons) else ""
-        raise DeviceError(f"None of the {len(frame)} trials could be finished.{last}")
+        raise DeviceError(f"None of the {len(frame)} trials finished.{last}")
     best = done.loc[done["validation_error"].idxmin()]
     trial = folder.read_json(f"{TRIALS}/trial_{best['trial']}/trial.json")
     codes = trial["hyperparameters"]["values"]
@@ -260,7 +259,7 @@ def _work_for_the_chief(config, console, patience=600):
         if time.monotonic() > end:
             raise ConfigError(
                 f"`out` must be a folder that all machines share. Received: {config.out!r}, in "
-                f"which no chief began a search for {patience} s."
+                f"which no chief started a search within {patience} s."
             )
         time.sleep(0.5)
     folder = _folder(config)

@@ -1,4 +1,4 @@
-"""What a search varies: its dimensions, the named searches as a table, and values as settings."""
+"""Search spaces: dimensions, the named searches as a table, and values as settings."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ class Search(NamedTuple):
     Attributes:
         training: Fields of `TrainConfig`.
         space: Dimensions.
-        quick_training, quick_space: With which it ends in minutes.
+        quick_training, quick_space: The same for a search that ends in minutes.
     """
 
     training: dict[str, Any]
@@ -93,7 +93,7 @@ DERIVED = {"depth": _depth, "units_per_stage": _units, "width": widened}
 
 
 def settings_for(values, fields, settings):
-    """Fields and settings of `TrainConfig` with the values of some dimensions in them.
+    """Fields and settings of `TrainConfig` with values of dimensions applied.
 
     Args:
         values: Values by the dimensions' names.
@@ -104,7 +104,7 @@ def settings_for(values, fields, settings):
         The fields and the settings.
 
     Raises:
-        ConfigError: For a name that is not known and for values that do not go together.
+        ConfigError: For an unknown name, or values that cannot be combined.
     """
     plain = {name: value for name, value in values.items() if name not in DERIVED}
     fields = {**fields, **{name: value for name, value in plain.items() if "." not in name}}
@@ -113,7 +113,7 @@ def settings_for(values, fields, settings):
     for name in fields:
         if name not in known:
             raise ConfigError(
-                f"A dimension is a field of a training ({quoted(known)}) or PART.FIELD. "
+                f"A dimension must be a field of TrainConfig ({quoted(known)}) or PART.FIELD. "
                 f"Received: {name!r}.{near(name, known)}"
             )
     for name in DERIVED:
@@ -126,11 +126,11 @@ def settings_for(values, fields, settings):
 
 @dataclasses.dataclass(frozen=True)
 class Dimension:
-    """One thing that a search varies.
+    """A dimension of a search.
 
     Attributes:
         name: Its name.
-        values: What it may be; `None` for a range.
+        values: Its values; `None` for a range.
         low, high, step, log: The range.
     """
 
@@ -146,7 +146,7 @@ class Dimension:
         """A dimension from its description in JSON or YAML.
 
         Raises:
-            ConfigError: For a description that is none.
+            ConfigError: For an invalid description.
         """
         shown = f"space[{name!r}]"
         require(name != "settings", "space", name, "names of fields, such as network.gate_bias")
@@ -155,7 +155,7 @@ class Dimension:
             fine = len(spec) > 0 and len(set(texts)) == len(texts)
             require(fine, shown, spec, "a list of different values")
             return cls(name, tuple(spec))
-        expected = "a list of values, or a mapping with low, high and perhaps step or log"
+        expected = "a list of values, or a mapping with low, high and optionally step or log"
         fine = isinstance(spec, dict) and {"low", "high"} <= {*spec} <= {
             "low",
             "high",
@@ -170,7 +170,7 @@ class Dimension:
         require(fine, shown, spec, "a mapping with numbers low < high")
         require(step is None or step > 0, shown, spec, "a mapping with a step above 0")
         log = bool(spec.get("log", False))
-        require(not log or low > 0, shown, spec, "a mapping with low above 0, for a logarithm")
+        require(not log or low > 0, shown, spec, "a mapping with low above 0, since log is true")
         require(not (log and step), shown, spec, "a mapping with step or log, not both")
         return cls(name, None, low, high, step, log)
 
@@ -184,7 +184,7 @@ class Dimension:
             return list(self.values)
         step = self.step or (1 if self._whole() and not self.log else None)
         spec = {"low": self.low, "high": self.high}
-        expected = "a list of values, or a mapping with a step, in a grid"
+        expected = "a list of values, or a mapping with a step, for a grid"
         require(step is not None, f"space[{self.name!r}]", spec, expected)
         count = math.floor((self.high - self.low) / step + 1e-9) + 1
         return [self.low + k * step for k in range(count)]

@@ -24,7 +24,7 @@ TRIAL = {
 
 
 def mend(folder, keep_ongoing: bool = False) -> list[str]:
-    """Mends the state of a search that was killed or whose files were damaged.
+    """Repairs the state of a search that was killed or whose files were damaged.
 
     Each of KerasTuner's two kinds of files can be made again from the other: values of trials
     stand in both. A trial whose file is lost is tried again, which takes no time where its
@@ -36,7 +36,7 @@ def mend(folder, keep_ongoing: bool = False) -> list[str]:
             first who asks gets them.
 
     Returns:
-        What was mended, in words.
+        Descriptions of the repairs.
 
     Raises:
         ConfigError: When too much is damaged.
@@ -62,14 +62,14 @@ def mend(folder, keep_ongoing: bool = False) -> list[str]:
         if found[name] and read_outcome(path):  # of an oracle.json that is older
             _refuse_hyperband(f"{folder / 'oracle.json'} is older than its trials", found)
             _adopt(name, found[name], oracle)
-            said.append(f"trial {name} was missing in oracle.json and is added")
+            said.append(f"trial {name} was missing in oracle.json and was added")
         else:  # killed after its file was written, before the oracle's
             shutil.rmtree(path)
             said.append(f"trial {name} had not begun and is proposed again")
     for name in oracle["values"]:
         if not found.get(name):
             _trial_anew(folder, name, oracle)
-            said.append(f"trial {name}: its trial.json was damaged and is made again")
+            said.append(f"trial {name}: its damaged trial.json was restored")
         elif found[name]["status"] not in FINAL:
             _queue(name, oracle)
     if not keep_ongoing:
@@ -156,7 +156,7 @@ def _oracle_anew(folder, trials):
     expected = f"{folder / 'oracle.json'} is damaged"
     if not all(trials.values()) or not trials:
         raise ConfigError(
-            f"{expected}, and trials are too: the search cannot go on. Begin another."
+            f"{expected}, and so are trials: the search cannot resume. Start another."
         )
     values = {name: trial["hyperparameters"]["values"] for name, trial in trials.items()}
     _refuse_hyperband(expected, trials)
@@ -172,13 +172,13 @@ def _oracle_anew(folder, trials):
         "values": values,
     }
     write_state(folder / "oracle.json", oracle)
-    return [f"{folder / 'oracle.json'} was damaged and is made again from the trials"]
+    return [f"{folder / 'oracle.json'} was damaged and was restored from the trials"]
 
 
 def _refuse_hyperband(said, trials):
     """Which trials Hyperband goes on with stands in its own file alone."""
     if any("tuner/bracket" in t["hyperparameters"]["values"] for t in trials.values() if t):
         raise ConfigError(
-            f"{said}: what Hyperband had planned is lost. Its trials can be seen with "
-            "`keras-preact tune report`; begin another search."
+            f"{said}: the plan of Hyperband is lost. `keras-preact tune report` shows its "
+            "trials; start another search."
         )

@@ -57,12 +57,12 @@ class Team:
         self._running = {name: self._start(name) for name in self._environments}
 
     def is_done(self) -> bool:
-        """Whether the search has ended; starts anew who has died.
+        """Whether the search has ended; restarts processes that have died.
 
         Raises:
-            DataError: When the trainings found their images missing or damaged.
+            DataError: When images are missing or damaged.
             SaveError: When nothing can be written.
-            DeviceError: When processes end again and again.
+            DeviceError: When processes keep dying.
         """
         ends = {name: process.poll() for name, process in self._running.items()}
         trainers = [name for name in ends if name != "chief"]
@@ -72,7 +72,7 @@ class Team:
         dead = [name for name, end in ends.items() if end not in (None, 0)]
         for name in dead:
             if ends[name] in ENDS:
-                said = f"{self._last_line(name)} Once that is mended, the same command goes on."
+                said = f"{self._last_line(name)} Once that is fixed, the same command resumes."
                 raise ENDS[ends[name]](said)
         if trainers and "chief" in dead:  # those who ask it would wait for an hour
             stop(self._running.values())
@@ -109,7 +109,7 @@ class Team:
         self._ended = ended
         if self._deaths >= _TRIES:
             raise DeviceError(
-                f"The search's process {name} ended {_TRIES} times in a row; "
+                f"The process {name} of the search died {_TRIES} times in a row; "
                 f"{self._logs / name}.log ends with: {self._last_line(name)}"
             )
 
@@ -132,7 +132,7 @@ def share(k: int, workers: int) -> dict[str, str]:
     if gpus:
         if len(gpus) < workers:
             raise ConfigError(
-                f"`workers` must be at most the number of GPUs, {len(gpus)}: one each. "
+                f"`workers` must be at most the number of GPUs, {len(gpus)}. "
                 f"Received: workers={workers}."
             )
         return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[k::workers])}
@@ -166,8 +166,8 @@ def require_address() -> None:
     while error := _fault_of(address, port):
         if getattr(error, "errno", None) != errno.EADDRINUSE or time.monotonic() > end:
             raise ConfigError(
-                f"{ADDRESS} and {PORT} of the chief must be an address of this machine (that of "
-                "IPv6 in brackets) and a free port of it, from 1 to 65535. "
+                f"{ADDRESS} and {PORT} of the chief must be an address of this machine (IPv6 in "
+                "brackets) and a free port, from 1 to 65535. "
                 f"Received: {address!r} and {port!r}: {reason(error)}."
             )
         time.sleep(0.5)

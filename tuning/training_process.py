@@ -1,4 +1,4 @@
-"""One training in a process of its own: `python -m keras_preact.tuning.training_process CONFIG`."""
+"""A run in a separate process: `python -m keras_preact.tuning.training_process CONFIG`."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ _PATIENCE = 600
 
 
 class Training(NamedTuple):
-    """What came of a training.
+    """The outcome of a run.
 
     Attributes:
         result: Fields of its `Result`; `None` when it failed.
@@ -89,10 +89,10 @@ def train_in_process(
 def _ended(code):
     """How a process ended, where it could not say."""
     if code == -9:  # SIGKILL, which Windows does not name
-        return "killed (SIGKILL), as the system does with the process that uses most memory"
+        return "killed (SIGKILL), probably by the system for lack of memory"
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}; its log says why"
+    return f"ended with exit code {code}; see its log"
 
 
 def _wait_for(folder, is_asked_to_stop):
@@ -100,7 +100,7 @@ def _wait_for(folder, is_asked_to_stop):
     end = time.monotonic() + _PATIENCE
     while folder.is_dir() and RunFolder(folder).is_locked and not is_asked_to_stop():
         if time.monotonic() > end:
-            raise DeviceError(f"Another process has been at work in {folder} for {_PATIENCE} s.")
+            raise DeviceError(f"Another process has been using {folder} for {_PATIENCE} s.")
         time.sleep(0.2)
 
 

@@ -1,4 +1,4 @@
-"""`TrainingTuner`: KerasTuner's tuner, each of whose trials is one or more trainings."""
+"""`TrainingTuner`: a KerasTuner tuner whose trials are one or more runs each."""
 
 import datetime
 import os
@@ -25,7 +25,7 @@ _COMMON = {"DataError": DataError, "SaveError": SaveError}
 
 
 class TrainingTuner(base_tuner.BaseTuner):
-    """Runs the trials of a search, each training in a process of its own.
+    """Runs the trials of a search, each run in a separate process.
 
     Args:
         config: The search.
@@ -125,7 +125,7 @@ class TrainingTuner(base_tuner.BaseTuner):
     def _stop_if_asked(self):
         number = self._asked_to_stop()
         if number is not None:
-            raise StoppedError("Stopped; what was trained is saved.", number)
+            raise StoppedError("Stopped; the progress is saved.", number)
 
     def _try_run_and_update_trial(self, trial, *fit_args, **fit_kwargs):
         """KerasTuner takes every exception for the trial's fault; here, a trial's are its own."""

@@ -1,4 +1,4 @@
-"""What the papers show, as data and as commands: their tables, and studies of a figure."""
+"""The papers' tables as data, with functions to reproduce them and a figure."""
 
 from keras_preact.lazy import lazy_names
 

@@ -1,4 +1,4 @@
-"""How far an order of errors agrees with a paper's."""
+"""How well a ranking of errors agrees with a paper's."""
 
 import itertools
 import math
@@ -10,17 +10,16 @@ _SAMPLES = 10_000
 
 
 class Agreement(NamedTuple):
-    """How an order of errors compares with a paper's.
+    """How a ranking of errors compares with a paper's.
 
     Attributes:
         spearman: Rank correlation of the median errors with the paper's.
-        low, high: Where 95 % of it lies when the trainings are drawn anew from those there are.
-        chance: How likely a correlation at least as far from 0, on either side, is in an order
-            that has nothing to do with the paper's.
-        places: How many errors both have.
-        word: `"agrees"`: so close an order comes about by chance in one case of twenty at most, and
-            the drawn ones are on the same side of 0; `"disagrees"`: the same of the reverse order;
-            or `"undecided"`.
+        low, high: Its 95 % interval when the runs are resampled (bootstrap).
+        chance: Probability of a correlation at least as far from 0, on either side, for a random
+            ranking.
+        places: Number of errors that both have.
+        word: `"agrees"` if so close a ranking has at most 5 % probability by chance and the
+            interval lies above 0; `"disagrees"` for the reverse; else `"undecided"`.
     """
 
     spearman: float
@@ -38,17 +37,17 @@ class Agreement(NamedTuple):
 
 
 def rank_agreement(errors, theirs, groups=None) -> Agreement | None:
-    """Compares an order of errors with a paper's.
+    """Compares a ranking of errors with a paper's.
 
     Args:
-        errors: The errors of several trainings, a list for each of the paper's figures.
-        theirs: The paper's figures; infinite for one that fails.
-        groups: What each of them belongs to, such as a set of images; only errors of one group are
-            ranked together. All of them if not given.
+        errors: The errors of the runs, a list for each of the paper's values.
+        theirs: The paper's values; infinite for a failed run.
+        groups: Group of each value, such as a data set; only errors within a group are ranked
+            together. One group if not given.
 
     Returns:
-        An `Agreement`, undecided where something was trained only once; `None` where no group has
-        two figures.
+        An `Agreement`, undecided if anything was trained only once; `None` if no group has two
+        values.
 
     Example:
         >>> from keras_preact.papers.agreement import rank_agreement
@@ -77,13 +76,13 @@ def rank_agreement(errors, theirs, groups=None) -> Agreement | None:
 
 
 class Pairs(NamedTuple):
-    """How often a run of one row and a run of another are in the order that is claimed.
+    """How often pairs of runs of two rows are in the claimed order.
 
     Attributes:
-        in_order: Pairs in that order; equal ones count one half.
+        in_order: Pairs in that order; ties count one half.
         pairs: All pairs.
-        chance: How likely so many of them are if both rows are alike, over all ways to deal the
-            runs out to the two rows (Mann and Whitney's test).
+        chance: Probability of at least as many if the rows do not differ (Mann-Whitney test,
+            exact).
     """
 
     in_order: float
@@ -95,8 +94,8 @@ def pairs_in_order(lesser, greater) -> Pairs:
     """Compares each run of one row with each run of another.
 
     Args:
-        lesser: A figure of each run of the row that has less of it, by the claim.
-        greater: The same of the row that has more of it.
+        lesser: The measure for each run of the row that has less of it, by the claim.
+        greater: The same for the row that has more of it.
 
     Returns:
         A `Pairs`.

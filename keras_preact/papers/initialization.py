@@ -1,4 +1,4 @@
-"""`init_study`: He's initialisation against Xavier's, at 22 and 30 layers.
+"""`init_study`: He initialisation compared with Xavier initialisation, at 22 and 30 layers.
 
 Delving Deep into Rectifiers, Figures 2 and 3, with networks of the same depth and form that are
 narrow enough for small images and a processor.
@@ -71,16 +71,16 @@ BEGUN = 0.9
 
 @dataclasses.dataclass(frozen=True)
 class InitStudy:
-    """What came out of `init_study`.
+    """The result of `init_study`.
 
     Attributes:
         frame: A `pandas.DataFrame` with a row for each number of `layers` and `initialisation`:
-            `seeds`, the final training loss as a share of ln K (`loss`, and its least and greatest
-            over the seeds, `loss_least`, `loss_greatest`), test `error` in the same way, the
-            `begins` epoch in which the loss is below 0.9 ln K (mean over the seeds, no number where
-            one never is), the `outcome` in words, and the `paper`'s.
+            `seeds`, the final training loss divided by ln K (`loss`, with its minimum and maximum
+            over the seeds, `loss_least`, `loss_greatest`), test `error` likewise, the epoch
+            `begins` in which the loss falls below 0.9 ln K (mean over the seeds, NaN if it never
+            does), the `outcome` in words, and the `paper`'s.
         curves: `{(layers, initialisation): one list a seed of training losses as shares of ln K}`.
-        sentence: What it comes to.
+        sentence: The conclusion.
         folder: Where runs, `table.csv` and `curves.png` are.
     """
 
@@ -91,15 +91,15 @@ class InitStudy:
 
 
 def init_study(data="digits", seeds=3, epochs=24, out=None, *, console=None) -> InitStudy:
-    """Trains 22 and 30 layers from He's and from Xavier's initialisation, several seeds each.
+    """Trains 22 and 30 layers from He and Xavier initialisation, with several seeds each.
 
-    Each training is a run folder of its own, and goes on where it was interrupted.
+    Each training is a separate run, which resumes after an interruption.
 
     Args:
-        data: Images, as `TrainConfig` takes them; scaled to 16 x 16 pixels.
-        seeds: Trainings of each network and initialisation.
+        data: Images, as in `TrainConfig`; resized to 16 x 16 pixels.
+        seeds: Runs of each network and initialisation.
         epochs: Passes over the training images.
-        out: Folder for runs, table and picture; `runs/init-study-DATA` if not given.
+        out: Folder for runs, table and plot; `runs/init-study-DATA` if not given.
         console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What `reproduce` is to do of a paper's table, and what of it the table's folder has."""
+"""`ReproduceConfig`: which rows of a paper's table to train, and what is already done."""
 
 import dataclasses
 import json
@@ -23,17 +23,19 @@ class ReproduceConfig(Checked):
     """A table to reproduce; every field is also an option of `keras-preact reproduce`.
 
     Args:
-        table: Id of the table, such as `he2016-table1`; `keras-preact papers` lists them.
-        row: Shell-style pattern of the names of the rows to train; several separated by `|`.
-        runs: Trainings of each row, with the seeds 0, 1, ...; 5, 2 or 1 by the scale if not given.
-        scale: `full`: the paper's training; `short`: 2 epochs of 20 to 56 layers; `smoke`: 220
-            steps of 14 to 56 layers on digits; of bottleneck units 29 and 20 to 83. Short and smoke
-            are for tables of CIFAR, and leave out deeper networks where a table has such ones.
-        data: Images in place of the paper's, as `TrainConfig` takes them.
-        out: Folder of the table; `runs/TABLE-SCALE`, and the name of the data, if not given.
-        dtype: As in `TrainConfig`.
-        devices: As in `TrainConfig`.
-        recompute: As in `TrainConfig`.
+        table: Name of the table, such as `he2016-table1`; `keras-preact papers` lists them.
+        row: Rows to train: a shell-style pattern of names, or several separated by `|`.
+        runs: Runs of each row, with seeds 0, 1, ...; if not given, 5, 2 or 1 for the scales `full`,
+            `short` and `smoke`.
+        scale: `full`: the paper's training; `short`: 2 epochs of networks with 20 to 56 layers;
+            `smoke`: 220 steps on digits with 14 to 56 layers (with bottleneck units up to 83
+            layers). `short` and `smoke` are for CIFAR tables and leave out deeper networks if a
+            table has others.
+        data: Images to use instead of the paper's, as in `train`.
+        out: Folder for the table; `runs/TABLE-SCALE`, with the name of the data, if not given.
+        dtype: Dtype policy of all runs, as in `train`.
+        devices: Devices of all runs: `auto` (all GPUs, else the CPU) or names such as `gpu:0`.
+        recompute: Recompute activations in the backward pass: less memory, more time.
         settings: Fields to change in all rows, by dotted name, such as `recipe.epochs`.
 
     Raises:
@@ -75,11 +77,11 @@ class ReproduceConfig(Checked):
         return rows_to_train(self.table, self.scale, self.row, self.data)
 
     def groups(self) -> list[list[PaperRow]]:
-        """All rows of the table, those together that are one training and differ in its test."""
+        """All rows of the table, grouped by training: rows of a group differ in the test only."""
         return rows_by_training(self.table, self.scale, self.data, self.settings)
 
     def trainings(self) -> list["Training"]:
-        """All runs, in their order: the first of each training, then the second of each."""
+        """All runs in order: the first of each training, then the second of each."""
         runs, wanted = self.runs or SCALES[self.scale].runs, {row.row for row in self.rows()}
         fields = {name: getattr(self, name) for name in ("dtype", "devices", "recompute")}
         found = []
@@ -109,7 +111,7 @@ class ReproduceConfig(Checked):
 
 
 class Training(NamedTuple):
-    """A run of rows that differ in the test only: the rows, the seed, and the `TrainConfig`."""
+    """A run for rows that differ in the test only: the rows, the seed, and the `TrainConfig`."""
 
     rows: list[PaperRow]
     seed: int
@@ -124,12 +126,12 @@ class Training(NamedTuple):
 
     @property
     def folder(self) -> pathlib.Path:
-        """Folder of the run, which there need not be yet."""
+        """Folder of the run, which may not exist yet."""
         return pathlib.Path(self.config.out)
 
     @property
     def is_trained(self) -> bool:
-        """Whether training has come to its end."""
+        """Whether training has finished."""
         return (self.folder / "result.json").is_file()
 
     def tests_left(self) -> list[str]:
@@ -152,7 +154,7 @@ def figures_of_tests(folder) -> dict[str, Any]:
 
 
 def read_config(folder) -> ReproduceConfig:
-    """What a table's folder was made with.
+    """The config that a table's folder was made with.
 
     Raises:
         ConfigError: When there is no table in it.

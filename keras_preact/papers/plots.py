@@ -1,4 +1,4 @@
-"""Pictures: errors and curves of a table that was reproduced, and those of `init_study`."""
+"""Plots: errors and curves of a reproduced table, and of `init_study`."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ _PARTS = 40
 
 @plain_text
 def plot_errors(runs):
-    """The test error of each run by row, and the paper's figure.
+    """The test error of each run by row, and the paper's value.
 
     Args:
         runs: Pairs of `PaperRow` and its `RunFolder`s, as `runs_by_row` gives them.
@@ -52,7 +52,7 @@ def plot_errors(runs):
 
 @plain_text
 def plot_training(runs):
-    """Training loss and test error over the epochs, the median of each row's runs.
+    """Training loss and test error by epoch, the median over each row's runs.
 
     Args:
         runs: Pairs of `PaperRow` and its `RunFolder`s, as `runs_by_row` gives them.

@@ -1,4 +1,4 @@
-"""The report of a table that was reproduced: HTML page, Markdown, CSV and pictures."""
+"""The report of a reproduced table: HTML page, Markdown, CSV and plots."""
 
 import html
 
@@ -29,27 +29,27 @@ _COSTS = (
 _TITLES = (*_ERRORS, *_COSTS)
 
 _EXPLAINED = (
-    "Errors in percent. Layers that were trained. Zoo: trained weights of the same network by "
-    "others (osmr/imgclsmob), what a modern recipe reaches. Median, least and greatest over the "
-    "runs; difference from the paper's. Failed: runs that diverged, which is 100 % here, and on "
-    "CIFAR-10 runs of the paper's length above 20 %, as the paper has it. Balanced accuracy, the "
-    "recall of the worst class, training loss of the last epoch, and time of a run: medians."
+    "Errors in percent. Layers: of the trained network. Zoo: published weights of the same network "
+    "(osmr/imgclsmob), trained with a modern recipe. Median, least and greatest over the runs; "
+    "difference from the paper's value. Failed: runs that diverged, counted as 100 %, and on "
+    "CIFAR-10 runs of the paper's length above 20 %, as in the paper. Balanced accuracy, recall of "
+    "the worst class, training loss of the last epoch, and time of a run: medians."
 )
 
-_ORDERS = "What is claimed, pair by pair"
+_ORDERS = "The paper's claims, pair by pair"
 ORDER_TITLES = ("in the last epoch", "less", "more", "pairs", "if alike")
 _ORDERS_EXPLAINED = (
-    "Pairs of a run of the one row and a run of the other that are in the claimed order; equal "
-    "ones count one half. If alike: how likely so many are if both rows are alike (Mann, Whitney): "
-    "with two runs each 0.17 at least, with three 0.05. Of twenty such pairs one is 0.05 by chance."
+    "Pairs of a run of one row and a run of the other in the claimed order; ties count one half. "
+    "If alike: probability of so many if the rows do not differ (Mann-Whitney test); at least 0.17 "
+    "with two runs each and 0.05 with three. Of twenty such pairs, one reaches 0.05 by chance."
 )
 
 
 def write_reproduction(folder):
-    """Writes `report.html`, `report.md`, tables as CSV and pictures into the folder of a table.
+    """Writes `report.html`, `report.md`, CSV tables and plots into the folder of a table.
 
     Args:
-        folder: Folder that `reproduce` wrote, whether it is at work or not.
+        folder: Folder that `reproduce` wrote, whether it has finished or not.
 
     Returns:
         The table, the `Agreement` of its order with the paper's or `None`, and the table of
@@ -82,13 +82,13 @@ def write_reproduction(folder):
 
 
 def title_of(config) -> str:
-    """The headline of a table: what it is and where it stands in the paper."""
+    """The headline of a table: its title and its place in the paper."""
     about = paper_tables()[config.table]
     return f"{PAPERS[about.paper]}, {about.place}: {about.title}"
 
 
 def text_tables(frame) -> list[tuple[list[str], list[list[str]]]]:
-    """The table as text, in two that fit a page: errors, and what they cost.
+    """The table as text, in two parts that fit a page: errors, and costs.
 
     Args:
         frame: As `reproduced_frame` gives it.
@@ -168,28 +168,28 @@ def _lines(config, frame, agreement, runs):
     lines = [f"The paper: {claim}."] if claim else []
     if agreement:
         lines.append(
-            f"Order of the medians of {agreement.places} rows against the paper's: {agreement} "
+            f"Order of {agreement.places} rows' medians compared with the paper's: {agreement} "
             f"({_about_order(runs)})."
         )
-    lines.append(f"{done} of {planned} trainings have ended.")
+    lines.append(f"{done} of {planned} runs have finished.")
     ended = [run for _, of_row in runs for run in of_row]
     return [*lines, *(_conditions(config, ended) if ended else ())]
 
 
 def _about_order(runs):
-    interval = "in brackets 95 % of what comes out when the runs are drawn anew"
+    interval = "in brackets the 95 % interval when the runs are resampled"
     compared = [(row, of_row) for row, of_row in runs if of_row and row.error]
     if any(len(of_row) == 1 for _, of_row in compared):
-        interval = "a single run of a row says nothing of its spread"
+        interval = "a single run per row says nothing about the spread"
     parts = [
         interval,
-        "by chance: how likely as much of it, or of its reverse, is in an order that has nothing "
-        "to do with the paper's",
+        "by chance: the probability of a correlation at least as strong, of either sign, for a "
+        "random order",
     ]
     if any(row.value == "fail" for row, _ in compared):
-        parts.append("what fails in the paper has the last place")
+        parts.append("rows that fail in the paper are ranked last")
     if len({(row.data, row.test) for row, _ in compared}) > 1:
-        parts.append("errors on other images or in other tests are ranked apart")
+        parts.append("errors on other images or in other tests are ranked separately")
     return "; ".join(parts)
 
 
@@ -199,11 +199,11 @@ def _conditions(config, ended):
     lines = [f"Scale {config.scale}: {'; '.join(kinds)}."]
     theirs = paper_tables()[config.table].claim
     if theirs and (config.scale != "full" or config.data or config.settings):
-        not_the_papers = "That is not the paper's training"
+        not_the_papers = "This is not the paper's training"
         lines = [f"{lines[0]} {not_the_papers}: compare the order of the rows, not the values."]
     envs = [run.read_json("env.json") for run in ended]
     if len({(env["backend"], env["decided"]["dtype"]) for env in envs}) > 1:
-        lines.append("The runs are of several backends or dtypes, which compute differently.")
+        lines.append("The runs use several backends or dtypes, which compute differently.")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""`reproduce`: the rows of a paper's table trained anew, each run in a folder of its own."""
+"""`reproduce`: trains the rows of a paper's table, each run in its own folder."""
 
 import contextlib
 import dataclasses
@@ -22,14 +22,14 @@ _REPORT_SECONDS = 60
 
 
 class Reproduction(NamedTuple):
-    """What came out of `reproduce`.
+    """The result of `reproduce`.
 
     Attributes:
-        frame: The table, as `reproduced_frame` gives it.
-        agreement: How far the order of the rows agrees with the paper's, or `None`.
-        orders: What the paper claims of pairs of rows, as `orders_of` gives it.
-        folder: Where `report.html`, `report.md`, `table.csv`, pictures and the runs are.
-        left: Trainings that have not ended: another process has them, or they could not be tested.
+        frame: The table, as from `reproduced_frame`.
+        agreement: How well the order of the rows agrees with the paper's, or `None`.
+        orders: The paper's claims about pairs of rows, as from `orders_of`.
+        folder: Contains `report.html`, `report.md`, `table.csv`, plots and the runs.
+        left: Number of unfinished runs: they belong to other processes, or could not be tested.
     """
 
     frame: Any
@@ -40,15 +40,15 @@ class Reproduction(NamedTuple):
 
 
 def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
-    """Trains the rows of a paper's table and writes them beside the paper's figures.
+    """Trains the rows of a paper's table and compares them with the paper's values.
 
-    Each run is a folder of its own. Killed at any moment, the same call goes on: runs that have
-    ended are not repeated, and one that was interrupted goes on from its checkpoint. Several
-    processes may work on one table, on other devices or with other rows: each takes runs that no
-    other has. A run that diverges is recorded, and the next begins.
+    Each run has its own folder. After a kill, the same call resumes: finished runs are not
+    repeated, and an interrupted one continues from its checkpoint. Several processes may share a
+    table, with other devices or rows: each takes runs that no other has. A run that diverges is
+    recorded, and the next one begins.
 
     Args:
-        config: Which table, and how much of it.
+        config: The table, and how much of it to train.
         console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:
@@ -56,7 +56,7 @@ def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
 
     Raises:
         ConfigError, DataError, SaveError, StoppedError: As `keras_preact.train`; and for a folder
-            in which another table, scale or data set is.
+            with another table, scale or data set.
 
     Example:
         >>> from keras_preact.papers import ReproduceConfig, reproduce
@@ -121,7 +121,7 @@ def _told(folder, config):
                 name,
                 wanted,
                 f"that of the table in {path}, {was!r}",
-                "Name another folder with `out`.",
+                "Give another folder with `out`.",
             )
         config = _joined(begun, config)
     folder.write_json(CONFIG, config.to_dict())

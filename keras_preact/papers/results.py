@@ -1,4 +1,4 @@
-"""`reproduced_frame`: what was trained of a table beside the paper's figures, from files alone."""
+"""`reproduced_frame`: the results for a table beside the paper's values, read from files."""
 
 import math
 import pathlib
@@ -32,22 +32,21 @@ COLUMNS = {
 
 
 def reproduced_frame(folder):
-    """The rows of a table that was reproduced, while it runs and after.
+    """The rows of a reproduced table, during and after the runs.
 
     Args:
         folder: Folder that `reproduce` wrote.
 
     Returns:
-        A `pandas.DataFrame` with a row a row that was asked for or has runs: `row`, the `paper`'s
-        figure in percent or `"fail"`, `published_error` of the zoo's weights, the number of `runs`
-        that have ended; `median`, `least` and `greatest` test error in percent (100 for a run that
-        diverged) and the median's `difference` from the paper's; medians of the
-        `balanced_accuracy` and of the worst class's recall, `worst_recall`, in percent, of the runs
-        that did not diverge; how many `failed` (diverged
-        or, on CIFAR-10 and of no fewer epochs than the paper's, above 20 %) and `diverged`; medians
-        of the last epoch's `training_loss` and of the `seconds` of a run; `layers`, `parameters`,
-        `multiply_adds` and `epochs`. The zoo's weights have the paper's depth: `published_error` is
-        there where runs have it too.
+        A `pandas.DataFrame` with one row per requested or trained row: `row`, the `paper`'s value
+        in percent or `"fail"`, `published_error` of the zoo's weights, the number of finished
+        `runs`; `median`, `least` and `greatest` test error in percent (100 for a run that diverged)
+        and the median's `difference` from the paper's; medians of the `balanced_accuracy` and of
+        the worst class's recall, `worst_recall`, in percent, of the runs that did not diverge; how
+        many `failed` (diverged or, on CIFAR-10 and of no fewer epochs than the paper's, above 20 %)
+        and `diverged`; medians of the last epoch's `training_loss` and of the `seconds` of a run;
+        `layers`, `parameters`, `multiply_adds` and `epochs`. The zoo's weights have the paper's
+        depth: `published_error` is there where runs have it too.
 
     Raises:
         ConfigError: When there is no table in the folder.
@@ -69,13 +68,13 @@ def frame_of(runs):
 
 
 def agreement_of(runs) -> Agreement | None:
-    """How far the order of the rows agrees with the paper's, over rows that both have.
+    """How well the order of the rows agrees with the paper's, over rows that both have.
 
-    Errors on different images, or in different tests, are not ranked together. Of rows that share
-    a training the last counts: they are no more independent than one.
+    Errors on different images, or in different tests, are not ranked together. Of rows that share a
+    training only the last counts, since they are not independent.
 
     Args:
-        runs: As `runs_by_row` gives them.
+        runs: As from `runs_by_row`.
     """
     known = {of_row[0].path: (row, of_row) for row, of_row in runs if row.error and of_row}
     found = [(errors(*pair), pair[0].error, _conditions(pair[0])) for pair in known.values()]
@@ -87,7 +86,7 @@ def _conditions(row):
 
 
 def runs_by_row(folder):
-    """Pairs of `PaperRow` and the `RunFolder`s that have ended, in the order of the table."""
+    """Pairs of a `PaperRow` and its finished `RunFolder`s, in the order of the table."""
     config = read_config(folder)
     wanted = {row.row for row in config.rows()}
     found = []
@@ -145,14 +144,14 @@ def training_losses(_, runs) -> list[float]:
 
 
 def orders_of(table, runs):
-    """What the paper claims of two rows that have runs, and in how many pairs of runs it is so.
+    """The paper's claims about rows with runs, and how many pairs of runs agree.
 
     Args:
         table: Id of the table.
-        runs: As `runs_by_row` gives them.
+        runs: As from `runs_by_row`.
 
     Returns:
-        A `pandas.DataFrame` with a row an `Order`: `measure`, `lesser`, `greater`, and `in_order`,
+        A `pandas.DataFrame` with a row per `Order`: `measure`, `lesser`, `greater`, and `in_order`,
         `pairs` and `chance` as `pairs_in_order` has them.
     """
     import pandas as pd

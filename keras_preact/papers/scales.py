@@ -1,9 +1,9 @@
-"""How much of a paper's training is done: all of it, hours of it, or minutes of it.
+"""Scales of reproduction: a paper's full training, hours of it, or minutes of it.
 
-`short` and `smoke` keep what a table compares and the paper's own recipe, whose rate warms up and
-falls at the same shares of fewer epochs. Networks of their depths are trained as they are, and the
-deeper ones of such a table are left out. In a table that has deeper networks only, its different
-depths are spread evenly from the least to the greatest number of units.
+`short` and `smoke` keep what a table compares and the paper's recipe, whose learning rate warms up
+and falls at the same fractions of fewer epochs. Networks within the range of depths are trained as
+they are, and deeper ones are left out. In a table with only deeper networks, the depths are mapped
+evenly onto that range.
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ class Scale:
     """How rows are trained.
 
     Attributes:
-        runs: Trainings of each row.
+        runs: Runs of each row.
         epochs: Passes over the training images; `None`: the recipe's.
-        batch_size: Images in a step; `None`: the recipe's.
+        batch_size: Images per step; `None`: the recipe's.
         steps: Steps that these are of the scale's images, by which warming up is shortened.
         units: Units of two or three convolutions in a stage of the shallowest and of the deepest
             network; `None`: any.
-        data: Images that stand for the paper's; `None`: the paper's.
+        data: Images that replace the paper's; `None`: the paper's.
     """
 
     runs: int
@@ -59,21 +59,21 @@ SCALES = {
 def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None = None):
     """The rows of a table that are trained.
 
-    Deeper networks than a scale has are left out where the table has others too. Where one set of
-    images stands for the papers', rows that differ in their images alone would be the same: those
-    of the table's first set stay.
+    Networks deeper than the scale's are left out if the table has others too. If one data set
+    replaces the papers', rows that differ only in the data would be the same; those of the table's
+    first data set remain.
 
     Args:
         table: Id of the table.
         scale: A key of `SCALES`.
         pattern: Shell-style pattern of the rows' names; several separated by `|`.
-        data: Images that stand for the paper's, if any.
+        data: Images that replace the paper's, if any.
 
     Returns:
         A list of `PaperRow`.
 
     Raises:
-        ConfigError: For an unknown table, a pattern that matches no row, and tables without
+        ConfigError: For an unknown table, a pattern that matches no row, or a table without
             networks that can be trained at this scale.
 
     Example:
@@ -85,12 +85,12 @@ def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None =
     if not rows:
         raise ConfigError(
             f"`table` must have networks that can be trained. Received: table={table!r}, which "
-            "has ensembles, or systems of others. `keras-preact papers` says how many each has."
+            "has ensembles or other systems only. `keras-preact papers` lists the trainable rows."
         )
     if scale != "full" and rows[0].data == "imagenet2012":
         raise ConfigError(
             f"`scale` must be 'full' for tables of ImageNet. Received: scale={scale!r}, "
-            f"table={table!r}. Shorter trainings are there for the tables of CIFAR."
+            f"table={table!r}. Shorter scales exist for CIFAR tables."
         )
     budget = SCALES[scale]
     if budget.units:
@@ -101,9 +101,11 @@ def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None =
     wanted = {row.row for row in paper_rows(table, pattern)}
     found = [row for row in rows if row.row in wanted]
     if not found:
-        fix = "" if scale == "full" else " scale='full' has the paper's depths and data sets."
+        fix = (
+            "" if scale == "full" else " scale='full' has all of the paper's depths and data sets."
+        )
         raise ConfigError(
-            f"`row` must match a network that is trained at scale={scale!r}: "
+            f"`row` must match a network that can be trained at scale={scale!r}: "
             f"{quoted(row.row for row in rows)}. Received: row={pattern!r}.{fix}"
         )
     return found
@@ -115,7 +117,7 @@ def rows_by_training(table: str, scale: str, data: str | None = None, settings=N
     Args:
         table: Id of the table.
         scale: A key of `SCALES`.
-        data: Images that stand for the paper's, if any.
+        data: Images that replace the paper's, if any.
         settings: Fields to change in all rows, by dotted name.
 
     Returns:
@@ -139,7 +141,7 @@ def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **
     Args:
         row: The row.
         scale: A key of `SCALES`.
-        data: Images that stand for the paper's, if any.
+        data: Images that replace the paper's, if any.
         settings: Fields to change in all rows, by dotted name. At `short` and `smoke` warming up
             keeps its share of the epochs that are given here; at `full` it keeps its steps.
         **fields: Fields of `TrainConfig`, such as `seed` and `out`.

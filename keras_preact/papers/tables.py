@@ -1,7 +1,7 @@
-"""The papers' tables and figures as rows: what was trained, and what the paper reports of it.
+"""The papers' tables and figures as rows: what was trained, and what the paper reports.
 
-`tables.csv` names the tables, `rows.csv` has a line a row. Settings stand there as `--set` takes
-them. Reading them needs neither Keras nor pandas.
+`tables.csv` lists the tables, `rows.csv` the rows. Settings are written as for `--set`. Reading
+them needs neither Keras nor pandas.
 """
 
 import csv
@@ -24,7 +24,7 @@ PAPERS = {
     "he2015-rectifiers": "Delving Deep into Rectifiers, 2015",
     "he2015": "Deep Residual Learning for Image Recognition, 2015",
     "he2016": "Identity Mappings in Deep Residual Networks, 2016",
-    "recipes": "Recipes of today, tried with this package",
+    "recipes": "Modern recipes, tried with this package",
 }
 
 #: Error in percent above which a training "fails" (2016, Table 1).
@@ -39,12 +39,12 @@ class PaperTable:
     """A table or figure of a paper.
 
     Attributes:
-        table: Its id, such as `"he2016-table1"`.
-        paper: The paper's, a key of `PAPERS`.
-        place: Where it stands in the paper.
+        table: Its name, such as `"he2016-table1"`.
+        paper: Key of the paper in `PAPERS`.
+        place: Its place in the paper.
         title: What it compares.
         claim: What it shows.
-        order: The same as rows with less and with more of a measure, such as "training_loss:
+        order: The claim as rows with less and with more of a measure, such as "training_loss:
             plain-20 < plain-56; test_error: original < *"; the last of a claim may be a pattern, of
             all other rows that match. `paper_orders` reads it.
     """
@@ -58,7 +58,7 @@ class PaperTable:
 
 
 class Order(NamedTuple):
-    """That one row has less of a measure than another, by the paper.
+    """A claim of a paper that one row has less of a measure than another.
 
     Attributes:
         measure: `"test_error"` or `"training_loss"`, at the end of the training.
@@ -75,8 +75,8 @@ class PaperRow:
     """A row of a table or figure.
 
     Attributes:
-        table: Id of the table.
-        row: Its name there.
+        table: Name of the table.
+        row: Name of the row.
         kind: `"row"`: a network of these papers, which can be trained; `"reference"`: a system of
             others, or an ensemble; `"fact"`: something else that is printed.
         model: Registered name of the network; empty for others' systems.
@@ -84,15 +84,15 @@ class PaperRow:
             without a dot those of `TrainConfig`.
         data: The data set.
         recipe: How the paper trains it.
-        metric: What the value is: `test_error`, `top1_error` or `top5_error` in percent, `slope`.
-        value: The paper's figure; `"fail"` for an error above 20 %; `None` where a curve is shown
-            and no figure is printed.
-        spread: Mean and standard deviation over runs, where they are printed.
-        top5: Top-5 error in percent, where it is printed beside top-1.
+        metric: Meaning of the value: `test_error`, `top1_error` or `top5_error` in percent,
+            `slope`.
+        value: The paper's value; `"fail"` for an error above 20 %; `None` if only a curve is shown.
+        spread: Mean and standard deviation over runs, if printed.
+        top5: Top-5 error in percent, if printed beside top-1.
         parameters: Parameters as printed, such as `"1.7M"`.
-        test: Options of `keras-preact evaluate` for the paper's test, where it is not one view.
-        note: What else one should know.
-        confidence: `"2 sources"` that agree, `"1 source"`, or `"memory"`: not looked up.
+        test: Options of `keras-preact evaluate` for the paper's test, if it is not a single view.
+        note: Further remarks.
+        confidence: `"2 sources"` (which agree), `"1 source"`, or `"memory"` (not looked up).
 
     Example:
         >>> from keras_preact.papers import paper_rows
@@ -119,22 +119,22 @@ class PaperRow:
 
     @property
     def error(self) -> float | None:
-        """The value in percent, infinite where the paper has "fail"; `None` for none."""
+        """The value in percent, infinite for "fail", or `None`."""
         return math.inf if self.value == "fail" else self.value
 
     @property
     def network(self) -> ResNetConfig:
-        """Its architecture, where it is a network of these papers."""
+        """Its architecture, if it is a network of these papers."""
         parts = ((name.partition("."), value) for name, value in self.settings.items())
         changes = {field: value for (part, _, field), value in parts if part == "network"}
         return model_info(self.model).config.replace(**changes)
 
     @property
     def published_error(self) -> float | None:
-        """Error in percent of trained weights of this network: what a modern recipe reaches.
+        """Error in percent of published weights of this network, from a modern recipe.
 
-        Of osmr/imgclsmob, some with option B or the stride on the 3x3 convolution; `None` where
-        there are none of the same network on the same data.
+        From osmr/imgclsmob, some with option B or the stride on the 3x3 convolution; `None` if
+        there are none for this network and data.
         """
         if self.kind != "row" or self.network != model_info(self.model).config:
             return None
@@ -142,7 +142,7 @@ class PaperRow:
         return weights and weights.top1_error
 
     def config(self, **changes: Any):
-        """The training of the row, as the paper has it.
+        """The training of the row, as in the paper.
 
         Args:
             **changes: Fields of `TrainConfig` to change.
@@ -151,7 +151,7 @@ class PaperRow:
             A `TrainConfig`.
 
         Raises:
-            ConfigError: For a row that is no network of these papers.
+            ConfigError: For a row that is not a network of these papers.
         """
         from keras_preact.training.config import TrainConfig
 
@@ -175,7 +175,7 @@ class PaperRow:
 
 
 def paper_tables() -> dict[str, PaperTable]:
-    """The tables and figures by id, in the order of the papers.
+    """The tables and figures by name, in the order of the papers.
 
     Example:
         >>> from keras_preact.papers import paper_tables
@@ -189,7 +189,7 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
     """The rows of a table, in its order.
 
     Args:
-        table: Id of the table; `keras-preact papers` lists them.
+        table: Name of the table; `keras-preact papers` lists them.
         pattern: Shell-style pattern of the rows' names; several are separated by `|`.
 
     Raises:
@@ -204,7 +204,7 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
     """
 
     def fix():
-        return near(table, _rows()) or "`keras-preact papers` says what each is."
+        return near(table, _rows()) or "`keras-preact papers` describes them."
 
     require(table in _rows(), "table", table, f"one of {quoted(_rows())}", fix)
     rows = _rows()[table]
@@ -213,8 +213,8 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
         found = {name for name in names if fnmatch.fnmatchcase(name.lower(), each.lower())}
         if not found:
             raise ConfigError(
-                f"`row` must be the name of a row of {table} or a pattern of it, or several "
-                f"separated by |: {quoted(names)}. "
+                f"`row` must be the name of a row of {table}, a pattern, or several separated "
+                f"by |: {quoted(names)}. "
                 f"Received: row={each!r}.{near(each, names)}"
             )
         matched |= found
@@ -222,14 +222,14 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
 
 
 def paper_orders(table: str, among=None) -> list[Order]:
-    """What a table or figure claims of pairs of its rows.
+    """The claims of a table or figure about pairs of its rows.
 
     Args:
-        table: Id of the table; `keras-preact papers` lists them.
-        among: Names of the rows that are compared; all if not given.
+        table: Name of the table; `keras-preact papers` lists them.
+        among: Names of the rows to compare; all if not given.
 
     Returns:
-        An `Order` for each two rows that follow each other in a claim.
+        An `Order` for each pair of neighbours in a claim.
 
     Raises:
         ConfigError: For an unknown table.
@@ -256,10 +256,10 @@ def paper_table(table: str):
     """The rows of a table as a `pandas.DataFrame`.
 
     Args:
-        table: Id of the table; `keras-preact papers` lists them.
+        table: Name of the table; `keras-preact papers` lists them.
 
     Returns:
-        A row a row, with the attributes of `PaperRow` and `published_error`.
+        One row per table row, with the attributes of `PaperRow` and `published_error`.
 
     Raises:
         ConfigError: For an unknown table.

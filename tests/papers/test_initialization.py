@@ -132,7 +132,7 @@ def test_study_and_command(tmp_path, monkeypatch, capsys):
     for layers, name in PAPER:
         folder = str(tmp_path / "other" / f"{layers}-layers-{name.lower()}-seed1")
         assert not train_or_tell(study_config(layers, name, "digits", 1, 24, folder), None)
-        with pytest.raises(ConfigError, match="goes on only with the config"):
+        with pytest.raises(ConfigError, match="can only resume with its original config"):
             train_or_tell(study_config(layers, name, "digits", 1, 48, folder), None)
     with pytest.raises(ConfigError, match="seeds=0"):
         init_study(seeds=0)

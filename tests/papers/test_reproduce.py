@@ -111,7 +111,7 @@ def test_what_is_trained():
             {"table": "he2015-table6", "row": "ResNet-110", "scale": "short"},
             "'ResNet-56'. Received: row='ResNet-110'. scale='full' has the paper's depths",
         ),
-        ({"row": "nothing"}, "pattern of it"),
+        ({"row": "nothing"}, "a pattern"),
         ({"table": "he2015-table2", "scale": "smoke"}, "`scale` must be 'full'"),
         ({"scale": "tiny"}, "'full', 'short', 'smoke'"),
         ({"runs": 0}, "`runs` must be at least 1"),
@@ -335,7 +335,7 @@ def test_one_training_is_tested_in_all_ways_of_its_rows(tmp_path, monkeypatch, c
     expected = [100 * tests[row.test]["top1_error"] for row in one.rows]
     assert found.frame["median"].tolist() == pytest.approx(expected)
     assert found.frame["runs"].tolist() == [1, 1]
-    assert "1 of 1 trainings have ended" in (found.folder / "report.md").read_text()
+    assert "1 of 1 runs have finished" in (found.folder / "report.md").read_text()
     capsys.readouterr()
     assert main(["evaluate", str(one.folder), "--size", "320", "--json"]) == 0
     assert json.loads(capsys.readouterr().out).items() >= tests["--size 320"].items()

@@ -359,8 +359,8 @@ def test_a_run_that_goes_on_says_what_is_different(tmp_path, begun):
     run.write_json("env.json", environment)
     said = io.StringIO()
     train(small(tmp_path), console=make_console(said))
-    assert "begun with other processors" in said.getvalue()
-    assert "begun with other devices" not in said.getvalue()
+    assert "began with other processors" in said.getvalue()
+    assert "began with other devices" not in said.getvalue()
 
 
 def test_epochs_are_steps_and_logs_agree(finished):

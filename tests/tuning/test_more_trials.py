@@ -41,7 +41,7 @@ def test_it_is_opened_again_and_the_winner_may_be_another(tmp_path):
 )
 def test_fewer_trials_or_other_fields_are_another_search(fields, tmp_path):
     folder = finished(tmp_path / "search", trials=2)
-    with pytest.raises(ConfigError, match="more trials alone are added"):
+    with pytest.raises(ConfigError, match="only `trials` may be increased"):
         search._folder(config(folder.path, **fields))
     assert folder.is_finished and (folder.path / "final").is_dir()
 

@@ -137,7 +137,7 @@ def test_a_damaged_trial_is_tried_again(oracle, damage, tmp_path, undisturbed):
     path = sorted((tmp_path / "trials").glob("trial_*/trial.json"))[2]
     path.unlink() if damage is None else path.write_bytes(damage)
     made, said = begin(oracle, tmp_path)
-    assert len(said) == 1 and "trial.json was damaged" in said[0]
+    assert len(said) == 1 and "its damaged trial.json was restored" in said[0]
     assert go_on(made)
     assert tried(tmp_path) == undisturbed[oracle]
 
@@ -260,7 +260,7 @@ def test_too_much_damage_is_refused(tmp_path):
     go_on(made, 3)
     for path in (tmp_path / "trials").rglob("*.json"):
         path.write_bytes(b"{")
-    with pytest.raises(ConfigError, match=r"oracle.json is damaged, and trials are too"):
+    with pytest.raises(ConfigError, match=r"oracle.json is damaged, and so are trials"):
         begin("grid", tmp_path)
 
 
