@@ -109,7 +109,7 @@ def test_what_is_trained():
         ),
         (
             {"table": "he2015-table6", "row": "ResNet-110", "scale": "short"},
-            "'ResNet-56'. Received: row='ResNet-110'. scale='full' has the paper's depths",
+            "'ResNet-56'. Received: row='ResNet-110'. scale='full' has all of the paper's depths",
         ),
         ({"row": "nothing"}, "a pattern"),
         ({"table": "he2015-table2", "scale": "smoke"}, "`scale` must be 'full'"),

@@ -173,7 +173,7 @@ def test_a_damaged_oracle_is_made_again(oracle, damage, tmp_path, undisturbed):
     path = tmp_path / "trials" / "oracle.json"
     path.unlink() if damage is None else path.write_bytes(damage)
     if oracle == "hyperband":
-        with pytest.raises(ConfigError, match="what Hyperband had planned is lost"):
+        with pytest.raises(ConfigError, match="the plan of Hyperband is lost"):
             begin(oracle, tmp_path)
         return
     made, said = begin(oracle, tmp_path)
@@ -195,7 +195,7 @@ def test_an_older_oracle_learns_of_later_trials(oracle, tmp_path, undisturbed):
         (trial / "outcome.json").write_text('{"runs": []}')
     path.write_bytes(old)
     if oracle == "hyperband":
-        with pytest.raises(ConfigError, match="older than its trials: what Hyperband had planned"):
+        with pytest.raises(ConfigError, match="older than its trials: the plan of Hyperband"):
             begin(oracle, tmp_path)
         return
     made, said = begin(oracle, tmp_path)
