@@ -8,16 +8,16 @@ from keras_preact.training.engine import Engine
 
 
 def make_engine(config) -> Engine:
-    """The engine of a `TrainConfig`, by Keras's backend.
+    """The engine for a `TrainConfig`, by Keras's backend.
 
     Args:
         config: The `TrainConfig`; its `devices`, `workers`, `index` and `deterministic` count.
 
     Returns:
-        An `Engine` that is yet to be given a model (`Engine.prepare`).
+        An `Engine` without a model yet (see `Engine.prepare`).
 
     Raises:
-        ConfigError: For devices that are not there, and for combinations that are not safe.
+        ConfigError: For devices that do not exist, and for combinations that are not safe.
 
     Example:
         >>> from keras_preact import TrainConfig
