@@ -10,7 +10,10 @@ import platform
 from keras_preact.lazy import lazy_names
 from keras_preact.with_keras import register
 
-__version__ = "0.1.0"
+try:
+    from keras_preact._version import __version__  # written when it is built, from Git's tags
+except ImportError:
+    __version__ = "0.1.0.dev0"  # a checkout that was never installed
 
 if platform.machine().lower() in ("x86_64", "amd64"):
     # TensorFlow turns oneDNN's kernels on by itself only on processors with AVX-512 VNNI or AMX,

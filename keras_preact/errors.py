@@ -107,6 +107,25 @@ def library_of(error: BaseException) -> str | None:
     return _LIBRARIES.get(type(error).__module__.split(".")[0])
 
 
+#: Packages that keras-preact-core leaves out, as they are imported.
+_LEFT_OUT = {"tensorflow", "tensorflow_datasets", "keras_tuner", "tensorboard", "pyarrow"}
+
+
+def left_out(error: BaseException) -> str | None:
+    """A line for an import of a package that keras-preact-core leaves out; `None` for others.
+
+    Example:
+        >>> from keras_preact.errors import left_out
+        >>> left_out(ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow"))
+        'This needs pyarrow, which is not installed here. Fix: pip install pyarrow.'
+    """
+    name = (getattr(error, "name", None) or "").split(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or name not in _LEFT_OUT:
+        return None
+    package = name.replace("_", "-")
+    return f"This needs {package}, which is not installed here. Fix: pip install {package}."
+
+
 def line_of(error: BaseException, layers=(), fix: str = "") -> str:
     """An error of another library in one line, which names a file with the full text.
 

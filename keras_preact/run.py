@@ -12,6 +12,7 @@ import sys
 import tempfile
 from typing import Any
 
+from keras_preact import __version__
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
 from keras_preact.files import PARTIAL, replace_file, replacing, save_error, sync_tree, to_json
@@ -303,9 +304,8 @@ def runs_in(parent) -> list[RunFolder]:
 
 def environment() -> dict[str, Any]:
     """Versions and machine, as recorded in a run."""
-    packages = ("keras-preact", "keras", "tensorflow", "jax", "torch", "numpy")
-    versions = {}
-    for package in packages:
+    versions = {"keras-preact": __version__}
+    for package in ("keras", "tensorflow", "jax", "torch", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return {

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import sys
 
 import keras
 import pytest
@@ -108,3 +109,11 @@ def test_what_a_format_cannot_hold(format, tmp_path):
         getattr(export, f"export_{format}")(model, path)
     assert "rfinv" in whole_text(str(caught.value))
     assert not path.exists()
+
+
+def test_a_package_that_the_core_leaves_out_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as where it is not installed
+    assert main(["check-data", "parquet:mine.parquet"]) == 2
+    assert capsys.readouterr().err == (
+        "keras-preact: This needs pyarrow, which is not installed here. Fix: pip install pyarrow.\n"
+    )

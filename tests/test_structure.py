@@ -107,11 +107,33 @@ def test_tensorflow_is_imported_by_files_named_for_it_only():
         assert "tensorflow" not in modules or path.stem.endswith("_tf"), path
 
 
+def settings(file):
+    return tomllib.loads((ROOT / file).read_text())
+
+
 def test_every_room_is_shipped():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     rooms = {path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py")}
     expected = {".".join(room.parts) for room in rooms} | {"keras_preact.tuning"}
-    assert set(settings["packages"]) == expected
+    assert set(settings("pyproject.toml")["tool"]["setuptools"]["packages"]) == expected
+
+
+def test_the_core_is_the_same_code_with_fewer_dependencies():
+    whole, core = settings("pyproject.toml"), settings("core/pyproject.toml")
+    assert core["tool"]["setuptools"] == whole["tool"]["setuptools"]
+    assert core["build-system"] == whole["build-system"]
+    for key in ("requires-python", "license", "license-files", "scripts", "dynamic"):
+        assert core["project"][key] == whole["project"][key]
+    for key in ("version_file", "version_file_template", "fallback_version"):
+        assert core["tool"]["setuptools_scm"][key] == whole["tool"]["setuptools_scm"][key]
+    needs, extras = whole["project"]["dependencies"], whole["project"]["optional-dependencies"]
+    core_extras = core["project"]["optional-dependencies"]
+    left_out = set(needs) - set(core["project"]["dependencies"])
+    optional = {*core_extras["datasets"], *core_extras["tune"]}
+    assert set(core["project"]["dependencies"]) < set(needs)
+    assert optional < left_out and len(left_out - optional) == 1
+    assert (left_out - optional).pop().startswith("tensorflow>=")
+    assert core_extras["jax"] == extras["jax"]
+    assert set(core_extras["test"]) < set(extras["test"])
 
 
 def modules_after(code):
@@ -134,6 +156,21 @@ def modules_after(code):
 )
 def test_what_needs_no_keras_does_not_import_it(code):
     assert not modules_after(code) & {"keras", "tensorflow", "jax", "pandas"}
+
+
+@pytest.mark.parametrize(
+    ("code", "allowed"),
+    [
+        ("import keras_preact; keras_preact.__version__", set()),
+        ("from keras_preact.cli import main; main([])", {"jsonargparse", "yaml"}),
+    ],
+)
+def test_what_is_to_begin_at_once_imports_little(code, allowed):
+    """What each of these may import beside the standard library and what `site` does."""
+    others = modules_after(code) - modules_after("") - sys.stdlib_module_names
+    helpers = {"typing_extensions", "typeshed_client", "importlib_resources", "docstring_parser"}
+    compiled = {name for name in others if name.startswith(("_cython", "cython"))}  # of PyYAML
+    assert others - compiled - helpers <= allowed | {"keras_preact"}
 
 
 def test_loading_data_needs_no_keras():

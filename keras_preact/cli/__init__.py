@@ -20,7 +20,7 @@ from keras_preact.cli import (
 )
 from keras_preact.cli.help import Parser
 from keras_preact.console import end_quickly, open_closed_streams, visible
-from keras_preact.errors import OWN, library_of, line_of, near
+from keras_preact.errors import OWN, left_out, library_of, line_of, near
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,6 +74,8 @@ def exit_code(error: BaseException) -> tuple[int, str | None]:
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
         return 130, "Interrupted."
+    if words := left_out(error):
+        return 2, words
     if library_of(error) or isinstance(error, MemoryError):
         return 1, line_of(error)
     return 1, None

@@ -33,7 +33,7 @@ def read_columns(
     try:
         names, texts = TABLES[kind].read(path)
         return {use: (names[k], texts(k)) for use, k in choose(names).items()}
-    except DataError:
+    except (DataError, ModuleNotFoundError):  # of PyArrow
         raise
     except OSError as error:
         about = error.strerror or reason(error)
