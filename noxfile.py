@@ -1,11 +1,14 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# dependencies = ["nox>=2025.2.9"]
+# ///
 """Each check in an environment of its own: `nox --list` names them, `nox -s lint` runs one."""
 
 import pathlib
 
 import nox
 
-nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -50,15 +53,15 @@ def tests(session):
     session.run("python", "-m", "pytest", *session.posargs)
 
 
-@nox.session(python="3.11")
+@nox.session(python="3.11", venv_backend="uv", default=False)
 def lowest(session):
     """The core's tests with the lowest versions that pyproject.toml allows."""
-    session.install("uv")
-    session.run("uv", "pip", "install", "--resolution", "lowest-direct", "-e", ".[test]")
+    session.install("--resolution", "lowest-direct", "-e", ".")
+    session.install("hypothesis", "pytest", "pytest-xdist")
     session.run("python", "-m", "pytest", *(session.posargs or CORE_TESTS))
 
 
-@nox.session
+@nox.session(default=False)
 def jax(session):
     """The portable part of the suite on JAX, where there is no TensorFlow."""
     session.install("-e", "./core[jax,test]")
@@ -66,31 +69,33 @@ def jax(session):
     session.run("python", "-m", "pytest", "--part", "portable", *session.posargs, env=env)
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=PYTHONS, default=False)
 def smoke(session):
     """The wheel alone, as a user has it: trains, exports, predicts."""
     folder = pathlib.Path(session.create_tmp())
-    _build(session, folder)
-    (wheel,) = folder.glob("*.whl")
-    session.install(str(wheel))
+    for earlier in folder.glob("*.whl"):
+        earlier.unlink()
+    session.install("build")
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(folder))
+    session.install(*map(str, folder.glob("*.whl")))
     session.run("python", "-P", "tests/smoke.py")
 
 
-@nox.session
+@nox.session(default=False)
 def build(session):
     """Wheel and source distribution of both distributions into dist/, checked."""
-    _build(session, pathlib.Path("dist"))
+    session.install("build", "twine")
+    for project in (".", "core"):
+        session.run("python", "-m", "build", "--outdir", "dist", project)
+    session.run("twine", "check", "--strict", *map(str, pathlib.Path("dist").iterdir()))
 
 
-@nox.session
+@nox.session(default=False)
 def docs(session):
     """The site; any warning is an error."""
     session.install("-e", ".[docs]")
     session.run("mkdocs", "build", "--strict", *session.posargs)
 
 
-def _build(session, folder):
-    session.install("build", "twine")
-    for project in (".", "core"):
-        session.run("python", "-m", "build", "--outdir", str(folder), project)
-    session.run("twine", "check", "--strict", *map(str, folder.glob("keras_preact*")))
+if __name__ == "__main__":
+    nox.main()
