@@ -29,7 +29,7 @@ XlaRuntimeError.__module__ = "jaxlib._jax"
 
 def whole_text(line):
     assert "\n" not in line and len(line) < 500
-    return pathlib.Path(re.search(r"All of it: (\S+)$", line)[1]).read_text()
+    return pathlib.Path(re.search(r"Full text: (\S+)$", line)[1]).read_text()
 
 
 def raised(error):
