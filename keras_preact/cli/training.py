@@ -29,7 +29,7 @@ def _train(arguments) -> None:
         return
     from keras_preact.training import train
 
-    result = train(config, console=console)
+    result = train(config, console=console, loggers=_watching(arguments))
     if not result.run:
         console.print("Done; the run folder is on the chief (index 0).")
         return
@@ -52,6 +52,16 @@ def _train(arguments) -> None:
         *(_USE if own else _OWN_IMAGES),
     ):
         console.print(line, soft_wrap=True)
+
+
+def _watching(arguments):
+    """The loggers that look inside while the network trains."""
+    if arguments.watch is None:
+        return ()
+    from keras_preact.analysis import Watch
+    from keras_preact.analysis.config import parts_of
+
+    return [Watch(parts_of(arguments.watch), arguments.every)]
 
 
 def _extending(config):
@@ -202,6 +212,11 @@ def _train_arguments(command) -> None:
     command.add_argument("--settings", type=dict, default={}, help=jsonargparse.SUPPRESS)
     add_fields(command, TrainConfig, leave_out=("settings",))
     add_settings(command)
+    words = "look inside as it trains, tables and pictures in the run folder: signals, lesions, "
+    words += "refinement, or several separated by commas"
+    command.add_argument("--watch", type=str, default=None, metavar="PARTS", help=words)
+    words = "steps between two looks of --watch"
+    command.add_argument("--every", type=int, default=100, metavar="STEPS", help=words)
     help_text = "build everything, time a few training steps, and keep nothing"
     command.add_argument("--dry-run", action="store_true", help=help_text)
     help_text = "print the result as one JSON line; everything else goes to standard error"

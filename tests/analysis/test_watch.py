@@ -10,6 +10,7 @@ import pytest
 from keras_preact import TrainConfig, train
 from keras_preact.analysis import Watch, dissect, signal_propagation
 from keras_preact.analysis.further import batches_of
+from keras_preact.cli import main
 from keras_preact.data import load_data
 from keras_preact.errors import ConfigError, StoppedError
 from keras_preact.run import RunFolder
@@ -82,6 +83,18 @@ def test_what_is_seen_is_that_of_the_weights(tmp_path):
     assert seen["step"].unique().tolist() == [5]
     for name in ("output_channel_variance", "adds", "negative"):
         np.testing.assert_allclose(seen[name], units[name], rtol=1e-4)
+
+
+def test_the_command(tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["train", "--model", "resnet8v2", "--epochs", "1", "--out", str(out)]
+    assert main([*command, "--watch", "signal"]) == 2
+    assert "Did you mean 'signals'?" in capsys.readouterr().err and not out.exists()
+    more = ["--watch", "signals, lesions", "--every", "5", "--set", "recipe.batch_size=256"]
+    assert main([*command, *more]) == 0
+    said = capsys.readouterr().out
+    assert "watching signals, lesions every 5 steps" in said and "watching took" in said
+    assert len(pd.read_csv(out / "watch-lesions.csv")) == 3
 
 
 def test_looks_are_counted_from_the_first_step():
