@@ -66,7 +66,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _fused_data_format(self, inputs: Any, mask: Any) -> str | None:
         """The kernels' name for the layout of the inputs; `None` where they do not apply."""
         fused = keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4
-        fused = fused and mask is None and not self.synchronized and not self.renorm
+        fused = fused and mask is None and not self.synchronized
+        fused = fused and not getattr(self, "renorm", False)  # of Keras 3.14 and later
         fused = fused and self.variable_dtype == "float32"
         dtypes = ("float32", "bfloat16", "float16")
         if not fused or keras.backend.standardize_dtype(inputs.dtype) not in dtypes:

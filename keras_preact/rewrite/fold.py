@@ -114,7 +114,11 @@ def _is_plain_convolution(layer):
 
 def _is_plain_norm(layer):
     """Whether a layer is only a scale and an offset at inference, used once in the graph."""
-    if type(layer) not in NORMS or layer.renorm or len(layer._inbound_nodes) != 1:
+    if (
+        type(layer) not in NORMS
+        or getattr(layer, "renorm", False)
+        or len(layer._inbound_nodes) != 1
+    ):
         return False
     arguments = layer._inbound_nodes[0].arguments
     given = (*arguments.args, arguments.kwargs.get("training"))

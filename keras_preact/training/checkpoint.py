@@ -106,7 +106,7 @@ class Checkpoints:
                 )
         target = self.path / self.next_name(progress["step"])
         partial = self.path / f"{PARTIAL}{target.name}"
-        values = {name: np.array(value, order="C", copy=None) for name, value in state.items()}
+        values = {name: np.asarray(value, order="C") for name, value in state.items()}
         contents = {
             "state.safetensors": safetensors.numpy.save(values),
             "progress.json": to_json({"format": FORMAT, **progress}),
