@@ -1,4 +1,4 @@
-"""Every example of a public docstring and of README runs."""
+"""Every example of a public docstring runs; those of the pages: test_documentation.py."""
 
 import doctest
 import importlib
@@ -7,15 +7,12 @@ import io
 import pathlib
 import pkgutil
 import re
-import shlex
 
 import pytest
 
 import keras_preact
-from keras_preact.applications import list_models, model_info
 
 ROOT = pathlib.Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
 NEEDS_TENSORFLOW = ("keras_preact.export", "keras_preact.tuning")
 
 
@@ -59,52 +56,3 @@ def test_the_builders_shared_example_runs(name):
     test = doctest.DocTestParser().get_doctest(builder.__doc__, {}, name, None, None)
     assert test.examples
     assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
-
-
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-@pytest.mark.tensorflow
-@pytest.mark.parametrize(
-    "part", ["all but the searches", pytest.param("all", marks=pytest.mark.slow)]
-)
-def test_readme_python_runs_from_top_to_bottom(part, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    examples = [
-        code for code in blocks("python") if part == "all" or "keras_preact.tuning" not in code
-    ]
-    assert len(examples) >= 2
-    exec(compile("\n".join(examples), "README.md", "exec"), {})
-
-
-def test_readme_commands_are_understood(tmp_path, monkeypatch):
-    from keras_preact.cli import parser_for
-    from keras_preact.cli.training import train_config
-    from keras_preact.cli.tuning import tune_config
-
-    monkeypatch.chdir(tmp_path)
-    pathlib.Path("space.yaml").write_text(blocks("yaml")[0])
-
-    text = "".join(blocks("bash")).replace("\\\n", " ")
-    lines = text.splitlines()
-    commands = [shlex.split(line, comments=True) for line in lines if "keras-preact " in line]
-    commands = [words[words.index("keras-preact") + 1 :] for words in commands]
-    assert {command[0] for command in commands} >= {"train", "models", "check-data"}
-    for command in commands:
-        arguments = parser_for(command).parse_args(command)[command[0]]
-        if command[0] == "train":
-            assert train_config(arguments).resolve()
-        if command[0] == "tune" and command[1] != "report":
-            assert tune_config(command[1], arguments[command[1]]).dimensions()
-
-
-def test_readme_table_of_networks_is_the_registrys(capsys):
-    from keras_preact.cli import main
-
-    assert main(["models", "--markdown"]) == 0
-    table = capsys.readouterr().out.strip()
-    assert table in README, "paste the output of `keras-preact models --markdown` into README.md"
-    assert all(
-        f"| {name} " in table and model_info(name).builder in table for name in list_models()
-    )

@@ -96,12 +96,12 @@ def structure(svg):
 
 
 @pytest.mark.parametrize("name", GALLERIES)
-def test_the_galleries_of_readme_are_what_is_drawn_now(name, tmp_path):
+def test_the_galleries_of_the_guide_are_what_is_drawn_now(name, tmp_path):
     save_drawing(draw_gallery(name), tmp_path / "now.svg")
     kept = ROOT / "docs" / f"{name}.svg"
     again = f"keras-preact draw {name} --out docs/{name}.svg"
     assert structure(kept.read_text()) == structure((tmp_path / "now.svg").read_text()), again
-    assert f"](docs/{name}.svg)" in (ROOT / "README.md").read_text()
+    assert f"](../{name}.svg)" in (ROOT / "docs" / "guides" / "networks.md").read_text()
 
 
 @pytest.mark.parametrize(

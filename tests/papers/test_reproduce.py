@@ -67,7 +67,7 @@ def test_scales_keep_what_a_table_compares(table, scale):
     assert max(small) <= 9
 
 
-def test_the_smoke_table_is_what_the_readme_says():
+def test_the_smoke_table_is_what_the_guide_says():
     trainings = ReproduceConfig("he2016-table1", scale="smoke").trainings()
     assert len(trainings) == 16
     for one in trainings:
