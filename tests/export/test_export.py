@@ -111,6 +111,7 @@ def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
     assert load_trained(folder / "model.keras").geometry == trained.geometry == Geometry(8)
     assert f"so: {trained.geometry} (`geometry.json`)." in (folder / "README.md").read_text()
     assert not [*folder.glob(".partial*")]
+    assert "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1" in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
