@@ -1,4 +1,4 @@
-"""Seeing inside: why residual networks train, measured on a network at hand."""
+"""Analysis: why residual networks train, measured inside a given network."""
 
 from keras_preact.lazy import lazy_names
 

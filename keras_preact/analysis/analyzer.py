@@ -1,8 +1,9 @@
-"""`analyze`: everything that can be measured inside some networks, as tables, pictures, words."""
+"""`analyze`: measurements inside networks, as tables, plots and sentences."""
 
 import dataclasses
 import pathlib
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import pandas as pd
@@ -26,26 +27,29 @@ from keras_preact.training.fine_tune import read_start
 from keras_preact.training.job import build_for
 from keras_preact.weights import weights_by_layer
 
-#: What is written last.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: The file that is written last.
 _LAST = "words.md"
 
 
 @dataclasses.dataclass(frozen=True)
 class Analysis:
-    """What `analyze` found, all networks in each table.
+    """The result of `analyze`; each table has all networks.
 
     Attributes:
-        tables: `summary`, of the function of that name, and `signals`, `responses`,
-            `activations`, `gates`, `gradients` and `variance`, as `Signals`,
-            `gradient_propagation` and `variance_factors` have them (with `response_std`, measured
-            where no norm follows); of what is asked for `lesions`, `removals` and `orders`, as
-            `Lesions` has them, and `paths`, of `path_lengths`; `eigenvalues`, `traces` and
-            `spectrum`, as `Curvature` has them; `surface`, of `loss_surface`, `trajectory` and
-            `trajectory_surface`, as `Trajectory` has them, and `lines`, of `loss_between`;
-            with the columns `network` and `state` (`initial` or `trained`) before.
-        words: A sentence or more by topic, in the order in which to read them.
-        data: What the images are, in words.
-        folder: Where it is written; `None` before.
+        tables: Always `summary` (of the function of that name), `signals`, `responses`,
+            `activations` and `gates` (of `Signals`), `gradients` (of `gradient_propagation`) and
+            `variance` (of `variance_factors`, with `response_std`, measured if no norm follows).
+            With `also`: `lesions`, `removals` and `orders` (of `Lesions`) and `paths` (of
+            `path_lengths`); `eigenvalues`, `traces` and `spectrum` (of `Curvature`); `surface` (of
+            `loss_surface`), `trajectory` and `trajectory_surface` (of `Trajectory`) and `lines` (of
+            `loss_between`). The first columns of each are `network` and `state` (`initial` or
+            `trained`).
+        words: Sentences by topic, in reading order.
+        data: Description of the images.
+        folder: The folder of its files; `None` if they are not written.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -54,20 +58,20 @@ class Analysis:
     folder: pathlib.Path | None = None
 
 
-def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
-    """Looks into networks: signals and gradients at every unit, gates, rectifiers, equations.
+def analyze(config: AnalyzeConfig | None = None, *, console: "Console | None" = None) -> Analysis:
+    """Measures networks inside: signals and gradients of every unit, gates, rectifiers, equations.
 
     Args:
-        config: What to look into; by default ResNet-20 V2 at its initial weights, on `digits`.
+        config: The settings; by default ResNet-20 V2 with its initial weights, on `digits`.
         console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:
-        An `Analysis`; its tables as CSV files and its pictures are in its folder.
+        An `Analysis`; its folder contains its tables as CSV files and its plots.
 
     Raises:
-        ConfigError: For unknown networks, runs that are not finished, options that do not fit.
-        DataError: For data that cannot be had.
-        SaveError: When the folder cannot be written.
+        ConfigError: If a network is unknown, a run is not finished, or options do not go together.
+        DataError: If the data is not available.
+        SaveError: If the folder cannot be written.
 
     Example:
         >>> import tempfile
@@ -79,10 +83,10 @@ def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
     config = config or AnalyzeConfig()
     subjects = [_subject(config, network) for network in config.networks]
     names = [subject.name for subject in subjects]
-    expected, fix = "of different names, by which tables tell them apart", "Rename a folder."
+    expected, fix = "networks with different names, which label the tables", "Rename a folder."
     require(len({*names}) == len(names), "networks", config.networks, expected, fix)
     if all(subject.trained for subject in subjects):
-        expected = "left out for run folders alone, whose networks are as they were trained"
+        expected = "omitted if all networks are run folders, which are analysed as trained"
         require(not config.settings, "settings", config.settings, expected)
         require(not config.epochs, "epochs", config.epochs, expected)
     folder = _left_by_a_kill(config)
@@ -98,19 +102,19 @@ def analyze(config: AnalyzeConfig | None = None, *, console=None) -> Analysis:
 
 
 def _left_by_a_kill(config):
-    """The folder in which the same analysis was begun and not ended, if it is that."""
+    """The folder of an interrupted run of the same analysis; `None` if there is none."""
     path = pathlib.Path(config.out or "")
     if config.out is None or not (path / CONFIG).is_file() or (path / _LAST).exists():
         return None
     folder = RunFolder(path)
     known = {**folder.read_json(CONFIG), "out": config.out} == config.to_dict()
-    expected = "a new folder, or that of the very same analysis, which was interrupted"
+    expected = "a new folder, or the folder of an interrupted run of the same analysis"
     require(known, "out", config.out, expected)
     return folder
 
 
 def _analysis(config, subjects, folder, console):
-    """All subjects measured; the folder is for those that are trained first."""
+    """Measures all subjects; those that are trained first are trained in the folder."""
     found: dict[str, list[pd.DataFrame]] = {}
     looked_at: dict[str, str] = {}
     for number, subject in enumerate(subjects):
@@ -135,7 +139,7 @@ def _analysis(config, subjects, folder, console):
 
 
 def _write(analysis, folder) -> None:
-    """Tables as CSV, pictures, and the words."""
+    """Writes the tables as CSV files, the plots and the sentences."""
     from keras_preact.analysis.plots import pictures
     from keras_preact.evaluation import save_figure
 
@@ -150,7 +154,7 @@ def _write(analysis, folder) -> None:
 
 
 class _Subject(NamedTuple):
-    """A network to look into: its name, how it is built, and the run with its trained weights."""
+    """A network to analyse: its name, its config, and the run with its trained weights."""
 
     name: str
     config: TrainConfig
@@ -176,10 +180,10 @@ def _subject(config, network):
 
 
 def _states(subject, config, look=None):
-    """(state, tables, data in words) at the initial weights, and at the trained ones if any."""
+    """(state, tables, data in words) with the initial weights, and with trained ones if any."""
     own, parts = subject.config, subject.config.resolve()
     trained = read_start(subject.trained, own.model) if subject.trained else None
-    keras.utils.set_random_seed(own.seed)  # from here on as a training begins
+    keras.utils.set_random_seed(own.seed)  # from here on, the same as at the start of a training
     data = load_data(own.data, options=parts.data, seed=own.seed)
     initial = read_start(own.init, own.model) if own.init else None
     model = build_for(data, own, parts, "float32", trained or initial)
@@ -199,15 +203,27 @@ def _states(subject, config, look=None):
             yield state, tables, repr(data)[1:-1]
 
 
-def measure(model, batches) -> dict[str, pd.DataFrame]:
-    """The tables of one network at the weights that it has.
+def measure(model: keras.Model, batches: Iterable[tuple[Any, Any]]) -> dict[str, pd.DataFrame]:
+    """Measures one network with its current weights.
 
     Args:
-        model: A network of this package, from images to logits or a softmax.
-        batches: Pairs (images, labels).
+        model: A network of this package that maps images to logits or a softmax.
+        batches: Mini-batches, pairs (images, labels); labels are integers.
 
     Returns:
-        `signals`, `responses`, `activations`, `variance`, `gates` and `gradients`.
+        The tables `signals`, `responses`, `activations`, `variance`, `gates` and `gradients`, as in
+        an `Analysis` without the columns `network` and `state`.
+
+    Raises:
+        ConfigError: If the model is not such a network, or a label is not one of its classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.analysis import measure
+        >>> from keras_preact.applications import ResNet8V2
+        >>> images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
+        >>> len(measure(ResNet8V2(), [(images, np.arange(4))])["signals"])
+        3
     """
     anatomy = dissect(model)
     signals = signal_propagation(anatomy, batches)
@@ -222,13 +238,13 @@ def measure(model, batches) -> dict[str, pd.DataFrame]:
 
 
 def _measured(layers):
-    """Of the layers whose response is their own: what a norm gives out says nothing of weights."""
+    """The layers whose response is not normalised, since a norm hides the scale of the weights."""
     own = layers[layers["normalized"] == 0]
     return own[["layer", "std"]].rename(columns={"std": "response_std"})
 
 
 def _as_markdown(analysis):
-    lines = [f"# Inside {', '.join(analysis.tables['signals']['network'].unique())}", ""]
+    lines = [f"# Analysis of {', '.join(analysis.tables['signals']['network'].unique())}", ""]
     lines += [f"Measured on {analysis.data}.", ""]
     for topic, sentences in analysis.words.items():
         lines += [f"**{topic}.** {' '.join(sentences)}", ""]

@@ -1,14 +1,16 @@
-"""`dissect`: a network as the pieces that the papers' formulas speak of.
+"""`dissect`: a network as the parts of the papers' formulas.
 
-x_{l+1} = f(h(x_l) + F(x_l)) (Identity Mappings, equations 1 and 2): each residual unit's input x,
-shortcut h, branch F and what stands after the addition, found in the network's graph by the names
-of its layers, and ready to be computed and differentiated one at a time.
+x_{l+1} = f(h(x_l) + F(x_l)) (Identity Mappings, equations 1 and 2): the input x, the shortcut h,
+the branch F and the function f after the addition of each residual unit are found in the graph by
+layer name, and can be computed and differentiated separately.
 """
 
 import dataclasses
 import functools
 import math
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -22,7 +24,7 @@ from keras_preact.rewrite.graph import as_graph, is_graph
 
 _UNIT = re.compile(r"(stage(\d+)_unit(\d+))(?:_|$)")
 _ACT = re.compile(r"(?:^|_)act(?:\d+|_out)?$")
-#: What is the identity at inference, where it does not scale.
+#: Layers that are the identity at inference, unless they scale.
 _IDENTITIES = (keras.layers.Dropout, keras.layers.Identity, keras.layers.Rescaling)
 _WEIGHTED = re.compile(r"(?<!shortcut)_conv\d*$|^fc\d+$")
 
@@ -30,27 +32,27 @@ _WEIGHTED = re.compile(r"(?<!shortcut)_conv\d*$|^fc\d+$")
 class Piece:
     """A part of a network from one tensor to the next, as a function without side effects.
 
-    Batch normalisation takes the statistics of the batch, as in training, and moves none; dropout
-    drops the same values at every call.
+    Batch normalisation uses the statistics of the batch, as in training, without updating its
+    moving statistics; dropout drops the same values at every call.
 
     Attributes:
         name: `"stem"`, a unit's name, or `"head"`.
-        activations: Names of the activations in it.
-        weighted: Names of its convolutions, those of shortcuts left out, and hidden dense layers.
+        activations: Names of its activations.
+        weighted: Names of its convolutions (except those of shortcuts) and hidden dense layers.
     """
 
-    def __init__(self, name, graph, source, target, names):
+    def __init__(self, name: str, graph: Any, source: Any, target: Any, names: Sequence[str]):
         self.name, self.graph, self.source, self.target = name, graph, source, target
         self.activations = [name for name in names if _ACT.search(name)]
         self.weighted = [name for name in names if _WEIGHTED.search(name)]
         self._functions = {}
 
-    def look(self, x) -> dict:
-        """What can be seen in it at an input, by name.
+    def look(self, x: Any) -> dict[str, Any]:
+        """Its intermediate tensors for an input, by name.
 
-        `"output"`; of each activation `"{name}:in"` and `"{name}:out"`; of each layer of `weighted`
-        its response, `"{name}:response"`: the output of the norm that directly follows, or else its
-        own (2015 paper, Figure 7).
+        `"output"`; for each activation `"{name}:in"` and `"{name}:out"`; for each layer of
+        `weighted` its response, `"{name}:response"`: the output of the norm that directly follows,
+        or else its own output (2015 paper, Figure 7).
         """
         seen = {"output": self.target, **self._seen()}
         for name in self.activations:
@@ -63,36 +65,42 @@ class Piece:
     def _seen(self):
         return {}
 
-    def layer(self, name):
-        """A layer in it, by name."""
+    def layer(self, name: str) -> Any:
+        """One of its layers, by name."""
         return self.graph.operation(name)
 
-    def split(self, x, seen):
-        """How a gradient at the piece's output comes to its input: in whole, and in two parts.
+    def split(
+        self, x: Any, seen: dict[str, Any]
+    ) -> tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]:
+        """Splits the backward pass through the piece into its shortcut and its weights.
 
         Args:
             x: The piece's input.
-            seen: What `look` saw at it.
+            seen: The result of `look` for this input.
 
         Returns:
-            Three functions of a gradient at the output, each to one at the input: through all of
-            the piece, differentiated as one; through its shortcut alone, the values of a gate held;
-            and through its weights, those of the branch and of the gate. A plain unit is all
-            weights; a pooling between units is a part of the shortcuts.
+            Three functions from a gradient at the output to one at the input: through the whole
+            piece; through its shortcut alone, with the values of a gate held constant; and through
+            its weights, those of the branch and of the gate. A plain unit is all weights; a pooling
+            between units is part of the shortcuts.
         """
         _, whole = self.linearize([self.source], [self.target], x)
         return _first_of(whole), _first_of(whole), lambda _: keras.ops.zeros_like(x)
 
-    def linearize(self, sources, targets, *values, training=True):
-        """As `linearize`, of the function from some tensors of the graph to others."""
+    def linearize(
+        self, sources: list[Any], targets: list[Any], *values: Any, training: bool = True
+    ) -> tuple[Any, Any]:
+        """As `linearize`, for the function from some tensors of the graph to others."""
         return linearize(self.function(sources, targets, training), *values)
 
     @functools.cached_property
-    def at_inference(self):
-        """What it computes at inference, as a compiled function of arrays."""
+    def at_inference(self) -> Callable[[Any], Any]:
+        """Its function at inference, compiled, from arrays to arrays."""
         return keras.Model(self.source, self.target).predict_on_batch
 
-    def function(self, sources, targets, training=True):
+    def function(
+        self, sources: list[Any], targets: list[Any], training: bool = True
+    ) -> Callable[..., list[Any]]:
         """The function from some tensors of the graph to others, both lists."""
         key = (*map(id, sources), training, *map(id, targets))
         if key not in self._functions:
@@ -104,17 +112,19 @@ class UnitPiece(Piece):
     """One residual unit, or one unit of a plain net.
 
     Attributes:
-        stage, number: Its place, both from 1.
+        stage, number: Its stage and its number in the stage, both from 1.
         is_residual: Whether it has a shortcut.
-        is_gated: Whether a gate decides how much of its input its shortcut hands on.
-        scale: What its shortcut multiplies its input with; 1 for nothing, `None` for a gate, no
-            number where a convolution stands on it.
-        branch: Of a residual unit, the tensor of its graph that its branch gives.
+        is_gated: Whether a gate multiplies its shortcut.
+        scale: The factor of its shortcut: 1 for the identity, `None` for a gate, NaN for a
+            convolution.
+        branch: For a residual unit, the tensor that its branch gives.
     """
 
-    def __init__(self, name, graph, source, target, names):
+    scale: float | None
+
+    def __init__(self, name: str, graph: Any, source: Any, target: Any, names: Sequence[str]):
         super().__init__(name, graph, source, target, names)
-        self.stage, self.number = map(int, _UNIT.match(name).groups()[1:])
+        self.stage, self.number = (int(n) for n in _UNIT.findall(name)[0][1:])
         self.is_residual = f"{name}_add" in names
         self.is_gated = f"{name}_gate_carry" in names
         self.scale, self._held = None, []
@@ -140,7 +150,7 @@ class UnitPiece(Piece):
         return seen
 
     @property
-    def hands_on(self):
+    def hands_on(self) -> bool:
         """Whether its shortcut is the identity at inference."""
         if not self.is_residual or self.scale != 1:
             return False
@@ -148,8 +158,8 @@ class UnitPiece(Piece):
         return all(isinstance(self.layer(name), _IDENTITIES) for name in between)
 
     @functools.cached_property
-    def of_branch(self):
-        """What it computes at inference of its input and of what its branch would give."""
+    def of_branch(self) -> Callable[[Any, Any], Any]:
+        """Its function at inference from its input and a given output of its branch."""
         graph = keras.Model([self.source, self.branch], self.target)
         return lambda x, branch: graph.predict_on_batch([x, branch])
 
@@ -179,9 +189,15 @@ class Anatomy:
     Attributes:
         name: The network's name.
         pieces: Stem, units and head, in order; the output of each is the input of the next.
-        gives_logits: Whether its scores are logits (`True`) or a softmax (`False`); `None` where
-            they are neither.
+        gives_logits: Whether its scores are logits (`True`) or a softmax (`False`); `None` if
+            neither.
         channel_axis: Axis of the channels, 1 or -1.
+
+    Example:
+        >>> from keras_preact.analysis import dissect
+        >>> from keras_preact.applications import ResNet8V2
+        >>> [unit.name for unit in dissect(ResNet8V2()).units]
+        ['stage1_unit1', 'stage2_unit1', 'stage3_unit1']
     """
 
     name: str
@@ -196,17 +212,17 @@ class Anatomy:
 
 
 def dissect(model: keras.Model) -> Anatomy:
-    """A network of this package, in any packaging, as stem, units and head.
+    """Splits a network of this package, in any packaging, into stem, units and head.
 
     Args:
-        model: A functional model whose units have the names that `build_network` gives them,
-            `stage1_unit1_...`; it may have layers of its own before and after.
+        model: A functional `keras.Model` whose units are named as by `build_network`,
+            `stage1_unit1_...`; it may have other layers before and after them.
 
     Returns:
         An `Anatomy` that computes with the model's weights; those of repeated units are copied.
 
     Raises:
-        ConfigError: For models without such units.
+        ConfigError: If the model has no such units, or more than one input or output.
 
     Example:
         >>> from keras_preact.analysis import dissect
@@ -216,14 +232,14 @@ def dissect(model: keras.Model) -> Anatomy:
     """
     graph = _Graph(as_graph(unrolled(model) if _repeats(model) else model))
     ends = [len(graph.model.inputs), len(graph.model.outputs)]
-    require(ends == [1, 1], "model", model.name, "a network of one input and one output")
+    require(ends == [1, 1], "model", model.name, "a network with one input and one output")
     found = {}
     for name in graph.names:
         if match := _UNIT.match(name):
             found.setdefault(match.group(1), []).append(name)
     if not found:
         raise ConfigError(
-            "A network of this package is expected, with units called stage1_unit1 and so on. "
+            "`model` must be a network of this package, with units called stage1_unit1 and so on. "
             f"Received: {model.name!r}, with the layers {', '.join(graph.names[:4])}, ..."
         )
     pieces, (at,) = [], graph.model.inputs
@@ -275,7 +291,7 @@ class _Graph:
         return self._nodes[name].outputs[0]
 
     def ends(self, names):
-        """The tensor that a group of layers takes from outside, and the one that it gives."""
+        """The input tensor of a group of layers from outside, and its output tensor."""
         inside = {id(self.output(name)) for name in names}
         (source,) = {
             id(t): t for n in names for t in self.inputs(n) if id(t) not in inside
@@ -286,7 +302,7 @@ class _Graph:
         return source, target
 
     def between(self, source, target):
-        """Names of the layers on the way from one tensor to another, in order."""
+        """Names of the layers between two tensors, in order."""
         makers = {id(self.output(name)): name for name in self.names}
         found, tensors = set(), [target]
         while tensors:
@@ -298,7 +314,7 @@ class _Graph:
         return [name for name in self.names if name in found]
 
     def response(self, name):
-        """Of a layer: the output of the norm that alone follows it, or its own."""
+        """The response of a layer: the output of the norm that alone follows it, or its own."""
         output = self.output(name)
         followers = [n for n in self.names if any(t is output for t in self.inputs(n))]
         alone = len(followers) == 1 and isinstance(self.operation(followers[0]), NORMS)
@@ -314,15 +330,15 @@ def _repeats(model):
 
 
 def _pure(sources, targets, training):
-    """The function between tensors of a graph, of fixed weights, with lists on both sides."""
+    """The function between tensors of a graph with fixed weights; takes and returns lists."""
     places = {id(tensor): k for k, tensor in enumerate(sources)}
     wanted = list({id(t): t for t in targets if id(t) not in places}.values())
     at = {id(tensor): k for k, tensor in enumerate(wanted)}
     model = keras.Model(sources, wanted) if wanted else None
 
     def function(*inputs):
-        values = []
-        if wanted:
+        values: Any = []
+        if model:
             values, _ = model.stateless_call(
                 model.trainable_variables,
                 model.non_trainable_variables,

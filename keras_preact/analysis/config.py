@@ -1,4 +1,4 @@
-"""`AnalyzeConfig`: what `analyze` and `keras-preact analyze` are told."""
+"""`AnalyzeConfig`: the settings of `analyze` and `keras-preact analyze`."""
 
 import dataclasses
 import functools
@@ -9,39 +9,39 @@ from keras_preact.applications import model_info
 from keras_preact.checked import Checked, require
 from keras_preact.errors import near, quoted
 
-#: What is looked at where it is asked for, since it takes long.
+#: The optional measurements, which take long.
 PARTS = ("lesions", "refinement", "curvature", "surface")
 
 
 @dataclasses.dataclass(frozen=True)
 class AnalyzeConfig(Checked):
-    """What `analyze` looks into; every field is also an option of `keras-preact analyze`.
+    """The settings of `analyze`; every field is also an option of `keras-preact analyze`.
 
     Args:
-        networks: Names of registered networks, and folders of finished runs; of a run both its
-            initial and its trained weights are looked at.
-        data: `digits`, a set of tensorflow-datasets, `folder:PATH`, `csv:PATH`, `parquet:PATH` or
-            `npz:PATH`; the run's if not given, for named networks `digits`.
-        also: What else is looked at, with commas between: `refinement` (whether branches follow the
-            gradient, and what linear probes read off each unit), `curvature` (eigenvalues, trace
-            and density of the loss's Hessian) and, of the network's last state, `lesions` (units
-            left out and in another order, the gradient by path length) and `surface` (the loss
-            around the weights, between runs, and in the plane of a run's checkpoints).
-        epochs: Passes over the training images that named networks are trained for, to be looked at
-            before and after; 0 for their initial weights alone.
-        images: Training images that are looked at, in whole mini-batches, and test images where
-            errors are measured; the rest is left out.
-        batch_size: Images of a mini-batch; what is measured is the mean over mini-batches.
-        points: Of a loss surface, along each direction.
-        draws: Of what is drawn at random, such as units that are left out together.
-        seed: Decides weights, images and draws.
-        out: Folder for tables and pictures; a new one under `runs/` if not given. One in which the
-            same analysis was killed is gone on with.
+        networks: Names of registered networks, and folders of finished runs; a run is analysed with
+            both its initial and its trained weights.
+        data: `digits`, a name of tensorflow-datasets, `folder:PATH`, `csv:PATH`, `parquet:PATH` or
+            `npz:PATH`; by default that of the run, and `digits` for named networks.
+        also: Optional measurements, separated by commas: `refinement` (whether branches follow the
+            gradient, and linear probes on each unit), `curvature` (eigenvalues, trace and spectral
+            density of the loss's Hessian) and, for the last state of the network, `lesions` (units
+            removed or reordered, the gradient by path length) and `surface` (the loss around the
+            weights, between runs, and in the plane of a run's checkpoints).
+        epochs: Number of epochs for which named networks are trained, to be analysed before and
+            after; 0 for their initial weights only.
+        images: Number of training images to analyse, in whole mini-batches, and of test images for
+            errors.
+        batch_size: Images per mini-batch; the measurements are means over mini-batches.
+        points: Points of a loss surface along each direction.
+        draws: Number of random draws, for example of units that are removed together.
+        seed: Seed of weights, images and draws.
+        out: Folder for tables and plots; by default a new one under `runs/`. If the same analysis
+            was killed in that folder, it is resumed.
         settings: Further fields by dotted name, as in `TrainConfig`, for named networks; run
-            folders are looked at as they were trained.
+            folders are analysed as they were trained.
 
     Raises:
-        ConfigError: For a value that is not allowed.
+        ConfigError: If a field has a value that is not allowed.
 
     Example:
         >>> from keras_preact.analysis import AnalyzeConfig
@@ -62,10 +62,11 @@ class AnalyzeConfig(Checked):
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def check(self) -> None:
+        """Rules of single fields."""
         require(len(self.networks) > 0, "networks", self.networks, "at least one name or folder")
         for network in self.networks:
             if not pathlib.Path(network).is_dir():
-                model_info(network)  # refuses what is no name either
+                model_info(network)  # refuses unknown names
         for name in ("images", "batch_size", "points"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "at least 2")
         require(self.epochs >= 0, "epochs", self.epochs, "at least 0")

@@ -6,34 +6,37 @@ Yao, Gholami, Keutzer and Mahoney 2020, "PyHessian: Neural Networks Through the 
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
 from keras_preact.analysis.hessian import Hessian
 from keras_preact.checked import is_whole, require
 
-#: An eigenvalue is settled where its error is at most this share of the largest.
+#: An eigenvalue has converged if its error is at most this share of the largest one.
 SETTLED = 1e-5
 
-#: Steps of Lanczos for each eigenvalue that is wanted, at most.
+#: Largest number of Lanczos steps per requested eigenvalue.
 _STEPS_EACH = 30
 
-#: Vectors of the trace for each draw of the density, whose first product is one of them.
+#: Vectors for the trace per draw of the density, whose first product is one of them.
 _TRACES = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Curvature:
-    """What `loss_curvature` found, in tables.
+    """The result of `loss_curvature`, in tables.
 
     Attributes:
-        eigenvalues: A row an eigenvalue: `rank`, 1 the largest, -1 the smallest; `eigenvalue`;
-            `error`, at most which it is from a true one.
-        traces: A row a random vector: `estimate` of the trace, whose mean they are.
-        spectrum: A row a node of a draw's quadrature: `draw`, `eigenvalue`, `weight`, the share of
-            all eigenvalues that it stands for.
-        weights: How many weights, and so eigenvalues, there are.
+        eigenvalues: One row per eigenvalue: `rank` (1 is the largest, -1 the smallest),
+            `eigenvalue`, and `error`, an upper bound of its distance from a true eigenvalue.
+        traces: One row per random vector: `estimate` of the trace; their mean is the result.
+        spectrum: One row per quadrature node and draw: `draw`, `eigenvalue`, and `weight`, the
+            share of all eigenvalues that it represents.
+        weights: Number of weights, which is the number of eigenvalues.
     """
 
     eigenvalues: pd.DataFrame
@@ -43,28 +46,35 @@ class Curvature:
 
 
 def loss_curvature(
-    model, batches, top: int = 5, steps: int = 20, draws: int = 5, seed: int = 0, training=True
+    model: keras.Model,
+    batches: Sequence[tuple[Any, Any]],
+    top: int = 5,
+    steps: int = 20,
+    draws: int = 5,
+    seed: int = 0,
+    training: bool = True,
 ) -> Curvature:
-    """How the loss curves around a network's weights: its Hessian, without ever having it whole.
+    """Measures the curvature of the loss: its Hessian, by matrix-vector products only.
 
     Args:
-        model: A network of any packaging and dtype, from images to logits or a softmax.
-        batches: Mini-batches, pairs (images, labels), labels whole numbers; the loss is the mean
+        model: A network in any packaging and dtype that maps images to logits or a softmax.
+        batches: Mini-batches, pairs (images, labels); labels are integers. The loss is the mean
             cross-entropy, without weight decay.
-        top: How many of the largest eigenvalues, found by Lanczos's method with full
-            reorthogonalisation; equal ones count once.
-        steps: Of Lanczos's method for a draw of the density, each a product with the Hessian.
-        draws: Random vectors of the density (stochastic Lanczos quadrature); the trace
-            (Hutchinson) takes ten times as many.
-        seed: Decides the vectors.
-        training: Whether norms take the statistics of each mini-batch, as in a training step, and
-            not those that they gathered.
+        top: Number of largest eigenvalues, found by the Lanczos method with full
+            reorthogonalisation; equal eigenvalues count once.
+        steps: Lanczos steps per draw of the density, each a product with the Hessian.
+        draws: Number of random vectors for the density (stochastic Lanczos quadrature); the trace
+            (Hutchinson) uses ten times as many.
+        seed: Seed of the random vectors.
+        training: Whether norms use the statistics of each mini-batch, as in a training step,
+            instead of their moving statistics.
 
     Returns:
         A `Curvature`.
 
     Raises:
-        ConfigError: For networks that give anything else, and labels that they do not have.
+        ConfigError: If the network does not end with logits or a softmax, or a label is not one of
+            its classes.
 
     Example:
         >>> import numpy as np
@@ -102,14 +112,19 @@ def loss_curvature(
     )
 
 
-def lanczos(times, start, steps, until=None):
-    """Lanczos's method with full reorthogonalisation, each vector against all before it, twice.
+def lanczos(
+    times: Callable[[np.ndarray], Any],
+    start: np.ndarray,
+    steps: int,
+    until: Callable[[list[float], list[float]], bool] | None = None,
+) -> tuple[list[float], list[float]]:
+    """The Lanczos method with full reorthogonalisation, twice against all earlier vectors.
 
     Args:
-        times: Function of a vector to its product with a symmetric matrix.
-        start: The vector that it starts from.
-        steps: Products, at most; fewer where the vectors so far are all that the start reaches.
-        until: Function of what is returned so far to whether that is enough.
+        times: Function that multiplies a vector by a symmetric matrix.
+        start: The start vector.
+        steps: Largest number of products; fewer if the Krylov space is exhausted.
+        until: Function that tells from the result so far whether it suffices.
 
     Returns:
         Diagonal and off-diagonal of the tridiagonal matrix, the latter with the next entry at its
@@ -132,22 +147,24 @@ def lanczos(times, start, steps, until=None):
         for _ in range(2):
             product = product - basis[: step + 1].T @ (basis[: step + 1] @ product)
         beside.append(float(np.linalg.norm(product)))
-        # What is left of a product of float32 is its rounding.
+        # The rest of a float32 product is only its rounding error.
         if beside[-1] <= 1e-6 * size or (until and until(diagonal, beside)):
             break
         vector = product / beside[-1]
     return diagonal, beside
 
 
-def ritz(diagonal, beside):
-    """What Lanczos's method says of eigenvalues.
+def ritz(
+    diagonal: Sequence[float], beside: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The eigenvalues that result from the Lanczos method.
 
     Args:
-        diagonal, beside: Of `lanczos`.
+        diagonal, beside: The result of `lanczos`.
 
     Returns:
-        Values in ascending order; at most how far each is from an eigenvalue; and their weights in
-        the quadrature of the spectral density, which add up to 1.
+        Ritz values in ascending order; upper bounds of their distances from an eigenvalue; and
+        their weights in the quadrature of the spectral density, which add up to 1.
     """
     from scipy.linalg import eigh_tridiagonal
 
@@ -155,15 +172,15 @@ def ritz(diagonal, beside):
     return values, np.abs(beside[-1] * vectors[-1]), vectors[0] ** 2
 
 
-def density(spectrum, points: int = 400) -> pd.DataFrame:
-    """The spectral density, each node of the quadrature a narrow normal distribution.
+def density(spectrum: pd.DataFrame, points: int = 400) -> pd.DataFrame:
+    """The spectral density, with a narrow normal distribution for each node of the quadrature.
 
     Args:
-        spectrum: Of one network, as in `Curvature`.
-        points: Where it is computed.
+        spectrum: The table of one network, as in `Curvature`.
+        points: Number of points at which it is computed.
 
     Returns:
-        `eigenvalue` and `density`, mean over the draws; its integral is 1.
+        A table with `eigenvalue` and `density`, the mean over the draws; its integral is 1.
     """
     values = spectrum["eigenvalue"].to_numpy()
     width = max(np.ptp(values), 1e-12) / 100

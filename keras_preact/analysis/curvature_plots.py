@@ -1,16 +1,23 @@
-"""The picture of the loss's curvature."""
+"""The plot of the loss's curvature."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from keras_preact.analysis.curvature import density
 from keras_preact.analysis.series import PAPER, finished, groups, plain
 from keras_preact.evaluation.plots import new_figure, plain_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 #: Densities below this are not shown: they are tails of the nodes' own width.
 _LEAST = 1e-6
 
 
 @plain_text
-def plot_curvature(tables):
-    """The spectral density of the loss's Hessian, and its largest and smallest eigenvalues.
+def plot_curvature(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
+    """Plots the spectral density of the loss's Hessian, and its extreme eigenvalues.
 
     Args:
         tables: `Analysis.tables` with `spectrum` and `eigenvalues`.
@@ -30,8 +37,8 @@ def plot_curvature(tables):
     right.axhline(0, color=PAPER, lw=1, zorder=0)
     left.set_xlabel("eigenvalue")
     left.set_ylabel("density")
-    right.set_xlabel("rank, -1 the smallest (bars: at most their error)")
-    right.set_ylabel("eigenvalue of the loss's Hessian")
+    right.set_xlabel("rank (-1: smallest; bars: error bound)")
+    right.set_ylabel("eigenvalue of the Hessian of the loss")
     for axes in (left, right):
         limits = axes.get_xlim()
         plain(axes)

@@ -1,6 +1,8 @@
 """`explain`: where in an image a network sees a class."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -13,24 +15,27 @@ from keras_preact.errors import quoted
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
 from keras_preact.rewrite import split_at_maps, with_maps, without_softmax
 
-#: What the numbers of a map are, by its kind.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: The unit of the values in a map, by its kind.
 UNITS = {
-    "cam": "share of the logit: the mean over the network's own map, plus the class's bias, is it",
-    "grad_cam": "maps weighted by the mean gradient of the logit, what is below zero left out",
-    "occlusion": "how much the score falls when a square is covered there",
+    "cam": "contribution to the logit (the logit is the mean over the map plus the class's bias)",
+    "grad_cam": "feature maps weighted by the mean gradient of the logit, positive part",
+    "occlusion": "decrease of the score when a square is covered there",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """Where a network sees a class, for each of some images.
+    """Where a network sees a class, for each of several images.
 
     Attributes:
-        kind: One of `UNITS`, which says what the numbers are.
-        maps: float32 `[n, h, w]`, of the images' size.
-        grids: float32 `[n, rows, columns]`: what was computed, before it was scaled to that; for
-            occlusion a number a square.
-        classes: Numbers of the classes, `[n]`.
+        kind: `"cam"`, `"grad_cam"` or `"occlusion"`.
+        maps: float32 `[n, h, w]`, in the size of the images.
+        grids: float32 `[n, rows, columns]`: the maps before they were scaled to that size; for
+            occlusion, one value per square.
+        classes: Labels of the classes, `[n]`.
         scores: Their scores, float32 `[n]`.
     """
 
@@ -42,37 +47,45 @@ class Explanation:
 
     @property
     def unit(self) -> str:
-        """What the numbers in the maps are."""
+        """The unit of the values in the maps, in words."""
         return UNITS[self.kind]
 
 
 def explain(
-    model, images, kind: str = "cam", classes=None, layer=None, square=None, batch_size: int = 32
+    model: keras.Model,
+    images: Any,
+    kind: Literal["cam", "grad_cam", "occlusion"] = "cam",
+    classes: Any = None,
+    layer: str | None = None,
+    square: int | None = None,
+    batch_size: int = 32,
 ) -> Explanation:
-    """Where in images a network sees a class.
+    """Shows where in images a network sees a class.
 
-    `"cam"`: the class activation map (Zhou et al. 2016), for networks that end with a global
-    average pooling and one dense layer: the logit, taken apart by places, exactly. `"grad_cam"`
-    (Selvaraju et al. 2017): the maps of a layer, weighted by the mean gradient of the logit, what
-    is below zero left out; of the last layer of such a network it is the first one's positive part
-    over the number of places. `"occlusion"` (Zeiler and Fergus 2014): how much the score falls when
-    a square is covered.
+    - `"cam"`: the class activation map (Zhou et al. 2016), for networks that end with global
+      average pooling and one dense layer: an exact decomposition of the logit by position.
+    - `"grad_cam"` (Selvaraju et al. 2017): the feature maps of a layer, weighted by the mean
+      gradient of the logit, positive part. For the last feature maps of a network of the first
+      kind, this is the positive part of its class activation map divided by the number of
+      positions.
+    - `"occlusion"` (Zeiler and Fergus 2014): the decrease of the score when a square is covered.
 
     Args:
-        model: A functional or sequential `keras.Model` from images to scores.
-        images: What it takes, `[n, h, w, c]`.
-        kind: One of these.
-        classes: Number of the class of each image, or one for all; `None`: the most likely one.
-        layer: For `"grad_cam"`: name of the layer whose maps are taken; `None`: the last ones.
-        square: For `"occlusion"`: side of the squares in pixels; `None`: a quarter of the shorter
-            side.
-        batch_size: Images in a step.
+        model: A functional or sequential `keras.Model` that maps images to scores.
+        images: Its input, `[n, h, w, c]`.
+        kind: `"cam"`, `"grad_cam"` or `"occlusion"`.
+        classes: Label of the class for each image, or one for all; `None` for the most likely one.
+        layer: For `"grad_cam"`: name of the layer whose feature maps are used; `None` for the last
+            ones.
+        square: For `"occlusion"`: side of the squares in pixels; `None` for a quarter of the
+            shorter side.
+        batch_size: Images per batch.
 
     Returns:
         An `Explanation`.
 
     Raises:
-        ConfigError: For arguments that are not allowed, and for a network that has no such maps.
+        ConfigError: If an argument is not allowed, or the network has no such maps.
 
     Example:
         >>> import numpy as np
@@ -85,17 +98,23 @@ def explain(
     return explainer(model, kind, layer, square, batch_size)(images, classes)
 
 
-def explainer(model, kind: str = "cam", layer=None, square=None, batch_size: int = 32):
-    """`explain` for one network and many calls: a function of images and classes.
+def explainer(
+    model: keras.Model,
+    kind: Literal["cam", "grad_cam", "occlusion"] = "cam",
+    layer: str | None = None,
+    square: int | None = None,
+    batch_size: int = 32,
+) -> Callable[..., Explanation]:
+    """`explain` for one network and many calls.
 
     Args:
         model, kind, layer, square, batch_size: As in `explain`.
 
     Returns:
-        A function of `images` and, if need be, `classes` to an `Explanation`.
+        A function that takes `images` and optional `classes`, and returns an `Explanation`.
 
     Raises:
-        ConfigError: As `explain`; the function for images and classes that are not allowed.
+        ConfigError: As `explain`; the function, if images or classes are not allowed.
 
     Example:
         >>> import numpy as np
@@ -106,9 +125,9 @@ def explainer(model, kind: str = "cam", layer=None, square=None, batch_size: int
         (1, 16, 16)
     """
     require(kind in UNITS, "kind", kind, f"one of {quoted(UNITS)}")
-    require(layer is None or kind == "grad_cam", "layer", layer, "None but for 'grad_cam'")
+    require(layer is None or kind == "grad_cam", "layer", layer, "None unless kind='grad_cam'")
     fits = square is None or (kind == "occlusion" and is_whole(square) and square >= 1)
-    require(fits, "square", square, "None, or at least 1 for 'occlusion'")
+    require(fits, "square", square, "None, or at least 1 with kind='occlusion'")
     look = _LOOKS[kind](model, layer, square, batch_size)
 
     def explained(images, classes=None):
@@ -124,11 +143,11 @@ def explainer(model, kind: str = "cam", layer=None, square=None, batch_size: int
 
 
 def _numbers_of(classes, count, images):
-    """The number of each image's class, -1 for the most likely one."""
+    """The label for each image, -1 for the most likely one."""
     wanted = np.asarray(-1 if classes is None else classes)
     numbers = wanted.dtype.kind in "iu" and wanted.shape in ((), (images,))
     numbers = numbers and (classes is None or (wanted.min() >= 0 and wanted.max() < count))
-    expected = f"None, or numbers from 0 to {count - 1}, one for all or one an image"
+    expected = f"None, or numbers from 0 to {count - 1}, one for all or one per image"
     require(numbers, "classes", classes, expected)
     return np.broadcast_to(wanted, images)
 
@@ -195,7 +214,7 @@ def _floats(images):
     return images.astype(np.float32)
 
 
-def _numbers(tensor):
+def _numbers(tensor) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))
 
 
@@ -215,14 +234,14 @@ def _of(scores, labels):
 
 
 @plain_text
-def plot_explanation(image, heat, title, unit):
-    """An image, and a map over it in colours: red speaks for the class, blue against it.
+def plot_explanation(image: np.ndarray, heat: np.ndarray, title: str, unit: str) -> "Figure":
+    """Plots an image, and the map over it in colours: red for the class, blue against it.
 
     Args:
         image: uint8 `[h, w, 1 or 3]`.
-        heat: A map of its size.
-        title: Headline, such as class and score.
-        unit: What the map's numbers are.
+        heat: A map of the same size, `[h, w]`.
+        title: Title, such as class and score.
+        unit: Unit of the values of the map, such as `Explanation.unit`.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -255,7 +274,7 @@ def plot_explanation(image, heat, title, unit):
 
 
 def _colours(heat):
-    """The colours of `overlay` over grey of half its light."""
+    """The colours of `overlay` over medium grey."""
     from matplotlib.colors import ListedColormap
 
     ramp = np.linspace(-1 if heat.min() < 0 else 0, 1, 256)[None]

@@ -1,7 +1,8 @@
-"""What `analyze` looks at where it is asked for: lesions, refinement, curvature, loss surfaces."""
+"""The optional measurements of `analyze`: lesions, refinement, curvature, loss surfaces."""
 
 import contextlib
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,38 +21,38 @@ from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.fine_tune import read_start
 from keras_preact.weights import load_weights_by_layer, weights_by_layer
 
-#: The file of an analysis that says what was asked for.
+#: The file of an analysis with its settings.
 CONFIG = "analysis.json"
 
 
 class Look(NamedTuple):
-    """What is asked for, and of what.
+    """What to measure, and on which network.
 
     Attributes:
         config: The `AnalyzeConfig`.
-        subject: The network: its `name`, `config` and the run that it is `trained` in.
-        folder: Where all is written.
-        console: For progress, or `None`.
-        others: The networks that are still to come.
+        subject: The network: its `name`, its `config` and its run, `trained`.
+        folder: The folder of the analysis.
+        console: A `rich.console.Console` for progress, or `None`.
+        others: The networks that are not analysed yet.
     """
 
     config: AnalyzeConfig
     subject: Any
     folder: RunFolder
     console: Any
-    others: list
+    others: list[Any]
 
-    def keep(self, name):
-        """Where the points of a grid are kept; from then on the folder is that of this analysis."""
+    def keep(self, name: str) -> tuple[RunFolder, str]:
+        """Where the points of a grid are stored; this marks the folder as that of the analysis."""
         self.folder.write_json(CONFIG, self.config.to_dict())
         return self.folder, f"{name}-{self.subject.name}.jsonl"
 
 
-def batches_of(split, config):
-    """Mini-batches of the images of a split that are looked at, pairs (images, labels)."""
+def batches_of(split: Any, config: AnalyzeConfig) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mini-batches of the images of a split to analyse, pairs (images, labels)."""
     order = np.random.default_rng(config.seed).permutation(len(split))[: config.images]
     size = min(config.batch_size, len(order))
-    cuts = range(0, len(order) - size + 1, size)  # all of one size
+    cuts = range(0, len(order) - size + 1, size)  # all of the same size
     return [
         (split.images(order[k : k + size]).astype(np.float32), split.labels[order[k : k + size]])
         for k in cuts
@@ -62,7 +63,7 @@ def _lesions(model, data, look, _):
     config, anatomy = look.config, dissect(model)
     held_out = data.test or data.train
     found = lesions(anatomy, batches_of(held_out, config), draws=config.draws, seed=config.seed)
-    first = batches_of(data.train, config)[:1]  # a path is as long in each
+    first = batches_of(data.train, config)[:1]  # the lengths are the same in each
     return {
         "lesions": found.units,
         "removals": found.removals,
@@ -91,7 +92,7 @@ def _curvature(model, data, look, _):
 
 
 def _surface(model, data, look, seen):
-    """Around the last state, along the training to it, and to the other runs of the network."""
+    """The loss around the last state, along its training, and towards the other runs."""
     config, subject = look.config, look.subject
     batches = batches_of(data.train, config)
     wanted = {"points": config.points, "console": look.console}
@@ -115,7 +116,7 @@ def _surface(model, data, look, seen):
 
 
 def _checkpoints(model, path, end):
-    """`{step: weights by layer}` of a run's checkpoints that are whole, less what is its end."""
+    """`{step: weights by layer}` of a run's valid checkpoints, without the final state."""
     checkpoints, found = Checkpoints(pathlib.Path(path) / "checkpoints"), {}
     before = weights_by_layer(model)
     for name in checkpoints.names():
@@ -134,8 +135,8 @@ def _shapes(weights):
     return {(k, i): np.shape(v) for k, values in weights.items() for i, v in values.items()}
 
 
-#: Of the names in `AnalyzeConfig.also` what gives the tables, and whether of each state.
-FURTHER = {
+#: For each name in `AnalyzeConfig.also`: the function, and whether it is run for every state.
+FURTHER: dict[str, tuple[Callable[..., dict[str, pd.DataFrame]], bool]] = {
     "lesions": (_lesions, False),
     "refinement": (_refinement, True),
     "curvature": (_curvature, True),

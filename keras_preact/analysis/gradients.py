@@ -1,4 +1,7 @@
-"""Gradients on their way back: their size at every unit, and what of them takes which path."""
+"""Backpropagated gradients: their norm at every unit, and their split by path."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,36 +13,38 @@ from keras_preact.analysis.loss import cross_entropies, refuse_other_labels
 from keras_preact.analysis.signals import mean_over_batches
 from keras_preact.checked import require
 
-#: How close to -1 the weight term has to come to be counted.
+#: Distance from -1 within which the weight term is counted.
 NEAR = 0.1
 
 
-def gradient_propagation(anatomy: Anatomy, batches) -> pd.DataFrame:
-    """The loss's gradient at the input of every unit, and its split by the paths it took.
+def gradient_propagation(anatomy: Anatomy, batches: Iterable[tuple[Any, Any]]) -> pd.DataFrame:
+    """Measures the gradient of the loss at the input of every unit, and its split by path.
 
     Identity Mappings, equation 5: dE/dx_l = dE/dx_L (1 + d/dx_l of the sum of the branches). The
-    part through the shortcuts alone and the part through weights are each computed by themselves,
-    from the end of the network back; they add up to the gradient that is computed as one. What
-    stands on a shortcut belongs to it, a projection too, and so does the activation behind an
-    addition; a gate's value is held there, and what flows through the gate itself counts as through
-    weights.
+    part through the shortcuts alone and the part through weights are backpropagated separately from
+    the end of the network; their sum is the gradient, which is computed as well. All layers on a
+    shortcut belong to it, including a projection, and so does the activation after an addition; the
+    value of a gate is held constant there, and the gradient through the gate itself counts as
+    through weights.
 
     Args:
-        anatomy: A network in pieces, of `dissect`; what it gives are logits or a softmax.
-        batches: Mini-batches, pairs (images, labels), labels whole numbers.
+        anatomy: A network in pieces, of `dissect`, that ends with logits or a softmax.
+        batches: Mini-batches, pairs (images, labels); labels are integers.
 
     Returns:
-        A row a unit, and one for the head's input, means over the mini-batches: `gradient`, norm
-        of dE/dx_l, E the mean loss of a mini-batch; `relative`, the same over that of the last
-        unit; `direct` and `weights`, norms of the two parts; `split_error`, norm of the gradient
-        less both parts over the gradient's; `weight_term`, the part through weights along the
-        direct part, in units of it: the gradient along it vanishes where this is -1;
-        `weight_term_min`, `weight_term_max` over mini-batches; `near_minus_1`, share of
-        mini-batches in which it is within 0.1 of -1, and `images_near_minus_1`, share of images.
-        Plain nets have no direct part: NaN where it is divided by.
+        One row per unit, and one for the input of the head, means over the mini-batches:
+        `gradient`, the norm of dE/dx_l, where E is the mean loss of a mini-batch; `relative`, the
+        same divided by that of the last unit; `direct` and `weights`, the norms of the two parts;
+        `split_error`, the norm of the gradient minus both parts, relative to that of the gradient;
+        `weight_term`, the component of the part through weights along the direct part, in units of
+        the latter (at -1 the gradient along it vanishes); `weight_term_min` and `weight_term_max`
+        over mini-batches; `near_minus_1`, the share of mini-batches in which it is within 0.1 of
+        -1, and `images_near_minus_1`, the share of images. Plain nets have no direct part: values
+        relative to it are NaN.
 
     Raises:
-        ConfigError: For networks that end with anything else, and labels that they do not have.
+        ConfigError: If the network does not end with logits or a softmax, or a label is not one of
+            its classes.
 
     Example:
         >>> import numpy as np
@@ -53,7 +58,7 @@ def gradient_propagation(anatomy: Anatomy, batches) -> pd.DataFrame:
     rows = [row for images, labels in batches for row in _of_batch(anatomy, images, labels)]
     frame = mean_over_batches(rows, ["unit", "stage", "number"])
     frame.insert(4, "relative", frame["gradient"] / frame["gradient"].iloc[-2])
-    terms = pd.DataFrame(rows).groupby("unit", sort=False)["weight_term"]
+    terms: Any = pd.DataFrame(rows).groupby("unit", sort=False)["weight_term"]
     frame["weight_term_min"], frame["weight_term_max"] = [*terms.min()], [*terms.max()]
     return frame
 
@@ -70,12 +75,15 @@ def _of_batch(anatomy, images, labels):
     return reversed(rows)
 
 
-def backward(anatomy, images, labels):
-    """The way back through a network, ready to be taken.
+def backward(
+    anatomy: Anatomy, images: Any, labels: Any
+) -> tuple[Any, Iterator[tuple[Any, Callable, Callable, Callable]]]:
+    """Prepares the backward pass through a network.
 
     Returns:
-        The gradient of the mean loss at the head's input, and of each piece from the last one to
-        the first behind the stem (piece, whole, along, through), the functions of `Piece.split`.
+        The gradient of the mean loss at the head's input, and for each piece, from the last one
+        back to the first after the stem, (piece, whole, along, through), the functions of
+        `Piece.split`.
 
     Raises:
         ConfigError: As `gradient_propagation`.
@@ -94,8 +102,8 @@ def backward(anatomy, images, labels):
     return pull(gradient_of_loss(anatomy, scores, labels))[0], parts
 
 
-def refuse_other_scores(anatomy, scores, labels) -> None:
-    """Raises `ConfigError` for a network that gives no scores, and labels that it does not have."""
+def refuse_other_scores(anatomy: Anatomy, scores: Any, labels: Any) -> None:
+    """Raises `ConfigError` for a network without scores, and for labels that it does not have."""
     fits = anatomy.gives_logits is not None and len(scores.shape) == 2
     require(fits, "anatomy", anatomy.name, "a network that ends with logits or a softmax")
     refuse_other_labels(labels, scores.shape[-1])

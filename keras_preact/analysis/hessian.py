@@ -1,5 +1,8 @@
 """`Hessian`: the second derivative of a network's loss by its weights, as an operator."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -9,22 +12,23 @@ from keras_preact.rewrite import portable
 
 
 class Hessian:
-    """The Hessian of the mean loss on some images, known by its products with vectors.
+    """The Hessian of the mean loss on some images, as matrix-vector products.
 
-    The network is taken in float32 and in Keras's own layers, units in a row: this package's own
-    gradients and loops say nothing of second derivatives. Each product is exact: the derivative of
-    the gradient along the vector.
+    The network is converted to float32 and to Keras's own layers without loops, because this
+    package's own gradients and loops do not define second derivatives. Each product is exact: the
+    derivative of the gradient along the vector.
 
     Args:
-        model: A network of any packaging and dtype, from images to logits or a softmax.
-        batches: Mini-batches, pairs (images, labels), labels whole numbers.
-        training: Whether norms take the statistics of each mini-batch, as in a training step.
+        model: A network in any packaging and dtype that maps images to logits or a softmax.
+        batches: Mini-batches, pairs (images, labels); labels are integers.
+        training: Whether norms use the statistics of each mini-batch, as in a training step.
 
     Attributes:
-        size: How many weights there are.
+        size: Number of weights.
 
     Raises:
-        ConfigError: For networks that give anything else, and labels that they do not have.
+        ConfigError: If the network does not end with logits or a softmax, or a label is not one of
+            its classes.
 
     Example:
         >>> import numpy as np
@@ -37,7 +41,9 @@ class Hessian:
         0.0
     """
 
-    def __init__(self, model, batches, training=True):
+    def __init__(
+        self, model: keras.Model, batches: Sequence[tuple[Any, Any]], training: bool = True
+    ):
         self._loss = Loss(_with_logits(portable(model)), training)
         self._loss.refuse_other_labels(batches)
         self._batches = batches
@@ -46,13 +52,13 @@ class Hessian:
         self._weights, self._held = self._loss.weights, self._loss.held
         self._product = compiled(self._of_batch)
 
-    def times(self, vector) -> np.ndarray:
+    def times(self, vector: np.ndarray) -> np.ndarray:
         """The product with a vector of `size` numbers, float64."""
-        vector = split(vector, self._weights)
+        parts = split(vector, self._weights)
         total = np.zeros(self.size)
         for images, labels in self._batches:
             images, labels = map(keras.ops.convert_to_tensor, (images, labels))
-            found = self._product(self._weights, self._held, vector, images, labels)
+            found = self._product(self._weights, self._held, parts, images, labels)
             total += joined(found)
         return total / self._images
 
@@ -67,7 +73,7 @@ class Hessian:
 
 
 def _with_logits(model):
-    """The model, a copy, less a softmax in its last layer: exact where that is 0 or 1."""
+    """The model, which is a copy, without a final softmax: exact even where that is 0 or 1."""
     last = model.layers[-1]
     if getattr(last, "activation", None) is keras.activations.softmax:
         last.activation = keras.activations.linear

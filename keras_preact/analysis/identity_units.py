@@ -1,4 +1,6 @@
-"""`deepen`: a deeper network made of a shallower one and units that compute the identity."""
+"""`deepen`: a deeper network made from a shallower one and units that compute the identity."""
+
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -12,30 +14,31 @@ from keras_preact.residual import build_network
 from keras_preact.weights import load_weights_by_layer, weights_by_layer
 
 
-def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -> keras.Model:
-    """A deeper network that computes what a shallower one does, and can be trained from there.
+def deepen(
+    model: keras.Model, units: Sequence[int] | None = None, config: ResNetConfig | None = None
+) -> keras.Model:
+    """Makes a deeper network that computes the same function, and can be trained further.
 
-    The construction behind the degradation argument (Deep Residual Learning, section 1): layers
-    that are added to a network as identities make it no worse, so that a deeper network that trains
-    to a higher error is one that the solver cannot optimise. In a residual unit the identity is a
-    branch of zeros: its last convolution, or the scale of its last norm, is 0 and learns from
-    there. In a plain net it is kernels that hand their input on, and norms that do nothing at
-    inference.
+    The construction behind the degradation argument (Deep Residual Learning, section 1): identity
+    layers that are added to a network do not make it worse, so if a deeper network has a higher
+    training error, the solver failed to optimise it. In a residual unit, the identity is a branch
+    of zeros: its last convolution, or the scale of its last norm, starts at 0. In a plain net, it
+    is kernels that copy their input, and norms that change nothing at inference.
 
     Args:
-        model: A network of `build_network` or `create_model`, from images to scores.
-        units: Units of each stage of the deeper network; by default one more than now. The new ones
-            stand at the end of their stage, but ahead of a unit that halves the map there.
-        config: The network's config; that of the registered network of its name if not given.
+        model: A network of `build_network` or `create_model` that maps images to scores.
+        units: Units per stage of the deeper network; by default one more per stage. The new units
+            are at the end of their stage, but before a last unit that halves the feature map.
+        config: The config of the model; by default that of the registered network of its name.
 
     Returns:
-        A new `keras.Model`; at inference its outputs are the model's.
+        A new functional `keras.Model` with the same outputs at inference.
 
     Raises:
-        ConfigError: For fewer units, for a config that is not the model's, for a model with layers
-            ahead of its stem, and for units that cannot compute the identity exactly: those of
-            gates, of scaled or projected shortcuts, those with more behind the addition than a
-            ReLU, and of plain nets all but those of 3x3 convolutions with a ReLU.
+        ConfigError: If there would be fewer units, the config is not that of the model, the model
+            has layers before its stem, or its units cannot compute the identity exactly: units with
+            gates, with scaled or projected shortcuts, or with more than a ReLU after the addition,
+            and in plain nets all but units of 3x3 convolutions with ReLU.
 
     Example:
         >>> from keras_preact import create_model
@@ -52,7 +55,7 @@ def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -
     require(fits, "units", units, f"as many whole numbers as stages, at least {config.units}")
     _refuse_others(config)
     halving = config.units[:-1] if config.downsample_at == "last_unit" else ()
-    expected = "a config with stages of at least two units where the last one halves the map"
+    expected = "at least 2 in each stage whose last unit halves the feature map"
     require(all(old > 1 for old in halving), "config.units", config.units, expected)
     deeper_config = config.replace(units=units)
     deeper = _built_alike(model, deeper_config)
@@ -66,13 +69,13 @@ def deepen(model: keras.Model, units=None, config: ResNetConfig | None = None) -
 
 
 def _refuse_layers_ahead(model):
-    """The deeper network is built anew, so what prepares the images of a run would be lost."""
+    """The deeper network is built again, so the preprocessing layers of a run would be lost."""
     names = [x.name for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
     if not names or not names[0].startswith("stem_"):
         raise ConfigError(
-            "`deepen` takes a network of `build_network` or `create_model`, which begins with its "
-            "stem; `keras_preact.training.start_from` gives it the weights of a run. "
-            f"Received: {model.name!r}, which begins with {(names or ['nothing'])[0]!r}."
+            "`model` must be a network of `build_network` or `create_model`, which begins with its "
+            f"stem. Received: {model.name!r}, which begins with {(names or ['nothing'])[0]!r}. "
+            "keras_preact.training.start_from loads the weights of a run into such a network."
         )
 
 
@@ -93,10 +96,10 @@ def _refuse_others(config):
         reason = f"shortcut='none', placement={config.placement!r}, block={config.block!r}"
     if reason:
         raise ConfigError(
-            "`deepen` adds units that compute the identity exactly and can learn from there: "
-            "shortcuts that are not scaled, gated or projected, in pre-activation units or in "
-            "original ones with a ReLU; in plain nets original units of 3x3 convolutions. "
-            f"Received: {reason}."
+            "`deepen` adds units that compute the identity exactly and can be trained further. "
+            "They must have shortcuts that are not scaled, gated or projected, and be "
+            "pre-activation units or original units with ReLU; in plain nets, original units of "
+            f"3x3 convolutions. Received: {reason}."
         )
 
 
@@ -119,11 +122,11 @@ def _built_alike(model, config):
 
 
 def _moved(layer, config, units):
-    """What a layer is called in the deeper network."""
+    """The name of a layer in the deeper network."""
     if config.downsample_at == "first_unit":
         return layer
     for stage, (old, new) in enumerate(zip(config.units, units, strict=True), 1):
-        if stage == len(units):  # nothing is halved at its end
+        if stage == len(units):  # the last stage halves nothing
             break
         prefix = f"stage{stage}_unit{old}_"
         if layer.startswith(prefix):
@@ -132,7 +135,7 @@ def _moved(layer, config, units):
 
 
 def _make_identity(weights, unit, config):
-    """Sets the weights of a unit so that it hands on its input; `weights` is changed."""
+    """Sets the weights of a unit so that it computes the identity; `weights` is changed."""
     convolutions = len(KERNELS[config.block])
     if config.shortcut == "none":
         for k in range(1, convolutions + 1):
@@ -142,7 +145,7 @@ def _make_identity(weights, unit, config):
         return
     ends_with_norm = "norm" in PLACEMENTS[config.placement].last and config.normalization == "batch"
     last = f"{unit}_norm{convolutions}" if ends_with_norm else f"{unit}_conv{convolutions}"
-    # Of a norm scale and offset, of a convolution kernel and bias.
+    # Scale and offset of a norm, kernel and bias of a convolution.
     _set(weights, last, lambda index, v: np.zeros_like(v) if index in ("0", "1") else v)
 
 
@@ -152,7 +155,7 @@ def _set(weights, layer, new):
 
 
 def _dirac(index, value):
-    """A kernel that hands its input on; a bias of zeros."""
+    """A kernel that copies its input; a bias of zeros."""
     new = np.zeros_like(value)
     if index == "0":
         height, width, channels, _ = value.shape

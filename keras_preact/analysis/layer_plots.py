@@ -1,8 +1,11 @@
-"""Pictures of what is in a network: responses, variances by the theory, gates, rectifiers, chains.
+"""Plots of the layers of a network: responses, predicted variances, gates, rectifiers, chains.
 
-Each function takes a table of `Analysis`, with the columns `network` and `state`: a colour a
-network, initial weights dashed, trained ones solid.
+Each function takes a table of `Analysis`, with the columns `network` and `state`. Each network has
+a colour; lines are dashed for initial weights and solid for trained ones.
 """
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,13 +14,17 @@ from keras_preact.analysis.series import COLORS, PAPER, finished, groups, lines,
 from keras_preact.analysis.signals import QUANTILES
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
 
 @plain_text
-def plot_responses(responses):
-    """Standard deviations of the layers' responses, in order and by size.
+def plot_responses(responses: "pd.DataFrame") -> "Figure":
+    """Plots the standard deviations of the layer responses, in order and sorted.
 
-    Deep Residual Learning, Figure 7: responses are taken after normalisation, where it directly
-    follows the layer, and before the activation; residual networks have smaller ones.
+    Deep Residual Learning, Figure 7: responses are measured after a normalisation that directly
+    follows the layer, and before the activation; residual networks have smaller responses.
 
     Args:
         responses: `Analysis.tables["responses"]`.
@@ -31,22 +38,22 @@ def plot_responses(responses):
         places = np.arange(1, len(deviations) + 1)
         left.plot(places, deviations, label=label, **style)
         right.plot(places, np.sort(deviations)[::-1], label=label, **style)
-    left.set_xlabel("layer, in order")
-    right.set_xlabel("layer, by size of its response")
+    left.set_xlabel("layer")
+    right.set_xlabel("layer, sorted by response")
     for axes in (left, right):
         axes.set_ylabel("standard deviation of the response")
         axes.set_ylim(bottom=0)
         plain(axes)
-    return finished(figure, responses, "Responses of the layers (2015, Figure 7)")
+    return finished(figure, responses, "Layer responses (2015, Figure 7)")
 
 
 @plain_text
-def plot_variance(variance):
-    """What the initialisation does to signals and gradients over depth, beside He's and Xavier's.
+def plot_variance(variance: "pd.DataFrame") -> "Figure":
+    """Plots the effect of the initialisation on signals and gradients, with those of He and Xavier.
 
-    Delving Deep into Rectifiers, section 2.2: in a plain net without norms the standard deviation
-    of the responses is multiplied by the root of ½ (1 + a²) n Var[w] in each layer, and that of the
-    gradients by the root of ½ (1 + a²) n̂ Var[w].
+    Delving Deep into Rectifiers, section 2.2: in a plain net without norms, each layer multiplies
+    the standard deviation of the responses by the square root of ½ (1 + a²) n Var[w], and that of
+    the gradients by the square root of ½ (1 + a²) n̂ Var[w].
 
     Args:
         variance: `Analysis.tables["variance"]`, of plain nets.
@@ -67,20 +74,21 @@ def plot_variance(variance):
             xavier = table[way].to_numpy() * (table["xavier"] / table["std"]).to_numpy() ** 2
             product = np.cumprod(xavier[::step])
             theirs = np.sqrt(product / product[0])[::step]
-            axes.semilogy(places, theirs, color=style["color"], ls=":", label=f"{label}: Xavier's")
+            axes.semilogy(places, theirs, color=style["color"], ls=":", label=f"{label}: Xavier")
     for axes in (left, right):
-        axes.axhline(1, color=PAPER, lw=1, zorder=0, label="He's: 1")
+        axes.axhline(1, color=PAPER, lw=1, zorder=0, label="He: 1")
         axes.set_xlabel("layer")
         plain(axes)
     points = " (points: measured)" if variance["response_std"].notna().any() else ""
-    left.set_ylabel(f"standard deviation of the response\nover the first layer's{points}")
-    right.set_ylabel("standard deviation of the gradient\nthat the initialisation alone makes")
-    return finished(figure, variance, "Variance by the theory (rectifier paper, section 2.2)")
+    left.set_ylabel(f"std of the response\nrelative to the first layer{points}")
+    right.set_ylabel("std of the gradient\nrelative to the last layer")
+    title = "Predicted variance (Delving Deep into Rectifiers, section 2.2)"
+    return finished(figure, variance, title)
 
 
 @plain_text
-def plot_gates(gates):
-    """How g is spread in every gated unit, beside what its initial bias alone would make it.
+def plot_gates(gates: "pd.DataFrame") -> "Figure":
+    """Plots the distribution of g in every gated unit, with the value of its initial bias alone.
 
     Args:
         gates: `Analysis.tables["gates"]`.
@@ -105,14 +113,14 @@ def plot_gates(gates):
         place = {"textcoords": "offset points", "xytext": (2, 5), "bbox": ground}
         axes.annotate(text, (1, value), **place, fontsize=8, color=INK)
     axes.set_xlabel("unit")
-    axes.set_ylabel("gate g (bands: half of it, nine tenths of it)")
+    axes.set_ylabel("gate g (bands: 50 % and 90 % of the values)")
     plain(axes)
     return finished(figure, gates, "Gates")
 
 
 @plain_text
-def plot_rectifiers(activations):
-    """Share of each activation's inputs that are not positive, and of channels that never are.
+def plot_rectifiers(activations: "pd.DataFrame") -> "Figure":
+    """Plots the share of inactive inputs of each activation, and the share of its dead channels.
 
     Args:
         activations: `Analysis.tables["activations"]`.
@@ -125,10 +133,10 @@ def plot_rectifiers(activations):
     figure, (left, right) = new_figure(11, 4, columns=2)
     lines(left, activations, "inactive", marker=".")
     lines(right, activations, "dead", marker=".")
-    left.set_ylabel("share of inputs at or below 0")
-    right.set_ylabel("share of channels that are never positive")
+    left.set_ylabel("inactive: share of inputs at or below 0")
+    right.set_ylabel("dead: share of channels that are never positive")
     for axes in (left, right):
-        axes.set_xlabel("activation, in order")
+        axes.set_xlabel("activation")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     left.set_ylim(0, 1)
     right.set_ylim(-0.01, max(0.1, right.get_ylim()[1]))
@@ -136,10 +144,11 @@ def plot_rectifiers(activations):
 
 
 @plain_text
-def plot_slopes(activations):
-    """Learned slopes of PReLU by depth, mean and range over channels, beside the paper's.
+def plot_slopes(activations: "pd.DataFrame") -> "Figure":
+    """Plots the learned slopes of PReLU by depth, mean and range over channels, with the paper's.
 
-    Delving Deep into Rectifiers, Table 1: larger slopes in the first layer, smaller in deep ones.
+    Delving Deep into Rectifiers, Table 1: the slopes are larger in the first layer and smaller in
+    deep layers.
 
     Args:
         activations: `Analysis.tables["activations"]`, of networks with PReLU.
@@ -158,7 +167,7 @@ def plot_slopes(activations):
     depth = np.linspace(0, 1, len(TABLE_1))
     words = {"channel_wise": "channel-wise", "channel_shared": "channel-shared"}
     for name, marker in (("channel_wise", "D"), ("channel_shared", "x")):
-        label = f"paper's Table 1, {words[name]}"
+        label = f"paper, Table 1, {words[name]}"
         axes.plot(depth, TABLE_1[name], marker=marker, lw=0, ms=5, color=PAPER, label=label)
     axes.set_xlabel("depth, from the first activation (0) to the last (1)")
     axes.set_ylabel("slope for negative inputs")
@@ -167,11 +176,11 @@ def plot_slopes(activations):
 
 
 @plain_text
-def plot_chain(chains):
-    """The gradient of each weight of scalar chains, such as one with and one without a shortcut.
+def plot_chain(chains: "Mapping[str, pd.DataFrame]") -> "Figure":
+    """Plots the gradient of each weight of scalar chains, for example with and without shortcut.
 
     Args:
-        chains: `{label: frame of chain}`.
+        chains: `{label: table}`, with tables of `chain`.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -187,7 +196,7 @@ def plot_chain(chains):
         sizes = frame["weight_gradient"].abs()
         axes.semilogy(frame["layer"], sizes, color=COLORS[k], marker="o", ms=4, label=label)
     axes.set_xlabel("layer")
-    axes.set_ylabel("size of its weight's gradient")
+    axes.set_ylabel("absolute gradient of its weight")
     axes.legend(frameon=False, labelcolor=INK)
     plain(axes)
     return figure

@@ -1,4 +1,4 @@
-"""Lesions: how a network errs with units left out, or in another order.
+"""Lesions: the error of a network with units removed or reordered.
 
 Veit, Wilber and Belongie 2016, "Residual Networks Behave Like Ensembles of Relatively Shallow
 Networks" (arXiv 1605.06431), sections 4.1 to 4.3.
@@ -6,6 +6,8 @@ Networks" (arXiv 1605.06431), sections 4.1 to 4.3.
 
 import dataclasses
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,21 +16,22 @@ from keras_preact.analysis.anatomy import Anatomy
 from keras_preact.analysis.gradients import refuse_other_scores
 from keras_preact.checked import is_whole, require
 
-#: Units left out at a time, and pairs that change places, at most.
+#: Largest number of units removed together, and of swapped pairs.
 MOST = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Lesions:
-    """What `lesions` found, in tables; each `error` is a share of the images.
+    """The result of `lesions`, in tables; each `error` is a share of the images, from 0 to 1.
 
     Attributes:
-        units: A row a unit: `error` with it left out, no number where it cannot be, and `rise`,
-            that less the whole network's.
-        removals: A row a draw of `removed` units: `error` without them; with 0 the whole network's.
-        orders: A row a draw of units that changed places in `swaps` pairs: `kendall_tau` of their
-            order against the network's own, and `error`; none where no two units of a stage have
-            one shape.
+        units: One row per unit: `error` without it (NaN if it cannot be removed), and `rise`, the
+            difference from the error of the whole network.
+        removals: One row per draw of `removed` units: `error` without them; with 0, that of the
+            whole network.
+        orders: One row per draw of `swaps` swapped pairs of units: `kendall_tau` between their
+            order and the original one, and `error`; empty if no two units of a stage have the same
+            shape.
     """
 
     units: pd.DataFrame
@@ -36,28 +39,35 @@ class Lesions:
     orders: pd.DataFrame
 
 
-def lesions(anatomy: Anatomy, batches, most: int = MOST, draws: int = 5, seed: int = 0) -> Lesions:
-    """The error of a network with units left out, and with units in another order.
+def lesions(
+    anatomy: Anatomy,
+    batches: Sequence[tuple[Any, Any]],
+    most: int = MOST,
+    draws: int = 5,
+    seed: int = 0,
+) -> Lesions:
+    """Measures the error of a network with units removed, and with units in another order.
 
-    Nothing is trained in between. A unit that is left out is its shortcut alone: where that is the
-    identity the unit hands on its input to the last bit; where it scales, gates or changes
-    dimensions it stays, with what stands behind the addition. A unit of a plain net that keeps the
-    shape hands on its input too; one that changes it cannot be left out. Units change places within
-    their stage with those of the same shape.
+    Nothing is trained in between. Removing a unit means keeping only its shortcut: an identity
+    shortcut returns the unit's input to the last bit; a shortcut that scales, gates or changes
+    dimensions is kept, with the function after the addition. A unit of a plain net that keeps the
+    shape is replaced by the identity; one that changes it cannot be removed. Units are swapped
+    within their stage with units of the same shape.
 
     Args:
         anatomy: A network in pieces, of `dissect`.
-        batches: Mini-batches, pairs (images, labels), labels whole numbers; images that it was not
-            trained on.
-        most: Units that are left out at a time, and pairs that change places, at most.
-        draws: Random draws of each number of them.
-        seed: Decides the draws.
+        batches: Mini-batches, pairs (images, labels); labels are integers. The network should not
+            have been trained on these images.
+        most: Largest number of units removed together, and of swapped pairs.
+        draws: Number of random draws for each number of them.
+        seed: Seed of the draws.
 
     Returns:
         A `Lesions`.
 
     Raises:
-        ConfigError: For networks without scores of classes, and labels that they do not have.
+        ConfigError: If the network does not end with logits or a softmax, or a label is not one of
+            its classes.
 
     Example:
         >>> import numpy as np
@@ -101,12 +111,12 @@ class _Network:
     """The pieces as steps at inference, functions of (input, output in the whole network).
 
     Attributes:
-        units: Which of the pieces are units.
-        without: Of each piece the step that is left without its weights; `None` where there is none
-            of the shape.
+        units: Indices of the pieces that are units.
+        without: For each piece, the step that replaces it when it is removed; `None` if it cannot
+            be removed.
     """
 
-    def __init__(self, anatomy, batches):
+    def __init__(self, anatomy: Anatomy, batches: Sequence[tuple[Any, Any]]):
         self.batches, pieces = batches, anatomy.pieces
         self.units = [k for k, piece in enumerate(pieces) if piece in anatomy.units]
         self.whole = [_step(piece) for piece in pieces]
@@ -115,23 +125,24 @@ class _Network:
         refuse_other_scores(anatomy, signals[-1], labels)
         self.shapes = [(x.shape, y.shape) for x, y in itertools.pairwise(signals)]
         self.stages = [getattr(piece, "stage", None) for piece in pieces]
-        self.without = [None] * len(pieces)
+        self.without: list[Callable[[Any, Any], Any] | None] = [None] * len(pieces)
         for k in self.units:
-            (taken, given), unit = self.shapes[k], pieces[k]
+            unit: Any = pieces[k]
+            taken, given = self.shapes[k]
             if taken == given and (unit.hands_on or not unit.is_residual):
                 self.without[k] = lambda x, _: x
             elif unit.is_residual:
                 self.without[k] = _shortcut(unit)
 
     def signals(self, images):
-        """What each piece takes, and the scores."""
+        """The input of each piece, and the scores."""
         signals = [images]
         for step in self.whole:
             signals.append(step(signals[-1], None))
         return signals
 
     def of_one_shape(self):
-        """Lists of units of a stage, at least two, that take and give one shape."""
+        """Lists of at least two units of a stage with the same input and output shape."""
         groups = {}
         for k in self.units:
             taken, given = self.shapes[k]
@@ -149,9 +160,9 @@ class _Network:
         return steps
 
     def errors(self, variants):
-        """Share of images that each list of steps classifies wrongly.
+        """Share of images that each list of steps misclassifies.
 
-        Up to its first step that is another they take what the whole network computed.
+        Each list starts at its first changed step, with the signals of the whole network.
         """
         wrong, images_seen = np.zeros(len(variants)), 0
         for images, labels in self.batches:
@@ -183,7 +194,7 @@ def _is_right(scores, labels):
 
 
 def _swapped(units, groups, swaps, random):
-    """An order of the units in which pairs of one group, drawn at random, changed places."""
+    """An order of the units in which random pairs of the same group are swapped."""
     pairs = [(a, b) for group in groups for a in group for b in group if a < b]
     order = [*units]
     for a, b in random.choice(pairs, swaps):
@@ -195,7 +206,8 @@ def _swapped(units, groups, swaps, random):
 def _kendall_tau(order):
     from scipy.stats import kendalltau
 
-    return float(kendalltau(range(len(order)), order).statistic)
+    found: Any = kendalltau(range(len(order)), order)
+    return float(found.statistic)
 
 
 def _place(unit):

@@ -1,14 +1,21 @@
-"""Pictures of lesions and path lengths: a colour a network, as in `keras_preact.analysis.plots`."""
+"""Plots of lesions and path lengths, with a colour per network as in `analysis.plots`."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_preact.analysis.series import PAPER, finished, groups, lines, plain
 from keras_preact.evaluation.plots import new_figure, plain_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
 
 @plain_text
-def plot_lesions(tables):
-    """The error with each unit left out, with several left out, and with units in another order.
+def plot_lesions(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
+    """Plots the error with one unit removed, with several removed, and with units reordered.
 
     Veit et al. 2016, Figures 3 and 5.
 
@@ -34,10 +41,10 @@ def plot_lesions(tables):
     for label, table, style in groups(orders):
         color = style["color"]
         right.plot(table["kendall_tau"], table["error"], "o", ms=3, color=color, label=label)
-    left.set_xlabel("unit that is left out")
-    middle.set_xlabel("units left out (line: median, band: range)")
-    right.set_xlabel("Kendall's tau of the units' order")
-    left.set_ylabel("error (dotted: of the whole network)")
+    left.set_xlabel("removed unit")
+    middle.set_xlabel("number of removed units (line: median, band: range)")
+    right.set_xlabel("Kendall's tau of the order of units")
+    left.set_ylabel("error (dotted: whole network)")
     for axes in (middle, right):
         axes.set_ylabel("error")
         plain(axes)
@@ -52,8 +59,8 @@ def plot_lesions(tables):
 
 
 @plain_text
-def plot_path_lengths(paths):
-    """How many paths there are of each length, the gradient's norm along one, and the product.
+def plot_path_lengths(paths: "pd.DataFrame") -> "Figure":
+    """Plots the number of paths by length, the norm of the gradient along one, and the product.
 
     Veit et al. 2016, Figure 6.
 
@@ -66,15 +73,15 @@ def plot_path_lengths(paths):
     figure, (left, middle, right) = new_figure(13, 4, columns=3)
     for label, table, style in groups(paths):
         left.plot(table["length"], table["paths"] / table["paths"].sum(), label=label, **style)
-        norm = table["norm"].where(table["norm"] > 0)  # less than a float32 holds
+        norm = table["norm"].where(table["norm"] > 0)  # 0 is an underflow of float32
         middle.semilogy(table["length"], norm, **style)
         right.plot(table["length"], table["share"], **style)
     right.axhline(0, color=PAPER, lw=1, zorder=0)
     left.set_ylabel("share of the paths")
-    middle.set_ylabel("norm of the gradient along one")
+    middle.set_ylabel("norm of the gradient along one path")
     right.set_ylabel("share of the gradient\n(number of paths times norm)")
     for axes in (left, middle, right):
-        axes.set_xlabel("branches that a path passes")
+        axes.set_xlabel("path length (number of branches)")
         plain(axes)
         axes.set_xlim(left=-0.5)
-    return finished(figure, paths, "The gradient by path length (Veit et al. 2016)")
+    return finished(figure, paths, "Gradient by path length (Veit et al. 2016)")

@@ -1,20 +1,25 @@
 """`linearize`: a function's value at a point, and its derivative there; `compiled` functions."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from keras_preact.errors import ConfigError
 
 
-def linearize(function, *inputs):
-    """Outputs of a function, and the function that carries gradients from them to the inputs.
+def linearize(
+    function: Callable[..., list[Any]], *inputs: Any
+) -> tuple[list[Any], Callable[..., list[Any]]]:
+    """Evaluates a function, and returns the function that backpropagates gradients through it.
 
     Args:
-        function: Function of tensors to a list of tensors, without side effects.
-        *inputs: Where it is taken.
+        function: Function from tensors to a list of tensors, without side effects.
+        *inputs: The tensors at which it is evaluated.
 
     Returns:
-        The list of outputs, and a function of their gradients, one each, to the list of the
-        inputs' gradients. It may be called more than once.
+        The list of outputs, and a function from the gradients of all outputs to the list of the
+        inputs' gradients, which can be called several times.
 
     Raises:
         ConfigError: On backends other than TensorFlow and JAX.
@@ -40,8 +45,8 @@ def linearize(function, *inputs):
     raise _unknown(backend)
 
 
-def compiled(function):
-    """A function of tensors, or of lists of them, compiled for the shapes that it is called with.
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of tensors, or of lists of them, for the shapes it is called with.
 
     Raises:
         ConfigError: On backends other than TensorFlow and JAX.
@@ -60,6 +65,6 @@ def compiled(function):
 
 def _unknown(backend):
     return ConfigError(
-        "Analysis runs on the backends 'tensorflow' and 'jax' (the environment variable "
-        f"KERAS_BACKEND). Received: {backend!r}."
+        "Analysis needs the backend 'tensorflow' or 'jax' (environment variable KERAS_BACKEND). "
+        f"Received: {backend!r}."
     )

@@ -1,24 +1,29 @@
 """`linearize` with TensorFlow's tape, and `compiled`."""
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 
-def linearize(function, *inputs):
+def linearize(
+    function: Callable[..., list[Any]], *inputs: Any
+) -> tuple[list[Any], Callable[..., list[Any]]]:
     """As `keras_preact.analysis.linearize.linearize`."""
-    inputs = [tf.convert_to_tensor(x) for x in inputs]
+    tensors = [tf.convert_to_tensor(x) for x in inputs]
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-        for x in inputs:
+        for x in tensors:
             tape.watch(x)
-        outputs = list(function(*inputs))
+        outputs = list(function(*tensors))
 
-    def pull(*gradients):
-        return tape.gradient(
-            outputs, inputs, output_gradients=list(gradients), unconnected_gradients="zero"
-        )
+    def pull(*gradients: Any) -> list[Any]:
+        zero: Any = "zero"
+        given: Any = list(gradients)
+        return tape.gradient(outputs, tensors, output_gradients=given, unconnected_gradients=zero)
 
     return outputs, pull
 
 
-def compiled(function):
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """As `keras_preact.analysis.linearize.compiled`."""
     return tf.function(function, autograph=False)

@@ -1,33 +1,42 @@
-"""`occlusion`: how much a score falls when a part of the image is covered, for any network."""
+"""`occlusion`: the decrease of a score when a part of the image is covered, for any network."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-#: Images in a step.
+#: Images per batch.
 _BATCH = 32
 
 
-def occlusion(predict, image, label: int, square: int | None = None, batch_size: int = _BATCH):
-    """How much a class's score falls when a square of the image is covered, place by place.
+def occlusion(
+    predict: Callable[[np.ndarray], Any],
+    image: np.ndarray,
+    label: int,
+    square: int | None = None,
+    batch_size: int = _BATCH,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measures the decrease of a class's score when a square of the image is covered.
 
-    Zeiler and Fergus 2014, section 4.2. The squares have the image's mean colour, and each begins
-    half its side after the one before it.
+    Zeiler and Fergus (2014), section 4.2. The squares have the mean colour of the image; each
+    begins half its side after the one before it.
 
     Args:
-        predict: Function of images `[n, h, w, c]` to scores `[n, classes]`.
+        predict: Function from images `[n, h, w, c]` to scores `[n, classes]`.
         image: An image, `[h, w, c]`.
-        label: Number of the class.
-        square: Side of the squares in pixels; a quarter of the image's shorter side if not given.
-        batch_size: Images in a step.
+        label: Label of the class.
+        square: Side of the squares in pixels; by default a quarter of the image's shorter side.
+        batch_size: Images per batch.
 
     Returns:
-        The falls of all squares, float32 `[rows, columns]`; and for each pixel the mean over the
-        squares that cover it, float32 `[h, w]`.
+        The decrease for each square, float32 `[rows, columns]`; and for each pixel the mean over
+        the squares that cover it, float32 `[h, w]`.
 
     Example:
         >>> import numpy as np
         >>> from keras_preact.analysis.occlusion import occlusion
         >>> image = np.zeros((8, 8, 1), "uint8")
-        >>> image[:2, :2] = 255  # the score is how bright this corner is
+        >>> image[:2, :2] = 255  # the score is the brightness of this corner
         >>> scores = lambda images: images[:, :2, :2].mean((1, 2)) / 255.0
         >>> falls, heat = occlusion(scores, image, 0, square=2)
         >>> falls.shape, int(heat.argmax())
@@ -55,5 +64,5 @@ def occlusion(predict, image, label: int, square: int | None = None, batch_size:
 
 
 def _places(length, side):
-    """Where squares begin along a side, so that the last one ends with it."""
+    """The positions of squares along a side, so that the last one ends with it."""
     return [*range(0, length - side, max(side // 2, 1)), length - side]

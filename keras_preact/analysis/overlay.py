@@ -1,18 +1,18 @@
-"""A map over an image: scaled to it, and as colours."""
+"""A map over an image: scaled to its size, and as colours."""
 
 import numpy as np
 
-#: What speaks for a class, and against it.
+#: Colours of evidence for a class, and against it.
 FOR, AGAINST = (214, 39, 40), (31, 99, 180)
 
-#: The share of the colour where a map is at its largest.
+#: Opacity of the colour at the largest value of a map.
 _MOST = 0.8
 
 
 def scaled_map(grid: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Maps in another size: linear between the centres of their cells, the same beyond the last.
+    """Scales maps linearly between the centres of their cells; constant outside the outermost ones.
 
-    Where the new size is a multiple of the old one the mean stays what it was.
+    If the new size is a multiple of the old one, the mean does not change.
 
     Args:
         grid: `[..., rows, columns]`.
@@ -32,18 +32,18 @@ def scaled_map(grid: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _between(old, new):
-    """The matrix that makes `new` values of `old` ones."""
+    """The matrix that interpolates `new` values from `old` ones."""
     at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     return np.maximum(1 - np.abs(at[:, None] - np.arange(old)), 0)
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """An image in grey, under a map in colours: red speaks for a class, blue against it.
+    """Overlays a map in colours on a grey image: red for a class, blue against it.
 
     Args:
         image: uint8 `[h, w, 1 or 3]`.
-        heat: A map of its size; at zero the image is seen alone, and the colour is strongest where
-            the map is largest.
+        heat: A map of the same size, `[h, w]`; zero shows only the image, and the colour is
+            strongest at the largest value.
 
     Returns:
         uint8 `[h, w, 3]`.

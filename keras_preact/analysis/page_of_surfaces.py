@@ -1,7 +1,8 @@
-"""`surface_page`: loss surfaces on one page that stands by itself, each turned with the mouse."""
+"""`surface_page`: loss surfaces on a self-contained page, each of which can be rotated."""
 
 import html
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +11,10 @@ from keras_preact.analysis.surface_plots import levels_of
 from keras_preact.checked import require
 from keras_preact.evaluation.page import html_page
 
-#: Draws each surface, the furthest squares first, and turns it as the pointer is drawn over it.
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Draws each surface, the furthest squares first, and rotates it when the pointer is dragged.
 _SCRIPT = """
 const stops = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 function color(share, light) {
@@ -66,20 +70,20 @@ document.querySelectorAll("canvas").forEach(surface);
 """
 
 
-def surface_page(surface) -> str:
-    """A page on which the loss around the weights can be turned.
+def surface_page(surface: "pd.DataFrame") -> str:
+    """Makes a self-contained HTML page with loss surfaces that can be rotated.
 
-    Heights and colours are of the loss's logarithm, the same in all surfaces; what is no number or
-    more than 1000 times the least loss is cut.
+    Heights and colours show the logarithm of the loss, on the same scale for all surfaces; values
+    that are not finite or above 1000 times the lowest loss are clipped.
 
     Args:
         surface: `Analysis.tables["surface"]`, of planes.
 
     Returns:
-        HTML, with all that it needs in it.
+        The HTML of the page.
 
     Raises:
-        ConfigError: For lines.
+        ConfigError: If the table is of lines.
 
     Example:
         >>> import pandas as pd
@@ -89,7 +93,7 @@ def surface_page(surface) -> str:
         >>> "[[0.0, 0.333], [0.667, 1.0]]" in page
         True
     """
-    require("y" in surface, "surface", [*surface], "that of a plane, with columns x and y")
+    require("y" in surface, "surface", [*surface], "the table of a plane, with columns x and y")
     levels, sections = levels_of(surface["loss"]), []
     low, high = np.log(levels[0]), np.log(levels[-1])
     for label, table, _ in groups(surface):
@@ -98,8 +102,8 @@ def surface_page(surface) -> str:
         heights = (np.log(np.clip(loss, levels[0], levels[-1])) - low) / (high - low)
         sections.append(
             f"<h2>{html.escape(label)}</h2><p>Loss {table['loss'].min():.3g} to "
-            f"{table['loss'].max():.3g}, {len(table)} points. Drag to turn.</p>"
+            f"{table['loss'].max():.3g}, {len(table)} points. Drag to rotate.</p>"
             '<canvas width="720" height="560" style="max-width: 100%; touch-action: none" '
             f'data-heights="{json.dumps(heights.round(3).tolist())}"></canvas>'
         )
-    return html_page("The loss around the weights", [*sections, f"<script>{_SCRIPT}</script>"])
+    return html_page("Loss around the weights", [*sections, f"<script>{_SCRIPT}</script>"])

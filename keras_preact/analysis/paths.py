@@ -1,7 +1,10 @@
-"""`path_lengths`: how much of the gradient comes over how many units' branches.
+"""`path_lengths`: the gradient by the number of branches that it passes.
 
 Veit, Wilber and Belongie 2016 (arXiv 1605.06431), section 4.4 and Figure 6.
 """
+
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,24 +16,26 @@ from keras_preact.analysis.gradients import backward
 from keras_preact.checked import is_whole, require
 
 
-def path_lengths(anatomy: Anatomy, batches, draws: int = 5, seed: int = 0) -> pd.DataFrame:
-    """The gradient at the first unit's input by the length of the paths that it takes.
+def path_lengths(
+    anatomy: Anatomy, batches: Iterable[tuple[Any, Any]], draws: int = 5, seed: int = 0
+) -> pd.DataFrame:
+    """Measures the gradient at the first unit's input by the length of its paths.
 
-    A network of n residual units is 2^n paths: each unit is passed through its branch or through
-    its shortcut, and binomial(n, k) of them pass k branches. Paths of each length are drawn, the
-    gradient is sent back along each by itself, and its norm is taken: norms are so much smaller on
-    long paths that most of the gradient is of short ones, though most paths are long.
+    A network of n residual units has 2^n paths, through the branch or the shortcut of each unit;
+    binomial(n, k) of them pass k branches. For each length, random paths are drawn, and the
+    gradient is backpropagated along each path alone. The norms decrease so fast with the length
+    that most of the gradient comes from short paths, although most paths are long.
 
     Args:
         anatomy: A network in pieces, of `dissect`, with shortcuts.
-        batches: Mini-batches, pairs (images, labels), labels whole numbers.
-        draws: Paths that are drawn of each length, in each mini-batch.
-        seed: Decides the draws.
+        batches: Mini-batches, pairs (images, labels); labels are integers.
+        draws: Number of paths drawn per length and mini-batch.
+        seed: Seed of the draws.
 
     Returns:
-        A row a length, 0 to n branches: `length`, `paths` (how many there are), `norm` (of the
-        gradient along one, mean over the draws), `product` of both, `share` of the sum of products.
-        Without rows for plain nets, which are one path.
+        One row per length, 0 to n branches: `length`, `paths` (their number), `norm` (of the
+        gradient along one path, mean over the draws), `product` of both, `share` of the sum of
+        products. Empty for plain nets, which have only one path.
 
     Raises:
         ConfigError: As `gradient_propagation`.
@@ -53,8 +58,8 @@ def path_lengths(anatomy: Anatomy, batches, draws: int = 5, seed: int = 0) -> pd
         for length, found in enumerate(norms):
             for _ in range(_different(len(residual), length, draws)):
                 taken = {*random.choice(residual, length, replace=False)}
-                norm = np.linalg.norm(keras.ops.convert_to_numpy(along(parts, gradient, taken)))
-                found.append(float(norm))
+                end = np.asarray(keras.ops.convert_to_numpy(along(parts, gradient, taken)))
+                found.append(float(np.linalg.norm(end)))
     frame = pd.DataFrame({"length": np.arange(len(norms))})
     frame["paths"] = comb(len(residual), frame["length"])
     frame["norm"] = [np.mean(found) for found in norms]
@@ -63,14 +68,14 @@ def path_lengths(anatomy: Anatomy, batches, draws: int = 5, seed: int = 0) -> pd
     return frame
 
 
-def along(parts, gradient, taken):
-    """A gradient at the head's input, sent back along one path.
+def along(parts: Iterable[Any], gradient: Any, taken: set[str]) -> Any:
+    """Backpropagates a gradient from the head's input along one path.
 
     Args:
-        parts: Those of `backward`.
-        gradient: At the head's input.
-        taken: Names of the units that are passed through their branches; the others are passed
-            through their shortcuts, and pieces without one as a whole.
+        parts: The parts returned by `backward`.
+        gradient: The gradient at the head's input.
+        taken: Names of the units whose branches the path takes; it takes the shortcuts of the
+            others, and pieces without a shortcut as a whole.
     """
     for piece, whole, shortcut, branch in parts:
         if not getattr(piece, "is_residual", False):
@@ -83,5 +88,5 @@ def along(parts, gradient, taken):
 
 
 def _different(units, length, draws):
-    """How many paths to draw: one where there is but one."""
+    """Number of paths to draw; one if there is only one."""
     return 1 if length in (0, units) else draws

@@ -1,8 +1,11 @@
-"""Pictures of what goes through a network: signals, equation 4, gradients, equation 5.
+"""Plots of the signals and gradients of a network, and of equations 4 and 5.
 
-Each function takes a table of `Analysis`, with the columns `network` and `state`: a colour a
-network, initial weights dashed, trained ones solid.
+Each function takes a table of `Analysis`, with the columns `network` and `state`. Each network has
+a colour; lines are dashed for initial weights and solid for trained ones.
 """
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,13 +24,17 @@ from keras_preact.analysis.surface_plots import plot_between, plot_surface, plot
 from keras_preact.analysis.variance import of_plain_nets
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
 
 @plain_text
-def plot_signals(signals):
-    """Second moment, mean and negative share of what each unit hands on.
+def plot_signals(signals: "pd.DataFrame") -> "Figure":
+    """Plots the second moment, the mean and the negative share of the output of each unit.
 
-    Identity Mappings, section 4: a signal that is never negative and grows with every unit is what
-    ReLU before the addition makes; after the addition it cuts off what is negative.
+    Identity Mappings, section 4: with ReLU before the addition, the signal is never negative and
+    grows with every unit; with ReLU after the addition, negative values are cut off.
 
     Args:
         signals: `Analysis.tables["signals"]`.
@@ -43,15 +50,15 @@ def plot_signals(signals):
     lines(right, signals, "negative")
     left.set_ylabel("second moment of the unit's output")
     middle.set_ylabel("mean of the unit's output")
-    right.set_ylabel("share of the output below 0")
+    right.set_ylabel("negative share of the unit's output")
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
     right.set_ylim(-0.02, max(0.6, right.get_ylim()[1]))
     return finished(figure, signals, "Signals")
 
 
 @plain_text
-def plot_propagation(signals):
-    """Squared mean and variance of the channels, of what each unit hands on and of its branch.
+def plot_propagation(signals: "pd.DataFrame") -> "Figure":
+    """Plots the squared mean and the variance of channels, of each output and of each branch.
 
     Brock, De and Smith 2021 (arXiv 2101.08692), Figure 1.
 
@@ -73,8 +80,8 @@ def plot_propagation(signals):
 
 
 @plain_text
-def plot_equation_4(signals):
-    """How much each unit adds, what is cut off after, and how far equation 4 is from holding.
+def plot_equation_4(signals: "pd.DataFrame") -> "Figure":
+    """Plots how much each unit adds, the error of equation 4, and the energy that is cut off.
 
     Identity Mappings, equation 4: x_L = x_l plus the sum of the branches between.
 
@@ -90,19 +97,19 @@ def plot_equation_4(signals):
     lines(left, signals, "adds")
     lines(middle, signals, "equation4_error")
     lines(right, signals, "cut_off")
-    left.set_ylabel("size of the branch / size of the input")
-    middle.set_ylabel("distance of the output from\nan earlier one plus the branches between")
-    right.set_ylabel("energy that is cut off after the addition")
+    left.set_ylabel("branch / input (root mean square)")
+    middle.set_ylabel("relative error of equation 4")
+    right.set_ylabel("energy cut off after the addition")
     left.set_ylim(bottom=0)
     for axes in (middle, right):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylim(-0.02 * max(0.05, axes.get_ylim()[1]), max(0.05, axes.get_ylim()[1]))
-    return finished(figure, signals, "What each unit adds (2016, equation 4)")
+    return finished(figure, signals, "Contribution of each unit (2016, equation 4)")
 
 
 @plain_text
-def plot_gradients(gradients):
-    """Norm of the loss's gradient at the input of every unit, and over that of the last unit.
+def plot_gradients(gradients: "pd.DataFrame") -> "Figure":
+    """Plots the norm of the gradient at the input of every unit, absolute and relative.
 
     Args:
         gradients: `Analysis.tables["gradients"]`.
@@ -116,21 +123,21 @@ def plot_gradients(gradients):
     lines(right, units, "relative", log=True)
     right.axhline(1, color=PAPER, lw=1, zorder=0)
     left.set_ylabel("norm of the gradient at the unit's input")
-    right.set_ylabel("the same / that at the last unit")
-    return finished(figure, units, "Gradients on their way back")
+    right.set_ylabel("norm relative to the last unit")
+    return finished(figure, units, "Backpropagated gradients")
 
 
 @plain_text
-def plot_equation_5(gradients):
-    """The gradient's two parts, through shortcuts and through weights, and the weight term.
+def plot_equation_5(gradients: "pd.DataFrame") -> "Figure":
+    """Plots the two parts of the gradient, through shortcuts and weights, and the weight term.
 
-    Identity Mappings, equation 5: the gradient vanishes only where the weight term is -1.
+    Identity Mappings, equation 5: the gradient vanishes only if the weight term is -1.
 
     Args:
         gradients: `Analysis.tables["gradients"]`, of residual networks.
 
     Returns:
-        A `matplotlib.figure.Figure`: a column a network and state.
+        A `matplotlib.figure.Figure` with one column per network and state.
     """
     units = gradients[gradients["unit"] != "head"]
     units = units.groupby(["network", "state"]).filter(lambda rows: rows["direct"].any())
@@ -166,12 +173,12 @@ def plot_equation_5(gradients):
     first = np.reshape(grid, (2, -1))[:, 0]
     first[0].set_ylabel("norm of the gradient")
     first[1].set_ylabel("weight term, mean and range\nover mini-batches")
-    figure.suptitle("The gradient in two parts (2016, equation 5)", color=INK)
+    figure.suptitle("Two parts of the gradient (2016, equation 5)", color=INK)
     return figure
 
 
-def pictures(tables) -> dict:
-    """The pictures that the tables of an `Analysis` have something to show in, by file name."""
+def pictures(tables: "Mapping[str, pd.DataFrame]") -> "dict[str, Figure]":
+    """The plots for the tables of an `Analysis`, by file name; empty plots are omitted."""
     signals, gradients = tables["signals"], tables["gradients"]
     residual = "adds" in signals and signals["adds"].notna().any()
     direct = gradients["direct"][gradients["unit"] != "head"].any()

@@ -1,4 +1,6 @@
-"""PReLU's learned slopes beside those of the rectifier paper."""
+"""Learned slopes of PReLU, compared with those of the rectifier paper."""
+
+from typing import Any
 
 import pandas as pd
 
@@ -13,22 +15,22 @@ def _table_1():
     return pd.DataFrame.from_dict(slopes, orient="index").rename_axis("layer").reset_index()
 
 
-#: Delving Deep into Rectifiers, Table 1: the layers of the 14-layer model with the slopes they
-#: learned, one a layer (channel-shared), and the mean of one a channel (channel-wise).
+#: Delving Deep into Rectifiers, Table 1: the layers of the 14-layer model with their learned
+#: slopes, one per layer (channel-shared), and the mean of one per channel (channel-wise).
 TABLE_1 = _table_1()
 
 
 def learned_slopes(activations: pd.DataFrame) -> pd.DataFrame:
-    """The slopes of a network's PReLU layers in order of depth, beside the paper's Table 1.
+    """The slopes of a network's PReLU layers by depth, with those of the paper's Table 1.
 
     Args:
-        activations: Table of `Signals` of one network.
+        activations: `Signals.activations` of one network.
 
     Returns:
-        A row a PReLU layer: `layer`, `slope_count`, `slope_mean`, `slope_std`, `slope_min`,
+        One row per PReLU layer: `layer`, `slope_count`, `slope_mean`, `slope_std`, `slope_min`,
         `slope_max` over its channels, `depth` from 0 (first) to 1 (last), and `paper`, the paper's
-        slope at that depth, where it has a layer nearest: shared, or the mean of the channels, as
-        the network's are. Empty for networks without PReLU.
+        slope of the layer nearest to that depth (channel-shared, or the mean of channel-wise ones,
+        like those of the network). Empty for networks without PReLU.
 
     Example:
         >>> import pandas as pd
@@ -39,7 +41,7 @@ def learned_slopes(activations: pd.DataFrame) -> pd.DataFrame:
     """
     if "slope_mean" not in activations:
         return activations.iloc[:0]
-    slopes = activations[activations["slope_mean"].notna()].reset_index(drop=True)
+    slopes: Any = activations[activations["slope_mean"].notna()].reset_index(drop=True)
     slopes["depth"] = slopes.index / max(len(slopes) - 1, 1)
     places = (slopes["depth"] * (len(TABLE_1) - 1)).round().astype(int)
     slopes["paper"] = paper_slopes(slopes).to_numpy()[places]
@@ -47,10 +49,11 @@ def learned_slopes(activations: pd.DataFrame) -> pd.DataFrame:
 
 
 def paper_slopes(slopes: pd.DataFrame) -> pd.Series:
-    """Table 1's column for a network: shared slopes where its own are, or means over channels.
+    """The column of Table 1 for a network: channel-shared if its own slopes are, or channel-wise.
 
     Args:
         slopes: Rows of PReLU layers, as in `learned_slopes`.
     """
-    is_shared = (slopes["slope_count"] == 1).all()
-    return TABLE_1["channel_shared" if is_shared else "channel_wise"]
+    is_shared = bool((slopes["slope_count"] == 1).all())
+    column: Any = TABLE_1["channel_shared" if is_shared else "channel_wise"]
+    return column

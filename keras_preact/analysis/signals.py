@@ -1,39 +1,42 @@
-"""Signals on their way through a network: what each unit takes, adds and hands on."""
+"""Forward signals: the input, the branch and the output of each unit of a network."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from keras_preact.analysis.anatomy import Anatomy
+from keras_preact.analysis.anatomy import Anatomy, UnitPiece
 
 
 @dataclasses.dataclass(frozen=True)
 class Signals:
-    """What `signal_propagation` saw, in tables.
+    """The result of `signal_propagation`, in tables.
 
     Attributes:
-        units: A row a unit. `input_`, `branch_`, `output_` `mean`, `variance` and `second_moment`
-            (over images, places and channels); `adds`: the branch's root mean square over the
-            input's; `negative`: share of the output's values below 0; `cut_off`: share of the sum's
-            energy that the activation behind the addition removes; `equation4_error`: how far the
-            output is from the sum of equation 4 (2016), taken from the last unit or pooling that
-            changed dimensions, as a share of the output's norm; `output_channel_mean_squared`,
-            `output_channel_variance` and `branch_channel_variance`, a channel's squared mean and
-            variance over images and places, averaged over the channels (Brock et al. 2021, arXiv
-            2101.08692); `scaling`: what the shortcut
-            multiplies its input with, for gates on average, no number for a convolution, and
-            `scaling_product`, that from this unit to the last one (2016, equation 8) without the
-            convolutions.
-        layers: A row a convolution or hidden dense layer: `mean` and `std` of its response, and
-            `normalized`, 1 where that is taken behind a norm and 0 where it is the layer's own.
-        activations: A row an activation: `dead`, share of channels that no image of any mini-batch
-            makes positive; `always_on`, share of those that are positive in every place of every
-            image; `inactive`, share of its inputs at or below 0; of PReLU
-            `slope_count` (1: shared by all channels), `slope_mean`, `slope_std`, `slope_min`,
+        units: One row per unit. `input_`, `branch_` and `output_` `mean`, `variance` and
+            `second_moment` (over images, positions and channels); `adds`: root mean square of the
+            branch relative to that of the input; `negative`: share of output values below 0;
+            `cut_off`: share of the sum's energy that the activation after the addition removes;
+            `equation4_error`: distance of the output from the sum of equation 4 (2016), counted
+            from the last unit or pooling that changed dimensions, relative to the norm of the
+            output; `output_channel_mean_squared`, `output_channel_variance` and
+            `branch_channel_variance`: squared mean and variance of a channel over images and
+            positions, averaged over channels (Brock et al. 2021, arXiv 2101.08692); `scaling`: the
+            factor of the shortcut (for gates its mean, for a convolution NaN), and
+            `scaling_product`, its product from this unit to the last one (2016, equation 8) without
+            the convolutions.
+        layers: One row per convolution or hidden dense layer: `mean` and `std` of its response, and
+            `normalized`, 1 if the response is measured after a norm and 0 otherwise.
+        activations: One row per activation: `dead`, share of channels that are not positive for any
+            image of any mini-batch; `always_on`, share of channels that are positive at every
+            position of every image; `inactive`, share of inputs at or below 0; for PReLU
+            `slope_count` (1: shared by all channels), `slope_mean`, `slope_std`, `slope_min` and
             `slope_max` over the channels.
-        gates: A row a gated unit: `bias` (mean over channels), `mean`, `std` and quantiles of g.
+        gates: One row per gated unit: `bias` (mean over channels), `mean`, `std` and quantiles of
+            g (`q5`, `q25`, `q50`, `q75`, `q95`).
     """
 
     units: pd.DataFrame
@@ -45,15 +48,16 @@ class Signals:
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def signal_propagation(anatomy: Anatomy, batches) -> Signals:
-    """Moments, gates and inactive shares of a network's signals, as in a training step.
+def signal_propagation(anatomy: Anatomy, batches: Iterable[tuple[Any, Any]]) -> Signals:
+    """Measures the signals of a network as in a training step: moments, gates, inactive shares.
 
     Deep Residual Learning, Figure 7 (responses); Identity Mappings, equation 4 and sections 3 and 4
-    (shortcuts, gates, what follows the addition); Delving Deep into Rectifiers, Table 1 (slopes).
+    (shortcuts, gates, activation after the addition); Delving Deep into Rectifiers, Table 1
+    (slopes).
 
     Args:
         anatomy: A network in pieces, of `dissect`.
-        batches: Mini-batches, pairs (images, labels); what is measured is the mean over them.
+        batches: Mini-batches, pairs (images, labels); the result is the mean over them.
 
     Returns:
         A `Signals`.
@@ -64,16 +68,18 @@ def signal_propagation(anatomy: Anatomy, batches) -> Signals:
         >>> from keras_preact.applications import ResNet8V2
         >>> images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
         >>> found = signal_propagation(dissect(ResNet8V2()), [(images, np.zeros(4, int))])
-        >>> found.units["cut_off"].tolist()  # nothing stands behind the addition
+        >>> found.units["cut_off"].tolist()  # there is no activation after the addition
         [0.0, 0.0, 0.0]
     """
     units, layers, activations, gates = [], [], [], []
-    alive, open_ = {}, {}  # by activation, which channels are positive somewhere, and everywhere
+    alive, open_ = {}, {}  # by activation, channels that are positive somewhere, and everywhere
     for images, _ in batches:
         x, reached = keras.ops.convert_to_tensor(images), None
         for piece in anatomy.pieces:
-            seen = {name: keras.ops.convert_to_numpy(v) for name, v in piece.look(x).items()}
-            if piece in anatomy.units:
+            seen: dict[str, Any] = {
+                name: keras.ops.convert_to_numpy(v) for name, v in piece.look(x).items()
+            }
+            if isinstance(piece, UnitPiece):
                 taken = keras.ops.convert_to_numpy(x)
                 reached = _equation_4(piece, reached, taken, seen)
                 units.append(_unit(piece, taken, seen, reached, anatomy.channel_axis))
@@ -107,11 +113,12 @@ def signal_propagation(anatomy: Anatomy, batches) -> Signals:
     )
 
 
-def mean_over_batches(rows, keys) -> pd.DataFrame:
-    """Rows that have the same keys as one, in the order in which they came."""
+def mean_over_batches(rows: Sequence[Mapping[str, Any]], keys: list[str]) -> pd.DataFrame:
+    """The mean of rows with the same keys, in the order of their first appearance."""
     if not rows:
         return pd.DataFrame(columns=keys)
-    return pd.DataFrame(rows).groupby(keys, sort=False, as_index=False).mean()
+    means: Any = pd.DataFrame(rows).groupby(keys, sort=False, as_index=False).mean()
+    return means
 
 
 def _place(unit):
@@ -146,7 +153,7 @@ def _equation_4(unit, reached, taken, seen):
 
 
 def _distance(output, reached):
-    """From what equation 4 gives, as a share of the output's norm; NaN where it does not apply."""
+    """The relative distance of the output from equation 4; NaN if it does not apply."""
     if reached is None:
         return np.nan
     return np.linalg.norm(output - reached) / np.linalg.norm(output)
@@ -178,19 +185,19 @@ def _cut_off(before, after):
 
 
 def _gate(unit, gate):
-    bias = keras.ops.convert_to_numpy(unit.layer(f"{unit.name}_gate").bias).mean()
+    bias = np.mean(keras.ops.convert_to_numpy(unit.layer(f"{unit.name}_gate").bias))
     row = {"bias": bias, "mean": gate.mean(), "std": gate.std()}
     return row | {f"q{q:.0%}".rstrip("%"): np.quantile(gate, q) for q in QUANTILES}
 
 
 def _activation(piece, name, seen, channel_axis):
-    """A row of the table, and the activation's inputs, a column a channel."""
+    """A row of the table, and the inputs of the activation, one column per channel."""
     before = seen[f"{name}:in"]
     channels = np.moveaxis(before, channel_axis, -1).reshape(-1, before.shape[channel_axis])
     row = {"inactive": np.mean(before <= 0)}
     alpha = getattr(piece.layer(name), "alpha", None)
     if alpha is not None:
-        slope = keras.ops.convert_to_numpy(alpha)
+        slope = np.asarray(keras.ops.convert_to_numpy(alpha))
         spread = {"count": slope.size, "mean": slope.mean(), "std": slope.std()}
         spread |= {"min": slope.min(), "max": slope.max()}
         row |= {f"slope_{key}": value for key, value in spread.items()}

@@ -6,45 +6,54 @@ Li, Xu, Taylor, Studer and Goldstein 2018, "Visualizing the Loss Landscape of Ne
 
 import dataclasses
 import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 import pandas as pd
 
 from keras_preact.analysis.terrain import Terrain
 from keras_preact.checked import is_whole, require
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keras_preact.run import RunFolder
+
 
 def loss_surface(
-    model,
-    batches,
+    model: keras.Model,
+    batches: Sequence[tuple[Any, Any]],
     points: int = 21,
     dimensions: int = 2,
     reach: float = 1.0,
     seed: int = 0,
-    keep=None,
-    console=None,
+    keep: "tuple[RunFolder, str] | None" = None,
+    console: "Console | None" = None,
 ) -> pd.DataFrame:
-    """The loss along random directions whose filters are as long as the network's own.
+    """Measures the loss around a network's weights, along filter-normalised random directions.
 
     Args:
-        model: A network of any packaging and dtype, from images to logits or a softmax; norms take
-            the statistics that they gathered.
-        batches: Mini-batches, pairs (images, labels), labels whole numbers.
-        points: Of the grid along each direction.
+        model: A network in any packaging and dtype that maps images to logits or a softmax; norms
+            use their moving statistics.
+        batches: Mini-batches, pairs (images, labels); labels are integers.
+        points: Points of the grid along each direction.
         dimensions: 1 for a line, 2 for a plane.
-        reach: How far the grid goes each way; at 1 each filter has moved by its own length.
-        seed: Decides the directions.
-        keep: A `RunFolder` and the name of a file in it to which each point is written as it comes,
-            and from which a killed computation goes on.
+        reach: Extent of the grid in each direction, relative to the norm of each filter.
+        seed: Seed of the directions.
+        keep: A `RunFolder` and the name of a file in it, to which each point is written as soon as
+            it is computed, and from which a killed computation is resumed.
         console: A `rich.console.Console` for progress; `None` prints nothing.
 
     Returns:
-        A row a point: `x` and, on a plane, `y`; `loss`, `error` and the `seconds` it took.
+        One row per point: `x` and, on a plane, `y`; `loss`, `error` (a share of the images) and
+        the `seconds` of its computation.
 
     Raises:
-        ConfigError: For networks that give anything else, labels that they do not have, and a file
-            of another grid.
-        SaveError: When the file cannot be written.
+        ConfigError: If the network does not end with logits or a softmax, a label is not one of its
+            classes, or the file contains another grid.
+        SaveError: If the file cannot be written.
 
     Example:
         >>> import numpy as np
@@ -65,15 +74,18 @@ def loss_surface(
     return terrain.scan(terrain.point(), directions, places, keep, console)
 
 
-def filter_normalized(terrain: Terrain, random) -> np.ndarray:
-    """A random direction, each of its filters as long as the network's own (Li et al., section 4).
+def filter_normalized(terrain: Terrain, random: np.random.Generator) -> np.ndarray:
+    """A random direction whose filters have the norms of the network's (Li et al., section 4).
 
-    A filter is what gives one channel: of a convolution all weights to it, of a dense layer those
-    of one unit. Biases, norms and slopes of PReLU stay where they are.
+    A filter is the weights of one output channel of a convolution, or of one unit of a dense layer.
+    Biases, norms and slopes of PReLU do not change.
 
     Args:
-        terrain: Around which network.
-        random: A `numpy.random.Generator`.
+        terrain: The `Terrain` of the network.
+        random: A random generator.
+
+    Returns:
+        A vector of the length of a point.
     """
     parts, point, end = [], terrain.point(), 0
     for variable in terrain.variables:
@@ -90,25 +102,43 @@ def filter_normalized(terrain: Terrain, random) -> np.ndarray:
 
 
 def loss_between(
-    model, weights, batches, points: int = 41, reach: float = 0.5, keep=None, console=None
+    model: keras.Model,
+    weights: dict[str, Any],
+    batches: Sequence[tuple[Any, Any]],
+    points: int = 41,
+    reach: float = 0.5,
+    keep: "tuple[RunFolder, str] | None" = None,
+    console: "Console | None" = None,
 ) -> pd.DataFrame:
-    """The loss on the line from a network to the same network with other weights.
+    """Measures the loss on the line between two sets of weights of the same network.
 
     Args:
         model: A network; its weights are at `x` = 0.
-        weights: By layer, as `keras_preact.weights.read_weights` gives them: at `x` = 1.
-        batches: Mini-batches, pairs (images, labels), labels whole numbers.
-        points: Of the line; where 0 and 1 are none of them, they are taken as well.
-        reach: How far the line goes beyond both.
-        keep: As of `loss_surface`.
-        console: As of `loss_surface`.
+        weights: Weights by layer, as `keras_preact.weights.read_weights` returns them; they are at
+            `x` = 1.
+        batches: Mini-batches, pairs (images, labels); labels are integers.
+        points: Points of the line; 0 and 1 are added if they are not among them.
+        reach: Extent of the line beyond both ends.
+        keep: As in `loss_surface`.
+        console: As in `loss_surface`.
 
     Returns:
-        A row a point: `x`, `loss`, `error` and the `seconds` it took. Statistics of norms are on
-        the line too.
+        One row per point: `x`, `loss`, `error` and the `seconds` of its computation. The moving
+        statistics of norms are interpolated too.
 
     Raises:
-        ConfigError, SaveError: As `loss_surface`; for weights of another network as well.
+        ConfigError: As `loss_surface`, and if the weights are those of another network.
+        SaveError: If the file cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.analysis import loss_between
+        >>> from keras_preact.applications import ResNet8V2
+        >>> from keras_preact.weights import weights_by_layer
+        >>> model, other = (ResNet8V2(input_shape=(8, 8, 1)) for _ in range(2))
+        >>> batches = [(np.ones((4, 8, 8, 1), "float32"), np.arange(4))]
+        >>> loss_between(model, weights_by_layer(other), batches, points=3)["x"].tolist()
+        [-0.5, 0.0, 0.5, 1.0, 1.5]
     """
     require(is_whole(points) and points >= 2, "points", points, "a whole number of at least 2")
     require(reach >= 0, "reach", reach, "at least 0")
@@ -122,13 +152,14 @@ def loss_between(
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
-    """What `loss_trajectory` found, in tables.
+    """The result of `loss_trajectory`, in tables.
 
     Attributes:
-        points: A row a state of the training, in order: its `name`, its place `x`, `y` in the plane
-            of the two principal directions, the `loss` and `error` there where it really is, and
-            `explained_x`, `explained_y`, the share of the states' spread that each direction has.
-        surface: A row a point of that plane: `x`, `y`, `loss`, `error`, `seconds`.
+        points: One row per state of the training, in order: its `name`, its projection `x`, `y` on
+            the plane of the two principal directions, its own `loss` and `error` (not those of the
+            projection), and `explained_x`, `explained_y`, the share of the variance that each
+            direction explains.
+        surface: One row per point of that plane: `x`, `y`, `loss`, `error`, `seconds`.
     """
 
     points: pd.DataFrame
@@ -136,33 +167,51 @@ class Trajectory:
 
 
 def loss_trajectory(
-    model, states, batches, points: int = 15, keep=None, console=None
+    model: keras.Model,
+    states: Mapping[str, Any],
+    batches: Sequence[tuple[Any, Any]],
+    points: int = 15,
+    keep: "tuple[RunFolder, str] | None" = None,
+    console: "Console | None" = None,
 ) -> Trajectory:
-    """The way that a training took, in the plane of its two principal directions (section 7).
+    """Measures the trajectory of a training in the plane of its two principal directions.
 
-    Norms take the statistics of each mini-batch, as the training did.
+    Li et al. 2018, section 7. Norms use the statistics of each mini-batch, as in training.
 
     Args:
         model: A network.
-        states: `{name: weights by layer}` of a training, at least three, the last of them its end,
-            which is the plane's origin.
-        batches: Mini-batches, pairs (images, labels), labels whole numbers.
-        points: Of the grid along each direction.
-        keep: As of `loss_surface`.
-        console: As of `loss_surface`.
+        states: `{name: weights by layer}` of a training, at least three; the last one is the final
+            state and the origin of the plane.
+        batches: Mini-batches, pairs (images, labels); labels are integers.
+        points: Points of the grid along each direction.
+        keep: As in `loss_surface`.
+        console: As in `loss_surface`.
 
     Returns:
         A `Trajectory`.
 
     Raises:
-        ConfigError, SaveError: As `loss_surface`; for weights of another network as well.
+        ConfigError: As `loss_surface`, and if the weights are those of another network.
+        SaveError: If the file cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.analysis import loss_trajectory
+        >>> from keras_preact.applications import ResNet8V2
+        >>> from keras_preact.weights import weights_by_layer
+        >>> models = [ResNet8V2(input_shape=(8, 8, 1)) for _ in range(3)]
+        >>> states = {f"step {k}": weights_by_layer(model) for k, model in enumerate(models)}
+        >>> batches = [(np.ones((4, 8, 8, 1), "float32"), np.arange(4))]
+        >>> found = loss_trajectory(models[0], states, batches, points=2)
+        >>> found.points["name"].tolist(), len(found.surface)
+        (['step 0', 'step 1', 'step 2'], 4)
     """
     require(len(states) >= 3, "states", [*states], "at least three")
     terrain = Terrain(model, batches, training=True)
     found = np.stack([terrain.point(weights) for weights in states.values()])
     origin = found[-1]
     away = found - origin
-    away[:, terrain.trained :] = 0  # statistics are the mini-batches' own
+    away[:, terrain.trained :] = 0  # the statistics are those of the mini-batches
     _, sizes, directions = np.linalg.svd(away[:-1], full_matrices=False)
     directions, explained = directions[:2], sizes[:2] ** 2 / max(np.sum(sizes**2), 1e-300)
     places = away @ directions.T

@@ -1,32 +1,38 @@
-"""Pictures of loss surfaces: planes as contours, lines between runs, the way of a training."""
+"""Plots of loss surfaces: planes as contours, lines between runs, the trajectory of a training."""
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_preact.analysis.series import COLORS, finished, groups, plain
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
 
 @plain_text
-def plot_surface(surface):
-    """The loss around a network's weights: contours of a plane, or a line.
+def plot_surface(surface: "pd.DataFrame") -> "Figure":
+    """Plots the loss around a network's weights: contours of a plane, or a line.
 
-    Li et al. 2018, Figures 2 and 5. Contours are of the loss's logarithm, the same in all planes.
+    Li et al. 2018, Figures 2 and 5. The contours are logarithmic and the same in all planes.
 
     Args:
-        surface: `Analysis.tables["surface"]`, or what `loss_surface` gives with the columns
-            `network` and `state`.
+        surface: `Analysis.tables["surface"]`, or a table of `loss_surface` with the columns
+            `network` and `state` added.
 
     Returns:
-        A `matplotlib.figure.Figure`: of planes a column a network and state.
+        A `matplotlib.figure.Figure`; for planes, with one column per network and state.
     """
     if "y" not in surface:
         figure, axes = new_figure(7, 4.4)
         for label, table, style in groups(surface):
             axes.plot(table["x"], table["loss"], label=label, **style)
-        axes.set_xlabel("lengths of the filters")
+        axes.set_xlabel("distance (filter norms)")
         axes.set_ylabel("loss")
         _plain(axes)
-        return finished(figure, surface, "The loss around the weights")
+        return finished(figure, surface, "Loss around the weights")
     columns = [*groups(surface)]
     figure, grid = new_figure(1.5 + 4.2 * len(columns), 4.2, columns=len(columns))
     levels, drawn = levels_of(surface["loss"]), None
@@ -34,19 +40,20 @@ def plot_surface(surface):
         drawn = _contours(axes, table, levels)
         axes.plot(0, 0, "o", ms=4, color=COLORS[1])
         axes.set_title(label, color=INK, fontsize=10)
-        axes.set_xlabel("lengths of the filters, first direction")
-    np.ravel(grid)[0].set_ylabel("second direction")
+        axes.set_xlabel("first direction (filter norms)")
+    np.ravel(grid)[0].set_ylabel("second direction (filter norms)")
     _bar(figure, grid, drawn)
-    figure.suptitle("The loss around the weights (Li et al. 2018)", color=INK)
+    figure.suptitle("Loss around the weights (Li et al. 2018)", color=INK)
     return figure
 
 
 @plain_text
-def plot_between(lines):
-    """The loss and the error on the line from one run's weights to another's.
+def plot_between(lines: "pd.DataFrame") -> "Figure":
+    """Plots the loss and the error on the line between the weights of two runs.
 
     Args:
-        lines: `Analysis.tables["lines"]`: of `loss_between`, with `network` and `to`, its two ends.
+        lines: `Analysis.tables["lines"]`: tables of `loss_between` with the columns `network` and
+            `to`, the two ends.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -54,21 +61,22 @@ def plot_between(lines):
     from matplotlib.ticker import PercentFormatter
 
     figure, (left, right) = new_figure(11, 4, columns=2)
-    for number, ((start, end), table) in enumerate(lines.groupby(["network", "to"], sort=False)):
+    pairs: Any = lines.groupby(["network", "to"], sort=False)
+    for number, ((start, end), table) in enumerate(pairs):
         style = {"color": COLORS[number % len(COLORS)], "label": f"{start} (0) to {end} (1)"}
         left.semilogy(table["x"], table["loss"], **style)
         right.plot(table["x"], table["error"], **style)
     for axes, name in ((left, "loss"), (right, "error")):
-        axes.set_xlabel("share of the way")
+        axes.set_xlabel("position on the line")
         axes.set_ylabel(name)
         _plain(axes)
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
-    return finished(figure, lines, "The loss between two runs")
+    return finished(figure, lines, "Loss between two runs")
 
 
 @plain_text
-def plot_trajectory(points, surface):
-    """The way of a training over the loss, in the plane of its two principal directions.
+def plot_trajectory(points: "pd.DataFrame", surface: "pd.DataFrame") -> "Figure":
+    """Plots the trajectory of a training on the loss, in the plane of its principal directions.
 
     Li et al. 2018, Figure 9.
 
@@ -77,7 +85,7 @@ def plot_trajectory(points, surface):
         surface: `Analysis.tables["trajectory_surface"]`.
 
     Returns:
-        A `matplotlib.figure.Figure`: a column a network.
+        A `matplotlib.figure.Figure` with one column per network.
     """
     columns = [*groups(points)]
     figure, grid = new_figure(1.5 + 4.2 * len(columns), 4.4, columns=len(columns))
@@ -94,7 +102,7 @@ def plot_trajectory(points, surface):
         axes.set_xlabel(f"first principal direction ({shares[0]:.1%})")
         axes.set_ylabel(f"second principal direction ({shares[1]:.1%})")
     _bar(figure, grid, drawn)
-    figure.suptitle("The way of a training over the loss (Li et al. 2018)", color=INK)
+    figure.suptitle("Trajectory of a training (Li et al. 2018)", color=INK)
     return figure
 
 
@@ -117,8 +125,8 @@ def _norm(levels):
     return LogNorm(levels[0], levels[-1])
 
 
-def levels_of(losses, count=24):
-    """Levels of equal ratios; what is beyond 1000 times the least, or no number, is cut."""
+def levels_of(losses: "pd.Series", count: int = 24) -> np.ndarray:
+    """Logarithmic levels, from the lowest finite loss to at most 1000 times it."""
     finite = losses[np.isfinite(losses)]
     least = max(finite.min(), 1e-6) if len(finite) else 1e-6
     most = min(max(finite.max(), least * 1.01), least * 1000) if len(finite) else 1.0
@@ -131,7 +139,7 @@ def _bar(figure, grid, drawn):
 
 
 def _plain(axes):
-    """As `plain`, of places that are no counts."""
+    """As `plain`, for an x axis that does not count units."""
     limits = axes.get_xlim()
     plain(axes)
     axes.set_xlim(limits)

@@ -1,9 +1,11 @@
-"""`Terrain`: a network's loss at any point of its weights' space, and grids that outlive a kill."""
+"""`Terrain`: a network's loss at any point of its weight space, and grids that can be resumed."""
 
 import hashlib
 import itertools
 import json
 import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -16,24 +18,30 @@ from keras_preact.console import say
 from keras_preact.rewrite import unrolled, with_policy
 from keras_preact.weights import load_weights_by_layer
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keras_preact.run import RunFolder
+
 
 class Terrain:
-    """The loss on some images over the space of a network's weights, in float32.
+    """The loss on some images as a function of a network's weights, in float32.
 
-    A point is a float64 vector: all that is trained, then the statistics of the norms.
+    A point is a float64 vector: all trainable values, then the moving statistics of norms.
 
     Args:
-        model: A network of any packaging and dtype, from images to logits or a softmax; it is
+        model: A network in any packaging and dtype that maps images to logits or a softmax; it is
             copied.
-        batches: Mini-batches, pairs (images, labels), labels whole numbers.
-        training: Whether norms take the statistics of each mini-batch, as in a training step.
+        batches: Mini-batches, pairs (images, labels); labels are integers.
+        training: Whether norms use the statistics of each mini-batch, as in a training step.
 
     Attributes:
-        variables: The variables that a point has values of, in order.
-        trained: How many of a point's numbers are trained.
+        variables: The variables whose values make a point, in order.
+        trained: Number of trainable values of a point.
 
     Raises:
-        ConfigError: For networks that give anything else, and labels that they do not have.
+        ConfigError: If the network does not end with logits or a softmax, or a label is not one of
+            its classes.
 
     Example:
         >>> import numpy as np
@@ -45,7 +53,9 @@ class Terrain:
         True
     """
 
-    def __init__(self, model, batches, training=False):
+    def __init__(
+        self, model: keras.Model, batches: Sequence[tuple[Any, Any]], training: bool = False
+    ):
         self._copy = unrolled(with_policy(model))
         self._loss = Loss(self._copy, training)
         self._loss.refuse_other_labels(batches)
@@ -56,14 +66,14 @@ class Terrain:
         self.variables, self.trained = [*self._loss.variables, *moving], self._loss.size
         self._compiled = compiled(self._loss.on)
 
-    def point(self, weights=None) -> np.ndarray:
-        """Where the network is, or would be with other weights by layer."""
+    def point(self, weights: dict[str, Any] | None = None) -> np.ndarray:
+        """The point of the network's weights, or of other weights by layer."""
         if weights is not None:
             load_weights_by_layer(self._copy, weights)
         return joined(self.variables)
 
-    def at(self, point) -> tuple[float, float]:
-        """The mean loss, and the share of the images that are classified wrongly."""
+    def at(self, point: np.ndarray) -> tuple[float, float]:
+        """The mean loss at a point, and the share of misclassified images."""
         parts = split(point, self.variables)
         weights, moving = parts[: len(self._loss.variables)], parts[len(self._loss.variables) :]
         moving = iter(moving)
@@ -76,27 +86,36 @@ class Terrain:
             total, wrong = total + float(losses), wrong + int(mistakes)
         return total / self._images, wrong / self._images
 
-    def scan(self, origin, directions, places, keep=None, console=None, of=None) -> pd.DataFrame:
+    def scan(
+        self,
+        origin: np.ndarray,
+        directions: Sequence[np.ndarray] | np.ndarray,
+        places: Iterable[Sequence[float]],
+        keep: "tuple[RunFolder, str] | None" = None,
+        console: "Console | None" = None,
+        of: Sequence[np.ndarray] | None = None,
+    ) -> pd.DataFrame:
         """The loss at points on a line or a plane.
 
         Args:
             origin: A point.
-            directions: One or two vectors of a point's length.
+            directions: One or two vectors of the length of a point.
             places: Coordinates along them, tuples.
-            keep: A `RunFolder` and the name of a file in it to which each point is written as it
-                comes; those that are there already are not computed again.
+            keep: A `RunFolder` and the name of a file in it, to which each point is written as soon
+                as it is computed; points in the file are not computed again.
             console: A `rich.console.Console` for progress; `None` prints nothing.
-            of: Vectors that say which directions these are; they themselves if not given.
+            of: Vectors that identify the directions; the directions themselves by default.
 
         Returns:
-            A row a place: `x` and, on a plane, `y`; `loss`, `error` and the `seconds` it took.
+            One row per place: `x` and, on a plane, `y`; `loss`, `error` and the `seconds` of its
+            computation.
 
         Raises:
-            ConfigError: For a file of other points, images or weights.
-            SaveError: When it cannot be written.
+            ConfigError: If the file is for other directions, images or weights.
+            SaveError: If the file cannot be written.
         """
         kept = Kept(*keep, self._named(origin, *(of or directions))) if keep else None
-        found = kept.rows if kept else {}
+        found: dict[Any, Any] = kept.rows if kept else {}
         rows, fresh = [], []
         for place in places:
             place = tuple(map(float, place))
@@ -115,12 +134,12 @@ class Terrain:
             rows.append(row)
         if fresh:
             speed = len(fresh) / sum(fresh)
-            again = f", {len(rows) - len(fresh)} were there" if len(rows) > len(fresh) else ""
-            say(console, f"{len(fresh)} points of the loss, {speed:.3g} a second{again}")
+            again = f", {len(rows) - len(fresh)} from the file" if len(rows) > len(fresh) else ""
+            say(console, f"{len(fresh)} points of the loss, {speed:.3g} per second{again}")
         return pd.DataFrame(rows)
 
     def _named(self, *vectors):
-        """What tells a grid from others: its vectors, the images and what norms take."""
+        """Identifies a grid by its vectors, the images and the statistics of norms."""
         digest = hashlib.sha256(str(self._loss.training).encode())
         for array in (*itertools.chain(*self._batches), *vectors):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -128,33 +147,31 @@ class Terrain:
 
 
 class Kept:
-    """The points of a grid in a file of a folder, one line each, whole or not there.
+    """The points of a grid in a file, one line each, each written completely or not at all.
 
     Args:
         folder: A `RunFolder`.
-        name: The file.
-        of: What the points are of; a file of others is refused.
+        name: Name of the file.
+        of: Identifier of the grid; a file of another grid is refused.
 
     Attributes:
-        rows: Those that are there, by place.
+        rows: The points in the file, by place.
 
     Raises:
-        ConfigError: For a file of other points.
-        SaveError: When it cannot be written.
+        ConfigError: If the file is of another grid.
+        SaveError: If the file cannot be written.
     """
 
-    def __init__(self, folder, name, of):
+    def __init__(self, folder: "RunFolder", name: str, of: str):
         self._folder, self._name = folder, name
-        lines = folder.read_lines(name) or [{"of": of}]
-        expected = "that of the same weights, images and directions"
+        lines: list[Any] = folder.read_lines(name) or [{"of": of}]
+        expected = "a file for the same weights, images and directions"
         path = str(folder.path / name)
-        require(
-            lines[0] == {"of": of}, "file", path, expected, "Name another folder, or remove it."
-        )
+        require(lines[0] == {"of": of}, "file", path, expected, "Use another folder, or remove it.")
         self.rows = {tuple(row[axis] for axis in "xy" if axis in row): row for row in lines[1:]}
-        # Less a line that a power cut left damaged, behind which others would be lost.
+        # Without a line that a power cut left damaged, after which others would be lost.
         folder.write_bytes(name, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
 
-    def add(self, row) -> None:
-        """Writes one more."""
+    def add(self, row: Mapping[str, float]) -> None:
+        """Writes one more point."""
         self._folder.append_log(row, self._name)

@@ -1,12 +1,14 @@
-"""What a network's initialisation does to the variance of a signal and of its gradient.
+"""The effect of a network's initialisation on the variance of signals and gradients.
 
-Delving Deep into Rectifiers, section 2.2: through layer l the variance of the responses is
-multiplied by ½ (1 + a²) n Var[w] (equations 9 and 15) and, on the way back, that of the gradient by
-½ (1 + a²) n̂ Var[w] (equation 13), where n is the fan in, n̂ the fan out, and a the negative slope of
-the rectifier: the one ahead of the layer forward, the one behind it backward.
+Delving Deep into Rectifiers, section 2.2: in the forward pass, layer l multiplies the variance of
+the responses by ½ (1 + a²) n Var[w] (equations 9 and 15); in the backward pass, that of the
+gradient by ½ (1 + a²) n̂ Var[w] (equation 13). Here n is the fan-in, n̂ the fan-out, and a the
+negative slope of the rectifier: the one before the layer forward, the one after it backward.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,27 +16,30 @@ import numpy as np
 from keras_preact.layers import Repeat
 from keras_preact.weights import weights_by_layer
 
-#: Standard deviation of a standard normal that is cut at two of them.
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Standard deviation of a standard normal distribution truncated at two standard deviations.
 _CUT = 0.87962566103423978
 
 
-def variance_factors(model):
-    """Fans, standard deviations and variance factors of all convolutions and dense layers.
+def variance_factors(model: keras.Model) -> "pd.DataFrame":
+    """Computes fans, standard deviations and variance factors of convolutions and dense layers.
 
     Args:
         model: A functional `keras.Model`, in any packaging.
 
     Returns:
-        A `pandas.DataFrame` with a row a layer, in order: `layer`, `kernel` (its side),
+        A `pandas.DataFrame` with one row per layer, in order: `layer`, `kernel` (its side),
         `channels` in and `filters` out, `fan_in` (n) and `fan_out` (n̂), `slope_before` and
-        `slope_after` (negative slope of the rectifier there: 0 for ReLU, 1 where there is none, no
-        number where it is another function), `std` by the layer's initializer, `measured_std` of
-        its weights as they are, `he_forward` and `he_backward` (standard deviations by equations 10
-        and 14, with the slopes of equation 15), `xavier` (the paper's, √(1/n)), `forward` and
-        `backward` (the factors with `std`), and their products: `forward_product` from the first
-        layer to this, `backward_product` from the last layer to this. Roots of the products are
-        ratios of standard deviations to those of an initialisation by He. They are meant for plain
-        nets: those of a residual net go through branches and shortcuts alike, layer after layer.
+        `slope_after` (negative slope of the rectifier there: 0 for ReLU, 1 without one, NaN for
+        another function), `std` of the layer's initializer, `measured_std` of its current weights,
+        `he_forward` and `he_backward` (standard deviations by equations 10 and 14, with the slopes
+        of equation 15), `xavier` (the paper's, √(1/n)), `forward` and `backward` (the variance
+        factors with `std`), and their products: `forward_product` from the first layer to this one,
+        `backward_product` from the last layer to this one. The square roots of the products are
+        standard deviations relative to those with He initialisation. They are meant for plain nets:
+        in a residual net they multiply branches and shortcuts alike, layer after layer.
 
     Raises:
         ConfigError: As `keras_preact.weights.weights_by_layer`.
@@ -56,23 +61,26 @@ def variance_factors(model):
     return frame
 
 
-def of_plain_nets(tables):
-    """Rows of an `Analysis`'s `variance` of networks without shortcuts, whose layers are one path.
+def of_plain_nets(tables: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
+    """The rows of the table `variance` for plain nets, whose layers are one path.
 
     Args:
-        tables: `variance` and `signals` of an `Analysis`.
+        tables: The tables `variance` and `signals` of an `Analysis`.
     """
     signals, variance = tables["signals"], tables["variance"]
     residual = signals["network"][signals["adds"].notna()] if "adds" in signals else []
     return variance[~variance["network"].isin(residual)]
 
 
-def initializer_variance(initializer, shape) -> float:
-    """Variance of the values that an initializer draws; no number for kinds it does not know.
+def initializer_variance(initializer: Any, shape: Sequence[int]) -> float:
+    """Computes the variance of the values that an initializer draws.
 
     Args:
         initializer: A Keras initializer.
         shape: Shape of the weight.
+
+    Returns:
+        The variance; NaN for initializers of other kinds.
 
     Example:
         >>> from keras_preact.analysis import initializer_variance
@@ -97,22 +105,22 @@ def initializer_variance(initializer, shape) -> float:
 
 
 class _Signal:
-    """What is known of a tensor: the rectifier it comes from, and the layer whose output it is."""
+    """A tensor: the slope of the rectifier before it, and the layer whose output it is."""
 
-    def __init__(self, slope=1.0, source=None):
+    def __init__(self, slope: float = 1.0, source: Any = None):
         self.slope, self.source = slope, source
 
 
 class _Weighted:
-    """A convolution or dense layer, and the rectifiers ahead of it and behind it."""
+    """A convolution or dense layer, and the slopes of the rectifiers before and after it."""
 
-    def __init__(self, layer, name, before):
+    def __init__(self, layer: Any, name: str, before: float):
         self.layer, self.name = layer, name
         self.before, self.after = before, 1.0
 
 
 def _follow(graph, signals, called, found, weights):
-    """Follows signals through a graph; `called` makes an inner layer's name the flat one."""
+    """Follows signals through a graph; `called` returns the flat name of an inner layer."""
     at = dict(zip(map(id, graph.inputs), signals, strict=True))
     for operation in graph.operations:
         if isinstance(operation, keras.layers.InputLayer):
@@ -141,13 +149,13 @@ def _through(operation, incoming, called, found, weights):
         return _rectified(_Signal(1.0, found[-1]), _slope(operation, called, weights))
     if len(incoming) > 1 or isinstance(operation, keras.layers.BatchNormalization):
         same = isinstance(operation, keras.layers.Concatenate)
-        # A sum, or what was normalised, is no rectifier's output, but one may stand behind it.
+        # A sum or a normalised tensor is not a rectifier's output, but a rectifier may follow.
         return signal if same else _Signal(1.0, signal.source if len(incoming) == 1 else None)
     return _rectified(signal, _slope(operation, called, weights))
 
 
 def _rectified(signal, slope):
-    """A signal behind an operation of that slope; 1 for those that let all values pass."""
+    """The signal after an operation with this slope; 1 for operations that do not rectify."""
     if slope == 1.0:
         return signal
     if signal.source is not None and signal.slope == 1.0:
@@ -156,7 +164,7 @@ def _rectified(signal, slope):
 
 
 def _slope(operation, called, weights):
-    """Root mean square of the negative slope of a layer; 1 for layers that rectify nothing."""
+    """Root mean square of the negative slope of a layer; 1 for layers that do not rectify."""
     if isinstance(operation, keras.layers.PReLU):
         return float(np.sqrt(np.mean(np.square(weights[called(operation.name)]["0"]))))
     if isinstance(operation, keras.layers.LeakyReLU):
@@ -164,20 +172,20 @@ def _slope(operation, called, weights):
     if isinstance(operation, keras.layers.ReLU):
         return float(operation.negative_slope) if operation.max_value is None else math.nan
     activation = getattr(operation, "activation", keras.activations.linear)
-    # A softmax stands at the end; what the layers make is its input.
+    # A softmax is at the end; the signal is its input.
     passed = {keras.activations.linear: 1.0, keras.activations.softmax: 1.0}
     known = {keras.activations.relu: 0.0, **passed}
     return known.get(activation, math.nan)
 
 
-def _fans(shape):
+def _fans(shape: Sequence[int]) -> tuple[int, int]:
     *field, channels, filters = shape
     return math.prod(field) * channels, math.prod(field) * filters
 
 
 def _row(found, weights):
     layer = found.layer
-    shape = tuple(layer.kernel.shape)
+    shape: tuple[int, ...] = tuple(layer.kernel.shape)
     fan_in, fan_out = _fans(shape)
     variance = initializer_variance(layer.kernel_initializer, shape)
     ahead, behind = ((1 + slope**2) / 2 for slope in (found.before, found.after))

@@ -1,4 +1,6 @@
-"""What the tables of an analysis say, in plain words: numbers in sentences, nothing beyond them."""
+"""Sentences about the tables of an analysis, with their numbers and without interpretation."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,15 +15,15 @@ from keras_preact.analysis.rectifiers import learned_slopes, paper_slopes
 from keras_preact.analysis.variance import of_plain_nets
 
 
-def in_words(tables) -> dict[str, list[str]]:
-    """Sentences about the tables of an `Analysis`, by topic.
+def in_words(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
+    """Describes the tables of an `Analysis` in sentences, by topic.
 
     Args:
-        tables: Those of an `Analysis`, with the columns `network` and `state`; `variance` beside
-            `signals`.
+        tables: Tables of an `Analysis`, with the columns `network` and `state`; `variance` only
+            together with `signals`.
 
     Returns:
-        `{topic: sentences}`, one sentence a network and state; topics without any are left out.
+        `{topic: sentences}`, with one sentence per network and state; empty topics are omitted.
 
     Example:
         >>> import pandas as pd
@@ -43,8 +45,8 @@ def in_words(tables) -> dict[str, list[str]]:
         "Rectifiers": ("activations", _rectifiers),
         "PReLU": ("activations", _slopes),
         "Lesions": ("lesions", lesion_words.of_units),
-        "Units left out at random": ("removals", lesion_words.of_removals),
-        "Units in another order": ("orders", lesion_words.of_orders),
+        "Random removals": ("removals", lesion_words.of_removals),
+        "Reordered units": ("orders", lesion_words.of_orders),
         "Iterative inference": ("cosines", refinement_words.of_cosines),
         "Linear probes": ("probes", refinement_words.of_probes),
         "Curvature": ("eigenvalues", curvature_words.of_eigenvalues),
@@ -57,7 +59,7 @@ def in_words(tables) -> dict[str, list[str]]:
     }
     if "variance" in tables:
         tables = {**tables, "variance": of_plain_nets(tables)}
-    words = {}
+    words: dict[str, list[str]] = {}
     for topic, (name, sentence) in topics.items():
         if name not in tables:
             continue
@@ -68,17 +70,18 @@ def in_words(tables) -> dict[str, list[str]]:
     return words
 
 
-def summary(tables) -> pd.DataFrame:
-    """A row a network and state: the figures by which networks are compared at a glance.
+def summary(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Summarises the tables of an `Analysis`: the figures to compare networks at a glance.
 
     Args:
-        tables: Those of an `Analysis`.
+        tables: Tables of an `Analysis`: at least `signals`, `gradients` and `activations`.
 
     Returns:
-        `network`, `state`, `units`, `signal_growth` (second moment of the last unit's output over
-        the first one's input), `negative` (share of handed-on values below 0, mean over units),
-        `gradient_first_over_last` (norm at the first unit's input over that at the last one's),
-        `gradient_factor` (the same a unit), `inactive` (share of activation inputs at or below 0).
+        One row per network and state: `network`, `state`, `units`, `signal_growth` (second moment
+        of the last unit's output relative to the first one's input), `negative` (share of unit
+        outputs below 0, mean over units), `gradient_first_over_last` (norm at the first unit's
+        input relative to that at the last one's), `gradient_factor` (the same per unit), `inactive`
+        (share of activation inputs at or below 0).
     """
     keys, rows = ["network", "state"], []
     for (network, state), units in tables["signals"].groupby(keys, sort=False):
@@ -104,8 +107,8 @@ def _signals(table):
         f"{len(table)} units; "
     )
     if table["negative"].max() == 0:
-        return text + "no unit hands on a negative value."
-    return text + f"{negative:.0%} of the values handed on are negative."
+        return text + "no output of a unit is negative."
+    return text + f"{negative:.0%} of the outputs are negative."
 
 
 def _propagation(table):
@@ -134,13 +137,13 @@ def _equation_4(table):
     if "equation4_error" not in table or table["equation4_error"].isna().all():
         return None
     worst, cut = table["equation4_error"].max(), table["cut_off"]
-    adds = f"A branch adds {table['adds'].median():.2g} times its input's size (median)."
+    adds = f"A branch adds {table['adds'].median():.2g} times the size of its input (median)."
     if worst < 1e-5:
         exact = f"to {worst:.0e} of its size" if worst else "exactly"
-        return f"every output is an earlier one plus the branches between, {exact}. {adds}"
-    text = f"outputs differ from an earlier one plus the branches between by up to {worst:.0%}"
+        return f"every output equals an earlier one plus the branches in between, {exact}. {adds}"
+    text = f"outputs differ from an earlier one plus the branches in between by up to {worst:.0%}"
     if cut.max() > 0:
-        text += f"; the activation after the addition cuts off {cut.mean():.1%} of a sum's energy"
+        text += f"; the activation after the addition removes {cut.mean():.1%} of the energy"
         text += f", {cut.iloc[-1]:.1%} in the last unit"
     return f"{text}. {adds}"
 
@@ -152,8 +155,8 @@ def _scaling(table):
         return None
     product = table["scaling_product"].iloc[0]
     return (
-        f"a shortcut hands on {table['scaling'].mean():.3g} of its input on average; over all "
-        f"{len(table)} units that makes {product:.2e}."
+        f"a shortcut scales its input by {table['scaling'].mean():.3g} on average; over all "
+        f"{len(table)} units, the product is {product:.2e}."
     )
 
 
@@ -162,8 +165,8 @@ def _gradients(table):
     first, last = units["gradient"].iloc[0], units["gradient"].iloc[-1]
     factor = (first / last) ** (1 / max(len(units) - 1, 1))
     return (
-        f"the gradient at the first unit is {first / last:.3g} times that at the last "
-        f"({first:.2e} and {last:.2e}), a factor of {factor:.3g} a unit on the way back."
+        f"the gradient at the first unit is {first / last:.3g} times that at the last one "
+        f"({first:.2e} and {last:.2e}), a factor of {factor:.3g} per unit in the backward pass."
     )
 
 
@@ -174,24 +177,24 @@ def _equation_5(table):
     share = units["direct"].iloc[0] / units["gradient"].iloc[0]
     near, images = units["near_minus_1"].mean(), units["images_near_minus_1"].mean()
     return (
-        f"the part through shortcuts and the part through weights add up to the gradient, to "
-        f"{units['split_error'].max():.0e}. At the first unit the part through shortcuts alone is "
+        "the part through shortcuts and the part through weights add up to the gradient, to "
+        f"{units['split_error'].max():.0e}. At the first unit, the part through shortcuts is "
         f"{share:.2g} times the whole. The weight term is {units['weight_term_min'].min():.2g} to "
-        f"{units['weight_term_max'].max():.2g}; it comes within 0.1 of -1 in {near:.1%} of units "
-        f"and mini-batches, and in {images:.1%} of units and images."
+        f"{units['weight_term_max'].max():.2g}; it is within 0.1 of -1 in {near:.1%} of units and "
+        f"mini-batches, and in {images:.1%} of units and images."
     )
 
 
 def _variance(table):
     std = table["std"]
-    if std.isna().any() or table["state"].iloc[0] != "initial":  # it is that of both states
+    if std.isna().any() or table["state"].iloc[0] != "initial":  # the same in both states
         return None
     forward = np.sqrt(table["forward_product"].iloc[-1] / table["forward_product"].iloc[0])
     backward = np.sqrt(table["backward_product"].iloc[0] / table["backward_product"].iloc[-1])
     xavier = (table["xavier"] / std) ** 2 * table["forward"]
     return (
-        f"over {len(table)} layers the initialisation alone multiplies a signal by {forward:.2e} "
-        f"and a gradient by {backward:.2e}; Xavier's would make the signal "
+        f"over {len(table)} layers, the initialisation alone scales a signal by {forward:.2e} "
+        f"and a gradient by {backward:.2e}; Xavier initialisation would scale the signal by "
         f"{np.sqrt(xavier[1:].prod()):.2e}."
     )
 
@@ -199,18 +202,18 @@ def _variance(table):
 def _gates(table):
     start = 1 / (1 + np.exp(-table["bias"].mean()))
     return (
-        f"g is {table['mean'].mean():.3g} on average, {table['q5'].mean():.2g} to "
-        f"{table['q95'].mean():.2g} in nine of ten places; its bias is {table['bias'].mean():.3g}, "
-        f"which alone makes g {start:.2g}."
+        f"g is {table['mean'].mean():.3g} on average, and {table['q5'].mean():.2g} to "
+        f"{table['q95'].mean():.2g} for 90 % of the values; its bias of "
+        f"{table['bias'].mean():.3g} alone gives g = {start:.2g}."
     )
 
 
 def _rectifiers(table):
     dead = table["dead"].mean()
-    text = f"{table['inactive'].mean():.0%} of the activations' inputs are not positive"
-    text += f"; {dead:.1%} of the channels never are" if dead else "; no channel is dead"
+    text = f"{table['inactive'].mean():.0%} of the inputs of activations are not positive"
+    text += f"; {dead:.1%} of the channels are dead" if dead else "; no channel is dead"
     always = table["always_on"].mean()
-    return f"{text}, {always:.1%} always are." if always else f"{text}."
+    return f"{text}, {always:.1%} are always on." if always else f"{text}."
 
 
 def _slopes(table):
@@ -222,6 +225,6 @@ def _slopes(table):
         first.append(f"{column.iloc[0]:.3f}")
         deep.append(f"{column.iloc[-max(1, len(column) // 3) :].mean():.3f}")
     return (
-        f"the first slope is {first[0]} (in the paper's Table 1 {first[1]}), those of the last "
-        f"third {deep[0]} on average ({deep[1]})."
+        f"the first slope is {first[0]} (Table 1 of the paper: {first[1]}), the mean slope of the "
+        f"last third is {deep[0]} ({deep[1]})."
     )

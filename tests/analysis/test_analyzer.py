@@ -77,7 +77,7 @@ def test_what_is_written(analysis):
     table = pd.read_csv(analysis.folder / "gradients.csv")
     pd.testing.assert_frame_equal(table, analysis.tables["gradients"], check_dtype=False)
     words = (analysis.folder / "words.md").read_text()
-    assert "**Lesions.** resnet8, trained: with one unit left out" in words
+    assert "**Lesions.** resnet8, trained: removing one unit" in words
     assert "resnet8, trained: " in words and "PReLU" in words and "1437 training" in words
 
 
@@ -147,7 +147,7 @@ def test_an_analysis_that_was_killed_goes_on(weights_seen, monkeypatch, tmp_path
     with pytest.raises(KeyboardInterrupt):
         analyze(config)
     kept = RunFolder(out).read_lines("surface-resnet8v2.jsonl")[1:]
-    with pytest.raises(ConfigError, match="the very same analysis"):
+    with pytest.raises(ConfigError, match="interrupted run of the same analysis"):
         analyze(config.replace(seed=1))
     found = analyze(config).tables["surface"]
     assert (
@@ -179,7 +179,7 @@ def test_the_command_puts_networks_side_by_side(tmp_path, capsys):
         (["resnet8v3"], "Did you mean 'resnet8v2'"),
         (["resnet8v2", "resnet8v3"], "Did you mean 'resnet8v2'"),  # before the first is looked at
         (["resnet8v2", "resnet8", "--out", "x"], "Add --compare"),
-        (["--compare", "resnet8", "ResNet8"], "of different names"),
+        (["--compare", "resnet8", "ResNet8"], "networks with different names"),
         (["resnet8v2", "--also", "lesion"], "Did you mean 'lesions'"),
         (["resnet8v2", "--images", "1"], "`images` must be at least 2"),
     ],

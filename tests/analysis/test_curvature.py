@@ -147,9 +147,9 @@ def test_words_and_picture():
         ),
     }
     words = in_words(tables)
-    assert "8, 4, the smallest -2, 25.0% of the largest the other way" in words["Curvature"][0]
-    assert "undecided: 1 of them to within 0.1 only" in words["Curvature"][0]
-    assert "trained: 10 ± 2 (two standard errors, 2 random" in words["Trace of the Hessian"][0]
+    assert "8, 4, the smallest is -2, a negative curvature of 25.0%" in words["Curvature"][0]
+    assert "not converged: 1 of them (error up to 0.1)" in words["Curvature"][0]
+    assert "the trace is 10 ± 2 (two standard errors" in words["Trace of the Hessian"][0]
     assert "50.0% of the eigenvalues" in words["Spectral density"][0]
     left, right = plot_curvature(tables).axes
     assert len(left.lines) == 1 and len(right.collections) == 1

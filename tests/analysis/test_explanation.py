@@ -145,7 +145,7 @@ def test_colours_say_for_and_against():
         ({"square": 3}, "`square` must be None, or at least 1"),
         ({"kind": "occlusion", "square": 0}, "`square` must be None, or at least 1"),
         ({"classes": 3}, "numbers from 0 to 2"),
-        ({"classes": [0, 1]}, "one for all or one an image"),
+        ({"classes": [0, 1]}, "one for all or one per image"),
         ({"classes": 0.5}, "numbers from 0 to 2"),
         ({"classes": -1}, "numbers from 0 to 2"),
         ({"images": noise(12, 16, 3)}, "images \\(n, height, width, channels\\)"),

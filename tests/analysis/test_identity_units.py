@@ -71,7 +71,7 @@ def test_a_registered_network_needs_no_config():
         ({}, (2, 2), "`units` must be"),
         ({"shortcut": "exclusive_gating"}, None, "Received: shortcut='exclusive_gating'"),
         ({"shortcut": "constant_scaling"}, None, "Received: shortcut='constant_scaling'"),
-        ({"downsample_at": "last_unit"}, None, "stages of at least two units"),
+        ({"downsample_at": "last_unit"}, None, "at least 2 in each stage"),
         ({"projection": "C"}, None, "projection='C'"),
         ({"placement": "relu_before_addition"}, None, "placement='relu_before_addition'"),
         ({"placement": "original", "activation": "prelu"}, None, "activation='prelu'"),

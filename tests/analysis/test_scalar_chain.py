@@ -112,7 +112,7 @@ def test_the_command_shows_the_worked_example(capsys, tmp_path):
     shown = capsys.readouterr().out
     for frame in (chain(3, WEIGHTS), chain(3, WEIGHTS, residual_weight=0.1)):
         assert chain_in_words(frame) in shown
-    assert "Loss 0.2247" in shown and "-0.00295 of it came by the shortcut" in shown
+    assert "Loss 0.2247" in shown and "-0.00295 of it comes through the shortcut" in shown
     assert picture.stat().st_size > 10_000
     assert main(["chain", "--depth", "2", "--weights", "1", "2", "3"]) == 2
     assert "one finite number or 2 of them" in capsys.readouterr().err
@@ -126,5 +126,5 @@ def test_the_command_shows_the_worked_example(capsys, tmp_path):
 
 def test_words_fit_chains_of_any_length():
     assert chain_in_words(chain(1, 0.0, x=0.0)) == "Loss 0.2500; the first weight's gradient is 0."
-    assert "a layer on the way back." in chain_in_words(chain(40))
+    assert "per layer in the backward pass." in chain_in_words(chain(40))
     assert " times " not in chain_in_words(chain(2, [1.0, -1.0], activation="relu"))

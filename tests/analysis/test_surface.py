@@ -173,7 +173,7 @@ def test_a_grid_goes_on_after_a_kill(tmp_path):
     columns = ["x", "y", "loss", "error"]
     pd.testing.assert_frame_equal(found[columns], whole[columns], check_exact=True)
     assert len(folder.read_lines(file.name)) == 26
-    with pytest.raises(ConfigError, match="of the same weights, images and directions"):
+    with pytest.raises(ConfigError, match="for the same weights, images and directions"):
         space["scan"](folder.path, tilt=2.0)
 
 
@@ -194,9 +194,9 @@ def test_words_and_pictures():
     }
     words = in_words(tables)
     assert "the loss is 1 at the weights" in words["Loss surface"][0]
-    assert "0.0% of them are lower (2 points a second)" in words["Loss surface"][0]
-    assert "two directions hold 95.0% of the way from initial" in words["Trajectory"][0]
-    assert "1 to 2 of other a barrier of 2 is between" in words["Between two runs"][0]
+    assert "0.0% are lower (2 points per second)" in words["Loss surface"][0]
+    assert "two directions explain 95.0% of the trajectory from initial" in words["Trajectory"][0]
+    assert "a barrier of 2 between its loss of 1 and" in words["Between two runs"][0]
     assert plot_surface(plane).axes[0].get_title() == "net, trained"
     page = surface_page(plane.assign(network="<net>"))
     assert "<h2>&lt;net&gt;, trained</h2>" in page and "//" not in page  # nothing from elsewhere

@@ -58,6 +58,6 @@ def test_the_scores_of_a_network_at_a_temperature():
     np.testing.assert_array_equal(network.predict_on_batch(x), before)
     as_scores = at_temperature(Evaluation(before, np.zeros(5, int), tuple("abc")), 2.5).scores
     np.testing.assert_allclose(found, as_scores, rtol=1e-4)
-    for other, words in ((logits, "with a softmax"), (network, "above 0")):
+    for other, words in ((logits, "with softmax activation"), (network, "above 0")):
         with pytest.raises(ConfigError, match=words):
             with_temperature(other, -1 if other is network else 2)

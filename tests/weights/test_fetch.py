@@ -172,7 +172,7 @@ def test_archives(server, cache, tmp_path):
         ("contains links", (link, "/etc/passwd")),
         ("contains links", ("a.h5", DATA), (other, "../../.bashrc")),
         ("is not a complete archive with 'a.h5' in it", ("b.h5", DATA)),
-        ("claims to unpack to over 20 times its size", ("a.h5", bytes(10**6))),
+        ("claims to unpack to more than 20 times its size", ("a.h5", bytes(10**6))),
         (f"has the SHA256 {found}, not {DIGEST[7:]}", ("a.h5", OTHER)),
         (None, ("a.h5", DATA), ("../b.h5", b"")),
     ]:
