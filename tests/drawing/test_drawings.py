@@ -75,7 +75,7 @@ def test_a_network_of_other_fields_and_images():
     fields = {"units": (1, 2), "filters": (8, 16), "stem_filters": 8, "downsample_at": "last_unit"}
     shown = texts(draw_network("resnet20", (None, None, 1), 5, title="mine", **fields))
     assert {"mine", "any × any × 1", "stage 1: 1 unit", "stage 2: 2 units", "dense, 5"} <= {*shown}
-    assert shown.count("unit 1 at stride 2") == 1
+    assert shown.count("unit 1 with stride 2") == 1
     assert not any("multiply-adds" in text for text in shown)
 
 

@@ -239,7 +239,7 @@ def test_ten_crops_are_corners_and_centre_each_mirrored():
     for crop, mirrored in zip(crops[:5], crops[5:], strict=True):
         np.testing.assert_array_equal(crop[:, ::-1], mirrored)
     np.testing.assert_array_equal(center_crop(4, shorter=6)(image)[0], crops[4])
-    with pytest.raises(ConfigError, match="at least the crop's side, 4"):
+    with pytest.raises(ConfigError, match="at least the side of the crop, 4"):
         ten_crop(4, shorter=3)
 
 
