@@ -17,6 +17,11 @@ import posixpath
 import re
 import sys
 
+try:
+    from griffe import Extension
+except ImportError:  # where no site is built
+    Extension = object
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 #: What is shown of the rest of the repository.
@@ -267,6 +272,14 @@ def reference(package: str) -> str:
                 continue
         lines += [f"::: {home}.{name}".replace("keras_preact.tuning", "tuning"), ""]
     return "\n".join(lines)
+
+
+class Examples(Extension):
+    """Docstrings' examples, which Griffe knows by the plural, as code and not as a remark."""
+
+    def on_object(self, *, obj, **_):
+        if obj.docstring:
+            obj.docstring.value = re.sub(r"(?m)^Example:$", "Examples:", obj.docstring.value)
 
 
 def _home(module, member, package) -> str:
