@@ -107,7 +107,7 @@ def test_every_field_can_be_changed_by_replace_and_survives():
             {"downsample_by": "max_pool", "downsample_at": "last_unit"},
             ["needs downsample_by='stride'", "downsample_by='max_pool'"],
         ),
-        ({"block": "basic2x2"}, ["keep the map's size", "downsample_by='stride'"]),
+        ({"block": "basic2x2"}, ["keep the spatial size", "downsample_by='stride'"]),
     ],
     ids=str,
 )

@@ -65,7 +65,7 @@ def test_an_environment_variable_says_what_auto_is(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
     for policy in ("float32", "mixed_bfloat16", "mixed_float16"):
         monkeypatch.setenv("KERAS_PREACT_DTYPE", policy)
-        assert choose_dtype() == (policy, "KERAS_PREACT_DTYPE says so")
+        assert choose_dtype() == (policy, "set by KERAS_PREACT_DTYPE")
         assert choose_dtype("float32") == ("float32", "as requested")
     for wrong in ("bf16", "int8", "auto"):
         monkeypatch.setenv("KERAS_PREACT_DTYPE", wrong)
