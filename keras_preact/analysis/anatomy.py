@@ -163,7 +163,9 @@ class UnitPiece(Piece):
         graph = keras.Model([self.source, self.branch], self.target)
         return lambda x, branch: graph.predict_on_batch([x, branch])
 
-    def split(self, x, seen):
+    def split(
+        self, x: Any, seen: dict[str, Any]
+    ) -> tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]:
         _, whole = self.linearize([self.source], [self.target], x)
         if not self.is_residual:
             return _first_of(whole), lambda _: keras.ops.zeros_like(x), _first_of(whole)
@@ -339,13 +341,13 @@ def _pure(sources, targets, training):
     def function(*inputs):
         values: Any = []
         if model:
-            values, _ = model.stateless_call(
+            answer: Any = model.stateless_call(
                 model.trainable_variables,
                 model.non_trainable_variables,
                 list(inputs),
                 training=training,
             )
-            values = keras.tree.flatten(values)
+            values = keras.tree.flatten(answer[0])
         return [inputs[places[id(t)]] if id(t) in places else values[at[id(t)]] for t in targets]
 
     return function

@@ -24,6 +24,15 @@ def plot_curvature(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_curvature
+        >>> of = {"network": "net", "state": "initial", "eigenvalue": [0.0, 8.0]}
+        >>> spectrum = pd.DataFrame({**of, "draw": 0, "weight": [0.9, 0.1]})
+        >>> eigenvalues = pd.DataFrame({**of, "rank": [-1, 1], "error": 0.1})
+        >>> len(plot_curvature({"spectrum": spectrum, "eigenvalues": eigenvalues}).axes)
+        2
     """
     figure, (left, right) = new_figure(11, 4, columns=2)
     for label, table, style in groups(tables["spectrum"]):

@@ -5,7 +5,7 @@ a colour; lines are dashed for initial weights and solid for trained ones.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,13 @@ def plot_responses(responses: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_responses
+        >>> table = pd.DataFrame({"network": "net", "state": "initial", "std": [1.0, 0.9, 0.5]})
+        >>> plot_responses(table).axes[0].get_xlabel()
+        'layer'
     """
     figure, (left, right) = new_figure(11, 4, columns=2)
     for label, table, style in groups(responses):
@@ -60,10 +67,18 @@ def plot_variance(variance: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> from keras_preact import create_model
+        >>> from keras_preact.analysis import plot_variance, variance_factors
+        >>> net = create_model("vgg13", input_shape=(32, 32, 3), dense=(8, 8))
+        >>> table = variance_factors(net).assign(network="vgg13", state="initial", response_std=1.0)
+        >>> len(plot_variance(table).axes)
+        2
     """
-    variance = variance[variance["state"] == "initial"]
+    initial: Any = variance[variance["state"] == "initial"]
     figure, (left, right) = new_figure(11, 4, columns=2)
-    for label, table, style in groups(variance):
+    for label, table, style in groups(initial):
         places = np.arange(1, len(table) + 1)
         forward, backward = (np.sqrt(table[f"{way}_product"]) for way in ("forward", "backward"))
         left.semilogy(places, forward / forward.iloc[0], label=label, **style)
@@ -79,11 +94,11 @@ def plot_variance(variance: "pd.DataFrame") -> "Figure":
         axes.axhline(1, color=PAPER, lw=1, zorder=0, label="He: 1")
         axes.set_xlabel("layer")
         plain(axes)
-    points = " (points: measured)" if variance["response_std"].notna().any() else ""
+    points = " (points: measured)" if initial["response_std"].notna().any() else ""
     left.set_ylabel(f"std of the response\nrelative to the first layer{points}")
     right.set_ylabel("std of the gradient\nrelative to the last layer")
     title = "Predicted variance (Delving Deep into Rectifiers, section 2.2)"
-    return finished(figure, variance, title)
+    return finished(figure, initial, title)
 
 
 @plain_text
@@ -95,6 +110,14 @@ def plot_gates(gates: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_gates
+        >>> table = {"bias": [-6], "q5": 0.1, "q25": 0.2, "q50": 0.3, "q75": 0.4, "q95": 0.5}
+        >>> figure = plot_gates(pd.DataFrame(table).assign(network="net", state="initial"))
+        >>> len(figure.axes)
+        1
     """
     figure, axes = new_figure(8, 4.4)
     quantiles = [f"q{q:.0%}".rstrip("%") for q in QUANTILES]
@@ -127,6 +150,13 @@ def plot_rectifiers(activations: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_rectifiers
+        >>> table = pd.DataFrame({"inactive": [0.5, 0.6], "dead": [0.0, 0.1]})
+        >>> len(plot_rectifiers(table.assign(network="net", state="initial")).axes)
+        2
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -155,6 +185,14 @@ def plot_slopes(activations: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_slopes
+        >>> slopes = {"slope_mean": [0.5, 0.1], "slope_min": 0.0, "slope_max": 0.9}
+        >>> table = pd.DataFrame(slopes).assign(slope_count=16, layer=["act1", "act2"])
+        >>> len(plot_slopes(table.assign(network="net", state="trained")).axes)
+        1
     """
     figure, axes = new_figure(8, 4.4)
     for label, table, style in groups(activations):

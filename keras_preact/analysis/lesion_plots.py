@@ -24,6 +24,18 @@ def plot_lesions(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_lesions
+        >>> of = {"network": "net", "state": "trained", "error": [0.1, 0.2]}
+        >>> tables = {
+        ...     "lesions": pd.DataFrame(of),
+        ...     "removals": pd.DataFrame({**of, "removed": [0, 1]}),
+        ...     "orders": pd.DataFrame({**of, "kendall_tau": [0.9, 0.8]}),
+        ... }
+        >>> len(plot_lesions(tables).axes)
+        3
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -69,6 +81,14 @@ def plot_path_lengths(paths: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_path_lengths
+        >>> table = {"length": [0, 1], "paths": [1.0, 1.0], "norm": [1.0, 0.5], "share": [0.7, 0.3]}
+        >>> figure = plot_path_lengths(pd.DataFrame(table).assign(network="net", state="initial"))
+        >>> len(figure.axes)
+        3
     """
     figure, (left, middle, right) = new_figure(13, 4, columns=3)
     for label, table, style in groups(paths):

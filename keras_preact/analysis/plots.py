@@ -41,6 +41,14 @@ def plot_signals(signals: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_signals
+        >>> table = {"output_second_moment": [1.0, 2.0], "output_mean": 0.1, "negative": 0.5}
+        >>> figure = plot_signals(pd.DataFrame(table).assign(network="net", state="initial"))
+        >>> figure.axes[0].get_ylabel()
+        "second moment of the unit's output"
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -90,6 +98,14 @@ def plot_equation_4(signals: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_equation_4
+        >>> table = {"adds": [0.5, 0.4], "equation4_error": 0.0, "cut_off": 0.0}
+        >>> figure = plot_equation_4(pd.DataFrame(table).assign(network="net", state="initial"))
+        >>> len(figure.axes)
+        3
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -116,6 +132,14 @@ def plot_gradients(gradients: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_gradients
+        >>> table = {"unit": ["stage1_unit1", "head"], "gradient": [2, 1], "relative": [2, 1]}
+        >>> figure = plot_gradients(pd.DataFrame(table).assign(network="net", state="initial"))
+        >>> len(figure.axes)
+        2
     """
     units = gradients[gradients["unit"] != "head"]
     figure, (left, right) = new_figure(11, 4, columns=2)
@@ -138,6 +162,16 @@ def plot_equation_5(gradients: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure` with one column per network and state.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.analysis import dissect, gradient_propagation, plot_equation_5
+        >>> from keras_preact.applications import ResNet8V2
+        >>> images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
+        >>> table = gradient_propagation(dissect(ResNet8V2()), [(images, np.arange(4))])
+        >>> figure = plot_equation_5(table.assign(network="resnet8v2", state="initial"))
+        >>> len(figure.axes)
+        2
     """
     units = gradients[gradients["unit"] != "head"]
     units = units.groupby(["network", "state"]).filter(lambda rows: rows["direct"].any())

@@ -24,6 +24,13 @@ def plot_surface(surface: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`; for planes, with one column per network and state.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_surface
+        >>> line = pd.DataFrame({"x": [-1, 0, 1], "loss": [2, 1, 3]})
+        >>> plot_surface(line.assign(network="net", state="trained")).axes[0].get_ylabel()
+        'loss'
     """
     if "y" not in surface:
         figure, axes = new_figure(7, 4.4)
@@ -57,6 +64,14 @@ def plot_between(lines: "pd.DataFrame") -> "Figure":
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_between
+        >>> line = {"x": [0.0, 0.5, 1.0], "loss": [1.0, 3.0, 2.0], "error": [0.1, 0.6, 0.2]}
+        >>> lines = pd.DataFrame(line).assign(network="net", state="trained", to="other")
+        >>> len(plot_between(lines).axes)
+        2
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -86,6 +101,15 @@ def plot_trajectory(points: "pd.DataFrame", surface: "pd.DataFrame") -> "Figure"
 
     Returns:
         A `matplotlib.figure.Figure` with one column per network.
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import plot_trajectory
+        >>> plane = {"x": [0, 1, 0, 1], "y": [0, 0, 1, 1], "loss": [1.0, 2.0, 4.0, 8.0]}
+        >>> surface = pd.DataFrame(plane).assign(network="net", state="trained")
+        >>> points = surface[:3].assign(name=["a", "b", "c"], explained_x=0.9, explained_y=0.1)
+        >>> len(plot_trajectory(points, surface).axes)  # the plane and a colour bar
+        2
     """
     columns = [*groups(points)]
     figure, grid = new_figure(1.5 + 4.2 * len(columns), 4.4, columns=len(columns))

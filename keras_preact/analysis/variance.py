@@ -67,7 +67,8 @@ def of_plain_nets(tables: "Mapping[str, pd.DataFrame]") -> "pd.DataFrame":
     Args:
         tables: The tables `variance` and `signals` of an `Analysis`.
     """
-    signals, variance = tables["signals"], tables["variance"]
+    signals: Any = tables["signals"]
+    variance: Any = tables["variance"]
     residual = signals["network"][signals["adds"].notna()] if "adds" in signals else []
     return variance[~variance["network"].isin(residual)]
 

@@ -82,6 +82,19 @@ def summary(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         outputs below 0, mean over units), `gradient_first_over_last` (norm at the first unit's
         input relative to that at the last one's), `gradient_factor` (the same per unit), `inactive`
         (share of activation inputs at or below 0).
+
+    Example:
+        >>> import pandas as pd
+        >>> from keras_preact.analysis import summary
+        >>> of = {"network": "net", "state": "initial"}
+        >>> moments = {"input_second_moment": [1.0, 2.0], "output_second_moment": [2.0, 4.0]}
+        >>> tables = {
+        ...     "signals": pd.DataFrame({**of, **moments, "negative": 0.5}),
+        ...     "gradients": pd.DataFrame({**of, "relative": [3.0, 1.0]}),
+        ...     "activations": pd.DataFrame({**of, "inactive": [0.5, 0.5]}),
+        ... }
+        >>> summary(tables)["signal_growth"].tolist()
+        [4.0]
     """
     keys, rows = ["network", "state"], []
     for (network, state), units in tables["signals"].groupby(keys, sort=False):

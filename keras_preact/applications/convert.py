@@ -85,8 +85,10 @@ def convert(
     weights, images = source.weights, arguments.pop("input_tensor", None)
     if input_shape is None and images is None:
         known = source.preprocessing if include_preprocessing else None
-        *size, channels = (known and known.shape) or (None, None, source.channels)
-        input_shape = (*size, channels) if data_format == "channels_last" else (channels, *size)
+        shape: Any = (known and known.shape) or (None, None, source.channels)
+        height, width, channels = shape
+        last = data_format == "channels_last"
+        input_shape = (height, width, channels) if last else (channels, height, width)
     if include_preprocessing:
         expected, fix = (
             "False, because the preprocessing of the source is unknown",

@@ -124,7 +124,7 @@ def decode_predictions(
     import keras
     import numpy as np
 
-    preds = keras.ops.convert_to_numpy(preds)
+    preds = np.asarray(keras.ops.convert_to_numpy(preds))
     count = 1000 if class_names is None else len(class_names)
     if preds.ndim != 2 or preds.shape[1] != count:
         names = "class_names=None means ImageNet's" if class_names is None else "class_names has"
@@ -134,7 +134,7 @@ def decode_predictions(
         )
     if class_names is None:
         return keras.applications.imagenet_utils.decode_predictions(preds, top=top)
-    best = np.argsort(-preds, axis=1, kind="stable")[:, :top]
+    best: Any = np.argsort(-preds, axis=1, kind="stable")[:, :top]
     return [
         [(str(k), class_names[k], float(row[k])) for k in order]
         for row, order in zip(preds, best, strict=True)

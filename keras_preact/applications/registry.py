@@ -280,7 +280,7 @@ def _builder(application: Application) -> Callable[..., Any]:
     return build
 
 
-def _default_shape(application, include_top, data_format):
+def _default_shape(application, include_top, data_format) -> Any:
     """The shape of the paper's images; without the classifier, images of any size."""
     height, width, channels = application.input_shape
     sizes = (height, width) if include_top else (None, None)

@@ -111,6 +111,11 @@ def page(demo: Demo) -> "gradio.Blocks":
 
     Raises:
         ConfigError: If Gradio is not installed.
+
+    Example:
+        >>> from keras_preact import load_trained
+        >>> from keras_preact.demo import demo_of, page
+        >>> blocks = page(demo_of(load_trained("mine.keras")))  # doctest: +SKIP
     """
     gr = _gradio()
     names = demo.class_names
@@ -190,6 +195,11 @@ def serve(
 
     Raises:
         ConfigError: If Gradio is not installed, or cannot listen on that address and port.
+
+    Example:
+        >>> from keras_preact import load_trained
+        >>> from keras_preact.demo import demo_of, serve
+        >>> blocks, url = serve(demo_of(load_trained("mine.keras")))  # doctest: +SKIP
     """
     blocks = page(demo)
     try:

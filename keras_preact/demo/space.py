@@ -60,6 +60,11 @@ def write_space(trained: "Trained", folder: str | os.PathLike) -> pathlib.Path:
         ConfigError: If the folder is not empty, or a package that the page needs is not installed.
         ExportError: If the exported network does not compute the same as the original.
         SaveError: If the folder cannot be written.
+
+    Example:
+        >>> from keras_preact import load_trained
+        >>> from keras_preact.demo import write_space
+        >>> folder = write_space(load_trained("runs/mine"), "space")  # doctest: +SKIP
     """
     folder = pathlib.Path(folder)
     free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

@@ -41,6 +41,10 @@ def push(network: str | os.PathLike, to: str, public: bool = False) -> str:
         ConfigError: If no config describes the network, the address is not valid, or the Hub
             refuses the upload.
         ExportError: If the files do not compute the same as the network.
+
+    Example:
+        >>> from keras_preact.export import push
+        >>> url = push("runs/mine", "hf://user/name")  # doctest: +SKIP
     """
     address, hub = address_of(to), hub_library()
     trained = load_trained(network, "float32")

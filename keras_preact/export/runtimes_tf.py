@@ -116,9 +116,13 @@ def open_onnx(path: str | os.PathLike, threads: int | None = None, exact: bool =
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (taken,) = session.get_inputs()
     given: Any = _scores({out.name: out.name for out in session.get_outputs()})  # not `maps`
-    dtype = {"tensor(uint8)": np.uint8}.get(taken.type, np.float32)
+    dtype: Any = {"tensor(uint8)": np.uint8}.get(taken.type, np.float32)
     shape = tuple(n if isinstance(n, int) else None for n in taken.shape)
-    return shape, lambda images: session.run([given], {taken.name: images.astype(dtype)})[0]
+
+    def predict(images: np.ndarray) -> Any:
+        return session.run([given], {taken.name: images.astype(dtype)})[0]
+
+    return shape, predict
 
 
 def open_openvino(

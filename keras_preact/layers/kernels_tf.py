@@ -117,7 +117,7 @@ def prelu(x: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def _prelu(x, alpha):
+def _prelu(x, alpha) -> Any:
     shared = [0, *(axis for axis, size in enumerate(alpha.shape, 1) if size == 1)]
 
     def gradient(dy):

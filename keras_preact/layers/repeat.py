@@ -116,13 +116,14 @@ class Repeat(keras.layers.Layer):
 
         def unit(x, *values):
             value = dict(zip(map(id, variables), values, strict=True))
-            y, states, losses = template.stateless_call(
+            answer: Any = template.stateless_call(
                 [value[id(variable)] for variable in template.trainable_variables],
                 [value[id(variable)] for variable in template.non_trainable_variables],
                 x,
                 training=training,
                 return_losses=True,
             )
+            y, states, losses = answer
             found_losses.extend(losses)
             loss = sum((ops.cast(loss, "float32") for loss in losses), ops.zeros(()))
             state = dict(zip(map(id, template.non_trainable_variables), states, strict=True))

@@ -1,6 +1,6 @@
 """`Parts`: makes the named layers of one network, so that what they share is set once."""
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -193,10 +193,10 @@ class Parts:
         return keras.initializers.Constant(value)
 
 
-def standardize_data_format(data_format: str | None) -> str:
+def standardize_data_format(data_format: Any) -> Literal["channels_last", "channels_first"]:
     """`data_format`, or Keras's global setting for `None`; raises `ConfigError` for others."""
     if data_format is None:
-        return keras.config.image_data_format()
+        data_format = keras.config.image_data_format()
     allowed = ("channels_last", "channels_first")
     expected = "'channels_last', 'channels_first' or None"
     require(data_format in allowed, "data_format", data_format, expected)

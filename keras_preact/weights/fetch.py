@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 from keras_preact.console import make_console, reading_bar
 from keras_preact.errors import ConfigError, reason
@@ -143,7 +144,7 @@ def _cached(path, file, digest, url):
     return None
 
 
-def _downloaded(path, file, digest, url) -> bytes | None:
+def _downloaded(path, file, digest, url) -> Any:
     """The bytes of a file that is downloaded, and put into the cache once it is right.
 
     A resumed download may mix two files: the server may have another one by now, or an earlier
@@ -203,7 +204,8 @@ def _receive(url, partial):
     done = begin if begin and goes_on and answer.status == 206 else 0
     rest = getattr(answer, "length", None)  # unknown for local files and for some servers
     total = None if rest is None else done + rest
-    bar = reading_bar(make_console(sys.stderr), partial.name.strip(".").removesuffix(".partial"))
+    name = partial.name.strip(".").removesuffix(".partial")
+    bar: Any = reading_bar(make_console(sys.stderr), name)
     with answer, open(partial, "ab" if done else "wb") as output, bar as on_progress:
         started, before = time.monotonic(), done
         while total is None or done < total:
