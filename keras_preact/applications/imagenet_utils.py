@@ -134,9 +134,9 @@ def decode_predictions(
         )
     if class_names is None:
         return keras.applications.imagenet_utils.decode_predictions(preds, top=top)
-    best: Any = np.argsort(-preds, axis=1, kind="stable")[:, :top]
+    best = np.argsort(-preds, axis=1, kind="stable")[:, :top]
     return [
-        [(str(k), class_names[k], float(row[k])) for k in order]
+        [(str(k), class_names[int(k)], float(row[k])) for k in order]
         for row, order in zip(preds, best, strict=True)
     ]
 

@@ -140,7 +140,7 @@ def test_colours_say_for_and_against():
     ("arguments", "words"),
     [
         ({"kind": "gradcam"}, "one of 'cam', 'grad_cam', 'occlusion'"),
-        ({"layer": "stage1"}, "`layer` must be None but for 'grad_cam'"),
+        ({"layer": "stage1"}, "`layer` must be None unless kind='grad_cam'"),
         ({"kind": "grad_cam", "layer": "stage7"}, "returns maps, such as"),
         ({"square": 3}, "`square` must be None, or at least 1"),
         ({"kind": "occlusion", "square": 0}, "`square` must be None, or at least 1"),

@@ -172,7 +172,7 @@ def test_a_revision_is_downloaded_once_and_a_new_one_is_seen(pushed, hub):
     ("files", "words"),
     [
         (None, "does not exist or is private"),
-        ({}, "A repository with a model.safetensors"),
+        ({}, "A repository must have a model.safetensors"),
         ({"pytorch_model.bin": b"1", "tf_model.h5": b"2"}, "Received: .*pytorch_model.bin"),
         ({"model.safetensors": b"1"}, "must have a config.json|a folder with a config.json"),
         ({"model.safetensors": b"1", "config.json": b"{}"}, "must have a config.json with one of"),
