@@ -68,6 +68,7 @@ def test_every_field_can_be_changed_by_replace_and_survives():
     ("fields", "words"),
     [
         ({"units": (3, 3)}, ["one entry per stage", "units=(3, 3)"]),
+        ({"units": (3, 3, 3, 3)}, ["one entry per stage", "units=(3, 3, 3, 3)"]),
         ({"units": ()}, ["units", "at least 1"]),
         ({"units": (3, 0, 3)}, ["units", "(3, 0, 3)"]),
         ({"units": 3}, ["units", "list", "Received: units=3"]),
@@ -120,6 +121,10 @@ def test_illegal_values_are_refused_with_the_rule(fields, words):
     assert "Received: " in message
     for word in words:
         assert word in message
+
+
+def test_pairs_of_2x2_convolutions_that_keep_the_maps_size_may_be_one_stage():
+    assert ResNetConfig(block="basic2x2", units=(2,), filters=(16,)).depth == 6
 
 
 def test_unknown_fields_get_a_near_match():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _IMAGES = 64
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
     """Scores of a network on labelled images, and the metrics that follow from them.
 

@@ -96,6 +96,7 @@ def test_scores_that_are_no_numbers_are_wrong(tmp_path):
     scores[3, 5] = np.inf
     result = Evaluation(scores, labels, names)
     assert result.finite.tolist() == [True, False, False, False, True, True]
+    assert result.predictions.tolist() == [0, -1, -1, -1, 0, 0]
     assert (result.correct, result.correct_at(5), result.correct_at(7)) == (3, 3, 3)
     assert result.confusion_matrix().sum() == 3 and result.calibration()["images"].sum() == 3
     assert result.per_class()["recall"][0] == 0.5
@@ -210,14 +211,20 @@ def test_calibration():
     assert sure.calibration().to_dict("records") == [
         {"confidence": 1.0, "accuracy": 0.75, "images": 4}
     ]
+    # The last part holds its end, 1.
+    sure = Evaluation(np.array([[1.0, 0.0], [0.0, 1.0], [0.92, 0.08]]), sure.labels[:3], "ab")
+    frame = sure.calibration()
+    assert frame["images"].tolist() == [3] and frame["confidence"][0] == pytest.approx(2.92 / 3)
 
 
 def test_an_ensemble_is_the_mean_of_scores():
     one, other = some(seed=0), some(seed=1)
     other = Evaluation(other.scores, one.labels, one.class_names)
     np.testing.assert_allclose(ensemble([one, other]).scores, (one.scores + other.scores) / 2)
-    with pytest.raises(ConfigError, match="the same images"):
-        ensemble([one, some(n=7)])
+    renamed = Evaluation(one.scores, one.labels, ("z", *one.class_names[1:]))
+    for others in ([one, some(n=7)], [one, renamed], [renamed, one]):
+        with pytest.raises(ConfigError, match="the same images"):
+            ensemble(others)
 
 
 def test_the_worst_mistakes_come_first():

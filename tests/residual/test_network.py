@@ -9,6 +9,7 @@ import pytest
 from keras_preact import ResNetConfig, build_network, count_multiply_adds
 from keras_preact.errors import ConfigError
 from keras_preact.layers import Repeat
+from keras_preact.residual.network import _packaging
 from keras_preact.residual.parts import Parts
 from keras_preact.weights import load_weights_by_layer, weights_by_layer
 
@@ -56,6 +57,14 @@ def test_auto_packaging_follows_the_number_of_layers():
         build_network(SMALL.replace(units=(57, 57)), input_shape=(8, 8, 3), packaging="flat")
     with pytest.raises(ConfigError, match="packaging='nested' would chain"):
         build_network(SMALL.replace(units=(500, 500)), input_shape=(8, 8, 3), packaging="nested")
+
+
+@pytest.mark.parametrize(("block", "units"), [("basic", 93), ("bottleneck", 68), ("single", 150)])
+def test_auto_packaging_is_flat_up_to_750_chained_layers(block, units):
+    """Norm, act and conv of each weight layer and two that join the paths: 744, 748 and 750."""
+    config = ResNetConfig(block=block, units=(units,), filters=(16,))
+    assert _packaging(config, "auto", False) == "flat"
+    assert _packaging(config.replace(units=(units + 1,)), "auto", False) == "repeated"
 
 
 def test_weights_of_another_network_are_refused_by_name():
@@ -145,6 +154,7 @@ def test_input_tensor_after_other_layers():
     model = build_network(SMALL, input_tensor=x)
     assert model.input_shape == (None, 8, 8, 6)
     assert model.get_layer("squeeze") is not None
+    build_network(SMALL, input_tensor=x, input_shape=[8, 8, 3])  # which says the same again
     twice = keras.layers.Concatenate()([keras.Input((8, 8, 1)), keras.Input((8, 8, 2))])
     assert len(build_network(SMALL, input_tensor=twice).inputs) == 2
 
@@ -212,6 +222,10 @@ def test_channels_first_is_the_same_network():
         ({"include_top": "no"}, "include_top"),
         ({"dtype": "float23"}, "dtype='float23'"),
         ({"input_tensor": keras.Input((8, 9, 3))}, "equal to the shape of `input_tensor`"),
+        ({"input_tensor": keras.Input((8, 7, 3))}, "equal to the shape of `input_tensor`"),
+        ({"input_tensor": keras.Input((8, 3)), "input_shape": None}, "of rank 4"),
+        ({"input_tensor": keras.Input((8, 8, 8, 3)), "input_shape": None}, "of rank 4"),
+        ({"input_tensor": keras.Input((8, 8, None)), "input_shape": None}, "known number of channels"),
         ({"pooling": "mean"}, "'avg', 'max'"),
         ({"classifier_activation": "softmaxx"}, "classifier_activation='softmaxx'"),
         ({"packaging": "loop"}, "'flat', 'nested'"),
