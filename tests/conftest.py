@@ -58,6 +58,10 @@ PARTS = {
 }  # fmt: skip
 
 
+#: Marks of what is left out, each with the option that runs it.
+LEFT_OUT = {"thorough": "--thorough", "slow": "--run-slow", "machines": "--machines"}
+
+
 def _hide_tensorflow():
     """Makes Python look for TensorFlow in vain, as where it is not installed."""
     finder = importlib.machinery.PathFinder
@@ -70,11 +74,18 @@ def _hide_tensorflow():
 
 
 def pytest_addoption(parser):
-    parser.addoption("--run-slow", action="store_true", help="run the tests marked slow as well")
+    parser.addoption(
+        "--thorough", action="store_true", help="run the tests marked thorough as well, as CI does"
+    )
+    parser.addoption(
+        "--run-slow", action="store_true", help="run the tests marked thorough and slow as well"
+    )
     parser.addoption("--machines", action="store_true", help="run as other processors would")
     parser.addoption("--part", choices=[*PARTS], help="run a part of the suite only")
     parser.addoption("--devices", type=int, default=2, help="devices that the CPU is made into")
-    parser.addoption("--kills", type=int, default=5, help="how often a training is killed")
+    parser.addoption(
+        "--kills", type=int, help="how often a training is killed: 2, or 5 with --thorough"
+    )
     parser.addoption(
         "--fuzz-seconds",
         type=float,
@@ -86,6 +97,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    config.option.thorough |= config.option.run_slow
+    if config.option.kills is None:
+        config.option.kills = 5 if config.option.thorough else 2
     if config.getoption("--block-tensorflow"):
         _hide_tensorflow()
 
@@ -124,12 +138,19 @@ def pytest_collection_modifyitems(config, items):
         items[:] = kept
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     for item in items:
-        if "slow" in item.keywords and not config.getoption("--run-slow"):
-            item.add_marker(pytest.mark.skip(reason="slow: runs with --run-slow"))
-        if "machines" in item.keywords and not config.getoption("--machines"):
-            item.add_marker(pytest.mark.skip(reason="runs with --machines"))
+        for mark, option in LEFT_OUT.items():
+            if mark in item.keywords and not config.getoption(option):
+                item.add_marker(pytest.mark.skip(reason=f"{mark}: runs with {option}"))
         if "tensorflow" in item.keywords and backend != "tensorflow":
             item.add_marker(pytest.mark.skip(reason=f"needs TensorFlow; the backend is {backend}"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says what was left out."""
+    reasons = [str(skipped.longrepr) for skipped in terminalreporter.stats.get("skipped", ())]
+    for mark, option in LEFT_OUT.items():
+        if count := sum(f"{mark}: runs with" in reason for reason in reasons):
+            terminalreporter.write_line(f"left out: {count} {mark} tests; {option} runs them")
 
 
 def pytest_collection_finish():

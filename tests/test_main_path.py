@@ -17,6 +17,11 @@ from keras_preact.trained import open_keras_file
 
 pytestmark = pytest.mark.tensorflow
 
+#: Both answers of `--dtype auto`; that of most processors is given by all other tests as well.
+ANSWERS = pytest.mark.parametrize(
+    "answer", [pytest.param("float32", marks=pytest.mark.thorough), "mixed_bfloat16"]
+)
+
 SMALL = [
     "--set", "network.units=[1,1]", "--set", "network.filters=[4,8]",
     "--set", "network.stem_filters=4",
@@ -35,7 +40,7 @@ def run(capsys, *argv):
     return said
 
 
-@pytest.mark.parametrize("answer", ["float32", "mixed_bfloat16"])
+@ANSWERS
 def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(DTYPE, answer)
@@ -80,7 +85,7 @@ def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
     assert "weights of run" in said.out
 
 
-@pytest.mark.parametrize("answer", ["float32", "mixed_bfloat16"])
+@ANSWERS
 def test_searches_and_tables(answer, capsys, tmp_path, monkeypatch):
     """Trainings in processes of their own heed the same variable."""
     monkeypatch.chdir(tmp_path)

@@ -19,10 +19,11 @@ SHORT = {
     "6_tuning": {"BIASES": [0.0], "EPOCHS": 1, "FINAL_SEEDS": 0},
 }
 
-#: Those that are short enough for each change; the others take up to two minutes even so.
+#: Those that are short enough for CI; the others take up to two minutes even so.
 BRIEF = ("2_the_residual_unit",)
 
-notebooks = pytest.mark.parametrize("name", SHORT)
+mark = pytest.mark
+notebooks = mark.parametrize("name", SHORT)
 
 
 def read(name):
@@ -62,7 +63,7 @@ def test_links_lead_somewhere(name):
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in BRIEF else [pytest.mark.slow]) for n in SHORT]
+    "name", [pytest.param(n, marks=mark.thorough if n in BRIEF else mark.slow) for n in SHORT]
 )
 def test_runs_in_short(name, tmp_path):
     notebook = read(name)

@@ -427,7 +427,9 @@ NETWORKS = {"model", "anatomy", "trained", "source", "evaluations", "network"}
 #: What has such an argument and computes nothing with a network: bytes of images, names of weights,
 #: files for the Hub.
 OTHERS = {"decode", "pretrained_names", "push"}
-#: One of each policy runs always; of the slow ones, bfloat16's is the one that most users have.
+#: Of most rows the policy runs always that most users have, of two rows all policies; of the slow
+#: ones none, since tests/test_main_path.py goes through most of them under that policy.
+ALWAYS, USUAL = {"accelerate", "portable"}, "mixed_bfloat16"
 SLOW = {
     "convert", "export", "export_saved_model", "export_litert", "export_onnx", "export_openvino",
     "train", "measure", "loss_curvature", "write_space"
@@ -453,8 +455,11 @@ def cases():
     for function in dict.fromkeys(TABLE.values()):
         names = [name for name, other in TABLE.items() if other is function]
         for policy in POLICIES:
-            slow = SLOW & {*names} and policy != "mixed_bfloat16"
-            marks = pytest.mark.slow if slow else ()
+            if SLOW & {*names}:
+                marks = pytest.mark.thorough if policy == USUAL else pytest.mark.slow
+            else:
+                often = policy == USUAL or ALWAYS & {*names}
+                marks = () if often else pytest.mark.thorough
             yield pytest.param(function, policy, marks=marks, id=f"{names[0]}-{policy}")
 
 

@@ -38,20 +38,21 @@ VARIANTS = {
 }
 
 
-#: What runs every time; the rest with --run-slow.
-ALWAYS = {
-    *(name for name in VARIANTS if not name.startswith("shortcut ")),
-    "shortcut constant_scaling",
-    "shortcut shortcut_only_gating",
-}
+#: What runs every time; of the rest, the shortcuts but for two with --run-slow.
+ALWAYS = {"original, exclusive_gating", "rectifier paper", "nested", "repeated"}
+OFTEN = {"shortcut constant_scaling", "shortcut shortcut_only_gating"}
+
+
+def marks(name):
+    if name in ALWAYS:
+        return ()
+    rare = name.startswith("shortcut ") and name not in OFTEN
+    return pytest.mark.slow if rare else pytest.mark.thorough
 
 
 @pytest.mark.parametrize(
     "fields",
-    [
-        pytest.param(fields, id=name, marks=() if name in ALWAYS else pytest.mark.slow)
-        for name, fields in VARIANTS.items()
-    ],
+    [pytest.param(fields, id=name, marks=marks(name)) for name, fields in VARIANTS.items()],
 )
 def test_pieces_make_the_whole_and_parts_the_gradient(fields, network, batches):
     model = network(**fields)

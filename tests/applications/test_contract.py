@@ -20,9 +20,15 @@ def shallow(name, **kwargs):
     return applications.create_model(name, units=units, **kwargs)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+#: Basic and bottleneck units, a small and a large stem.
+ALWAYS = ("resnet20", "resnet50v2")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in ALWAYS else pytest.mark.thorough) for n in FAMILIES]
+)
 class TestArguments:
-    @pytest.mark.parametrize("channels", [1, 3, 4])
+    @pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.thorough), 4])
     def test_channels_odd_sizes_and_classes(self, name, channels):
         model = shallow(name, input_shape=(35, 41, channels), classes=7)
         assert model.output_shape == (None, 7)

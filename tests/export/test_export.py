@@ -115,7 +115,12 @@ def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
 
 
 @pytest.mark.parametrize(
-    "formats", [["litert"], pytest.param(INSTALLED, marks=pytest.mark.slow)], ids=str
+    "formats",
+    [
+        pytest.param(["litert"], marks=pytest.mark.thorough),
+        pytest.param(INSTALLED, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_a_network_of_any_size_in_use_elsewhere(formats, tmp_path, run_python, randomize):
     model = randomize(create_model("resnet8v2", input_shape=(None, None, 3), classes=3))

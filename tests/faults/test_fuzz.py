@@ -28,8 +28,9 @@ pytestmark = pytest.mark.tensorflow
 
 KEPT = pathlib.Path(__file__).parents[1] / "kept" / "v0.1.0"
 
-#: Files of each format in the suite, and what none may take.
-FILES, SECONDS, MEMORY = 300, 10, 2 * 2**30
+#: Files of each format, and with `--thorough`; what none may take.
+FILES, MORE_FILES = 60, 300
+SECONDS, MEMORY = 10, 2 * 2**30
 
 
 class Reader:
@@ -243,8 +244,9 @@ def fuzz(config, open_one):
     seconds = config.getoption("--fuzz-seconds")
     if seconds is None:
         seconds = 140 if config.getoption("--run-slow") else 0
+    files = MORE_FILES if config.getoption("--thorough") else FILES
     counts, bad, number, start = collections.Counter(), {}, 0, time.monotonic()
-    while number < FILES or time.monotonic() - start < seconds:
+    while number < files or time.monotonic() - start < seconds:
         outcome, said, file = open_one(np.random.default_rng(number))
         counts[outcome] += 1
         if outcome not in ("refused", "equal", "other"):

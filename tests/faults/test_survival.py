@@ -76,9 +76,13 @@ def test_killed_at_random_moments(zygote, reference, outcome, tmp_path, request)
     print(f"{done} kills, {compared} runs compared")
 
 
-#: Every recipe with every optimiser, and those of the cases that are always killed.
+#: Every recipe with every optimiser, and the marks of those that are not killed only when slow.
 CASES = [*itertools.product(RECIPES, OPTIMIZERS)]
-ALWAYS = (("fast_cifar", "nadam"), ("fine_tune", "lamb"), ("rectifier_imagenet", "adamw"))
+OFTEN = {
+    ("fast_cifar", "nadam"): (),
+    ("fine_tune", "lamb"): pytest.mark.thorough,
+    ("rectifier_imagenet", "adamw"): pytest.mark.thorough,
+}
 
 #: What is drawn for each case, and how far the recipes are scaled down: to 10 steps.
 TYPES = get_type_hints(Recipe)
@@ -107,12 +111,12 @@ def drawn(recipe, optimizer):
 def test_all_that_can_be_drawn_is():
     found = {item for case in CASES for item in drawn(*case)[0].items()}
     assert found >= {(name, value) for name, values in DRAWN.items() for value in values}
-    assert {drawn(*case)[1] for case in CASES} == {*range(1, 12)} and {*ALWAYS} < {*CASES}
+    assert {drawn(*case)[1] for case in CASES} == {*range(1, 12)} and {*OFTEN} < {*CASES}
 
 
 @pytest.mark.parametrize(
     ("recipe", "optimizer"),
-    [pytest.param(*case, marks=() if case in ALWAYS else pytest.mark.slow) for case in CASES],
+    [pytest.param(*case, marks=OFTEN.get(case, pytest.mark.slow)) for case in CASES],
 )
 def test_killed_at_a_random_step(zygote, outcome, tmp_path, recipe, optimizer):
     """R1: whatever is between image and weight."""
@@ -134,7 +138,7 @@ def test_killed_at_a_random_step(zygote, outcome, tmp_path, recipe, optimizer):
     "faults",
     [
         {"fsync": [30, "before"]},
-        {"rename": [2, "after"]},
+        pytest.param({"rename": [2, "after"]}, marks=pytest.mark.thorough),
     ],
     ids=str,
 )
@@ -147,7 +151,7 @@ def test_killed_while_writing(zygote, reference, outcome, tmp_path, faults):
     assert outcome(out) == reference[0]
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("streamed", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_killed_in_the_first_epoch_on_files(zygote, outcome, digit_files, tmp_path, streamed):
     """Images that are decoded when they are first needed, or in each epoch."""
     settings = {**zygote.config("")["settings"], "recipe.preprocessing": "standardize"}
@@ -161,7 +165,10 @@ def test_killed_in_the_first_epoch_on_files(zygote, outcome, digit_files, tmp_pa
     assert outcome(out) == outcome(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough)],
+)
 def test_signals_save_and_exit(zygote, reference, outcome, tmp_path, number, code):
     """R3: the step that was under way is finished and saved, and nothing is done twice."""
     out = tmp_path / "run"
@@ -201,7 +208,7 @@ def test_without_a_whole_checkpoint_nothing_is_overwritten(zygote, tmp_path):
 @pytest.mark.parametrize(
     "fault",
     [
-        {"faults": {"write": [16, "full"]}},
+        pytest.param({"faults": {"write": [16, "full"]}}, marks=pytest.mark.thorough),
         {"largest_file": 9000},
     ],
     ids=str,

@@ -41,7 +41,9 @@ def layers_of(model):
 
 @pytest.mark.parametrize("packaging", PACKAGINGS)
 @pytest.mark.parametrize("change", [accelerate, portable, fold_batch_norm])
-@pytest.mark.parametrize("placement", ["original", "full_preactivation"])
+@pytest.mark.parametrize(
+    "placement", [pytest.param("original", marks=pytest.mark.thorough), "full_preactivation"]
+)
 def test_every_copy_is_the_same_function(placement, change, packaging, randomize):
     config = SMALL.replace(placement=placement, projection="B")
     model = randomize(build_network(config, input_shape=(8, 8, 3), packaging=packaging))

@@ -44,6 +44,10 @@ SMALL = {"network.units": [1, 1], "network.filters": [4, 8], "network.stem_filte
 ABLE = {"network.units": [1] * 3, "network.filters": [16, 32, 64], "network.stem_filters": 16}
 
 
+def thorough(*values):
+    return pytest.param(*values, marks=pytest.mark.thorough)
+
+
 def small(tmp_path, **fields):
     settings = {**SMALL, **fields.pop("settings", {})}
     # Not "auto", so that the numbers are the same on every processor.
@@ -496,12 +500,13 @@ def test_what_cannot_be_drawn_keeps_no_run_unfinished(tmp_path, monkeypatch):
     assert RunFolder(result.run).is_finished and train(small(tmp_path, epochs=1)) == result
 
 
-def test_ctrl_c_while_results_are_written(tmp_path, monkeypatch):
+def test_ctrl_c_while_results_are_written(tmp_path, monkeypatch, request):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
     steps = ("portable", "plot_curves", "save_figure", "model_card", "count_multiply_adds")
-    for step in ("keras.Model.save", *(f"keras_preact.training.finish.{name}" for name in steps)):
+    steps = ("keras.Model.save", *(f"keras_preact.training.finish.{name}" for name in steps))
+    for step in steps if request.config.getoption("--thorough") else steps[:1]:
         with monkeypatch.context() as patched:
             patched.setattr(step, stopped)
             with pytest.raises(StoppedError, match="the same command goes on") as caught:
@@ -511,7 +516,7 @@ def test_ctrl_c_while_results_are_written(tmp_path, monkeypatch):
     assert not [*(tmp_path / "run").glob(".partial*")]
 
 
-@pytest.mark.parametrize("which", [1, 2])
+@pytest.mark.parametrize("which", [1, thorough(2)])
 def test_ctrl_c_in_the_last_evaluation(which, tmp_path, monkeypatch):
     """That of the last epoch, and the one after it."""
     evaluate, count = Loop.evaluate, itertools.count(1)
@@ -533,7 +538,7 @@ def test_ctrl_c_in_the_last_evaluation(which, tmp_path, monkeypatch):
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
-    ("images", "batch_size", "steps"), [(101, None, 1), (3, 5000, 1), (101, 50, 2)]
+    ("images", "batch_size", "steps"), [(101, None, 1), thorough(3, 5000, 1), thorough(101, 50, 2)]
 )
 def test_few_images_are_one_batch_that_all_devices_share(images, batch_size, steps, tmp_path):
     x, y = np.zeros((images, 8, 8, 1), "uint8"), np.arange(images) % 3
@@ -618,8 +623,9 @@ def folder_of_digits(tmp_path, monkeypatch):
     return tmp_path / "digits"
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-@pytest.mark.parametrize("memory", [None, 0])
+@pytest.mark.parametrize(
+    ("memory", "part"), [(None, "test"), (0, "train"), thorough(None, "train"), thorough(0, "test")]
+)
 def test_a_damaged_image_stops_a_training_and_loses_nothing(
     tmp_path, folder_of_digits, part, memory
 ):

@@ -39,6 +39,10 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
+def thorough(*values):
+    return pytest.param(*values, marks=pytest.mark.thorough)
+
+
 def golden(name):
     """A state dict, and what its network gives for the images."""
     with np.load(GOLDEN / f"{name}.npz") as file:
@@ -72,7 +76,7 @@ def test_outputs_are_those_of_pytorch(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", KERAS_HUB)
-@pytest.mark.parametrize("numbered", [False, True])
+@pytest.mark.parametrize("numbered", [thorough(False), True])
 def test_outputs_are_those_of_keras_hub(name, numbered, tmp_path):
     folder = tmp_path / "preset"
     shutil.unpack_archive(GOLDEN / f"keras_hub_{name}.zip", folder)
@@ -330,13 +334,13 @@ def of_keras_applications(v2):
     ("name", "dtype"),
     [
         ("torchvision_bottleneck", "float32"),
-        ("timm_v2_basic", "float32"),
-        ("transformers_basic", "float32"),
-        ("basic", "float32"),
+        thorough("timm_v2_basic", "float32"),
+        thorough("transformers_basic", "float32"),
+        thorough("basic", "float32"),
         ("v2_basic", "float32"),
-        ("keras_v1", "float32"),
+        thorough("keras_v1", "float32"),
         ("keras_v2", "mixed_bfloat16"),
-        ("own", "mixed_bfloat16"),
+        thorough("own", "mixed_bfloat16"),
     ],
 )
 def test_what_is_written_gives_probabilities(name, dtype, tmp_path, capsys):
@@ -384,13 +388,13 @@ def test_the_command_writes_what_the_function_builds(suffix, tmp_path, capsys):
     [
         ({str(k): f"kind {k}" for k in range(5)}, [f"kind {k}" for k in range(5)]),
         ({str(k): f"LABEL_{k}" for k in range(5)}, None),  # nobody has named them
-        ({"0": "of fewer classes"}, None),
+        thorough({"0": "of fewer classes"}, None),
         (
             dict(zip("01234", ("crane", "crane", "dog", "owl", "Owl"), strict=True)),
             ["crane #0", "crane #1", "dog", "owl", "Owl"],
         ),
-        ({str(k): k for k in range(5)}, None),
-        (["a", "list"], None),
+        thorough({str(k): k for k in range(5)}, None),
+        thorough(["a", "list"], None),
     ],
 )
 def test_class_names_come_along(labels, names, tmp_path, capsys):
