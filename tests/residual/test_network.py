@@ -225,7 +225,10 @@ def test_channels_first_is_the_same_network():
         ({"input_tensor": keras.Input((8, 7, 3))}, "equal to the shape of `input_tensor`"),
         ({"input_tensor": keras.Input((8, 3)), "input_shape": None}, "of rank 4"),
         ({"input_tensor": keras.Input((8, 8, 8, 3)), "input_shape": None}, "of rank 4"),
-        ({"input_tensor": keras.Input((8, 8, None)), "input_shape": None}, "known number of channels"),
+        (
+            {"input_tensor": keras.Input((8, 8, None)), "input_shape": None},
+            "known number of channels",
+        ),
         ({"pooling": "mean"}, "'avg', 'max'"),
         ({"classifier_activation": "softmaxx"}, "classifier_activation='softmaxx'"),
         ({"packaging": "loop"}, "'flat', 'nested'"),
