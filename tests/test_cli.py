@@ -232,10 +232,10 @@ def test_a_dry_run_says_how_long_it_would_take(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = run(capsys, "train", "--dry-run", "--model", "resnet8v2")
     assert code == 0
-    assert "75,002 parameters, 11 steps of 128 images" in out
+    assert "75,002 parameters, 22 steps of 64 images" in out
     assert "all epochs about" in out and "written and read back" in out
     code, out, _ = run(capsys, "train", "--dry-run", "--model", "resnet8v2", "--json")
-    assert json.loads(out)["steps"] == 11
+    assert json.loads(out)["steps"] == 22
     assert not list(tmp_path.iterdir())
 
 

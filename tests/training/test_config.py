@@ -153,8 +153,6 @@ def test_every_recipe_has_a_card_and_stands_in_the_guide(name, capsys):
 
 
 def test_recipes_are_listed(capsys):
-    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
-    assert all(f"| `{name}` |" in readme for name in RECIPES)
     assert main(["recipes", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["name"] for row in rows] == [*RECIPES]
