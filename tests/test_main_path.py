@@ -46,7 +46,7 @@ def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv(DTYPE, answer)
     train = ["train", "--model", "resnet8v2", "--epochs", "2", *SMALL]
     said = run(capsys, *train, "--out", "run", "--learning-rate", "0.05", "--batch-size", "32")
-    assert f"dtype {answer}: {DTYPE} says so" in said.out
+    assert f"dtype {answer}: set by {DTYPE}" in said.out
     assert ("The saved network computes in float32" in said.out) is (answer != "float32")
     result = RunFolder("run").result
     assert result["dtype"] == answer and result["test_accuracy"] > 0.2
