@@ -1,10 +1,14 @@
 """`model_card`: what a network is, how it was trained and what it can do, for its users."""
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from keras_preact.data.load import source
+
+if TYPE_CHECKING:
+    from keras_preact.trained import Trained
 
 #: Fields of a network to show, where they are set.
 _NETWORK = (
@@ -17,7 +21,12 @@ _RECIPE = (
 )  # fmt: skip
 
 
-def model_card(trained, exports=None, result=None, hub=None) -> str:
+def model_card(
+    trained: "Trained",
+    exports: dict[str, dict[str, Any]] | None = None,
+    result: dict[str, Any] | None = None,
+    hub: str | None = None,
+) -> str:
     """A model card in the format of the Hugging Face Hub: metadata in YAML, then Markdown.
 
     Args:
@@ -60,7 +69,7 @@ def model_card(trained, exports=None, result=None, hub=None) -> str:
     return f"---\n{front}---\n\n# {title_of(trained, result)}\n\n" + "\n\n".join(parts) + "\n"
 
 
-def title_of(trained, result=None) -> str:
+def title_of(trained: "Trained", result: dict[str, Any] | None = None) -> str:
     """The title of a model card: the name of the network, and what it was trained on.
 
     Args:
@@ -200,7 +209,7 @@ def _use(trained, exports, hub=None):
     return "\n\n".join(lines)
 
 
-def served_files(trained) -> str:
+def served_files(trained: "Trained") -> str:
     """Which files a SavedModel reads, and how its decoding differs from that in training."""
     changed = trained.geometry.reading.changed()
     words = "`serve_bytes` of the SavedModel reads JPEG and PNG files only"
@@ -223,7 +232,7 @@ def _rounded(found):
     return words
 
 
-def losses_in_words(found) -> str:
+def losses_in_words(found: dict[str, Any]) -> str:
     """What quantization costs besides accuracy, from the fields of an `Exported`."""
     words = ""
     if kept := found.get("kept_float"):
@@ -234,7 +243,7 @@ def losses_in_words(found) -> str:
     return words
 
 
-def calibration_in_words(found) -> str:
+def calibration_in_words(found: dict[str, Any]) -> str:
     """What the temperature of an export changes, from the fields of its `Exported`."""
     return (
         f"logits are divided by {found['temperature']:.3g}, fitted to validation images: "

@@ -13,6 +13,7 @@ import math
 import numbers
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, Self
 
 from keras_preact.errors import ConfigError, near, quoted
@@ -69,7 +70,9 @@ class Checked:
         return cls.from_dict(values)
 
 
-def require(condition: bool, name: str, value: Any, expected: str, fix="") -> None:
+def require(
+    condition: bool, name: str, value: Any, expected: str, fix: "str | Callable[[], str]" = ""
+) -> None:
     """Raises `ConfigError` unless `condition` holds; `fix` is text or a function of it."""
     if not condition:
         fix = fix() if callable(fix) else fix

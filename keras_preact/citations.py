@@ -1,6 +1,7 @@
 """What to cite for a network and its training, as BibTeX."""
 
 import textwrap
+from typing import Any
 
 #: The works that this package implements: key, then the fields of an entry.
 WORKS = {
@@ -170,7 +171,7 @@ WORKS = {
 }
 
 
-def citations(parts) -> str:
+def citations(parts: Any) -> str:
     """The BibTeX entries of the works that a run uses.
 
     Args:

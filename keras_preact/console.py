@@ -7,12 +7,17 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Of ASCII and Latin-1: what moves a terminal's cursor, colours it, or is an order to it.
 _WRITTEN_OUT = {k: rf"\x{k:02x}" for k in (*range(9), *range(11, 32), *range(127, 160))}
 
 
-def make_console(stream, least_width=None):
+def make_console(stream: IO[str], least_width: int | None = None) -> "Console":
     """A `rich.console.Console` on a stream; `least_width` is for tables in files and pipes.
 
     When its reader has gone, as in `... | head -1`, it falls silent and the program goes on. File
@@ -47,13 +52,13 @@ def visible(text: str) -> str:
     return text.translate(_WRITTEN_OUT)
 
 
-def say(console, text: str) -> None:
+def say(console: "Console | None", text: str) -> None:
     """Prints a line on a console, if there is one."""
     if console:
         console.print(text, soft_wrap=True)
 
 
-def warn(console, text: str) -> None:
+def warn(console: "Console | None", text: str) -> None:
     """Prints a line on a console; without one, issues a `RuntimeWarning`."""
     if console:
         say(console, text)
@@ -70,7 +75,9 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def reading_bar(console, description):
+def reading_bar(
+    console: "Console | None", description: str
+) -> "Iterator[Callable[[int, int], None] | None]":
     """A progress bar while data is read; yields the function `on_progress(done, total)`."""
     from rich.markup import escape
     from rich.progress import Progress
@@ -104,7 +111,7 @@ def end_quickly() -> None:
 
 
 @contextlib.contextmanager
-def silent_stderr():
+def silent_stderr() -> Iterator[None]:
     """Discards standard error meanwhile, including what native libraries write."""
     sys.stderr.flush()
     kept = os.dup(2)

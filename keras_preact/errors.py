@@ -10,6 +10,8 @@ import os
 import re
 import tempfile
 import traceback
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -55,7 +57,7 @@ class StoppedError(RuntimeError):
         exit_code: 128 and the number of the signal: 143 for SIGTERM, 130 for SIGINT (Ctrl-C).
     """
 
-    def __init__(self, message: str, number: int):
+    def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + number
 
@@ -65,7 +67,7 @@ OWN = (ConfigError, DataError, DivergedError, SaveError, DeviceError, ExportErro
 
 
 @contextlib.contextmanager
-def damaged(path):
+def damaged(path: str | os.PathLike[str]) -> Iterator[None]:
     """Reports a file of this package as damaged if its contents make no sense.
 
     Args:
@@ -126,7 +128,7 @@ def left_out(error: BaseException) -> str | None:
     return f"This needs {package}, which is not installed here. Fix: pip install {package}."
 
 
-def line_of(error: BaseException, layers=(), fix: str = "") -> str:
+def line_of(error: BaseException, layers: Iterable[str] = (), fix: str = "") -> str:
     """An error of another library in one line, which names a file with the full text.
 
     Args:
@@ -151,7 +153,7 @@ def line_of(error: BaseException, layers=(), fix: str = "") -> str:
     return f"{who}: {first_line(error)}{where}. {fix} Full text: {file.name}"
 
 
-def first_line(error) -> str:
+def first_line(error: Any) -> str:
     """The first line of another library's error that says what went wrong, not where.
 
     Example:
@@ -166,7 +168,9 @@ def first_line(error) -> str:
 
 
 @contextlib.contextmanager
-def in_one_line(kind, what: str, layers=(), fix: str = ""):
+def in_one_line(
+    kind: type[Exception], what: str, layers: Iterable[str] = (), fix: str = ""
+) -> Iterator[None]:
     """Turns whatever another library raises, except `OSError`, into a `kind` with one line.
 
     Args:
@@ -182,23 +186,23 @@ def in_one_line(kind, what: str, layers=(), fix: str = ""):
         raise kind(f"{what}: {line_of(error, layers, fix)}") from None
 
 
-def reason(error, most: int = 200) -> str:
+def reason(error: Any, most: int = 200) -> str:
     """The message of another library's error, in one line of at most `most` characters."""
     return " ".join(str(error).split())[:most]
 
 
-def quoted(names) -> str:
+def quoted(names: Iterable[str]) -> str:
     """`"'a', 'b', 'c'"`: a list of allowed values, as error messages show it."""
     return ", ".join(repr(name) for name in names)
 
 
-def near(name: str, names) -> str:
+def near(name: str, names: Iterable[str]) -> str:
     """` Did you mean 'x'?` when one of `names` is close to `name`, else an empty string."""
     matches = difflib.get_close_matches(str(name), map(str, names), n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
-def shown(path) -> str:
+def shown(path: str | os.PathLike[str]) -> str:
     """A path as printable text: bytes that are not UTF-8 are escaped.
 
     Example:
@@ -213,7 +217,7 @@ def shown(path) -> str:
         return text.encode("utf-8", "backslashreplace").decode()
 
 
-def some(names, most: int = 5) -> str:
+def some(names: Iterable[str], most: int = 5) -> str:
     """`"'a', 'b' and 3 more"`: names for a message, the first few."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -8,10 +8,14 @@ import os
 import pathlib
 import secrets
 import shutil
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.checked import require
 from keras_preact.errors import SaveError, quoted
+
+if TYPE_CHECKING:
+    import pandas
 
 #: How the names begin of what is being written, or was left by a process that was killed.
 PARTIAL = ".partial-"
@@ -20,7 +24,7 @@ PARTIAL = ".partial-"
 _LOCK = ".lock"
 
 
-def write_file(path, data: bytes) -> None:
+def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a new file and flushes it to disk."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
@@ -32,14 +36,14 @@ def write_file(path, data: bytes) -> None:
         os.close(file)
 
 
-def replace_file(path, data: bytes) -> None:
+def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a file atomically: a reader sees the old contents or all of the new."""
     with _in_place_of(pathlib.Path(path)) as partial:
         write_file(partial, data)
 
 
 @contextlib.contextmanager
-def replacing(path, what: str):
+def replacing(path: str | os.PathLike[str], what: str) -> Iterator[pathlib.Path]:
     """Yields a path to write a file or folder to, which then replaces `path` atomically.
 
     If anything fails, `path` stays as it was. Several processes may do this at once; the last one
@@ -143,7 +147,7 @@ def _remove(path):
         path.unlink(missing_ok=True)
 
 
-def sync_folder(path) -> None:
+def sync_folder(path: str | os.PathLike[str]) -> None:
     """Flushes a folder's entries to disk, where the system can (not on Windows)."""
     if os.name == "nt":
         return
@@ -154,7 +158,7 @@ def sync_folder(path) -> None:
         os.close(folder)
 
 
-def check_row(row, columns):
+def check_row(row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
     """Returns a row of a table after checking that its values match the column types.
 
     Args:
@@ -183,7 +187,7 @@ def check_row(row, columns):
     return row
 
 
-def sync_tree(path) -> None:
+def sync_tree(path: str | os.PathLike[str]) -> None:
     """Flushes a file, or a folder with everything in it, to disk."""
     path = pathlib.Path(path)
     for inner in (path, *path.rglob("*")):
@@ -197,7 +201,7 @@ def sync_tree(path) -> None:
                 os.close(file)
 
 
-def make_folder(path, what: str) -> None:
+def make_folder(path: str | os.PathLike[str], what: str) -> None:
     """Makes a folder if needed, and checks that it can be written, before long work begins.
 
     Raises:
@@ -216,7 +220,7 @@ def to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def to_csv(frame) -> str:
+def to_csv(frame: "pandas.DataFrame") -> str:
     """A `pandas.DataFrame` as CSV in which a spreadsheet finds no formulas.
 
     Class and file names may come from anyone: a text that begins like a formula (`=`, `+`, `-`,
@@ -241,7 +245,7 @@ def to_csv(frame) -> str:
     return frame.assign(**{name: frame[name].map(cell) for name in texts}).to_csv(index=False)
 
 
-def suffix_of(path, suffixes, name: str) -> str:
+def suffix_of(path: str | os.PathLike[str], suffixes: Iterable[str], name: str) -> str:
     """The suffix of a file, in lower case.
 
     Raises:
@@ -252,7 +256,7 @@ def suffix_of(path, suffixes, name: str) -> str:
     return suffix
 
 
-def save_error(error: OSError, what: str, path) -> SaveError:
+def save_error(error: OSError, what: str, path: str | os.PathLike[str]) -> SaveError:
     """The error for something that could not be written."""
     free = ""
     existing = pathlib.Path(path).absolute()

@@ -3,10 +3,14 @@
 Both are settings of Keras's `VarianceScaling`, so that saved networks open without this package.
 """
 
+from typing import Any
+
 import keras
 
 
-def he_normal(mode="fan_out", truncated=False, slope=0.0, seed=None):
+def he_normal(
+    mode: str = "fan_out", truncated: bool = False, slope: float = 0.0, seed: Any = None
+) -> keras.initializers.VarianceScaling:
     """Normal with variance 2 / ((1 + slope²) n) (Delving Deep into Rectifiers, section 2.2).
 
     The defaults are the authors' code: n = kernel height x width x filters (equation 14, fan out)
@@ -29,7 +33,9 @@ def he_normal(mode="fan_out", truncated=False, slope=0.0, seed=None):
     return _normal(2.0 / (1.0 + slope**2), mode, truncated, seed)
 
 
-def xavier_normal(mode="fan_in", truncated=False, seed=None):
+def xavier_normal(
+    mode: str = "fan_in", truncated: bool = False, seed: Any = None
+) -> keras.initializers.VarianceScaling:
     """Normal with variance 1 / n, the form that the rectifier paper compares with (section 2.2).
 
     Keras's `GlorotNormal` is `xavier_normal("fan_avg", truncated=True)`.

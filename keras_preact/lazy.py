@@ -1,9 +1,13 @@
 """Public names of a package, loaded when they are first used."""
 
 import importlib
+from collections.abc import Callable
+from typing import Any
 
 
-def lazy_names(package: str, homes: dict[str, str]):
+def lazy_names(
+    package: str, homes: dict[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """`__getattr__`, `__dir__` and `__all__` for a package.
 
     Args:

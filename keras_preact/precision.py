@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -95,7 +95,7 @@ def serving_dtype(trained_in: str) -> Choice:
     return Choice("float32", f"trained in {trained_in}; {here.reason}")
 
 
-def dtype_policy(dtype, name: str = "dtype"):
+def dtype_policy(dtype: Any, name: str = "dtype") -> Any:
     """The Keras dtype policy for a name, a policy, or `None` (the global policy).
 
     Raises:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def device():
+def device() -> tuple[str, tuple[int, int] | None]:
     """`"gpu"`, `"tpu"` or `"cpu"`, and the first GPU's compute capability or `None`."""
     devices = tf.config.list_physical_devices("GPU")
     if devices:

@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from keras_preact import __version__
@@ -53,13 +54,13 @@ class RunFolder:
         'resnet20v2'
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
             raise ConfigError(f"A run is a folder written by training. Received: {str(path)!r}.")
 
     @classmethod
-    def create(cls, path, name: str) -> "RunFolder":
+    def create(cls, path: str | os.PathLike[str] | None, name: str) -> "RunFolder":
         """A new, empty run folder: `path`, or the first free `runs/{name}-{number}` for `None`.
 
         Raises:
@@ -100,7 +101,7 @@ class RunFolder:
                     self.path.rmdir()
 
     @contextlib.contextmanager
-    def locked(self):
+    def locked(self) -> Iterator[None]:
         """Keeps other processes out of the folder while this one trains.
 
         Raises:
@@ -157,7 +158,7 @@ class RunFolder:
         """The fields of the run's `TrainConfig`."""
         return self.read_json("config.json")
 
-    def replacing(self, name: str):
+    def replacing(self, name: str) -> contextlib.AbstractContextManager[pathlib.Path]:
         """`keras_preact.files.replacing` of a file or folder in this one."""
         return replacing(self.path / name, name)
 
@@ -258,7 +259,7 @@ class RunFolder:
             raise ConfigError(f"{self.path / name} is damaged: it is not text.") from None
 
 
-def refuse_used(path) -> None:
+def refuse_used(path: str | os.PathLike[str] | None) -> None:
     """Raises `ConfigError` if `path` is given and is not a new or empty folder."""
     if path is None or not os.path.exists(path):
         return
@@ -295,7 +296,7 @@ def beside(model: pathlib.Path, name: str) -> pathlib.Path:
     return own if own.is_file() else model.with_name(name)
 
 
-def runs_in(parent) -> list[RunFolder]:
+def runs_in(parent: str | os.PathLike[str]) -> list[RunFolder]:
     """The run folders in a folder, newest last; empty if there is no such folder."""
     parent = pathlib.Path(parent)
     found = [path.parent for path in parent.glob("*/config.json")] if parent.is_dir() else []

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_preact.checked import require
@@ -53,7 +54,12 @@ class Trained:
         """`(height, width, channels)` of its images; `None` for any size."""
         return tuple(self.model.input_shape[1:])
 
-    def fitted(self, size=None, shorter=None, interpolation=None) -> "Trained":
+    def fitted(
+        self,
+        size: int | Sequence[int] | None = None,
+        shorter: int | None = None,
+        interpolation: str | None = None,
+    ) -> "Trained":
         """The same network with image files resized differently, as by `Geometry.changed`.
 
         A size other than its own turns it into a network for any size, as
@@ -66,7 +72,12 @@ class Trained:
         model = self.model if here else any_size(self.model)
         return dataclasses.replace(self, model=model, geometry=geometry)
 
-    def load_data(self, name_or_path=None, on_progress=None, **options):
+    def load_data(
+        self,
+        name_or_path: str | None = None,
+        on_progress: "Callable[[int, int], None] | None" = None,
+        **options: Any,
+    ) -> Any:
         """Loads images for the network: resized for it, with its channels and its class indices.
 
         Args:
@@ -105,7 +116,7 @@ class Trained:
                 data = self._compared(data, own)
         return data.for_classes(self.class_names, self._where_names_are())
 
-    def is_own(self, name_or_path) -> bool:
+    def is_own(self, name_or_path: str | None) -> bool:
         """Whether these are the run's own images, however their path is written."""
         if name_or_path is None or self.run is None:
             return name_or_path is None
@@ -172,7 +183,7 @@ class Trained:
         )
 
 
-def load_trained(path, dtype=None) -> Trained:
+def load_trained(path: str | os.PathLike[str], dtype: str | None = None) -> Trained:
     """A trained network, ready to classify raw images.
 
     Args:
@@ -254,7 +265,7 @@ def _model_of(source, path):
     return convert(source, input_shape=(*size, source.channels), include_preprocessing=True)
 
 
-def open_keras_file(path):
+def open_keras_file(path: str | os.PathLike[str]) -> Any:
     """Opens a `.keras` file after checking that it is safe.
 
     Args:
@@ -315,7 +326,7 @@ def _giving_probabilities(model, file):
     return model, ()
 
 
-def class_names_of(model, classes: int) -> tuple[str, ...]:
+def class_names_of(model: pathlib.Path, classes: int) -> tuple[str, ...]:
     """A network's class names, from the file beside it; numbers where there is none.
 
     Args:

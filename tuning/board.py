@@ -1,9 +1,11 @@
 """Hyperparameters of trials for TensorBoard's HParams page."""
 
+import os
 import time
+from typing import Any
 
 
-def write_values(folder, values, error: float) -> None:
+def write_values(folder: str | os.PathLike[str], values: dict[str, Any], error: float) -> None:
     """Writes the hyperparameters and the error of a run beside its curves.
 
     Args:

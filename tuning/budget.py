@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 from keras_preact.applications import model_info
 from keras_preact.config import ResNetConfig
@@ -12,7 +13,7 @@ from keras_preact.tuning.space import widened
 _WIDTHS = (1, 2, 3)
 
 
-def within_budget(search, training):
+def within_budget(search: Any, training: Any) -> Any:
     """Adapts a training to the budget of a search.
 
     Networks are built to count their cost, and trained for a few steps if the budget is time, so

@@ -1,7 +1,9 @@
 """`trials_frame`: the trials of a search as a table, during and after it."""
 
 import json
+import os
 import statistics
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.errors import damaged
 from keras_preact.evaluation.classes import MACRO, by_class
@@ -9,6 +11,9 @@ from keras_preact.files import check_row
 from keras_preact.run import RunFolder
 from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.state import TRIAL, TRIALS, read_dictionary, read_outcome
+
+if TYPE_CHECKING:
+    import pandas
 
 #: Columns of every search, after those of its dimensions.
 COLUMNS = {
@@ -31,7 +36,7 @@ COLUMNS = {
 }
 
 
-def trials_frame(folder):
+def trials_frame(folder: str | os.PathLike[str]) -> "pandas.DataFrame":
     """The trials of a search as a table, read from its files.
 
     Args:
@@ -75,7 +80,7 @@ def trials_frame(folder):
     return frame.astype({"trial": "str", "status": "str", **COLUMNS})
 
 
-def outcome_text(row) -> str:
+def outcome_text(row: Any) -> str:
     """The outcome of a trial: its error and spread, or why it has none.
 
     Args:

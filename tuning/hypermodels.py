@@ -1,5 +1,8 @@
 """KerasTuner `HyperModel`s of this package's networks, also for your own tuner."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import keras_tuner
 
@@ -36,15 +39,15 @@ class TrainingHyperModel(keras_tuner.HyperModel):
 
     def __init__(
         self,
-        space=None,
-        training=None,
+        space: dict[str, Any] | None = None,
+        training: dict[str, Any] | None = None,
         *,
-        budget=None,
-        budget_amount=None,
-        input_shape=(32, 32, 3),
-        classes=10,
-        search="fields",
-    ):
+        budget: str | None = None,
+        budget_amount: float | None = None,
+        input_shape: Sequence[int] = (32, 32, 3),
+        classes: int = 10,
+        search: str = "fields",
+    ) -> None:
         super().__init__(name=search)
         expected = "multiply_adds, parameters or None"
         require(budget != "seconds", "budget", budget, expected)
@@ -58,7 +61,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         )
         self.input_shape, self.classes = input_shape, classes
 
-    def train_config(self, hp):
+    def train_config(self, hp: Any) -> Any:
         """The training with the values of a `keras_tuner.HyperParameters`.
 
         Returns:
@@ -70,7 +73,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         values = {d.name: d.declare(hp) for d in self.config.dimensions()}
         return within_budget(self.config, self.config.training_config(values))
 
-    def build(self, hp):
+    def build(self, hp: Any) -> Any:
         """The network for these values, compiled with its recipe's optimiser at a constant rate.
 
         With dtype `auto`, Keras's global dtype policy is used.
@@ -98,7 +101,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         model.compile(optimizer(recipe.replace(ema=0.0)), loss, metrics=["accuracy"])
         return model
 
-    def fit(self, hp, model, *args, **kwargs):
+    def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
         """Trains the network, with the values' epochs and batch size unless the tuner sets them.
 
         Returns:
@@ -132,12 +135,12 @@ class GatingBias(TrainingHyperModel):
 
     def __init__(
         self,
-        biases=tuple(float(-k) for k in range(11)),
-        shortcut="exclusive_gating",
-        depth=110,
-        learning_rate=None,
-        **kwargs,
-    ):
+        biases: Sequence[float] = tuple(float(-k) for k in range(11)),
+        shortcut: str = "exclusive_gating",
+        depth: int | Sequence[int] = 110,
+        learning_rate: Any = None,
+        **kwargs: Any,
+    ) -> None:
         space = {"network.gate_bias": [*biases], "network.shortcut": [shortcut]}
         space["depth"] = _several(depth)
         if learning_rate is not None:
@@ -165,12 +168,12 @@ class Depth(TrainingHyperModel):
 
     def __init__(
         self,
-        units_per_stage=(1, 3, 5, 9, 18),
-        placements=("original", "full_preactivation"),
-        family="resnet20v2",
-        width=None,
-        **kwargs,
-    ):
+        units_per_stage: Sequence[int] = (1, 3, 5, 9, 18),
+        placements: Sequence[str] = ("original", "full_preactivation"),
+        family: str | Sequence[str] = "resnet20v2",
+        width: float | Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         space = {"units_per_stage": [*units_per_stage], "network.placement": [*placements]}
         space["model"] = _several(family)
         if width is not None:
@@ -192,7 +195,7 @@ class ResidualVariant(TrainingHyperModel):
         (None, 10)
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs, search="variant")
 
 

@@ -1,9 +1,14 @@
 """The progress table of a running search, read from its files."""
 
+import os
 import time
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.console import say
 from keras_preact.tuning.frame import outcome_text, trials_frame
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Seconds between two looks at the files.
 _EVERY = 2.0
@@ -19,14 +24,16 @@ class LiveTable:
         console: A `rich.console.Console`, or `None` to show nothing.
     """
 
-    def __init__(self, config, folder, console):
+    def __init__(
+        self, config: Any, folder: str | os.PathLike[str], console: "Console | None"
+    ) -> None:
         self._config, self._folder, self._console = config, folder, console
         self._last = 0.0
         self._told = None
         self._live = None
         self._began = time.monotonic()
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         if self._console and self._console.is_terminal:
             from rich.live import Live
 
@@ -34,7 +41,7 @@ class LiveTable:
             self._live.start()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         if self._console:
             self._look()
         if self._live:

@@ -3,6 +3,7 @@
 import itertools
 import os
 import time
+from typing import Any
 
 import keras_tuner
 import numpy as np
@@ -102,11 +103,11 @@ class GridOracle(_Durable, keras_tuner.Oracle):
         **kwargs: Arguments of `keras_tuner.Oracle`.
     """
 
-    def __init__(self, grid, **kwargs):
+    def __init__(self, grid: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._grid = grid
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         for combination in itertools.product(*self._grid.values()):
             values = dict(zip(self._grid, combination, strict=True))
             if not self._duplicate(values):
@@ -121,7 +122,7 @@ class RandomOracle(_Durable, keras_tuner.oracles.RandomSearchOracle):
 class BayesianOracle(_Durable, keras_tuner.oracles.BayesianOptimizationOracle):
     """KerasTuner's Gaussian process, reproducible after a restart and without repeats."""
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         self._random_state = np.random.RandomState([self.seed, len(self.trials)])
         found = super().populate_space(trial_id)
         if found["values"] is None or self._duplicate(found["values"]):
@@ -139,7 +140,7 @@ class HyperbandOracle(_Durable, keras_tuner.oracles.HyperbandOracle):
     bracket would wait forever.
     """
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         failed = [trial for trial in self.trials.values() if trial.status == "FAILED"]
         for trial in failed:
             trial.status, trial.score = "COMPLETED", float("inf")

@@ -1,8 +1,14 @@
 """The gate biases of the 2016 paper, and how well a search agrees with them."""
 
+import os
+from typing import TYPE_CHECKING
+
 from keras_preact.papers.agreement import Agreement, rank_agreement
 from keras_preact.papers.tables import paper_rows
 from keras_preact.tuning.state import read_outcome
+
+if TYPE_CHECKING:
+    import pandas
 
 #: Test error (%) of ResNet-110 on CIFAR-10 by shortcut and the gates' initial bias: Table 1 of the
 #: 2016 paper. From 0 to -5 exclusive gating "fails": infinite here.
@@ -12,7 +18,7 @@ for _row in paper_rows("he2016-table1", "*gating*"):
     _biases[float(_row.settings["network.gate_bias"])] = _row.error
 
 
-def agreement(frame, shortcut: str) -> Agreement | None:
+def agreement(frame: "pandas.DataFrame", shortcut: str) -> Agreement | None:
     """Compares the gate biases of a search with those of the paper.
 
     Args:
@@ -36,6 +42,6 @@ def agreement(frame, shortcut: str) -> Agreement | None:
     return rank_agreement([*errors.values()], [paper[bias] for bias in errors])
 
 
-def errors_of(folder) -> list[float]:
+def errors_of(folder: str | os.PathLike[str]) -> list[float]:
     """Validation error of each training of the trial in a folder."""
     return [run["error"] for run in read_outcome(folder).get("runs", [])]

@@ -1,6 +1,8 @@
 """Plots of a search: each dimension against the error, parallel coordinates, and curves."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,11 +12,17 @@ from keras_preact.papers.tables import FAILS
 from keras_preact.run import runs_in
 from keras_preact.tuning.paper import GATE_BIAS, errors_of
 
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas
+
 _COLORS = "viridis_r"
 
 
 @plain_text
-def plot_dimension(frame, name, shortcut=None):
+def plot_dimension(
+    frame: "pandas.DataFrame", name: str, shortcut: str | None = None
+) -> "matplotlib.figure.Figure":
     """Validation error against the values of one dimension, one point per run.
 
     Args:
@@ -63,7 +71,7 @@ def plot_dimension(frame, name, shortcut=None):
 
 
 @plain_text
-def plot_parallel(frame, names):
+def plot_parallel(frame: "pandas.DataFrame", names: Sequence[str]) -> "matplotlib.figure.Figure":
     """Parallel coordinates: a line per trial through its values to its validation error.
 
     Args:
@@ -107,7 +115,7 @@ def plot_parallel(frame, names):
 
 
 @plain_text
-def plot_importance(importance):
+def plot_importance(importance: "pandas.Series") -> "matplotlib.figure.Figure":
     """Importance of each dimension for the error.
 
     Args:
@@ -128,7 +136,7 @@ def plot_importance(importance):
 
 
 @plain_text
-def plot_trials(frame):
+def plot_trials(frame: "pandas.DataFrame") -> "matplotlib.figure.Figure":
     """Validation error by epoch of all runs, with the best trial in front.
 
     Args:

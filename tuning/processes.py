@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
+from typing import Any
 
 from keras_preact.errors import DataError, SaveError
 from keras_preact.training.signals import Signals
@@ -13,7 +15,13 @@ from keras_preact.training.signals import Signals
 ENDS = {3: DataError, 5: SaveError}
 
 
-def start(module: str, *arguments: str, output, stdout=None, environment=None) -> subprocess.Popen:
+def start(
+    module: str,
+    *arguments: str,
+    output: Any,
+    stdout: Any = None,
+    environment: dict[str, str] | None = None,
+) -> subprocess.Popen:
     """Starts a module as a process that `end_with_starter` ties to this one.
 
     Args:
@@ -48,7 +56,7 @@ def end_with_starter() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def stop(processes, seconds: float = 60) -> None:
+def stop(processes: Iterable[Any], seconds: float = 60) -> None:
     """Ends processes with SIGTERM, and with SIGKILL those that take too long."""
     for process in processes:
         process.terminate()

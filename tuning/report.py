@@ -1,6 +1,9 @@
 """The report of a search: trials as CSV and Parquet, plots, and an HTML page."""
 
 import html
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,11 +20,14 @@ from keras_preact.tuning.paper import agreement
 from keras_preact.tuning.plots import plot_dimension, plot_importance, plot_parallel, plot_trials
 from keras_preact.tuning.space import settings_for
 
+if TYPE_CHECKING:
+    import pandas
+
 #: Trials that the page's table shows, and that an estimate of importance needs.
 _BEST, _ENOUGH = 20, 6
 
 
-def write_report(folder) -> list[str]:
+def write_report(folder: str | os.PathLike[str]) -> list[str]:
     """Writes `trials.csv`, `trials.parquet`, plots and `report.html` into a search's folder.
 
     Args:
@@ -54,7 +60,7 @@ def write_report(folder) -> list[str]:
     return [str(search.path / name) for name in names]
 
 
-def importance_of(frame, names):
+def importance_of(frame: "pandas.DataFrame", names: Sequence[str]) -> "pandas.Series | None":
     """The importance of each dimension for the validation error.
 
     Permutation importance of a random forest (Breiman 2001): the increase of its error when the
@@ -87,7 +93,7 @@ def importance_of(frame, names):
     return pd.Series(gains / (gains.sum() or 1), index=varied)
 
 
-def shortcut_of(config) -> str:
+def shortcut_of(config: Any) -> str:
     """The shortcut of a search's networks, where it is not itself searched."""
     fields = config.fields()
     fields, settings = settings_for(config.first(), fields, fields.pop("settings"))
@@ -111,14 +117,14 @@ def _figures(config, frame, done):
     return {file: (headline, to_png(figure)) for file, (headline, figure) in figures.items()}
 
 
-def comparison(frame, config) -> Agreement | None:
+def comparison(frame: "pandas.DataFrame", config: Any) -> Agreement | None:
     """`agreement` with the paper, for a search that has its gate biases."""
     if "network.gate_bias" not in frame or not len(frame):
         return None
     return agreement(frame, shortcut_of(config))
 
 
-def final_words(result) -> str:
+def final_words(result: dict[str, Any]) -> str:
     """The test errors of a search's winner, and what stands beside them.
 
     Args:
@@ -164,7 +170,9 @@ def _page(search, config, frame, figures):
     return html_page(title, sections)
 
 
-def table_rows(frame, config, most=_BEST):
+def table_rows(
+    frame: "pandas.DataFrame", config: Any, most: int = _BEST
+) -> tuple[list[str], list[list[str]]]:
     """The best trials as text: titles, and rows of cells."""
     import pandas as pd
 

@@ -5,7 +5,7 @@ import os
 import pathlib
 import statistics
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.checked import require
 from keras_preact.console import say
@@ -20,6 +20,9 @@ from keras_preact.tuning.report import write_report
 from keras_preact.tuning.state import TRIALS, mend, read_dictionary
 from keras_preact.tuning.team import ADDRESS, PORT, ROLE, Team, require_address, share
 from keras_preact.tuning.training_process import train_in_process
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Seconds between two notes of how long the search has taken.
 _NOTE_EVERY = 10.0
@@ -62,7 +65,9 @@ class TuneResult:
     average_precision: float | None = None
 
 
-def tune(config: TuneConfig | None = None, *, console=None) -> TuneResult | None:
+def tune(
+    config: TuneConfig | None = None, *, console: "Console | None" = None
+) -> TuneResult | None:
     """Runs a search, trains with the best values, tests them once, and writes a report.
 
     After a kill at any moment, a call with the same config resumes the search: finished trials are

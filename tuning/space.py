@@ -78,7 +78,7 @@ def _depth(depth, network):
     return _units(units, network)
 
 
-def widened(factor, network) -> dict[str, Any]:
+def widened(factor: float, network: Any) -> dict[str, Any]:
     """The settings of a network whose filters are `factor` times as many."""
     require(factor > 0, "width", factor, "above 0")
     filters = [max(1, round(factor * filters)) for filters in network.filters]
@@ -92,7 +92,9 @@ def widened(factor, network) -> dict[str, Any]:
 DERIVED = {"depth": _depth, "units_per_stage": _units, "width": widened}
 
 
-def settings_for(values, fields, settings):
+def settings_for(
+    values: dict[str, Any], fields: dict[str, Any], settings: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fields and settings of `TrainConfig` with values of dimensions applied.
 
     Args:
@@ -142,7 +144,7 @@ class Dimension:
     log: bool = False
 
     @classmethod
-    def of(cls, name: str, spec) -> "Dimension":
+    def of(cls, name: str, spec: Any) -> "Dimension":
         """A dimension from its description in JSON or YAML.
 
         Raises:
@@ -201,7 +203,7 @@ class Dimension:
         """Values that show whether the dimension is right."""
         return list(self.values) if self.values is not None else [self.low, self.high]
 
-    def declare(self, hp) -> Any:
+    def declare(self, hp: Any) -> Any:
         """Its value in KerasTuner's `HyperParameters`, to which it is added if it is new."""
         if self.values is not None:
             return self.decode(hp.Choice(self.name, self.codes(), default=self.codes()[0]))
@@ -209,7 +211,7 @@ class Dimension:
         sampling = "log" if self.log else "linear"
         return make(self.name, self.low, self.high, step=self.step, sampling=sampling)
 
-    def decode(self, code) -> Any:
+    def decode(self, code: Any) -> Any:
         """The value that KerasTuner knows as `code`."""
         if self.values is None:  # KerasTuner's whole numbers with a logarithm can be one too high
             return min(max(code, self.low), self.high)

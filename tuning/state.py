@@ -1,8 +1,10 @@
 """The files of a search's trials: those that KerasTuner keeps are mended before it goes on."""
 
 import json
+import os
 import pathlib
 import shutil
+from typing import Any
 
 from keras_preact.errors import ConfigError
 from keras_preact.files import replace_file, save_error, to_json
@@ -23,7 +25,7 @@ TRIAL = {
 }  # fmt: skip
 
 
-def mend(folder, keep_ongoing: bool = False) -> list[str]:
+def mend(folder: str | os.PathLike[str], keep_ongoing: bool = False) -> list[str]:
     """Repairs the state of a search that was killed or whose files were damaged.
 
     Each of KerasTuner's two kinds of files can be made again from the other: values of trials
@@ -80,7 +82,7 @@ def mend(folder, keep_ongoing: bool = False) -> list[str]:
     return said
 
 
-def write_state(path, state) -> None:
+def write_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Writes a file of JSON whole or not at all.
 
     Raises:
@@ -93,7 +95,7 @@ def write_state(path, state) -> None:
         raise save_error(error, path.name, path.parent) from error
 
 
-def read_dictionary(path, needed=None) -> dict:
+def read_dictionary(path: str | os.PathLike[str], needed: dict[str, Any] | None = None) -> dict:
     """The object in a JSON file; empty where there is none.
 
     Args:
@@ -110,7 +112,7 @@ def read_dictionary(path, needed=None) -> dict:
     return found if is_whole else {}
 
 
-def read_outcome(trial) -> dict:
+def read_outcome(trial: Any) -> dict:
     """What a trial says of its trainings; empty where it has not begun or is damaged."""
     found = read_dictionary(pathlib.Path(trial) / OUTCOME)
     return found if isinstance(found.get("runs"), list) else {}

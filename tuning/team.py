@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from typing import Any
 
 from keras_preact.errors import ConfigError, DeviceError, reason
 from keras_preact.tuning.processes import ENDS, start, stop
@@ -34,7 +35,7 @@ class Team:
         folder: Its `RunFolder`.
     """
 
-    def __init__(self, config, folder):
+    def __init__(self, config: Any, folder: str | os.PathLike[str]) -> None:
         self._logs = folder.path / TRIALS
         self._logs.mkdir(exist_ok=True)
         self._folder = str(folder.path)

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras_preact.console import end_quickly
@@ -41,7 +42,7 @@ class Training(NamedTuple):
 def train_in_process(
     config: TrainConfig,
     search: TuneConfig | None = None,
-    is_asked_to_stop=lambda: False,
+    is_asked_to_stop: Callable[[], Any] = lambda: False,
     environment: dict[str, str] | None = None,
 ) -> Training:
     """Trains in another process, so that nothing that happens there harms this one.

@@ -5,6 +5,8 @@ import os
 import pathlib
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import keras_tuner
 from keras_tuner.engine import base_tuner
@@ -40,12 +42,17 @@ class TrainingTuner(base_tuner.BaseTuner):
         6
     """
 
-    def __init__(self, config: TuneConfig, folder, asked_to_stop=lambda: None):
+    def __init__(
+        self,
+        config: TuneConfig,
+        folder: str | os.PathLike[str],
+        asked_to_stop: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._config, self._asked_to_stop = config, asked_to_stop
         self._last_asked = self._last_sign = 0.0
         super().__init__(make_oracle(config), directory=str(folder), project_name=TRIALS)
 
-    def run_trial(self, trial):
+    def run_trial(self, trial: Any) -> dict[str, float]:
         """Trains each fold and seed of a trial; the mean of their errors is its score.
 
         Trainings that were finished before an interruption are not begun again.
@@ -81,18 +88,18 @@ class TrainingTuner(base_tuner.BaseTuner):
             raise keras_tuner.errors.FailedTrialError(outcome["failure"])
         return {OBJECTIVE.name: statistics.mean(run["error"] for run in outcome["runs"])}
 
-    def pre_create_trial(self):
+    def pre_create_trial(self) -> None:
         """Leaves the chief a moment between two questions, when it has nothing to do yet."""
         self._stop_if_asked()
         time.sleep(max(0.0, self._last_asked + 0.2 - time.monotonic()))
         self._last_asked = time.monotonic()
 
-    def save(self):
+    def save(self) -> None:
         """Saves the oracle; the tuner itself has nothing that is not in its trials."""
         if not self._is_worker():
             self.oracle.save()
 
-    def reload(self):
+    def reload(self) -> None:
         if not self._is_worker():
             self.oracle.reload()
 

@@ -17,7 +17,7 @@ from keras_preact.tuning.processes import ENDS, end_with_starter
 from keras_preact.tuning.tuner import TrainingTuner
 
 
-def work(folder) -> None:
+def work(folder: str | os.PathLike[str]) -> None:
     """Does this process's part of the search in a folder until the search has ended.
 
     Args:

@@ -4,13 +4,20 @@ import dataclasses
 import os
 import re
 import typing
+from collections.abc import Container, Iterable
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.cli.help import metavar_of
 from keras_preact.errors import ConfigError
 from keras_preact.files import make_folder, replacing
 
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
 
-def add_fields(command, config_class, leave_out=(), **same) -> None:
+
+def add_fields(
+    command: "ArgumentParser", config_class: type[Any], leave_out: Container[str] = (), **same: Any
+) -> None:
     """Adds an option for every field of a config, which describes and checks itself.
 
     Args:
@@ -45,7 +52,7 @@ def _help_of(text) -> str:
     return text[0].lower() + text[1:] if text[1:2].islower() or text[1] == " " else text
 
 
-def add_settings(command) -> None:
+def add_settings(command: "ArgumentParser") -> None:
     """Adds `--set`, for fields that have no option."""
     command.add_argument(
         "--set",
@@ -56,7 +63,7 @@ def add_settings(command) -> None:
     )
 
 
-def settings_of(assignments) -> dict:
+def settings_of(assignments: Iterable[str]) -> dict:
     """`["a.b=1", ...]` as `{"a.b": 1, ...}`; values are YAML."""
     settings = {}
     for assignment in assignments:
@@ -67,7 +74,7 @@ def settings_of(assignments) -> dict:
     return settings
 
 
-def add_geometry(command) -> None:
+def add_geometry(command: "ArgumentParser") -> None:
     """Adds `--size`, `--shorter` and `--interpolation`, which change how images are resized."""
     words = "the network's own if not given"
     size = f"side in pixels of the centre crop, such as 224; {words}"
@@ -78,18 +85,18 @@ def add_geometry(command) -> None:
     command.add_argument("--interpolation", type=str, default=None, metavar=ways, help=words)
 
 
-def geometry_of(arguments) -> dict:
+def geometry_of(arguments: "Namespace") -> dict:
     """The values of these options, as `Geometry.changed` takes them."""
     return {name: arguments[name] for name in ("size", "shorter", "interpolation")}
 
 
-def add_data_set(command) -> None:
+def add_data_set(command: "ArgumentParser") -> None:
     """Adds `--set` to a command that reads images with `data_options`."""
     option = {"action": "append", "default": [], "metavar": "data.FIELD=VALUE"}
     command.add_argument("--set", **option, help="set a field of DataOptions; repeatable")
 
 
-def data_options(assignments):
+def data_options(assignments: Iterable[str]) -> dict[str, Any]:
     """Fields of `DataOptions` from `--set data.FIELD=VALUE`."""
     from keras_preact.data import DataOptions
 
@@ -113,7 +120,7 @@ def write_page(path: str, page: str) -> None:
         partial.write_text(page, encoding="utf-8")
 
 
-def read_yaml(text: str, received: str):
+def read_yaml(text: str, received: str) -> Any:
     """Reads a YAML (or JSON) value; 1e-4 is a number, as in YAML 1.2.
 
     Args:

@@ -3,7 +3,8 @@
 import argparse
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import jsonargparse
 
@@ -138,12 +139,12 @@ class Parser(jsonargparse.ArgumentParser):
         form = {"epilog": epilog, "formatter_class": Formatter, "exit_on_error": False}
         super().__init__(**form, **options)
 
-    def add_subcommands(self, *args, **options) -> typing.Any:
+    def add_subcommands(self, *args: Any, **options: Any) -> typing.Any:
         """As jsonargparse's, under a heading of fewer words."""
         words = {"title": "commands", "description": "COMMAND --help lists the options of one."}
         return super().add_subcommands(*args, **{**words, "metavar": "COMMAND", **options})
 
-    def format_help(self, *given) -> str:
+    def format_help(self, *given: Any) -> str:
         """The help, its options under headings where there are many."""
         options = self._optionals._group_actions
         if len(options) <= _MOST:
@@ -167,7 +168,9 @@ class Parser(jsonargparse.ArgumentParser):
 class Formatter(jsonargparse.DefaultHelpFormatter):
     """Short usage; choices and types where the value of an option stands, defaults behind it."""
 
-    def add_usage(self, usage, actions, *args, **kwargs) -> None:
+    def add_usage(
+        self, usage: str | None, actions: Iterable[argparse.Action], *args: Any, **kwargs: Any
+    ) -> None:
         """Positional arguments and what must be given; the options are listed below."""
         self._prog = f"{self._prog.replace(' [options]', '')} [options]"
         needed = [action for action in actions if action.required or not action.option_strings]

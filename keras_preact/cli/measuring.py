@@ -4,11 +4,15 @@ import dataclasses
 import json
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.cli.arguments import read_yaml
 from keras_preact.console import make_console, say
 from keras_preact.errors import ConfigError
 from keras_preact.files import replacing, suffix_of
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
 
 def _bench(arguments) -> None:
@@ -62,7 +66,7 @@ def _show(found, console) -> None:
             say(console, f"{m.path}: {m.failure}.")
 
 
-def bench_config(arguments):
+def bench_config(arguments: "Namespace") -> Any:
     """The `BenchConfig` of parsed arguments."""
     from keras_preact.bench import BenchConfig
 

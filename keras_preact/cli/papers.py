@@ -3,10 +3,14 @@
 import dataclasses
 import json
 import sys
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.cli.arguments import add_fields, add_settings, settings_of
 from keras_preact.console import import_keras_quietly, make_console
 from keras_preact.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
 
 def _papers(arguments) -> None:
@@ -108,7 +112,7 @@ def _reproduce(arguments) -> None:
     )
 
 
-def reproduce_config(arguments):
+def reproduce_config(arguments: "Namespace") -> Any:
     """The `ReproduceConfig` of parsed arguments."""
     from keras_preact.papers import ReproduceConfig
 

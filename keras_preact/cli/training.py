@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 import jsonargparse
 
@@ -16,6 +17,9 @@ from keras_preact.cli.arguments import (
 from keras_preact.console import duration, import_keras_quietly, make_console, say
 from keras_preact.errors import DeviceError
 from keras_preact.files import to_csv
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
 
 def _train(arguments) -> None:
@@ -130,7 +134,7 @@ def _dry_run(config, console, as_json) -> None:
         console.print(line, soft_wrap=True)
 
 
-def train_config(arguments):
+def train_config(arguments: "Namespace") -> Any:
     """The `TrainConfig` of parsed arguments."""
     from keras_preact.training.config import TrainConfig
 

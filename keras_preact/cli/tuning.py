@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import sys
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.cli.arguments import (
     add_fields,
@@ -14,6 +15,9 @@ from keras_preact.cli.arguments import (
 from keras_preact.cli.help import Parser
 from keras_preact.console import duration, make_console
 from keras_preact.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
 _SEARCHES = {
     "gating-bias": "initial bias of the gates, as in the 2016 paper",
@@ -98,7 +102,7 @@ def _table(frame, config) -> None:
     make_console(sys.stdout, least_width=130).print(table)
 
 
-def tune_config(search, arguments):
+def tune_config(search: str, arguments: "Namespace") -> Any:
     """The `TuneConfig` of parsed arguments."""
     from keras_preact.tuning.config import TuneConfig
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import sys
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.cli.arguments import (
     add_data_set,
@@ -16,6 +17,9 @@ from keras_preact.console import import_keras_quietly, make_console, reading_bar
 from keras_preact.errors import DataError, shown
 from keras_preact.files import make_folder, to_csv
 from keras_preact.run import folder_name
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
 #: Help of options that other commands have too.
 DTYPE = "dtype policy, or auto: as trained where this machine is fast in that, else float32"
@@ -170,7 +174,7 @@ def _write(folder, found, data, how, console) -> None:
     console.print(f"{folder.path}: {listed}", soft_wrap=True)
 
 
-def views_config(arguments):
+def views_config(arguments: "Namespace") -> Any:
     """The `ViewsConfig` of parsed arguments."""
     from keras_preact.evaluation import ViewsConfig
 
@@ -204,7 +208,14 @@ def _predict(arguments) -> None:
     say_of_files(arguments.network, trained, listed, headers, unreadable, found["file"].nunique())
 
 
-def say_of_files(network, trained, listed, headers, unreadable, done: int) -> None:
+def say_of_files(
+    network: str,
+    trained: Any,
+    listed: Any,
+    headers: list[Any],
+    unreadable: dict[str, str],
+    done: int,
+) -> None:
     """Says on standard error how a network was opened and how its images were read.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,7 +19,12 @@ from keras_preact.data.threads import threaded
 from keras_preact.errors import DataError, reason, some
 
 
-def load_npz(path: str, options: DataOptions, seed: int = 0, on_progress=None) -> ImageData:
+def load_npz(
+    path: str,
+    options: DataOptions,
+    seed: int = 0,
+    on_progress: "Callable[[int, int], None] | None" = None,
+) -> ImageData:
     """The images of a file with `x_train`, `y_train` and optionally other parts.
 
     Parts have the names in `PARTS`, in upper or lower case: `x_test` and `y_test`, `x_val` and

@@ -1,12 +1,15 @@
 """Imbalanced classes: sample weights, balanced sampling, logit adjustment."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_preact.data.random import epoch_order, hashed
 from keras_preact.errors import DataError, some
 
 
-def checked_weights(values, what: str) -> list[float]:
+def checked_weights(values: Any, what: str) -> list[float]:
     """Sample weights as numbers.
 
     Args:
@@ -38,7 +41,7 @@ def _number(value) -> float:
         return float("nan")
 
 
-def image_weights(split, balanced: bool = False) -> np.ndarray | None:
+def image_weights(split: Any, balanced: bool = False) -> np.ndarray | None:
     """Sample weights for the loss, with mean 1 over the split.
 
     Args:
@@ -74,7 +77,7 @@ def image_weights(split, balanced: bool = False) -> np.ndarray | None:
     return (weights / weights.mean()).astype(np.float32)
 
 
-def log_shares(labels: np.ndarray, class_names) -> np.ndarray:
+def log_shares(labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
     """The logarithm of each class's frequency, float32 `[classes]`.
 
     Added to the logits in the training loss only, it makes the network's scores optimal for equally

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import keras
 import numpy as np
@@ -66,8 +67,8 @@ class Batches(keras.utils.PyDataset):
         fill: Sequence[float] | np.ndarray | None = None,
         drop_remainder: bool = False,
         epoch: int = 0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         require(batch_size >= 1, "batch_size", batch_size, "at least 1")
         require(seed >= 0, "seed", seed, "at least 0")

@@ -1,5 +1,7 @@
 """Mixup and CutMix: images blended with their neighbours in a batch, and their labels with them."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -69,7 +71,7 @@ def unblended(blend: np.ndarray) -> np.ndarray:
     return whole
 
 
-def blended(images, targets, blend):
+def blended(images: Any, targets: Any, blend: Any) -> tuple[Any, Any]:
     """Images and targets of a batch, blended with those of their neighbours.
 
     The order of an epoch is random already, so that a neighbour is any image.

@@ -12,6 +12,7 @@ import os
 import pathlib
 import threading
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class ImageCache:
         DataError: it is damaged.
     """
 
-    def __init__(self, path: pathlib.Path, folder: Folder):
+    def __init__(self, path: pathlib.Path, folder: Folder) -> None:
         self.path = path
         try:
             about = json.loads((path / "about.json").read_bytes())
@@ -130,7 +131,9 @@ class _Writer:
         (self._path / "about.json").write_text(json.dumps(about))
 
 
-def cached(folder: Folder, options: DataOptions, channels: int, decode) -> ImageCache:
+def cached(
+    folder: Folder, options: DataOptions, channels: int, decode: Callable[..., None]
+) -> ImageCache:
     """The cache of a folder's images, made if it is not there.
 
     Args:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,7 +105,11 @@ class Report:
         }
 
 
-def check_data(name_or_path: str, on_progress=None, options: DataOptions = _DEFAULTS) -> Report:
+def check_data(
+    name_or_path: str,
+    on_progress: "Callable[[int, int], None] | None" = None,
+    options: DataOptions = _DEFAULTS,
+) -> Report:
     """Decodes all images, counts them by class, size, mode and format, and finds duplicates.
 
     Args:

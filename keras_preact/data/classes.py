@@ -2,13 +2,14 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from keras_preact.errors import DataError, near, shown, some
 
 
-def check_names(names, fix: str) -> None:
+def check_names(names: Iterable[str], fix: str) -> None:
     """Checks that class names are valid UTF-8 and not blank.
 
     Args:
@@ -23,7 +24,7 @@ def check_names(names, fix: str) -> None:
         raise DataError(f"Class names must be UTF-8 and not blank. Received: {some(wrong)}. {fix}")
 
 
-def alike(names) -> list[str]:
+def alike(names: Iterable[str]) -> list[str]:
     """A line where names differ in nothing but capitals, spaces or the like, else none.
 
     Example:
@@ -37,7 +38,7 @@ def alike(names) -> list[str]:
     return [f"classes with nearly the same name, kept apart: {some(found)}"] if found else []
 
 
-def distinct(names) -> tuple[str, ...]:
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
     """Class names made unique: repeated ones get a number appended.
 
     ImageNet has two cranes, a bird and a machine.
@@ -55,7 +56,7 @@ def distinct(names) -> tuple[str, ...]:
     return tuple(names)
 
 
-def untested(labels, names) -> list[str]:
+def untested(labels: np.ndarray, names: Sequence[str]) -> list[str]:
     """A line that names the classes without test images, of which no recall is known, else none.
 
     Example:
@@ -81,7 +82,7 @@ def key_of(name: str) -> str:
     return name.lstrip("0") or "0" if name.isascii() and name.isdecimal() else name
 
 
-def places(mine, theirs, fix: str = "") -> np.ndarray:
+def places(mine: Sequence[str], theirs: Sequence[str], fix: str = "") -> np.ndarray:
     """Indices of a data set's classes among a network's, matched by name.
 
     Args:

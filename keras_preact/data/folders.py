@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -28,7 +29,12 @@ from keras_preact.errors import DataError, shown
 LOOKED_AT = 2048
 
 
-def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress=None) -> ImageData:
+def load_folder(
+    folder: Folder,
+    options: DataOptions,
+    seed: int = 0,
+    on_progress: "Callable[[int, int], None] | None" = None,
+) -> ImageData:
     """The images of a listed folder or table; see `load_data`.
 
     A sample of the files is decoded now, which shows their size, their channels and what is wrong
@@ -89,8 +95,8 @@ def load_folder(folder: Folder, options: DataOptions, seed: int = 0, on_progress
 
 def decode_all(
     folder: Folder,
-    on_progress=None,
-    look=None,
+    on_progress: "Callable[[int, int], None] | None" = None,
+    look: Callable[..., None] | None = None,
     how: Reading = AS_STORED,
     channels: int | None = None,
     most: int | None = None,

@@ -7,6 +7,7 @@ import importlib
 import io
 import re
 import warnings
+from typing import Any
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".tif", ".tiff", ".gif",
@@ -52,7 +53,7 @@ def format_of(data: bytes) -> str | None:
     return None
 
 
-def open_image(data: bytes):
+def open_image(data: bytes) -> Any:
     """A Pillow image of a file's bytes, of the first frame or page; raises what is wrong."""
     from PIL import Image
 
@@ -79,7 +80,7 @@ def in_words() -> str:
     return f"{', '.join(others)} nor {last}".replace("WEBP", "WebP")
 
 
-def orientation_of(image) -> int:
+def orientation_of(image: Any) -> int:
     """How the pixels are to be turned: EXIF's number, 1 for none.
 
     What is damaged there leaves the pixels whole.
@@ -91,7 +92,7 @@ def orientation_of(image) -> int:
     return number if 1 <= number <= 8 else 1
 
 
-def turned(image, orientation: int):
+def turned(image: Any, orientation: int) -> Any:
     """A Pillow image as EXIF's number says that it is to be seen.
 
     Example:

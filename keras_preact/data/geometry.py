@@ -1,6 +1,7 @@
 """`Geometry`: how image files become a network's input; stored beside the network."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -135,7 +136,12 @@ class Geometry(Checked):
         """The same for images of this height and width."""
         return self if self.size == size else self.replace(size=size)
 
-    def changed(self, size=None, shorter=None, interpolation=None) -> "Geometry":
+    def changed(
+        self,
+        size: int | Sequence[int] | None = None,
+        shorter: int | None = None,
+        interpolation: str | None = None,
+    ) -> "Geometry":
         """The same but for what is given; of another `size` the crop's share stays.
 
         Example:

@@ -1,7 +1,8 @@
 """Decoding and resizing of images, the same in training, evaluation and checks."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,9 @@ def decode(
     return Picture(source, channels, name, how).pixels()
 
 
-def read(source, channels: int | None = None, name: str | None = None, how: Reading = AS_STORED):
+def read(
+    source: Any, channels: int | None = None, name: str | None = None, how: Reading = AS_STORED
+) -> tuple[np.ndarray, Any]:
     """`decode`, and the `Header` of the file."""
     picture = Picture(source, channels, name, how)
     return picture.pixels(), picture.header()
@@ -133,7 +136,7 @@ def scaled_shape(shape: tuple[int, ...], shorter: int) -> tuple[int, int]:
 
 
 def centre(
-    scaled: tuple[int, int], height: int, width: int, rounded=round
+    scaled: tuple[int, int], height: int, width: int, rounded: Callable[[float], int] = round
 ) -> tuple[int, int, int, int]:
     """The window in the middle, `(top, left, height, width)`.
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import os
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,7 +26,11 @@ _LOOKED_AT = 64  # test images that stand for all where two data sets are compar
 
 
 def load_data(
-    name_or_path: str, *, options: DataOptions = _DEFAULTS, seed: int | None = 0, on_progress=None
+    name_or_path: str,
+    *,
+    options: DataOptions = _DEFAULTS,
+    seed: int | None = 0,
+    on_progress: "Callable[[int, int], None] | None" = None,
 ) -> ImageData:
     """Loads images and labels from a named data set, a folder, a table, or a file of arrays.
 

@@ -7,7 +7,7 @@ None of them mirrors an image.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -140,7 +140,7 @@ def chosen(policy: str, numbers: np.ndarray, magnitude: int) -> list[list[tuple[
     return [[one(*row) for row in zip(*image, strict=True)] for image in columns]
 
 
-def jittered(image, factors: np.ndarray, order: np.ndarray):
+def jittered(image: Any, factors: np.ndarray, order: np.ndarray) -> Any:
     """A Pillow image with brightness, contrast and saturation times a factor, in some order."""
     kinds = [_ENHANCE[name] for name in ("brightness", "contrast", "color")]
     for k in order.tolist():

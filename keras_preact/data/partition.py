@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_preact.data.options import DataOptions
 from keras_preact.data.random import epoch_order
 from keras_preact.data.splits import ALL, Split
 from keras_preact.errors import DataError
@@ -24,7 +25,7 @@ def parts_of(
     return {**parts, "tested": f"{fraction:.0%} of its images, not trained on"}
 
 
-def held_out(train: Split, options, seed: int) -> tuple[Split, Split] | None:
+def held_out(train: Split, options: DataOptions, seed: int) -> tuple[Split, Split] | None:
     """The training part without the images that take the place of the test part, and those.
 
     Args:

@@ -5,7 +5,9 @@ import functools
 import os
 import stat
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +34,7 @@ _ONE_AT_A_TIME = threading.Lock()
 class BadImage(DataError):
     """An image file that cannot be read, with its `path` (or name) and the `reason`."""
 
-    def __init__(self, path: str, reason: str):
+    def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = path, reason
 
@@ -96,7 +98,7 @@ class Picture:
         channels: int | None = None,
         name: str | None = None,
         how: Reading = AS_STORED,
-    ):
+    ) -> None:
         self._how, self._file, self._reduced = how, None, 1
         self._small, self._pixels = False, None
         if isinstance(source, np.ndarray):
@@ -151,7 +153,7 @@ class Picture:
                 return self._pixels
         return as_array(self.image())
 
-    def image(self):
+    def image(self) -> Any:
         """All of it as a Pillow image, grey or RGB; not to be changed.
 
         Raises:
@@ -162,7 +164,7 @@ class Picture:
             image.load()
             return image
 
-    def scaled(self, *arguments, **options) -> np.ndarray:
+    def scaled(self, *arguments: Any, **options: Any) -> np.ndarray:
         """What `window` gives, as an uint8 array `[height, width, channels]`."""
         return as_array(self.window(*arguments, **options))
 
@@ -173,7 +175,7 @@ class Picture:
         interpolation: str = "bilinear",
         region: tuple[int, int, int, int] | None = None,
         mirror: bool = False,
-    ):
+    ) -> Any:
         """The image scaled to a height and width, or a window of that.
 
         Where that is much smaller than a JPEG file of more than `DRAFT_PIXELS`, the file is
@@ -295,7 +297,9 @@ class Picture:
             raise BadImage(self._name, reason) from None
 
 
-def box_of(size, shape, crop) -> tuple[float, float, float, float]:
+def box_of(
+    size: Sequence[int], shape: Sequence[int], crop: Sequence[int] | None
+) -> tuple[float, float, float, float]:
     """The box of an image, `(left, top, right, bottom)`, that a window of the scaled one shows.
 
     Args:
@@ -314,7 +318,7 @@ def box_of(size, shape, crop) -> tuple[float, float, float, float]:
     return left * across, top * down, min(right, size[1]), min(bottom, size[0])
 
 
-def as_array(image) -> np.ndarray:
+def as_array(image: Any) -> np.ndarray:
     """The pixels of a Pillow image, uint8 `[height, width, channels]`; not to be changed."""
     pixels = np.asarray(image)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels

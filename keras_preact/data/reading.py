@@ -1,7 +1,7 @@
 """`Reading`: how values in image files become pixels from 0 to 255."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Reading(Checked):
 AS_STORED = Reading()
 
 
-def in_grey_or_rgb(image, grey):
+def in_grey_or_rgb(image: Any, grey: bool) -> Any:
     """A Pillow image in grey or colours of 8 bits; one of grey alone as deep as it is."""
     from PIL import ImageChops
 
@@ -63,7 +63,7 @@ def in_grey_or_rgb(image, grey):
     return image if image.mode == mode else image.convert(mode)
 
 
-def as_pixels(values, image, cut, how: Reading) -> np.ndarray:
+def as_pixels(values: np.ndarray, image: Any, cut: bool, how: Reading) -> np.ndarray:
     """Values of an image as pixels from 0 to 255, blended with what is behind them if asked.
 
     Args:

@@ -2,9 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -39,11 +39,13 @@ class Split(Protocol):
 
     def __len__(self) -> int: ...
 
-    def images(self, indices) -> np.ndarray:
+    def images(self, indices: np.ndarray | slice) -> np.ndarray:
         """The images at `indices` (integers `[k]` or a slice), as uint8 `[k, h, w, c]`."""
         ...
 
-    def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def examples(
+        self, indices: np.ndarray | slice, change: Change | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """`images(indices)` and their labels, int32 `[k]`.
 
         `change(position, picture)` makes the image at a position of `indices` from the `Picture`
@@ -80,7 +82,7 @@ class ArraySplit:
         images: np.ndarray,
         labels: np.ndarray,
         columns: dict[str, np.ndarray] | None = None,
-    ):
+    ) -> None:
         self._images, self.columns = images, columns or {}
         self.labels = np.asarray(labels, np.int32)
         self.image_shape = tuple(int(size) for size in images.shape[1:])
@@ -88,10 +90,12 @@ class ArraySplit:
     def __len__(self) -> int:
         return len(self._images)
 
-    def images(self, indices) -> np.ndarray:
+    def images(self, indices: np.ndarray | slice) -> np.ndarray:
         return self._images[indices]
 
-    def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def examples(
+        self, indices: np.ndarray | slice, change: Change | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         return changed(self._images[indices], change), self.labels[indices]
 
     def raw(self, index: int) -> np.ndarray:
@@ -154,7 +158,7 @@ class EncodedSplit:
         indices: np.ndarray,
         labels: np.ndarray | None = None,
         columns: dict[str, np.ndarray] | None = None,
-    ):
+    ) -> None:
         self._source, self._indices, self.columns = source, np.asarray(indices), columns or {}
         self.image_shape = source.shape
         if labels is not None:
@@ -168,10 +172,12 @@ class EncodedSplit:
         labels = threaded(lambda index: self._source.read(index)[1], self._indices.tolist())
         return np.array(labels, np.int32)
 
-    def images(self, indices) -> np.ndarray:
+    def images(self, indices: np.ndarray | slice) -> np.ndarray:
         return self.examples(indices)[0]
 
-    def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def examples(
+        self, indices: np.ndarray | slice, change: Change | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         chosen = self._indices[indices].tolist()
         images = np.empty((len(chosen), *self.image_shape), np.uint8)
         labels, fit = np.empty(len(chosen), np.int32), self._source.how.fit
@@ -208,7 +214,7 @@ class HeldSplit(EncodedSplit):
 
     streams = False
 
-    def __init__(self, held: "Held", *arguments):
+    def __init__(self, held: "Held", *arguments: Any) -> None:
         super().__init__(*arguments)
         self._held = held
 
@@ -216,7 +222,9 @@ class HeldSplit(EncodedSplit):
     def decoded(self) -> bool:
         return bool(self._held.there[self._indices].all())
 
-    def examples(self, indices, change: Change | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def examples(
+        self, indices: np.ndarray | slice, change: Change | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         chosen = self._indices[indices]
         missing = chosen[~self._held.there[chosen]].tolist()
         threaded(
@@ -240,7 +248,7 @@ class Held:
         how: how.
     """
 
-    def __init__(self, count: int, shape: tuple[int, int, int], how: Geometry):
+    def __init__(self, count: int, shape: tuple[int, int, int], how: Geometry) -> None:
         self.pixels = np.empty((count, *shape), np.uint8)  # which takes memory as it is filled
         self.there, self._how = np.zeros(count, bool), how
 
@@ -284,7 +292,7 @@ class ImageData:
     def num_classes(self) -> int:
         return len(self.class_names)
 
-    def for_classes(self, class_names, fix: str = "") -> "ImageData":
+    def for_classes(self, class_names: Sequence[str], fix: str = "") -> "ImageData":
         """The same images with a network's labels, matched by class name.
 
         Args:

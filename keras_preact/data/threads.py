@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 #: Seconds for an item below which one thread does all, and how many items tell.
 _QUICK, _TRIED = 2e-4, 2
@@ -11,7 +12,7 @@ _QUICK, _TRIED = 2e-4, 2
 
 def threaded(
     function: Callable,
-    items,
+    items: Iterable[Any],
     on_progress: Callable[[int, int], None] | None = None,
     chunk: int = 256,
 ) -> list:

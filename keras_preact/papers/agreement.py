@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,14 +30,16 @@ class Agreement(NamedTuple):
     places: int
     word: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.word}; Spearman {self.spearman:+.2f} [{self.low:+.2f}, {self.high:+.2f}], by "
             f"chance {self.chance:.2g}"
         )
 
 
-def rank_agreement(errors, theirs, groups=None) -> Agreement | None:
+def rank_agreement(
+    errors: Sequence[Sequence[float]], theirs: Sequence[float], groups: Sequence[Any] | None = None
+) -> Agreement | None:
     """Compares a ranking of errors with a paper's.
 
     Args:
@@ -90,7 +93,7 @@ class Pairs(NamedTuple):
     chance: float
 
 
-def pairs_in_order(lesser, greater) -> Pairs:
+def pairs_in_order(lesser: Sequence[float], greater: Sequence[float]) -> Pairs:
     """Compares each run of one row with each run of another.
 
     Args:

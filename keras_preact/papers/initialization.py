@@ -7,7 +7,8 @@ narrow enough for small images and a processor.
 import dataclasses
 import math
 import pathlib
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.checked import is_whole, require
 from keras_preact.console import say
@@ -15,6 +16,10 @@ from keras_preact.files import to_csv
 from keras_preact.papers.reproduction import train_or_tell
 from keras_preact.run import RunFolder, watched
 from keras_preact.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    import pandas
+    from rich.console import Console
 
 #: Networks by their layers: model B and the 30-layer net.
 NETWORKS = {22: "rectifiernetb", 30: "rectifiernet30"}
@@ -90,7 +95,14 @@ class InitStudy:
     folder: pathlib.Path
 
 
-def init_study(data="digits", seeds=3, epochs=24, out=None, *, console=None) -> InitStudy:
+def init_study(
+    data: str = "digits",
+    seeds: int = 3,
+    epochs: int = 24,
+    out: str | None = None,
+    *,
+    console: "Console | None" = None,
+) -> InitStudy:
     """Trains 22 and 30 layers from He and Xavier initialisation, with several seeds each.
 
     Each training is a separate run, which resumes after an interruption.
@@ -127,7 +139,9 @@ def init_study(data="digits", seeds=3, epochs=24, out=None, *, console=None) -> 
     return study
 
 
-def study_config(layers, initialisation, data, seed, epochs, out) -> TrainConfig:
+def study_config(
+    layers: int, initialisation: str, data: str, seed: int, epochs: int, out: str
+) -> TrainConfig:
     """One training of the study.
 
     Example:
@@ -172,7 +186,9 @@ def _trained(config, console):
     return losses, log[-1][f"{watched(log[-1])}_error"]
 
 
-def study_frame(curves, errors):
+def study_frame(
+    curves: dict[tuple[int, str], list[list[float]]], errors: dict[tuple[int, str], list[float]]
+) -> "pandas.DataFrame":
     """The table of `InitStudy.frame`.
 
     Args:
@@ -204,7 +220,7 @@ def study_frame(curves, errors):
     return pd.DataFrame(rows)
 
 
-def begins(losses) -> float:
+def begins(losses: Sequence[float]) -> float:
     """The first epoch, from 1, whose loss is below 0.9 ln K; no number where there is none.
 
     Example:
@@ -215,7 +231,7 @@ def begins(losses) -> float:
     return next((float(k) for k, loss in enumerate(losses, 1) if loss < BEGUN), math.nan)
 
 
-def outcome(final_losses) -> str:
+def outcome(final_losses: Sequence[float]) -> str:
     """What the final losses of several seeds, as shares of ln K, come to.
 
     Example:
@@ -238,7 +254,7 @@ def _outcome(loss):
     return "stalls" if loss > STALLED else "learns slowly"
 
 
-def in_words(frame) -> str:
+def in_words(frame: "pandas.DataFrame") -> str:
     """One sentence on the table, and whether it is what the paper's figures show."""
     rows = {(row.layers, row.initialisation): row for row in frame.itertuples()}
     parts = []

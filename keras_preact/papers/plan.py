@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shlex
 from typing import Any, Literal, NamedTuple
@@ -147,13 +148,13 @@ class Training(NamedTuple):
         return parts.network.depth * parts.recipe.epochs
 
 
-def figures_of_tests(folder) -> dict[str, Any]:
+def figures_of_tests(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Errors of a run in tests that are not one view, by the options of `keras-preact evaluate`."""
     path = pathlib.Path(folder)
     return RunFolder(path).read_json(TESTS) if (path / TESTS).is_file() else {}
 
 
-def read_config(folder) -> ReproduceConfig:
+def read_config(folder: str | os.PathLike[str]) -> ReproduceConfig:
     """The config that a table's folder was made with.
 
     Raises:

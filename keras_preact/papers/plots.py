@@ -1,11 +1,16 @@
 """Plots: errors and curves of a reproduced table, and of `init_study`."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_preact.evaluation.plots import INK, new_figure, over_epochs, plain_text
 from keras_preact.papers.results import diverged, errors, trained_layers
 from keras_preact.papers.tables import FAILS
 from keras_preact.run import watched
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 #: This package's and the paper's; He's initialisation and Xavier's.
 _OURS, _PAPER = "#0b3d91", "#c62828"
@@ -15,7 +20,7 @@ _PARTS = 40
 
 
 @plain_text
-def plot_errors(runs):
+def plot_errors(runs: Any) -> "matplotlib.figure.Figure":
     """The test error of each run by row, and the paper's value.
 
     Args:
@@ -51,7 +56,7 @@ def plot_errors(runs):
 
 
 @plain_text
-def plot_training(runs):
+def plot_training(runs: Any) -> "matplotlib.figure.Figure":
     """Training loss and test error by epoch, the median over each row's runs.
 
     Args:
@@ -119,7 +124,9 @@ def _by_parts(steps, epochs):
 
 
 @plain_text
-def plot_study(curves, title):
+def plot_study(
+    curves: dict[tuple[int, str], list[list[float]]], title: str
+) -> "matplotlib.figure.Figure":
     """The training losses, a panel for each number of layers: seeds thin, their mean bold.
 
     Args:

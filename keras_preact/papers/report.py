@@ -1,16 +1,21 @@
 """The report of a reproduced table: HTML page, Markdown, CSV and plots."""
 
 import html
+import os
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.console import duration
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
 from keras_preact.evaluation.runs import machine_of
 from keras_preact.files import to_csv
-from keras_preact.papers.plan import read_config
+from keras_preact.papers.plan import ReproduceConfig, read_config
 from keras_preact.papers.plots import plot_errors, plot_training
 from keras_preact.papers.results import agreement_of, frame_of, orders_of, runs_by_row
 from keras_preact.papers.tables import PAPERS, paper_tables
 from keras_preact.run import RunFolder
+
+if TYPE_CHECKING:
+    import pandas
 
 #: How many columns of the report's table are words.
 WORDS = 1
@@ -45,7 +50,7 @@ _ORDERS_EXPLAINED = (
 )
 
 
-def write_reproduction(folder):
+def write_reproduction(folder: str | os.PathLike[str]) -> Any:
     """Writes `report.html`, `report.md`, CSV tables and plots into the folder of a table.
 
     Args:
@@ -81,13 +86,13 @@ def write_reproduction(folder):
     return frame, agreement, orders
 
 
-def title_of(config) -> str:
+def title_of(config: ReproduceConfig) -> str:
     """The headline of a table: its title and its place in the paper."""
     about = paper_tables()[config.table]
     return f"{PAPERS[about.paper]}, {about.place}: {about.title}"
 
 
-def text_tables(frame) -> list[tuple[list[str], list[list[str]]]]:
+def text_tables(frame: "pandas.DataFrame") -> list[tuple[list[str], list[list[str]]]]:
     """The table as text, in two parts that fit a page: errors, and costs.
 
     Args:
@@ -105,7 +110,7 @@ def text_tables(frame) -> list[tuple[list[str], list[list[str]]]]:
     return tables
 
 
-def order_cells(orders) -> list[list[str]]:
+def order_cells(orders: "pandas.DataFrame") -> list[list[str]]:
     """The table of `orders_of` as text, under `ORDER_TITLES`; the last two are numbers."""
     return [
         [

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_preact.checked import require
 from keras_preact.console import duration, say
@@ -13,6 +13,9 @@ from keras_preact.papers.plan import CONFIG, FAILURE, TESTS, ReproduceConfig, fi
 from keras_preact.papers.report import write_reproduction
 from keras_preact.papers.scales import SCALES
 from keras_preact.run import LOCK, RunFolder
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Fields that decide what is computed; the folder of a table goes on only under the same ones.
 _SAME = ("table", "scale", "data", "dtype", "recompute", "settings")
@@ -39,7 +42,7 @@ class Reproduction(NamedTuple):
     left: int
 
 
-def reproduce(config: ReproduceConfig, *, console=None) -> Reproduction:
+def reproduce(config: ReproduceConfig, *, console: "Console | None" = None) -> Reproduction:
     """Trains the rows of a paper's table and compares them with the paper's values.
 
     Each run has its own folder. After a kill, the same call resumes: finished runs are not
@@ -175,7 +178,7 @@ def _train(training, console):
     keras.backend.clear_session()
 
 
-def train_or_tell(config, console) -> bool:
+def train_or_tell(config: Any, console: "Console | None") -> bool:
     """Trains; says whether it came to its end.
 
     That it diverged is written down in its folder, and it is not tried again.

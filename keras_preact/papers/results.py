@@ -1,14 +1,19 @@
 """`reproduced_frame`: the results for a table beside the paper's values, read from files."""
 
 import math
+import os
 import pathlib
 import re
 import statistics
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.papers.agreement import Agreement, Pairs, pairs_in_order, rank_agreement
 from keras_preact.papers.plan import FAILURE, figures_of_tests, read_config
-from keras_preact.papers.tables import FAILS, Order, paper_orders
+from keras_preact.papers.tables import FAILS, Order, PaperRow, paper_orders
 from keras_preact.run import RunFolder, folder_name
+
+if TYPE_CHECKING:
+    import pandas
 
 COLUMNS = {
     "paper": "object",
@@ -31,7 +36,7 @@ COLUMNS = {
 }
 
 
-def reproduced_frame(folder):
+def reproduced_frame(folder: str | os.PathLike[str]) -> "pandas.DataFrame":
     """The rows of a reproduced table, during and after the runs.
 
     Args:
@@ -59,7 +64,7 @@ def reproduced_frame(folder):
     return frame_of(runs_by_row(folder))
 
 
-def frame_of(runs):
+def frame_of(runs: Any) -> "pandas.DataFrame":
     """`reproduced_frame` of the pairs of `runs_by_row`."""
     import pandas as pd
 
@@ -67,7 +72,7 @@ def frame_of(runs):
     return pd.DataFrame(rows, columns=["row", *COLUMNS]).astype({"row": "str", **COLUMNS})
 
 
-def agreement_of(runs) -> Agreement | None:
+def agreement_of(runs: Any) -> Agreement | None:
     """How well the order of the rows agrees with the paper's, over rows that both have.
 
     Errors on different images, or in different tests, are not ranked together. Of rows that share a
@@ -85,7 +90,7 @@ def _conditions(row):
     return f"{row.data} {row.test}"
 
 
-def runs_by_row(folder):
+def runs_by_row(folder: str | os.PathLike[str]) -> list[tuple[PaperRow, list[RunFolder]]]:
     """Pairs of a `PaperRow` and its finished `RunFolder`s, in the order of the table."""
     config = read_config(folder)
     wanted = {row.row for row in config.rows()}
@@ -116,7 +121,7 @@ def diverged(run: RunFolder) -> bool:
     return (run.path / FAILURE).is_file()
 
 
-def errors(row, runs) -> list[float]:
+def errors(row: PaperRow, runs: Any) -> list[float]:
     """Errors of runs in the test of a row, in percent; 100 for one that diverged."""
     return [100.0 if diverged(run) else 100 * _error(row, run) for run in runs]
 
@@ -138,12 +143,12 @@ def _by_class(row, runs):
     return medians
 
 
-def training_losses(_, runs) -> list[float]:
+def training_losses(_: Any, runs: Any) -> list[float]:
     """Training losses of the last epoch; infinite for a run that diverged."""
     return [math.inf if diverged(run) else run.log[-1]["loss"] for run in runs]
 
 
-def orders_of(table, runs):
+def orders_of(table: str, runs: Any) -> "pandas.DataFrame":
     """The paper's claims about rows with runs, and how many pairs of runs agree.
 
     Args:
@@ -204,7 +209,7 @@ def _is_the_papers(row, run):
     return is_cifar10 and run.read_json("resolved.json")["recipe"]["epochs"] >= epochs
 
 
-def trained_layers(runs) -> int:
+def trained_layers(runs: Any) -> int:
     """The depth of the network that runs trained, which at smaller scales is not the row's."""
     from keras_preact.config import ResNetConfig
 

@@ -8,6 +8,7 @@ evenly onto that range.
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,9 @@ SCALES = {
 }
 
 
-def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None = None):
+def rows_to_train(
+    table: str, scale: str, pattern: str = "*", data: str | None = None
+) -> list[PaperRow]:
     """The rows of a table that are trained.
 
     Networks deeper than the scale's are left out if the table has others too. If one data set
@@ -111,7 +114,9 @@ def rows_to_train(table: str, scale: str, pattern: str = "*", data: str | None =
     return found
 
 
-def rows_by_training(table: str, scale: str, data: str | None = None, settings=None):
+def rows_by_training(
+    table: str, scale: str, data: str | None = None, settings: dict[str, Any] | None = None
+) -> list[list[PaperRow]]:
     """The rows of a table that are trained; in one list those that differ in the test only.
 
     Args:
@@ -135,7 +140,13 @@ def rows_by_training(table: str, scale: str, data: str | None = None, settings=N
     return [*found.values()]
 
 
-def scaled(row: PaperRow, scale: str, data: str | None = None, settings=None, **fields):
+def scaled(
+    row: PaperRow,
+    scale: str,
+    data: str | None = None,
+    settings: dict[str, Any] | None = None,
+    **fields: Any,
+) -> Any:
     """The training of a row at a scale.
 
     Args:

@@ -12,12 +12,16 @@ import itertools
 import json
 import math
 import pathlib
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from keras_preact.applications.registry import model_info
 from keras_preact.checked import require
 from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
+
+if TYPE_CHECKING:
+    import pandas
 
 #: The papers by the beginning of their tables' ids.
 PAPERS = {
@@ -141,7 +145,7 @@ class PaperRow:
         weights = model_info(self.model).weights.get(_TAGS.get(self.data))
         return weights and weights.top1_error
 
-    def config(self, **changes: Any):
+    def config(self, **changes: Any) -> Any:
         """The training of the row, as in the paper.
 
         Args:
@@ -221,7 +225,7 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
     return [row for row in rows if row.row in matched]
 
 
-def paper_orders(table: str, among=None) -> list[Order]:
+def paper_orders(table: str, among: Iterable[str] | None = None) -> list[Order]:
     """The claims of a table or figure about pairs of its rows.
 
     Args:
@@ -252,7 +256,7 @@ def paper_orders(table: str, among=None) -> list[Order]:
     return [*dict.fromkeys(found)]
 
 
-def paper_table(table: str):
+def paper_table(table: str) -> "pandas.DataFrame":
     """The rows of a table as a `pandas.DataFrame`.
 
     Args:

@@ -6,6 +6,8 @@ adds: `augmented`. It scales in whole numbers, as Pillow does: across, rounded t
 down, with weights of 22 bits.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ from keras_preact.data.picture import box_of
 _BITS = 22  # of Pillow's weights (src/libImaging/Resample.c: PRECISION_BITS)
 
 
-def draws(batches, indices: np.ndarray) -> dict:
+def draws(batches: Any, indices: np.ndarray) -> dict:
     """The host's random choices for images, as input to `augmented`.
 
     Args:

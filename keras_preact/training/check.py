@@ -6,7 +6,7 @@ import math
 import os
 import tempfile
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import keras
@@ -20,6 +20,9 @@ from keras_preact.training.engines import make_engine
 from keras_preact.training.job import prepare
 from keras_preact.training.walk import main_path
 from keras_preact.weights.hdf5 import confinement
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Steps that a dry run times, after the first, which is compiled.
 STEPS = 3
@@ -68,7 +71,7 @@ class DryRun:
     memory_gb: float
 
 
-def dry_run(config: TrainConfig, *, console=None) -> DryRun:
+def dry_run(config: TrainConfig, *, console: "Console | None" = None) -> DryRun:
     """Builds everything, times a few steps and a checkpoint, and leaves nothing behind.
 
     Args:

@@ -57,7 +57,7 @@ class Checkpoints:
         (7, [])
     """
 
-    def __init__(self, path, keep: int = 2):
+    def __init__(self, path: str | os.PathLike[str], keep: int = 2) -> None:
         self.path, self.keep = pathlib.Path(path), keep
 
     def names(self) -> list[str]:

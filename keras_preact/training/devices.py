@@ -1,6 +1,11 @@
 """A trained network on several devices, for evaluation."""
 
+import os
+from collections.abc import Callable
+from typing import Any
+
 import keras
+import numpy as np
 
 from keras_preact.errors import ConfigError
 from keras_preact.trained import load_trained
@@ -10,7 +15,12 @@ from keras_preact.training.optimizer import SGD
 from keras_preact.training.recipes import Recipe
 
 
-def open_on_devices(path, devices: str = "auto", change=None, dtype="auto"):
+def open_on_devices(
+    path: str | os.PathLike[str],
+    devices: str = "auto",
+    change: Callable[[Any], Any] | None = None,
+    dtype: str | None = "auto",
+) -> tuple[Any, Callable[[np.ndarray], np.ndarray]]:
     """A trained network, and a function that classifies images on all devices at once.
 
     Args:

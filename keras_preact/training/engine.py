@@ -16,6 +16,8 @@ import functools
 import json
 import math
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -48,10 +50,16 @@ class Engine(abc.ABC):
     devices = device_kind = ""
 
     @abc.abstractmethod
-    def scope(self):
+    def scope(self) -> Any:
         """A context in which model and optimiser must be created."""
 
-    def prepare(self, model: keras.Model, optimizer, recipe: Recipe, adjustment=None) -> None:
+    def prepare(
+        self,
+        model: keras.Model,
+        optimizer: Any,
+        recipe: Recipe,
+        adjustment: np.ndarray | None = None,
+    ) -> None:
         """Takes a model that returns logits, and its optimiser.
 
         Args:
@@ -74,7 +82,9 @@ class Engine(abc.ABC):
         _inner(optimizer).sums_gradients = False
 
     @abc.abstractmethod
-    def train(self, batches, first: int, last: int, stop=lambda: False):
+    def train(
+        self, batches: Any, first: int, last: int, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[list[dict[str, Any]]]:
         """Runs the steps `first` to `last` - 1 of an epoch.
 
         Args:
@@ -88,7 +98,7 @@ class Engine(abc.ABC):
         """
 
     @abc.abstractmethod
-    def step_on(self, images: np.ndarray, labels: np.ndarray):
+    def step_on(self, images: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
         """A function that runs the compiled step on one batch again and again: for benchmarks."""
 
     @abc.abstractmethod
@@ -96,7 +106,7 @@ class Engine(abc.ABC):
         """Probabilities, float32 `[n, classes]`, for images `[n, h, w, c]`, 0 to 255."""
 
     @abc.abstractmethod
-    def compiled(self, function):
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of tensors, compiled."""
 
     @abc.abstractmethod
@@ -112,7 +122,7 @@ class Engine(abc.ABC):
     def sync(self) -> None:
         """Brings the model's variables up to date, where steps keep their state elsewhere."""
 
-    def broadcast_json(self, values):
+    def broadcast_json(self, values: Any) -> Any:
         """The chief's plain values, on every machine; `None` for what is empty."""
         packed = {"json": np.frombuffer(to_json(values), np.uint8)} if values else None
         found = self.broadcast(packed)
@@ -148,7 +158,7 @@ class Engine(abc.ABC):
             variable.assign(state[name])
 
     @contextlib.contextmanager
-    def averaged(self):
+    def averaged(self) -> Iterator[None]:
         """Temporarily replaces the weights by their moving average (`Recipe.ema`)."""
         if not self.recipe.ema:
             yield
@@ -187,7 +197,7 @@ class Engine(abc.ABC):
         require(even, "batch_size", images, pairs)
         return share // part
 
-    def extras(self, batches, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def extras(self, batches: Any, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """What `objective` takes of a batch beside images and labels: `blend` and `weights`."""
         recipe = self.recipe
         blend = batches.blend(index, recipe.mixup, recipe.cutmix)
@@ -195,7 +205,9 @@ class Engine(abc.ABC):
             blend = unblended(blend)
         return blend, batches.weights(index)
 
-    def objective(self, images, labels, blend, weights, all_images: int, parts: int):
+    def objective(
+        self, images: Any, labels: Any, blend: Any, weights: Any, all_images: int, parts: int
+    ) -> tuple[Any, Any, Any]:
         """Loss of some images as a share of the batch's, and how many are classified correctly.
 
         Weights multiply the losses of images. Of two that are blended each has the share of its
@@ -235,7 +247,7 @@ class Engine(abc.ABC):
         return named
 
 
-def scaled_optimizer(optimizer, policy: str):
+def scaled_optimizer(optimizer: Any, policy: str) -> Any:
     """The optimiser for a dtype policy, with loss scaling under float16.
 
     Args:

@@ -11,7 +11,9 @@ devices batch normalisation takes its statistics over the whole batch.
 import contextlib
 import math
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +39,7 @@ class JaxEngine(Engine):
             `"gpu:0,gpu:1"`.
     """
 
-    def __init__(self, devices="auto"):
+    def __init__(self, devices: str = "auto") -> None:
         names = _device_names(devices)
         self.devices, self.replicas = ", ".join(names).upper(), len(names)  # as TensorFlow has them
         self._distribution = None
@@ -50,7 +52,7 @@ class JaxEngine(Engine):
         self.device_kind = jax.devices()[0].device_kind if self.holds_images else ""
 
     @contextlib.contextmanager
-    def scope(self):
+    def scope(self) -> Any:
         before = keras.distribution.distribution()
         keras.distribution.set_distribution(self._distribution)
         try:
@@ -58,7 +60,7 @@ class JaxEngine(Engine):
         finally:
             keras.distribution.set_distribution(before)
 
-    def prepare(self, *arguments):
+    def prepare(self, *arguments: Any) -> None:
         with self.scope():
             super().prepare(*arguments)
         model, recipe = self.model, self.recipe
@@ -72,7 +74,9 @@ class JaxEngine(Engine):
         self._chunk, self._timed = 1, False  # one step, until it is known how long it takes
         self._state = None  # of the steps, while it is ahead of the variables
 
-    def train(self, batches, first, last, stop=lambda: False):
+    def train(
+        self, batches: Any, first: int, last: int, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[list[dict[str, Any]]]:
         parts = self.cuts(batches.size(first)) if first < last else 1
         resident = self._hold(batches)
         self._state = tuple(self._values(group) for group in self._groups())
@@ -118,28 +122,28 @@ class JaxEngine(Engine):
                 found = [logged(values, size, waited / count) for values in logs]
                 yield [{**row, "stop": stop()} for row in found]
 
-    def step_on(self, images, labels):
+    def step_on(self, images: Any, labels: Any) -> Callable[[], Any]:
         inputs = self._placed(images), self._placed(labels), None, None
         state = tuple(self._values(group) for group in self._groups())
         parts = self.cuts(len(images))
         return lambda: np.asarray(self._step(state, *inputs, parts=parts)[1])
 
-    def predict(self, images):
+    def predict(self, images: np.ndarray) -> np.ndarray:
         self.sync()
         weights = [self._values(group) for group in self._groups()[:2]]
         scores = self._scores(*weights, self._placed(self.padded(images)))
         return np.asarray(scores)[: len(images)]
 
-    def sync(self):
+    def sync(self) -> None:
         """Tells the variables of model and optimiser what the steps have made of them."""
         for group, values in zip(self._groups(), self._state or ((),) * 3, strict=True):
             for variable, value in zip(group, values, strict=False):
                 variable.assign(value)
 
-    def compiled(self, function):
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jit(function)
 
-    def memory(self):
+    def memory(self) -> tuple[int, int] | None:
         found = jax.devices()[0].memory_stats()
         if not found:  # a CPU
             return process_memory()

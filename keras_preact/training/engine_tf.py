@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,7 +33,13 @@ class TensorFlowEngine(Engine):
         deterministic: Whether TensorFlow may only use deterministic kernels.
     """
 
-    def __init__(self, devices="auto", workers=None, index=None, deterministic=False):
+    def __init__(
+        self,
+        devices: str = "auto",
+        workers: list[str] | None = None,
+        index: int | None = None,
+        deterministic: bool = False,
+    ) -> None:
         if deterministic:
             tf.config.experimental.enable_op_determinism()
         cluster = os.environ.get("TF_CONFIG")
@@ -61,17 +69,19 @@ class TensorFlowEngine(Engine):
             os.environ.update({"TF_CONFIG": cluster} if cluster else {})
         self._local = self.replicas // self.machines
 
-    def scope(self):
+    def scope(self) -> Any:
         return self.strategy.scope()
 
-    def prepare(self, *arguments):
+    def prepare(self, *arguments: Any) -> None:
         with self.strategy.scope():
             super().prepare(*arguments)
         self._trainable = self.model.trainable_variables
         self._step = tf.function(self._train_step, autograph=False)
         self._scores = tf.function(self._predict_step, autograph=False)
 
-    def train(self, batches, first, last, stop=lambda: False):
+    def train(
+        self, batches: Any, first: int, last: int, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[list[dict[str, Any]]]:
         parts = self.cuts(batches.size(first)) if first < last else 1
         feed = prefetched(batches, first, last, self._share)
         for index in range(first, last):
@@ -86,24 +96,24 @@ class TensorFlowEngine(Engine):
                 logs = self._step(*inputs, tf.constant(float(stop())), parts).numpy()
             yield [{**logged(logs[:-1], total, waited), "stop": bool(logs[-1])}]
 
-    def step_on(self, images, labels):
+    def step_on(self, images: Any, labels: Any) -> Callable[[], Any]:
         inputs = self._distributed(images), self._distributed(labels)
         parts = self.cuts(len(images))
         return lambda: self._step(*inputs, None, None, tf.constant(0.0), parts).numpy()
 
-    def predict(self, images):
+    def predict(self, images: np.ndarray) -> np.ndarray:
         padded = self.padded(images)
         share = self._share(len(padded))
         with self._others_may_end():
             return self._scores(self._distributed(padded[share])).numpy()[: len(images)]
 
-    def sync(self):
+    def sync(self) -> None:
         """Nothing to do: these steps change the variables themselves."""
 
-    def compiled(self, function):
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return tf.function(function, autograph=False)
 
-    def memory(self):
+    def memory(self) -> tuple[int, int] | None:
         if not self.devices.startswith("GPU"):
             return process_memory()
         peak = tf.config.experimental.get_memory_info(self.devices.split(",")[0])["peak"]
@@ -113,7 +123,7 @@ class TensorFlowEngine(Engine):
         total = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return peak, int(total.splitlines()[0]) * 2**20
 
-    def broadcast(self, state):
+    def broadcast(self, state: dict[str, Any]) -> Any:
         """The chief's: all machines add up what the others send as zeros."""
         if self.machines == 1:
             return state

@@ -1,6 +1,7 @@
 """`Epoch`: what is added up over the steps of one epoch."""
 
 import time
+from typing import Any
 
 from keras_preact.training.engine import LOGS
 
@@ -22,15 +23,22 @@ class Epoch:
     """
 
     def __init__(
-        self, number, images=0, waited=0.0, seconds=0.0, sums=None, counts=None, last=None
-    ):
+        self,
+        number: int,
+        images: int = 0,
+        waited: float = 0.0,
+        seconds: float = 0.0,
+        sums: dict[str, float] | None = None,
+        counts: dict[str, int] | None = None,
+        last: dict[str, Any] | None = None,
+    ) -> None:
         self.number, self.images, self.waited = number, images, waited
         self.last = last  # step's line of the log
         self._sums = sums or dict.fromkeys(LOGS, 0.0)
         self._counts = counts or dict.fromkeys(LOGS, 0)
         self._seconds, self._start = seconds, None
 
-    def so_far(self):
+    def so_far(self) -> dict[str, Any]:
         """What makes another that goes on from here."""
         return {
             "number": self.number,
@@ -42,25 +50,25 @@ class Epoch:
             "last": self.last,
         }
 
-    def begin(self):
+    def begin(self) -> None:
         """Starts the clock."""
         self._start = time.perf_counter()
 
-    def end(self):
+    def end(self) -> None:
         """Stops it."""
         self._seconds, self._start = self.seconds, None
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """Seconds of its steps so far."""
         return self._seconds + (time.perf_counter() - self._start if self._start else 0.0)
 
     @property
-    def speed(self):
+    def speed(self) -> float:
         """Images a second."""
         return self.images / max(self.seconds, 1e-9)
 
-    def add(self, line, images, waited):
+    def add(self, line: dict[str, Any], images: int, waited: float) -> None:
         """A step: its line of the log, its images, and the seconds it waited for them."""
         self.last = line
         self.images += images
@@ -70,6 +78,6 @@ class Epoch:
                 self._sums[name] += line[name]
                 self._counts[name] += 1
 
-    def mean(self, name):
+    def mean(self, name: str) -> float | None:
         """The mean of one of `LOGS` over the steps that have it; `None` without any."""
         return self._sums[name] / self._counts[name] if self._counts[name] else None

@@ -1,7 +1,9 @@
 """Continuing a finished run for more epochs, in a new folder."""
 
 import dataclasses
+import os
 import shutil
+from typing import Any
 
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
@@ -45,7 +47,7 @@ class Extended:
             for name in names - {None}:
                 shutil.copytree(self.checkpoint.path.parent / name, path / name)
 
-    def schedule(self, loop) -> str:
+    def schedule(self, loop: Any) -> str:
         """A note on the learning rate, whose schedule is that of all epochs."""
         recipe, before = loop.recipe, self.run.log[-1]["learning_rate"]
         now = float(loop.engine.optimizer.learning_rate)
@@ -56,7 +58,7 @@ class Extended:
         )
 
 
-def config_of(run, **changes) -> TrainConfig:
+def config_of(run: str | os.PathLike[str], **changes: Any) -> TrainConfig:
     """The config that continues a finished run for more epochs.
 
     Args:

@@ -29,7 +29,9 @@ from keras_preact.weights.safe import read_model_file
 HEAD = "predictions"
 
 
-def replace_head(model: keras.Model, classes: int, activation="softmax") -> keras.Model:
+def replace_head(
+    model: keras.Model, classes: int, activation: str | None = "softmax"
+) -> keras.Model:
     """The same network with a new classifier; all other layers are shared with `model`.
 
     Args:

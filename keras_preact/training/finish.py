@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -18,9 +19,12 @@ from keras_preact.evaluation import (
 )
 from keras_preact.residual import count_multiply_adds
 from keras_preact.rewrite import outputs_of, portable, with_policy
-from keras_preact.run import CLASSES, GEOMETRY
+from keras_preact.run import CLASSES, GEOMETRY, RunFolder
 from keras_preact.trained import Trained
 from keras_preact.training.statistics import average_statistics
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +99,7 @@ def _images_per_second(log):
     return sum(images) / sum(seconds)
 
 
-def finish(job, loop, run, console, start):
+def finish(job: Any, loop: Any, run: RunFolder, console: "Console | None", start: float) -> Result:
     """Final statistics and evaluation; saves the network, plots and model card.
 
     Args:

@@ -3,7 +3,8 @@
 import dataclasses
 import pathlib
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -22,6 +23,9 @@ from keras_preact.training.fine_tune import Start, freeze, read_start
 from keras_preact.training.loop import Loop
 from keras_preact.training.optimizer import optimizer
 from keras_preact.weights import layers_with_weights
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +62,11 @@ class Job:
         return f"{self.config.model} on {pathlib.Path(path).stem or kind}"
 
     def loop(
-        self, run: RunFolder, console=None, started: float | None = None, loggers=None
+        self,
+        run: RunFolder,
+        console: "Console | None" = None,
+        started: float | None = None,
+        loggers: Any = None,
     ) -> Loop:
         """The loop that trains it, writing to a run folder and telling `Loggers`."""
         return Loop(
@@ -79,7 +87,7 @@ class Job:
 def prepare(
     config: TrainConfig,
     engine: Engine,
-    console=None,
+    console: "Console | None" = None,
     decided: dict[str, Any] | None = None,
     batch_size: int | None = None,
 ) -> Job:
@@ -158,7 +166,14 @@ def prepare(
     )
 
 
-def build_for(data, config, parts, dtype, start: Start | None = None, found=None):
+def build_for(
+    data: Any,
+    config: Any,
+    parts: Any,
+    dtype: Any,
+    start: Start | None = None,
+    found: dict[str, Any] | None = None,
+) -> Any:
     """The network for a data set, from raw images (0 to 255) to logits.
 
     `found` are the `Statistics` of its training images; taken now if not given.
@@ -188,7 +203,7 @@ def build_for(data, config, parts, dtype, start: Start | None = None, found=None
     return model
 
 
-def say_small_maps(model, image_shape, console) -> None:
+def say_small_maps(model: Any, image_shape: Sequence[int], console: "Console | None") -> None:
     """Says from which stage on the maps are a pixel high or wide, beside which borders lie."""
     stages = [layer for layer in model.layers if re.fullmatch(r"stage\d+", layer.name)]
     small = [layer for layer in stages if 1 in layer.output.shape[1:3]]

@@ -5,10 +5,16 @@ import dataclasses
 import os
 import secrets
 import shutil
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.checked import require
 from keras_preact.console import say, silent_stderr, warn
 from keras_preact.errors import ConfigError, first_line
+from keras_preact.run import RunFolder
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Seconds that W&B may take at the end to send what is left; `wandb sync` sends it later.
 _PATIENCE = 60
@@ -47,7 +53,7 @@ class Logger:
 
     every: int | None = None
 
-    def begin(self, run) -> str | None:
+    def begin(self, run: RunFolder) -> str | None:
         """Training begins or resumes.
 
         Args:
@@ -58,7 +64,7 @@ class Logger:
             A line for the terminal that says where to see the metrics, or `None`.
         """
 
-    def log(self, row) -> None:
+    def log(self, row: dict[str, Any]) -> None:
         """An epoch is finished and saved.
 
         Args:
@@ -66,7 +72,7 @@ class Logger:
                 `loss`, `test_error` and `learning_rate`; missing ones are `None`.
         """
 
-    def look(self, step: int, model, data) -> None:
+    def look(self, step: int, model: Any, data: Any) -> None:
         """Called after each step that is a multiple of `every`.
 
         Args:
@@ -76,7 +82,7 @@ class Logger:
             data: The `ImageData`.
         """
 
-    def end(self, result) -> str | None:
+    def end(self, result: Any) -> str | None:
         """Training has ended.
 
         Args:
@@ -93,12 +99,12 @@ class TensorBoard(Logger):
     Each process writes them anew from the log, so that no epoch is there twice.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         with _needed("tensorboard", "tensorboard"):
             from tensorboard.summary import Writer
         self._make_writer = Writer
 
-    def begin(self, run):
+    def begin(self, run: RunFolder) -> str | None:
         folder = run.path / "tensorboard"
         shutil.rmtree(folder, ignore_errors=True)
         self._writer = self._make_writer(str(folder))
@@ -106,12 +112,12 @@ class TensorBoard(Logger):
             self.log(row)
         return f"tensorboard --logdir {folder}"
 
-    def log(self, row):
+    def log(self, row: dict[str, Any]) -> None:
         for name, value in curves(row).items():
             self._writer.add_scalar(name, value, row["step"])
         self._writer.flush()
 
-    def end(self, result):
+    def end(self, result: Any) -> None:
         self._writer.close()
 
 
@@ -126,12 +132,12 @@ class WeightsAndBiases(Logger):
     are not sent.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         with _needed("wandb", "keras-preact[wandb]"):
             import wandb
         self._wandb = wandb
 
-    def begin(self, run):
+    def begin(self, run: RunFolder) -> str | None:
         mode = self._wandb.setup().settings.mode
         online = mode not in ("offline", "dryrun", "disabled")
         if online:
@@ -174,11 +180,11 @@ class WeightsAndBiases(Logger):
             return f"W&B: {self._run.url}"
         return f"W&B: {mode if mode == 'disabled' else f'wandb sync {folder}/offline-run-*'}"
 
-    def log(self, row):
+    def log(self, row: dict[str, Any]) -> None:
         if row["step"] >= self._run.starting_step:  # else it is there, of an earlier process
             self._run.log({"epoch": row["epoch"], **curves(row)}, step=row["step"], commit=True)
 
-    def end(self, result):
+    def end(self, result: Any) -> None:
         if result:
             self._run.summary["result"] = dataclasses.asdict(result)
         self._run.finish(exit_code=0 if result else 1)
@@ -195,7 +201,7 @@ def _facts(run):
 LOGGERS = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
 
 
-def curves(row) -> dict[str, float]:
+def curves(row: dict[str, Any]) -> dict[str, float]:
     """The numbers of a line of the log by name, without those that there are none of.
 
     Example:
@@ -210,7 +216,7 @@ def curves(row) -> dict[str, float]:
     }
 
 
-def make_loggers(names, others=()) -> list[Logger]:
+def make_loggers(names: Iterable[str], others: Sequence[Any] = ()) -> list[Logger]:
     """The loggers of a run.
 
     Args:
@@ -254,17 +260,19 @@ class Loggers:
 
     result = None
 
-    def __init__(self, loggers, run, console=None):
+    def __init__(
+        self, loggers: Sequence[Any], run: RunFolder, console: "Console | None" = None
+    ) -> None:
         self._loggers, self._run, self._console = loggers, run, console
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         self._tell("begin", self._run)
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         self._tell("end", self.result)
 
-    def log(self, row) -> None:
+    def log(self, row: dict[str, Any]) -> None:
         """Tells all of them of an epoch."""
         self._tell("log", row)
 

@@ -4,18 +4,23 @@ import json
 import math
 import signal
 import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_preact.console import say, warn
 from keras_preact.errors import DataError, DivergedError, SaveError, StoppedError
 from keras_preact.evaluation import Evaluation, evaluate
+from keras_preact.run import RunFolder
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.engine import LOGS
 from keras_preact.training.epoch import Epoch
 from keras_preact.training.loggers import Loggers
 from keras_preact.training.progress import ProgressBar
 from keras_preact.training.signals import Signals
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Seconds after which a checkpoint is due in the midst of a long epoch.
 SAVE_SECONDS = 600
@@ -50,19 +55,19 @@ class Loop:
 
     def __init__(
         self,
-        engine,
-        batches,
-        data,
-        recipe,
-        run,
-        console=None,
+        engine: Any,
+        batches: Any,
+        data: Any,
+        recipe: Any,
+        run: RunFolder,
+        console: "Console | None" = None,
         *,
-        save_every=None,
-        stop_on_save_error=True,
-        loggers=None,
-        loss_scaled=False,
-        started=None,
-    ):
+        save_every: int | None = None,
+        stop_on_save_error: bool = True,
+        loggers: Loggers | None = None,
+        loss_scaled: bool = False,
+        started: float | None = None,
+    ) -> None:
         self.engine, self.batches, self.data, self.recipe = engine, batches, data, recipe
         self.run_folder, self.console, self.save_every = run, console, save_every
         self.stop_on_save_error, self.loss_scaled = stop_on_save_error, loss_scaled
@@ -136,7 +141,7 @@ class Loop:
         if self.recipe.keep == "best" and self.kept_epoch != self.epochs_done:
             self._restore_best()
 
-    def evaluate(self, split=None) -> Evaluation:
+    def evaluate(self, split: Any = None) -> Evaluation:
         """Classifies every image of a split, the test part if not given, once."""
         split = self.data.test if split is None else split
         return evaluate(self._predict, split, self.data.class_names, 2 * self.recipe.batch_size)

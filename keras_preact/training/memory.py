@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_preact.console import end_quickly, say
 from keras_preact.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Of the memory that is there: the rest is for evaluation, export and the neighbours.
 SHARE = 0.7
@@ -31,7 +34,7 @@ class Trial(NamedTuple):
     images: int
 
 
-def largest_batch(config, console=None) -> int:
+def largest_batch(config: Any, console: "Console | None" = None) -> int:
     """The largest batch at which a training step fits in memory: a power of two for each device.
 
     Two small batches are tried in separate processes, before this one takes the devices. Peak

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -28,13 +29,13 @@ class Rules:
 
     def __init__(
         self,
-        learning_rate=None,
-        l2=0.0,
-        decay="coupled",
-        decayed="all",
-        layer_decay=1.0,
-        **kwargs,
-    ):
+        learning_rate: Any = None,
+        l2: float = 0.0,
+        decay: str = "coupled",
+        decayed: str = "all",
+        layer_decay: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         rate = {} if learning_rate is None else {"learning_rate": learning_rate}
         super().__init__(**rate, **kwargs)
         self.l2, self.decay, self.decayed, self.layer_decay = l2, decay, decayed, layer_decay
@@ -52,13 +53,13 @@ class Rules:
         pairs = list(grads_and_vars)
         return super()._all_reduce_sum_gradients(pairs) if self.sums_gradients else pairs
 
-    def build(self, variables):
+    def build(self, variables: Any) -> None:
         super().build(variables)
         paths = [variable.path for variable in variables]
         self._decays = [self.decays(path) for path in paths]
         self._shares = [self.layer_decay**steps for steps in steps_from_head(paths)]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         # By number, since TensorFlow's own variables, which come here, have no path.
         number = self._get_variable_index(variable)
         if self.layer_decay != 1:
@@ -71,7 +72,7 @@ class Rules:
                 self.assign_sub(variable, rate * self.l2 * variable)
         super().update_step(gradient, variable, learning_rate)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("l2", "decay", "decayed", "layer_decay")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
@@ -121,7 +122,7 @@ class Adam(Rules, keras.optimizers.Adam):
 class Nadam(Rules, keras.optimizers.Nadam):
     """Keras's Nadam with the rules of a recipe, and all of its state among its variables."""
 
-    def build(self, variables):
+    def build(self, variables: Any) -> None:
         if self.built:
             return
         super().build(variables)
@@ -160,21 +161,21 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         [0.0, 0.5, 1.0, 0.5, 0.0]
     """
 
-    def __init__(self, learning_rate, steps, rising_steps):
+    def __init__(self, learning_rate: Any, steps: int, rising_steps: int) -> None:
         self.learning_rate, self.steps, self.rising_steps = learning_rate, steps, rising_steps
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         step = keras.ops.cast(step, "float32")
         up = step / max(1, self.rising_steps)
         down = (self.steps - step) / max(1, self.steps - self.rising_steps)
         return self.learning_rate * keras.ops.clip(keras.ops.minimum(up, down), 0.0, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("learning_rate", "steps", "rising_steps")
         return {name: getattr(self, name) for name in names}
 
 
-def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int):
+def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int) -> Any:
     """The recipe's learning rate as a function of the step.
 
     Args:
@@ -211,7 +212,7 @@ def learning_rate_schedule(recipe: Recipe, steps_per_epoch: int):
     return schedules.PiecewiseConstantDecay([mark - 1 for mark in marks], rates) if marks else rate
 
 
-def optimizer(recipe: Recipe, steps_per_epoch: int | None = None):
+def optimizer(recipe: Recipe, steps_per_epoch: int | None = None) -> Any:
     """The recipe's optimiser.
 
     Args:

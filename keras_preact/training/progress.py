@@ -1,6 +1,11 @@
 """Progress in the terminal during training."""
 
+from typing import TYPE_CHECKING, Any
+
 from keras_preact.run import watched
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class ProgressBar:
@@ -19,7 +24,7 @@ class ProgressBar:
         ...     bar.step(epoch=1, loss=2.3, accuracy=0.1, speed=350.0)
     """
 
-    def __init__(self, console, epochs, steps, done=0):
+    def __init__(self, console: "Console | None", epochs: int, steps: int, done: int = 0) -> None:
         self.console, self.epochs = console, epochs
         if console is None:
             return
@@ -38,23 +43,23 @@ class ProgressBar:
         )
         self._task = self._bar.add_task("", total=epochs * steps, completed=done, shown="")
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         if self.console:
             self._bar.start()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         if self.console:
             self._bar.stop()
 
-    def step(self, epoch, loss, accuracy, speed):
+    def step(self, epoch: int, loss: float, accuracy: float, speed: float) -> None:
         """A step is done; loss, accuracy and images per second are the epoch's so far."""
         if self.console:
             shown = f"loss {loss:.3f}  accuracy {accuracy:.1%}  {speed:,.0f} images/s"
             description = f"epoch {epoch}/{self.epochs}"
             self._bar.update(self._task, advance=1, shown=shown, description=description)
 
-    def epoch(self, row):
+    def epoch(self, row: dict[str, Any]) -> None:
         """One epoch is done; `row` is its line of the log."""
         if not self.console:
             return

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from typing import Any
 
 
 class Signals:
@@ -24,7 +25,7 @@ class Signals:
     number: int | None = None
     current: "Signals | None" = None
 
-    def __enter__(self):
+    def __enter__(self) -> "Signals":
         self._before, self._outer = {}, Signals.current
         Signals.current = self
         if threading.current_thread() is threading.main_thread():
@@ -32,7 +33,7 @@ class Signals:
                 self._before[number] = signal.signal(number, self._hear)
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         Signals.current = self._outer
         for number, handler in self._before.items():
             signal.signal(number, handler)

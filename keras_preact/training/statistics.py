@@ -1,12 +1,14 @@
 """Batch normalisation statistics averaged over many images after training."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_preact.data import Batches, prefetched
 
 
-def average_statistics(engine, split, momentum: float) -> None:
+def average_statistics(engine: Any, split: Any, momentum: float) -> None:
     """Replaces the moving statistics by averages over training images as they are.
 
     The images are drawn as in an epoch, so balanced with `balance="sampling"`: the statistics match

@@ -5,6 +5,8 @@ import os
 import shlex
 import signal
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_preact.citations import citations
 from keras_preact.console import say
@@ -20,8 +22,16 @@ from keras_preact.training.job import prepare
 from keras_preact.training.loggers import Loggers, make_loggers
 from keras_preact.training.memory import largest_batch
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def train(config: TrainConfig | None = None, *, console=None, loggers=()) -> Result:
+
+def train(
+    config: TrainConfig | None = None,
+    *,
+    console: "Console | None" = None,
+    loggers: Sequence[Any] = (),
+) -> Result:
     """Trains a network on images and writes a run folder.
 
     After an interruption of any kind, a call with the same config resumes the run; on a CPU the

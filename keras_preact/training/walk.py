@@ -2,6 +2,7 @@
 
 import pathlib
 import tempfile
+from collections.abc import Iterator
 
 import keras
 
@@ -18,7 +19,7 @@ from keras_preact.training.trainer import train
 SMALL = {"network.units": [1, 1], "network.filters": [8, 16], "network.stem_filters": 8}
 
 
-def main_path():
+def main_path() -> Iterator[tuple[str, str, bool | None]]:
     """Trains, evaluates, predicts with and exports a small network, and reports on each.
 
     Yields:
