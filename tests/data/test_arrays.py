@@ -121,7 +121,7 @@ def test_what_is_converted(tmp_path):
         ({"x_train": random_images() > 9}, r"Received: bool.* astype\('uint8'\)"),
         ({"x_train": random_images().astype("u2") * 16}, "uint16 from 0 to .* Scale them to 0"),
         ({"y_train": np.arange(11) % 3}, r"12 images. Received: shape \(11,\)\.$"),
-        ({"y_train": np.eye(3)[np.arange(12) % 3]}, r"one-hot labels: y_train\.argmax"),
+        ({"y_train": np.eye(3)[np.arange(12) % 3]}, r"one-hot labels use y_train\.argmax"),
         ({"y_train": np.arange(12) % 3 * 1.0}, r"Received: float64.* y_train\.astype\(int"),
         ({"y_train": np.arange(12) > 5}, r"For booleans use y_train\.astype\(int\)"),
         ({"y_train": (np.arange(12) % 3)[None]}, r"one label .* shape \(1, 12\)\.$"),
@@ -134,8 +134,8 @@ def test_what_is_converted(tmp_path):
         ),
         ({"class_names": np.array("cat")}, "a list of strings, one per class"),
         ({"class_names": np.array([b"\xff", b"b", b"c"])}, "must be UTF-8"),
-        ({"class_names": np.array([1, 2, 3])}, "a list of texts"),
-        ({"class_names": np.array([], "U1")}, "a list of texts"),
+        ({"class_names": np.array([1, 2, 3])}, "a list of strings"),
+        ({"class_names": np.array([], "U1")}, "a list of strings"),
         ({"class_names": np.array(["a", "", " "])}, "not blank. Received: '', ' '"),
         ({"class_names": np.array(["a", "caf\udce9", "c"])}, r"must be UTF-8.*caf\\\\xe9"),
         ({"class_names": np.array(["a", "\ud83d", "c"])}, r"must be UTF-8.*ud83d"),
@@ -144,7 +144,7 @@ def test_what_is_converted(tmp_path):
         ({"y_train": np.arange(12) % 2 * 2}, r"1 without, for example \[1\]"),
         ({"y_train": np.zeros(12, int)}, "1 classes|at least 2 classes|from 0 to 0"),
         ({"y_test": np.arange(6)}, r"from 0 to 2\. Received: 3 of 6 in y_test up to 5"),
-        ({"class_names": np.array(["a", "b"])}, "from 0 to 1, the places of 2 class_n"),
+        ({"class_names": np.array(["a", "b"])}, "from 0 to 1, the indices of 2 class_n"),
         ({"class_names": np.array(["a", "b", "c", "d"])}, r"for example \[3\]"),
         ({"x_test": random_images(6, (5, 6, 3))}, r"same shape.*\(6, 6, 3\) and \(5, 6, 3\)"),
         ({"y_train": np.array([{}] * 12, object)}, "`y_train` .* Python objects"),
@@ -163,7 +163,7 @@ def test_what_is_converted(tmp_path):
         ({"weight_train": np.ones(11)}, r"`weight_train` must hold one weight for each of 12"),
         ({"weight_train": [[1, 1]] * 12}, r"shape \(12, 2\)\. Rename it"),
         ({"weight_train": [np.nan, -1, *[1] * 10]}, "`weight_train` .* Received: 'nan', '-1.0'"),
-        ({"weight_train": [np.inf, *[1] * 11]}, "finite numbers of at least 0, .*'inf'"),
+        ({"weight_train": [np.inf, *[1] * 11]}, "finite and at least 0.*'inf'"),
         ({"weight_train": ["heavy", *["1"] * 11]}, "Received: 'heavy'"),
         ({"weight_train": np.ones(12) * 1j}, r"Received: '1j', .* and 7 more"),
         ({"group_train": np.arange(11)}, "`group_train` must hold one group for each of 12"),
@@ -195,7 +195,7 @@ def test_an_array_that_an_option_names_is_there(tmp_path, field):
         ({"meta": np.array([{}], object)}, "not used: 'meta'"),  # nor read
         (
             {"x_train": random_images() // 16, "x_test": random_images(6) // 16},
-            "all images are dark: their pixels go from 0 to 15 of 255; multiply them by 17",
+            "all images are dark: pixel values range from 0 to 15 of 255; multiply them by 17",
         ),
     ],
 )
@@ -211,7 +211,7 @@ def test_names_may_be_bytes(tmp_path):
 
 def test_files_that_are_no_npz(tmp_path):
     path = tmp_path / "data.npz"
-    with pytest.raises(DataError, match="which is not there"):
+    with pytest.raises(DataError, match="which is missing"):
         load_data(f"npz:{path}")
     for data in (b"text", b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", pickle.dumps({"x": 1})):
         path.write_bytes(data)  # and nothing is said of loading it in a way that is not safe

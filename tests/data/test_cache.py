@@ -196,7 +196,7 @@ def test_where_nothing_can_be_written(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cache_shorter": 100}, "`cache_shorter` must be .*beside a `cache`"),
+        ({"cache_shorter": 100}, "`cache_shorter` must be .*with a `cache`"),
         ({"cache": "x", "cache_shorter": 10}, "None, or at least `image_size`, with a `cache`"),
         ({"cache": "x", "cache_shorter": 10, "image_size": 16}, "Received: cache_shorter=10"),
         ({"cache": "x"}, "`cache` must be None, but for 'folder:PATH', .*Data here: 'digits'"),

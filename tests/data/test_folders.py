@@ -495,7 +495,7 @@ def test_files_are_decoded_when_they_are_needed(tmp_path, few_looked_at, monkeyp
     root = classes(tmp_path, count=20)
     data = load_data(f"folder:{root}", options=options)
     assert len(set(decoded)) <= 5  # the first, for its size, and the sample
-    assert data.notes[-1].startswith("4 of 40 files were looked at; the others are decoded when")
+    assert data.notes[-1].startswith("4 of 40 files were checked; the others are decoded when")
     whole = load_data(f"folder:{root}", options=DataOptions(on_bad_image="skip"))
     for _ in range(2):
         decoded.clear()

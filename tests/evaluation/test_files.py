@@ -84,7 +84,7 @@ def test_or_as_it_is_remembered_or_said(folder, tmp_path, capsys):
     model.save(path)
     trained = load_trained(path)
     assert main(["predict", str(path), file, "--csv"]) == 0
-    assert "images: each in its own size; --size 224 would" in capsys.readouterr().err
+    assert "images: original size; --size 224 would" in capsys.readouterr().err
     geometry = Geometry(8, 9, "bicubic")
     Image.fromarray(geometry.fit(Picture(file, 3))).save(tmp_path / "fitted.png")
     expected, _ = classify_files(trained, [tmp_path / "fitted.png"], top=4)

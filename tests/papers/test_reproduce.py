@@ -105,7 +105,7 @@ def test_what_is_trained():
         ({"table": "he2015-table5"}, "must have networks that can be trained"),
         (
             {"table": "he2015-table6", "row": "NIN"},
-            "network that is trained at scale='full': 'ResNe",
+            "network that can be trained at scale='full': 'ResNe",
         ),
         (
             {"table": "he2015-table6", "row": "ResNet-110", "scale": "short"},

@@ -84,7 +84,7 @@ def test_the_recipes_augmentation_can_be_set():
         ({"settings": {"recipe.bn_batch": 0}}, "bn_batch"),
         ({"settings": {"recipe.momentum": 1.0}}, r"in \[0, 1\)"),
         ({"settings": {"recipe.milestones": [0.5, 0.2]}}, "ascending"),
-        ({"settings": {"recipe.optimizer": "adam"}}, "`learning_rate` must be given with adam"),
+        ({"settings": {"recipe.optimizer": "adam"}}, "`learning_rate` must be given for adam"),
         (adamw("recipe.optimizer", "muon"), "one of 'sgd', 'rmsprop'"),
         (adamw("recipe.decay", "coupled"), "'decoupled' or None for adamw"),
         (
