@@ -91,7 +91,7 @@ def test_relu_hands_on_what_is_positive():
         ({"depth": 2, "weights": [1.0]}, "must be one finite number or 2 of them"),
         (
             {"weights": "a"},
-            "must be one finite number or 3 of them, one a layer. Received: weights='a'",
+            "must be one finite number or 3 of them, one per layer. Received: weights='a'",
         ),
         ({"weights": [[1.0], [1.0, 2.0]]}, "must be one finite number or 3"),
         ({"weights": float("nan")}, "must be one finite number or 3"),

@@ -163,7 +163,7 @@ def test_it_stands_beside_a_file_or_in_its_header(net, tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "geometry.json must say how image files become what net.keras takes"),
+        ("", "geometry.json must describe how image files are fitted to net.keras"),
         ("[" * 100_000, "geometry.json must say"),
         ("[]", "expects a JSON object"),
         ('{"size": 0}', "at least 1"),
