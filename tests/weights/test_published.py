@@ -69,7 +69,7 @@ def test_the_table_is_shipped_as_all_data_are():
         assert sum(1 for _ in csv.DictReader(file)) == len(ROWS)
 
 
-@pytest.mark.filterwarnings("ignore:resnet20v2 has weights")
+@pytest.mark.filterwarnings("ignore:resnet20v2 uses weights")
 def test_weights_that_come_with_the_package():
     """They are those of their card, and give what was written down when they were measured."""
     row = CATALOGUE["resnet20v2"]["cifar10-jpeg"]
@@ -176,7 +176,7 @@ def cached(tmp_path):
     return {name for name in names if not name.endswith(".lock")}
 
 
-@pytest.mark.filterwarnings("ignore:tinynet8 has weights")
+@pytest.mark.filterwarnings("ignore:tinynet8 uses weights")
 class TestDownload:
     KINDS = ("cifar_basic", "cifar_bottleneck", "imagenet_basic", "imagenet_bottleneck")
 
@@ -252,7 +252,7 @@ class TestArguments:
         with pytest.warns(UserWarning, match=said + r"'stem'\. Preprocess .*weights='tiny'"):
             build(weights="tiny")
 
-    @pytest.mark.filterwarnings("ignore:tinynet8 has weights")
+    @pytest.mark.filterwarnings("ignore:tinynet8 uses weights")
     def test_classes_and_top(self, server, monkeypatch):
         build = golden("cifar_basic", server, monkeypatch)
         assert build().output_shape == (None, 7)
@@ -269,7 +269,7 @@ class TestArguments:
         with pytest.raises(ConfigError, match=r"'tiny', which does not fit.*stem_conv"):
             build(weights="tiny", input_shape=(32, 32, 1))
 
-    @pytest.mark.filterwarnings("ignore:tinynet8 has weights")
+    @pytest.mark.filterwarnings("ignore:tinynet8 uses weights")
     def test_fields_that_make_another_network_are_refused(self, server, monkeypatch):
         build = golden("cifar_basic", server, monkeypatch)
         for field, value in {
@@ -286,7 +286,7 @@ class TestArguments:
         assert model.get_layer("stem_norm").momentum == 0.99
 
 
-@pytest.mark.filterwarnings("ignore:tinynet8 has weights")
+@pytest.mark.filterwarnings("ignore:tinynet8 uses weights")
 @pytest.mark.parametrize("version", [1, 2])
 def test_files_of_keras_applications(
     version, server, monkeypatch, tmp_path, randomize, keras_2_file
