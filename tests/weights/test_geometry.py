@@ -165,7 +165,7 @@ def test_it_stands_beside_a_file_or_in_its_header(net, tmp_path):
     [
         ("", "geometry.json must describe how image files are fitted to net.keras"),
         ("[" * 100_000, "geometry.json must describe"),
-        ("[]", "read from a JSON object"),
+        ("[]", "expects a JSON object"),
         ('{"size": 0}', "at least 1"),
         ('{"size": 224, "shorter": 1}', "at least 224"),
         ('{"sizes": 224}', "has the fields 'size', 'shorter'"),
