@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_preact.checked import is_whole
+from keras_preact.checked import is_whole, require
+from keras_preact.errors import quoted
 from keras_preact.placements import PLACEMENTS, PREACTIVATED, PlacementSteps
 from keras_preact.shortcuts import SHORTCUTS
 from keras_preact.weights.preprocessing import Preprocessing
@@ -117,6 +118,13 @@ def fields_of(layers: dict[str, Layer], units: list[int]) -> dict[str, Any]:
     return fields | graph.shortcuts(fields["placement"], fields["normalization"])
 
 
+def _name_of(rows, found, what) -> str:
+    """The first row of a table that is as found; a graph of another version may have none."""
+    name = next((name for name, row in rows.items() if row == found), None)
+    require(name is not None, what, found, f"one of {quoted(rows)}")
+    return name
+
+
 class _Graph:
     """A network's layers and the names of its units, with what can be read from them."""
 
@@ -134,7 +142,7 @@ class _Graph:
         """The row of the table with the steps of a unit, of which a net may have no norms."""
         unit, kinds = self.units[0], ("norm", "act")
         last, name = [], max(conv for conv in self.layers if re.match(rf"{unit}_conv\d$", conv))
-        while found := self.follower(name, rf"{unit}_(norm|act)\d"):
+        while len(last) < 2 and (found := self.follower(name, rf"{unit}_(norm|act)\d")):
             name, kind = found[0], found[1]
             last.append(kind)
         steps = PlacementSteps(
@@ -143,7 +151,8 @@ class _Graph:
             after=tuple(kind for kind in kinds if f"{unit}_{kind}_out" in self.layers),
         )
         has = [kind for kind in kinds if kind == "act" or self.of_kind("BatchNormalization")]
-        return next(name for name, row in PLACEMENTS.items() if row.only(has) == steps)
+        rows = {name: row.only(has) for name, row in PLACEMENTS.items()}
+        return _name_of(rows, steps, "placement")
 
     def follower(self, name, pattern):
         """The match of a layer that takes another and is called so, if there is one."""
@@ -228,7 +237,8 @@ class _Graph:
     def kind(self):
         """The shortcut type, with its parameters."""
         ends = {end for row in SHORTCUTS.values() for end in row.layers if self.ending(f"_{end}")}
-        name = next(name for name, row in SHORTCUTS.items() if row.layers.keys() == ends)
+        rows = {name: {*row.layers} for name, row in SHORTCUTS.items()}
+        name = _name_of(rows, ends, "shortcut")
         found = {"shortcut": name}
         for end, fields in SHORTCUTS[name].layers.items():
             layer = self.ending(f"_{end}")[0]
@@ -253,8 +263,9 @@ class _Graph:
     def shares_activation(self, unit):
         """Whether a shortcut starts after the activation of its unit."""
         source = self.layers[f"{unit}_add"].inputs[0]
-        while source.startswith(f"{unit}_shortcut"):
-            source = self.layers[source].inputs[-1]  # of a gate and a shortcut the latter
+        for _ in self.layers:  # no longer, whatever a file says
+            if source.startswith(f"{unit}_shortcut"):
+                source = self.layers[source].inputs[-1]  # of a gate and a shortcut the latter
         return source.startswith((f"{unit}_act", f"{unit}_norm"))
 
     def head(self):
