@@ -3,7 +3,7 @@
 One network has what this package computes by itself: batch normalisation, PReLU, units in a loop, a
 projection, and the step with its decay and its schedule. What it is compared with is written out
 below in Keras's own layers and trained by `train_on_batch`, in this process and on the same images.
-A kernel that computes anything else fails: a dozen small faults are tried, one by one.
+A kernel that computes anything else fails: fourteen small faults are tried, one by one.
 """
 
 import contextlib
@@ -250,7 +250,11 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+#: Single operations are slow on JAX, where it takes --run-slow.
+MARKS = pytest.mark.slow if keras.backend.backend() == "jax" else ()
+
+
+@pytest.mark.parametrize("fault", [pytest.param(name, marks=MARKS) for name in FAULTS])
 def test_a_small_fault_is_seen(fault, plain, monkeypatch):
     start, expected, _ = plain
     FAULTS[fault](monkeypatch)
