@@ -61,7 +61,7 @@ def open_image(data: bytes) -> Any:
         raise ValueError("the file is empty (0 bytes)")
     kind = format_of(data)
     if kind not in FORMATS:
-        raise ValueError(f"{f'a {kind} file' if kind else 'not an image'}, expected {in_words()}")
+        raise ValueError(f"{f'a {kind} file' if kind else 'no image'}, neither {in_words()}")
     plugin = {"WEBP": "WebP"}.get(kind, kind.capitalize())
     try:
         importlib.import_module(f"PIL.{plugin}ImagePlugin")

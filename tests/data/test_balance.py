@@ -88,7 +88,7 @@ def test_weights_of_a_table_multiply_those_of_classes():
     np.testing.assert_allclose(found, both / both.mean(), rtol=1e-6)
     batches = Batches(split_of(labels, own), 3, shuffle=True, weights=found)
     np.testing.assert_array_equal(batches.weights(1), found[batches.places(1)])
-    with pytest.raises(DataError, match=r"must not all be 0.*the 4 training images"):
+    with pytest.raises(DataError, match=r"must not all be 0.*all 4 training images"):
         image_weights(split_of(labels, [0] * 4))
     with pytest.raises(ConfigError, match="`weights` must be an array of 4 numbers"):
         Batches(split_of(labels), 3, weights=found[1:])

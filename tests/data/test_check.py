@@ -115,7 +115,7 @@ def test_what_files_say_and_a_training_does_not_heed(channels, mode, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     save(photo(1), tmp_path / "a" / "turned.jpg", exif=exif)
-    assert "1 image is to be turned" in check_data(str(tmp_path)).warnings[0]
+    assert "1 image is marked to be rotated" in check_data(str(tmp_path)).warnings[0]
     applied = check_data(str(tmp_path), options=DataOptions(orientation="apply"))
     assert applied.notes[-1].startswith("1 image is rotated") and applied.sizes[40, 48] == 1
     assert "turned" not in " ".join(applied.warnings)

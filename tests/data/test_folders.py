@@ -100,7 +100,10 @@ def test_parts_that_are_not_clear_are_refused(tmp_path, names, words):
     [
         # As contests have them: to be told apart by their names, or without any labels.
         (("train/cat.1.png", "train/dog.1.png", "test/1.png"), r"'test', 'train', without such f"),
-        (("train/cat/1.png", "train/dog/1.png", "test1/1.png", "Test/1.png"), "train' alone is s"),
+        (
+            ("train/cat/1.png", "train/dog/1.png", "test1/1.png", "Test/1.png"),
+            "train' alone, it is s",
+        ),
         (("train/cat/1.png", "train/dog/1.png", "val/1.png"), "Received: 'val', without such"),
         (("training/1.png", "validation/1.png"), "'training', 'validation', without such"),
     ],
@@ -323,7 +326,7 @@ def test_a_class_of_damaged_files_only(tmp_path):
 
 def test_structure_that_is_no_data_set(tmp_path):
     (tmp_path / ".file").touch()
-    wrong = {"none": f"'none', which is not there in '{os.getcwd()}'", "x" * 300: "not there"}
+    wrong = {"none": f"'none', which is missing in '{os.getcwd()}'", "x" * 300: "is missing"}
     for path, words in {**wrong, str(tmp_path / ".file"): "which is not a folder"}.items():
         with pytest.raises(DataError, match=f"Expected a folder.*{words}"):
             load_data(f"folder:{path}")

@@ -570,11 +570,11 @@ def test_of_two_that_begin_at_once_the_second_is_told_of_the_first(tmp_path, beg
     ("name", "size", "words"),
     [
         ("resnet18v2", (64, 64), ""),
-        ("resnet18v2", (32, 32), "From stage4 on .* are 1 x 1, .*, or a network for small ones"),
-        ("resnet18v2", (8, 8), "From stage2 on"),
+        ("resnet18v2", (32, 32), "from stage4 on are 1 x 1, .*, or a network for small ones"),
+        ("resnet18v2", (8, 8), "from stage2 on"),
         ("resnet18v2", (64, 32), "For images of 64 x 32, feature maps from stage4 on are 2 x 1,"),
-        ("resnet8v2", (1, 40), r"From stage1 on .* are 1 x 40, .*\(--image-size\) learn more"),
-        ("resnet8v2", (4, 4), r"From stage3 on .*\(--image-size\) learn more"),
+        ("resnet8v2", (1, 40), r"from stage1 on are 1 x 40, .*\(--image-size\) learn more"),
+        ("resnet8v2", (4, 4), r"from stage3 on .*\(--image-size\) learn more"),
         ("resnet8v2", (8, 8), ""),
     ],
 )
