@@ -428,7 +428,11 @@ def on_post_page(output, page, config):
     """Pages ask nobody for anything: GitHub for no stars, and others for no files."""
     for tag in re.findall(r'<(?!a\b)\w+ [^>]*(?:src|href)="(?:https?:)?//[^>]*>', output):
         _LOG.warning(f"{page.file.src_uri} would load from elsewhere: {tag}")
-    return output.replace('data-md-component="source"', "")
+    return on_post_template(output, page, config)
+
+
+def on_post_template(output_content, template_name, config):
+    return output_content.replace('data-md-component="source"', "")
 
 
 if __name__ == "__main__":
