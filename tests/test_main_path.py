@@ -54,7 +54,7 @@ def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
 
     said = run(capsys, "evaluate", "run", "--json")
     assert json.loads(said.out)["top1_correct"] == pytest.approx(result["test_correct"], abs=1)
-    assert f"run: computed in {answer} (as it was trained)" in said.err
+    assert f"run: computed in {answer} (as in training)" in said.err
     evaluation = json.loads(pathlib.Path("run/evaluation/evaluation.json").read_text())
     assert evaluation["dtypes"] == {"run": answer}
 

@@ -141,6 +141,13 @@ def _in_float32(case):
         case.agrees(kept)
 
 
+@row("predict_function")
+def _compiled(case):
+    found = rewrite.predict_function(case.model)(IMAGES)
+    atol = POLICIES[case.policy]
+    np.testing.assert_allclose(found.astype("float32"), scores(case.model), rtol=0, atol=atol)
+
+
 @row("unrolled", "count_multiply_adds")
 def _repeated(case):
     case = Case(case.policy, case.folder, packaging="repeated")

@@ -50,7 +50,7 @@ class Watch(Logger):
         >>> run = train(config, loggers=[Watch(every=5, images=16, batch_size=8)]).run
         >>> frame = pd.read_csv(f"{run}/watch-signals.csv")
         >>> frame["step"].unique().tolist(), frame["unit"].nunique()
-        ([5, 10], 3)
+        ([5, 10, 15, 20], 3)
     """
 
     def __init__(self, parts=("signals",), every=100, images=64, batch_size=32, seed=0):

@@ -30,7 +30,7 @@ def alike(names: Iterable[str]) -> list[str]:
     Example:
         >>> from keras_preact.data.classes import alike
         >>> alike(["cat", "dog", "Cat "])
-        ["classes of nearly the same name, kept apart: 'cat', 'Cat '"]
+        ["classes with nearly the same name, kept apart: 'cat', 'Cat '"]
     """
     keys = [key_of(name).casefold() for name in names]
     counts = Counter(keys)

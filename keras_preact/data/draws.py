@@ -6,15 +6,12 @@ what. Those of `keras_preact.data.blend` follow, from 1,000 on.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from keras_preact.data.images import scaled_shape
 from keras_preact.data.random import normal, uniform
-
-if TYPE_CHECKING:
-    from keras_preact.data.augment import Augmentation
 
 # Principal components of the colours of ImageNet's training images, on the scale 0 to 1, as in
 # facebookarchive/fb.resnet.torch (datasets/imagenet.lua); rows: red, green, blue.
@@ -35,7 +32,7 @@ _JITTER, _ERASING, _CUTOUT, _POLICY = 60, 70, 120, 200
 
 def crop_draws(
     indices: np.ndarray,
-    augmentation: "Augmentation",
+    augmentation: Any,
     pad: int,
     seed: int,
     epoch: int,
@@ -49,7 +46,7 @@ def crop_draws(
 
 def window_draws(
     indices: np.ndarray,
-    augmentation: "Augmentation",
+    augmentation: Any,
     shape: tuple[int, ...],
     seed: int,
     epoch: int,
@@ -127,7 +124,7 @@ def colour_shifts(amounts: np.ndarray) -> np.ndarray:
 
 
 def erased_boxes(
-    indices: np.ndarray, augmentation: "Augmentation", shape: tuple[int, ...], seed: int, epoch: int
+    indices: np.ndarray, augmentation: Any, shape: tuple[int, ...], seed: int, epoch: int
 ) -> list[tuple[int, tuple[int, int, int, int]]]:
     """What random erasing and cutout take out of images of a `shape`.
 
@@ -151,16 +148,14 @@ def erased_boxes(
 
 
 def jitter_draws(
-    indices: np.ndarray, augmentation: "Augmentation", seed: int, epoch: int
+    indices: np.ndarray, augmentation: Any, seed: int, epoch: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Factors of brightness, contrast and saturation, `[n, 3]`, and the order of the three."""
     numbers = uniform(seed, epoch, indices, 6, first=_JITTER)
     return 1 + augmentation.jitter * (2 * numbers[:, :3] - 1), numbers[:, 3:].argsort(axis=1)
 
 
-def policy_draws(
-    indices: np.ndarray, augmentation: "Augmentation", seed: int, epoch: int
-) -> np.ndarray:
+def policy_draws(indices: np.ndarray, augmentation: Any, seed: int, epoch: int) -> np.ndarray:
     """Numbers in [0, 1), `[n, operations, 3]`: which operation, how strong, and its sign."""
     count = augmentation.operations if augmentation.policy == "rand_augment" else 1
     return uniform(seed, epoch, indices, 3 * count, first=_POLICY).reshape(-1, count, 3)

@@ -64,7 +64,7 @@ def dark(brightest: int) -> list[str]:
     Example:
         >>> from keras_preact.data.images import dark
         >>> dark(15)
-        ['all images are dark: their pixels go from 0 to 15 of 255; multiply them by 17']
+        ['all images are dark: pixel values range from 0 to 15 of 255; multiply them by 17']
         >>> dark(200)
         []
     """

@@ -223,6 +223,20 @@ class Resolved:
         """All fields as plain values for JSON."""
         return {part.name: getattr(self, part.name).to_dict() for part in dataclasses.fields(self)}
 
+    def as_recorded(self, values: dict[str, Any]) -> "Resolved":
+        """With the values that a run recorded when it was begun, perhaps by an earlier version.
+
+        Args:
+            values: Its `resolved.json`; fields that are no more are left out.
+        """
+        known = {}
+        for part in dataclasses.fields(self):
+            mine = getattr(self, part.name)
+            fields = mine.to_dict()
+            fields |= {k: v for k, v in values.get(part.name, {}).items() if k in fields}
+            known[part.name] = type(mine).from_dict(fields)
+        return Resolved(**known)
+
 
 def _by_part(settings, parts):
     """`{"network": {"shortcut": ...}, ...}` from dotted names."""

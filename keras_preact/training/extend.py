@@ -103,10 +103,16 @@ def extended(config: TrainConfig) -> Extended:
 
 
 def differences(run: RunFolder, config: TrainConfig) -> dict[str, tuple]:
-    """`{field: (value in the run, value in the config)}` where they differ."""
+    """`{field: (value in the run, value in the config)}` where they differ.
+
+    Where the configs are the same there are none: a recipe or a network that a later version of
+    this package has changed does not change a run that was begun with it.
+    """
     begun = TrainConfig.from_dict(run.config)
     old, new = begun.training(), config.training()
     found = {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+    if not found:
+        return {}
     parts = config.resolve().to_dict()
     if config.batch_size == begun.batch_size == "auto":  # settled when it began
         parts["recipe"]["batch_size"] = None

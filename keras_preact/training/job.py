@@ -97,7 +97,7 @@ def prepare(
         config: What to train on what.
         engine: The devices, of `make_engine`.
         console: For progress, or `None`.
-        decided: `Job.decided` of the run that is taken up again, and its `statistics`.
+        decided: `Job.decided` of the run to resume, its `statistics`, and its `parts` as recorded.
         batch_size: Images in a step, in place of the config's.
 
     Returns:
@@ -127,6 +127,8 @@ def prepare(
             f"or float32. Received: dtype='mixed_float16', {engine.replicas} devices."
         )
     parts = config.resolve()
+    if "parts" in decided:
+        parts = parts.as_recorded(decided["parts"])
     data = _load_like_the_chief(config, parts, engine, console, decided.get("streams"))
     if decided and not decided.get("validates"):  # early versions did not
         data = dataclasses.replace(data, validation=None)

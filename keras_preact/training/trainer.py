@@ -78,6 +78,8 @@ def train(
     if config.extend and not (run and Checkpoints(run.path / "checkpoints").names()):
         longer = extended(config)
     settled = _decided(run or longer.run) if run or longer else None
+    if run:
+        settled["parts"] = run.read_json("resolved.json")
     decided = engine.broadcast_json(settled) or {}
     if engine.is_chief and not run and config.out:
         RunFolder.create(config.out, "").discard_if_empty()  # says now that it can be written

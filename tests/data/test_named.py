@@ -199,7 +199,9 @@ def test_sets_that_are_no_images_are_refused_before_the_download(tmp_path):
 
 
 def test_what_has_to_be_downloaded_by_hand(tmp_path):
-    with pytest.raises(DataError, match=r"by hand.*manual.*ILSVRC2012_img_train\.tar") as caught:
+    with pytest.raises(
+        DataError, match=r"manually.*manual_dir.*ILSVRC2012_img_train\.tar"
+    ) as caught:
         load("imagenet2012", tmp_path, image_size=224)
     assert "\n" not in str(caught.value)
 
@@ -233,8 +235,9 @@ WITHOUT_TENSORFLOW = """
 import importlib.machinery, sys
 finder = importlib.machinery.PathFinder
 find = finder.find_spec
+hidden = "tensorflow"
 finder.find_spec = classmethod(
-    lambda cls, name, *rest: None if name.split(".")[0] == "tensorflow" else find(name, *rest)
+    lambda cls, name, *a, **k: None if name.split(".")[0] == hidden else find(name, *a, **k)
 )
 sys.path.insert(0, sys.argv[2])
 import test_named

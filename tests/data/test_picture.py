@@ -147,5 +147,5 @@ def test_a_damaged_file_is_named_when_its_pixels_are_asked_for(tmp_path):
 
 
 def test_a_device_is_no_file():
-    with pytest.raises(BadImage, match="/dev/zero: a device, no file"):
+    with pytest.raises(BadImage, match="/dev/zero: a device, not a file"):
         Picture("/dev/zero")

@@ -142,7 +142,7 @@ def test_the_command_says_where_it_drew(argv, said, capsys, tmp_path, monkeypatc
         (["basic", "--out", "basic.pdf"], "'.svg', '.png'"),
         (["resnet20", "--what", "units"], "Did you mean 'unit'?"),
         (["resnet20", "--what", "network", "--stage", "2"], "--what network with --stage"),
-        (["shortcuts", "--stride", "2"], "without --stride"),
+        (["shortcuts", "--stride", "2"], "takes no --stride"),
         (["basic", "--set", "recipe.epochs=1"], "network.FIELD=VALUE"),
         (["basic", "--set", "network.gate_bais=1"], "Did you mean 'gate_bias'?"),
         (["resnet20", "--unit", "2"], "`unit` must be None unless `stage` is given"),

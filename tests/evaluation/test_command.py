@@ -143,5 +143,5 @@ def test_scores_that_are_not_finite_are_said(runs, tmp_path, capsys):
     assert found["calibration_error"] is found["roc_auc"] is found["average_precision"] is None
     assert main(["evaluate", lost, "--data", "digits"]) == 0
     said = capsys.readouterr().out
-    assert "360 images have non-finite scores" in said
+    assert "360 images have scores that are not finite" in said
     assert "macro F1 0.00%, one-vs-rest means over the classes." in said

@@ -109,7 +109,9 @@ def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
     assert json.loads((folder / "classes.json").read_text()) == list("0123456789")
     assert Geometry.from_json((folder / "geometry.json").read_text()) == trained.geometry
     assert load_trained(folder / "model.keras").geometry == trained.geometry == Geometry(8)
-    assert f"so: {trained.geometry} (`geometry.json`)." in (folder / "README.md").read_text()
+    assert (
+        f"as follows: {trained.geometry} (`geometry.json`)." in (folder / "README.md").read_text()
+    )
     assert not [*folder.glob(".partial*")]
     assert "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS=1" in (folder / "README.md").read_text()
 

@@ -509,7 +509,7 @@ def test_ctrl_c_while_results_are_written(tmp_path, monkeypatch, request):
     for step in steps if request.config.getoption("--thorough") else steps[:1]:
         with monkeypatch.context() as patched:
             patched.setattr(step, stopped)
-            with pytest.raises(StoppedError, match="the same command goes on") as caught:
+            with pytest.raises(StoppedError, match="the same command resumes") as caught:
                 train(small(tmp_path, epochs=1))
         assert caught.value.exit_code == 130
     assert train(small(tmp_path, epochs=1)).test_images == 360
@@ -528,7 +528,7 @@ def test_ctrl_c_in_the_last_evaluation(which, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(Loop, "evaluate", stopped)
-        with pytest.raises(StoppedError, match=r"[Tt]he same command goes on") as caught:
+        with pytest.raises(StoppedError, match=r"[Tt]he same command resumes") as caught:
             train(small(tmp_path, epochs=1))
     assert caught.value.exit_code == 130
     losses = [row["loss"] for row in RunFolder(tmp_path / "run").steps]
@@ -570,11 +570,11 @@ def test_of_two_that_begin_at_once_the_second_is_told_of_the_first(tmp_path, beg
     ("name", "size", "words"),
     [
         ("resnet18v2", (64, 64), ""),
-        ("resnet18v2", (32, 32), "from stage4 on are 1 x 1, .*, or a network for small ones"),
-        ("resnet18v2", (8, 8), "from stage2 on"),
+        ("resnet18v2", (32, 32), ".* from stage4 on are 1 x 1, .*, or a network for small ones"),
+        ("resnet18v2", (8, 8), ".* from stage2 on"),
         ("resnet18v2", (64, 32), "For images of 64 x 32, feature maps from stage4 on are 2 x 1,"),
-        ("resnet8v2", (1, 40), r"from stage1 on are 1 x 40, .*\(--image-size\) learn more"),
-        ("resnet8v2", (4, 4), r"from stage3 on .*\(--image-size\) learn more"),
+        ("resnet8v2", (1, 40), r".* from stage1 on are 1 x 40, .*\(--image-size\) learn more"),
+        ("resnet8v2", (4, 4), r".* from stage3 on .*\(--image-size\) learn more"),
         ("resnet8v2", (8, 8), ""),
     ],
 )
@@ -643,7 +643,7 @@ def test_a_damaged_image_stops_a_training_and_loses_nothing(
         DataError, match=rf"{file.name}: .* up to step {4 if part == 'train' else 6}"
     ):
         train(small(tmp_path, **arguments))
-    with pytest.raises(DataError, match="same command goes on"):  # and stops there again
+    with pytest.raises(DataError, match="same command resumes"):  # and stops there again
         train(small(tmp_path, **arguments))
     file.write_bytes(whole)
     run = RunFolder(train(small(tmp_path, **arguments)).run)
@@ -660,7 +660,7 @@ def test_a_test_image_that_is_met_at_the_end_loses_nothing(tmp_path, folder_of_d
     whole = file.read_bytes()
     file.write_bytes(whole[:-40])
     for _ in range(2):  # and when nothing is left to train
-        with pytest.raises(DataError, match=rf"{file.name}: .* is kept in .*same command goes on"):
+        with pytest.raises(DataError, match=rf"{file.name}: .* is saved in .*same command resumes"):
             train(config)
     run = RunFolder(tmp_path / "run")
     (newest, *_), before = Checkpoints(run.path / "checkpoints").names()[::-1], run.log

@@ -40,4 +40,7 @@ def test_without_a_training_there_is_nothing_to_try(monkeypatch):
 def test_what_is_not_installed_is_said(missing, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name != missing or None)
     words, ok, _ = walk._export("run", "onnx")
-    assert f"pip install 'keras-preact[onnx]'. Received: no {missing}." in words and ok is None
+    assert (
+        f"pip install 'keras-preact[onnx]'. Received: {missing} is not installed." in words
+        and ok is None
+    )

@@ -177,7 +177,7 @@ def test_a_damaged_oracle_is_made_again(oracle, damage, tmp_path, undisturbed):
             begin(oracle, tmp_path)
         return
     made, said = begin(oracle, tmp_path)
-    assert len(said) == 1 and "made again" in said[0]
+    assert len(said) == 1 and "restored from the trials" in said[0]
     assert go_on(made)
     found = tried(tmp_path)
     assert before.items() <= found.items()

@@ -407,7 +407,7 @@ def test_class_names_come_along(labels, names, tmp_path, capsys):
     assert main(command) == 0
     shown = [str(k) for k in range(5)] if names is None else names
     assert list(load_trained(out).class_names) == shown
-    assert ("names of its classes" in capsys.readouterr().out) == (names is not None)
+    assert ("the class names" in capsys.readouterr().out) == (names is not None)
     beside, others = out.with_name("classes.json"), [*"abcde"]  # of all files in the folder
     beside.write_text(json.dumps(others))
     assert list(load_trained(out).class_names) == (names or others)

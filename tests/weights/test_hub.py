@@ -98,7 +98,7 @@ def test_it_is_used_as_any_trained_network(own, pushed, hub, tmp_path, capsys, m
         assert main(["predict", network, "a.png", "--json"]) == 0
         out, err = capsys.readouterr()
         said.append(json.loads(out)["scores"])
-        assert "scaled to 14 pixels (bicubic), 12 x 12 cut out" in err
+        assert "shorter side resized to 14 pixels (bicubic), centre crop 12 x 12" in err
     assert {*said[0]} == {"ant", "bee", "cow"}
     for scores in said[1:]:
         assert scores == pytest.approx(said[0], abs=1e-6)

@@ -154,7 +154,7 @@ def test_other_kinds(tmp_path):
     pickle = tmp_path / "net.pkl"
     pickle.write_bytes(b"cos\nsystem\n")
     kinds = r"a run folder, a \.keras or \.safetensors file, or hf://user/name"
-    with pytest.raises(ConfigError, match=rf"{kinds}.*may hold code"):
+    with pytest.raises(ConfigError, match=rf"{kinds}.*may run code"):
         load_trained(pickle)
     with pytest.raises(ConfigError, match=kinds):
         load_trained(tmp_path / "none.keras")
