@@ -289,6 +289,13 @@ def _without_units(case):
     finite(analysis.path_lengths(anatomy, BATCHES, draws=1))
 
 
+@row("branch_cosines", "probes")
+def _refining(case):
+    anatomy = analysis.dissect(case.model)
+    finite(analysis.branch_cosines(anatomy, BATCHES).dropna())
+    finite(analysis.probes(anatomy, BATCHES, BATCHES))
+
+
 @row("loss_curvature", "loss_surface", "loss_between", "loss_trajectory")
 def _loss_around(case):
     """In float32, whatever the network computes in."""

@@ -139,11 +139,9 @@ def test_recipes_survive_json(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_has_a_card_and_stands_in_the_guide(name, capsys):
+def test_every_recipe_has_a_card(name, capsys):
     card = recipe_card(name)
     assert all((card.what, card.source, card.cost, card.measured))
-    guide = pathlib.Path(__file__).parents[2] / "docs" / "guides" / "recipes.md"
-    assert f"| `{name}` |" in guide.read_text()
     assert main(["recipes", name]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert shown.startswith(f"{name}: {card.what}") and " ".join(card.source.split()) in shown
@@ -153,6 +151,8 @@ def test_every_recipe_has_a_card_and_stands_in_the_guide(name, capsys):
 
 
 def test_recipes_are_listed(capsys):
+    guide = (pathlib.Path(__file__).parents[2] / "docs" / "guides" / "recipes.md").read_text()
+    assert all(f"| `{name}` |" in guide for name in RECIPES)
     assert main(["recipes", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["name"] for row in rows] == [*RECIPES]
