@@ -42,7 +42,8 @@ def predict_function(model):
         import jax
 
         weights = model.trainable_variables, model.non_trainable_variables
-        values = [[variable.value for variable in kind] for kind in weights]
+        # Copies: what Keras's own `predict` takes of a model it gives back as other arrays.
+        values = [[jax.numpy.array(v.value) for v in kind] for kind in weights]
         call = jax.jit(lambda images: model.stateless_call(*values, images, training=False)[0])
     else:
         raise ConfigError(
