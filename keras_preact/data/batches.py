@@ -82,9 +82,9 @@ class Batches(keras.utils.PyDataset):
         self.balanced, self._weights = balanced, weights
         self.augmentation = augmentation or _NONE
         self.flip, self.drop_remainder, self.epoch = flip, drop_remainder, epoch
-        if fill is None:
-            fill = image_mean(split)[0] if self.augmentation.fills(split.image_shape) else 0
-        self.fill = np.rint(fill).astype(np.uint8)
+        if fill is None and self.augmentation.fills(split.image_shape):
+            fill = image_mean(split)[0]
+        self.fill = np.rint(0 if fill is None else fill).astype(np.uint8)
         self._begun = False
         self._order = (None, None)
 

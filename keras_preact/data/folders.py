@@ -127,10 +127,8 @@ def decode_all(
             except BadImage as error:
                 part.bad[position] = error.reason
 
-        def report(count: int, _, before=done) -> None:
-            on_progress(before + count, total)
-
-        threaded(decode_one, chosen[name], on_progress and report)
+        report = on_progress and (lambda count, _, before=done: on_progress(before + count, total))
+        threaded(decode_one, chosen[name], report)
         done += len(chosen[name])
 
 
@@ -184,7 +182,8 @@ def _expected_shape(folder: Folder, options: DataOptions) -> tuple[int, int, int
     if shape is None:
         decode_all(folder, how=options.reading)
         raise DataError(bad_files(folder.bad))
-    return *shape, channels or 1
+    height, width = shape
+    return height, width, channels or 1
 
 
 def _pictures(folder, how):

@@ -10,11 +10,11 @@ import numpy as np
 from keras_preact.checked import Checked, is_whole, require
 from keras_preact.data.formats import MAX_PIXELS
 from keras_preact.data.images import centre, resize, scaled_shape
-from keras_preact.data.picture import INTERPOLATIONS, Picture, box_of
+from keras_preact.data.picture import Interpolation, Picture, box_of
 from keras_preact.data.reading import AS_STORED, Reading
 
 #: How the part of an image is chosen that has the aspect of a network's images.
-CROPS = ("center", "center_floor", "squash")
+Crop = Literal["center", "center_floor", "squash"]
 
 #: For `"bicubic"` scaled images of up to so many times the crop are scaled whole, as libraries do
 #: it: Pillow, which rounds after one side, may begin with the other for the crop alone.
@@ -53,8 +53,8 @@ class Geometry(Checked):
 
     size: tuple[int, ...] | None = None
     shorter: int | None = None
-    interpolation: Literal[INTERPOLATIONS] = "bilinear"
-    crop: Literal[CROPS] = "center"
+    interpolation: Interpolation = "bilinear"
+    crop: Crop = "center"
     reading: Reading = AS_STORED
 
     def __post_init__(self):

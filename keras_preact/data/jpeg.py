@@ -28,7 +28,7 @@ def small_jpeg(data: bytes) -> tuple[int, int, str] | None:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:  # what is wrong is said by Pillow
         return None
-    mode = _MODES.get(colours)
+    height, width, mode = int(height), int(width), _MODES.get(colours)
     return (height, width, mode) if mode and 0 < height * width <= _SMALL else None
 
 

@@ -17,7 +17,6 @@ from keras_preact.data.splits import (
     Held,
     HeldSplit,
     ImageData,
-    Split,
 )
 from keras_preact.errors import ConfigError, DataError, near, quoted
 
@@ -183,7 +182,8 @@ def _shape(name: str, feature, options: DataOptions) -> tuple[int, int, int]:
     height, width, channels = feature.shape
     channels = options.channels or (1 if channels == 1 else 3)
     if options.image_size is not None:
-        return *options.geometry.size, channels
+        height, width = options.geometry.size
+        return height, width, channels
     if height is None or width is None:
         raise DataError(
             f"The images of {name!r} have different sizes. Set a size to resize and crop them to, "
@@ -234,7 +234,7 @@ def _records(name: str, builder, part: str, keys: tuple[str, str], options: Data
         raise DataError(f"{what}, which only TensorFlow reads. Install it. Or: {fix}") from None
 
 
-def _split(name: str, source, keys, shape, keep: bool, how) -> Split:
+def _split(name: str, source, keys, shape, keep: bool, how) -> EncodedSplit:
     """The records as a split, whose images are decoded when they are asked for."""
     image_key, label_key = keys
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keras_preact.checked import Checked, is_whole, require
-from keras_preact.data.geometry import CROPS, Geometry
-from keras_preact.data.picture import INTERPOLATIONS
+from keras_preact.data.geometry import Crop, Geometry
+from keras_preact.data.picture import Interpolation
 from keras_preact.data.reading import Reading
 
 
@@ -86,8 +86,8 @@ class DataOptions(Checked):
     cache: str | None = None
     cache_shorter: int | None = None
     shorter: int | None = None
-    interpolation: Literal[INTERPOLATIONS] = "bilinear"
-    crop: Literal[CROPS] = "center"
+    interpolation: Interpolation = "bilinear"
+    crop: Crop = "center"
 
     @property
     def reading(self) -> Reading:

@@ -7,7 +7,7 @@ import stat
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -25,7 +25,8 @@ _LARGE_PIXELS = 16_000_000
 
 #: How pixels between those of an image are found, as Pillow does; all but the first take the mean
 #: over what a pixel of a smaller image covers.
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 _ONE_AT_A_TIME = threading.Lock()

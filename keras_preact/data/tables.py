@@ -123,12 +123,12 @@ def _parts(title, cells, count) -> tuple[list[str], list[str]]:
     """The part of each row, and what there is to say of them."""
     if cells is None:
         return ["all"] * count, []
-    parts = [part_of(cell) for cell in cells]
+    parts = [part_of(cell) or "" for cell in cells]
     if wrong := sorted({cell for cell, part in zip(cells, parts, strict=True) if not part}):
         allowed = quoted(name for names in PARTS.values() for name in names)
         raise DataError(
             f"The column {title!r} must say the part of each image: {allowed}. "
-            f"Received: {some(wrong)} in {sum(part is None for part in parts):,} rows."
+            f"Received: {some(wrong)} in {parts.count(''):,} rows."
         )
     there = Counter(parts)
     if len(there) == 1:

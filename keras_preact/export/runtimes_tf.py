@@ -76,9 +76,7 @@ def open_litert(path: str | os.PathLike, threads: int | None = None, exact: bool
 
             Interpreter = tf.lite.Interpreter
         else:
-            from ai_edge_litert.interpreter import (  # pyright: ignore[reportMissingImports]
-                Interpreter,
-            )
+            from ai_edge_litert.interpreter import Interpreter
         interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
 

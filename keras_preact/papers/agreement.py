@@ -38,7 +38,9 @@ class Agreement(NamedTuple):
 
 
 def rank_agreement(
-    errors: Sequence[Sequence[float]], theirs: Sequence[float], groups: Sequence[Any] | None = None
+    errors: Sequence[Sequence[float]],
+    theirs: Sequence[float],
+    groups: Sequence[Any] | np.ndarray | None = None,
 ) -> Agreement | None:
     """Compares a ranking of errors with a paper's.
 

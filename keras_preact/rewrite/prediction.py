@@ -1,12 +1,15 @@
 """`predict_function`: a network as one compiled function, its weights constants of it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_preact.errors import ConfigError
 
 
-def predict_function(model):
+def predict_function(model: keras.Model) -> Callable[[Any], Any]:
     """A network as a function of images that answers as fast as its backend can.
 
     In `keras.Model.predict` weights are variables, which may change between two calls, so oneDNN

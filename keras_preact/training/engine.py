@@ -131,7 +131,7 @@ class Engine(abc.ABC):
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on: weights, statistics, seeds, optimiser."""
         self.sync()
-        return {
+        return {  # pyright: ignore[reportReturnType]
             name: keras.ops.convert_to_numpy(variable)
             for name, variable in self._variables().items()
         }

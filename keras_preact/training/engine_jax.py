@@ -143,7 +143,7 @@ class JaxEngine(Engine):
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jit(function)
 
-    def memory(self) -> tuple[int, int] | None:
+    def memory(self) -> tuple[int, int | None]:
         found = jax.devices()[0].memory_stats()
         if not found:  # a CPU
             return process_memory()
@@ -259,7 +259,7 @@ class JaxEngine(Engine):
 
     def _predict_step(self, trainable, others, images):
         images = images.astype(jnp.float32)
-        scores, _ = self.model.stateless_call(trainable, others, images, training=False)
+        scores = self.model.stateless_call(trainable, others, images, training=False)[0]
         return jax.nn.softmax(scores.astype(jnp.float32))
 
     def _groups(self):

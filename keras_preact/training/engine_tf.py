@@ -113,7 +113,7 @@ class TensorFlowEngine(Engine):
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return tf.function(function, autograph=False)
 
-    def memory(self) -> tuple[int, int] | None:
+    def memory(self) -> tuple[int, int | None]:
         if not self.devices.startswith("GPU"):
             return process_memory()
         peak = tf.config.experimental.get_memory_info(self.devices.split(",")[0])["peak"]

@@ -174,7 +174,7 @@ def build_for(
     parts: Any,
     dtype: Any,
     start: Start | None = None,
-    found: dict[str, Any] | None = None,
+    found: Statistics | None = None,
 ) -> Any:
     """The network for a data set, from raw images (0 to 255) to logits.
 

@@ -120,9 +120,9 @@ def fields_of(layers: dict[str, Layer], units: list[int]) -> dict[str, Any]:
 
 def _name_of(rows, found, what) -> str:
     """The first row of a table that is as found; a graph of another version may have none."""
-    name = next((name for name, row in rows.items() if row == found), None)
-    require(name is not None, what, found, f"one of {quoted(rows)}")
-    return name
+    names = [name for name, row in rows.items() if row == found]
+    require(len(names) > 0, what, found, f"one of {quoted(rows)}")
+    return names[0]
 
 
 class _Graph:
