@@ -8,19 +8,23 @@ The annotation of a field is its first check (`Literal`, `int`, `float`, `bool`,
 import contextlib
 import dataclasses
 import functools
+import inspect
 import json
 import math
 import numbers
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from keras_preact.errors import ConfigError, near, quoted
 
 
 class Checked:
     """Mixin for frozen dataclasses: checked fields, `replace`, and a JSON round trip."""
+
+    if TYPE_CHECKING:  # at run time each subclass has its own
+        __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     def __post_init__(self):
         hints = _hints(type(self))
@@ -49,7 +53,7 @@ class Checked:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of `to_dict`; missing fields take their defaults."""
-        if not isinstance(values, dict):
+        if not isinstance(values, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
                 f"{cls.__name__} expects a JSON object. Received: {type(values).__name__}."
             )
@@ -82,7 +86,7 @@ def require(
 
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number, of Python or NumPy; `True` and `False` are not."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return not isinstance(value, bool) and isinstance(value, numbers.Integral)
 
 
 @functools.cache
@@ -90,7 +94,7 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _refuse_unknown(cls: type, values) -> None:
+def _refuse_unknown(cls: type[Checked], values: dict[str, Any]) -> None:
     known = cls.field_names()
     for name in values:
         if name not in known:
@@ -124,14 +128,14 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         require(isinstance(value, dict), name, value, "a mapping")
         return json.loads(json.dumps(value))  # as it comes back from a file: lists for tuples
     if hint is float:
-        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        number = not isinstance(value, bool) and isinstance(value, numbers.Real)
         require(number and math.isfinite(value), name, value, "a finite number")
         return float(value)
     if hint is int:
         require(is_whole(value), name, value, "a whole number")
         return int(value)
-    if isinstance(hint, type) and issubclass(hint, Checked) and isinstance(value, dict):
-        return hint.from_dict(value)
-    words = {str: "a string", bool: "True or False"}
+    if inspect.isclass(hint) and issubclass(hint, Checked) and isinstance(value, dict):
+        return hint.from_dict(typing.cast("dict[str, Any]", value))
+    words: dict[Any, str] = {str: "a string", bool: "True or False"}
     require(isinstance(value, hint), name, value, words.get(hint, hint.__name__))
     return value

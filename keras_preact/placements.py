@@ -33,8 +33,11 @@ class PlacementSteps:
 
     def only(self, kinds: Iterable[Step]) -> "PlacementSteps":
         """The steps of some kinds alone, as those of a network without norms."""
-        places = (self.before, self.last, self.after)
-        return PlacementSteps(*(tuple(s for s in steps if s in kinds) for steps in places))
+
+        def kept(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+            return tuple(step for step in steps if step in kinds)
+
+        return PlacementSteps(kept(self.before), kept(self.last), kept(self.after))
 
 
 PLACEMENTS: dict[Placement, PlacementSteps] = {

@@ -23,7 +23,7 @@ from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
 
 if TYPE_CHECKING:
-    import keras
+    import keras  # pyright: ignore[reportMissingTypeStubs]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Application:
 
 
 _APPLICATIONS: dict[str, Application] = {}
-_BUILDERS: dict[str, Callable] = {}
+_BUILDERS: dict[str, Callable[..., Any]] = {}
 
 
 def register(
@@ -159,11 +159,10 @@ def model_info(name: str) -> Application:
     return application
 
 
-def _natural(name: str):
+def _natural(name: str) -> tuple[str, str, str, int]:
     """Sort key with numbers as numbers, originals before V2, the papers' before their kin."""
-    parts = re.fullmatch(r"([a-z]+?net|vgg)(\d*)([a-z]*?)(v2)?", name)
-    family, depth, kind, version = parts.groups()
-    return family, kind, version or "", int(depth or 0)
+    ((family, depth, kind, version),) = re.findall(r"^([a-z]+?net|vgg)(\d*)([a-z]*?)(v2)?$", name)
+    return family, kind, version, int(depth or 0)
 
 
 _BUILDER_DOC = """{title}, {reference}.
@@ -216,7 +215,7 @@ def _builder(application: Application) -> Callable[..., Any]:
 
     def build(
         include_top: bool = True,
-        weights: str | os.PathLike | None = None,
+        weights: str | os.PathLike[str] | None = None,
         input_tensor: "keras.KerasTensor | None" = None,
         input_shape: tuple[int | None, int | None, int | None] | None = None,
         pooling: Literal["avg", "max"] | None = None,
@@ -280,20 +279,22 @@ def _builder(application: Application) -> Callable[..., Any]:
     return build
 
 
-def _default_shape(application, include_top, data_format) -> Any:
+def _default_shape(application: Application, include_top: bool, data_format: str) -> Any:
     """The shape of the paper's images; without the classifier, images of any size."""
     height, width, channels = application.input_shape
     sizes = (height, width) if include_top else (None, None)
     return (channels, *sizes) if data_format == "channels_first" else (*sizes, channels)
 
 
-def _title(builder):
+def _title(builder: str) -> str:
     """`ResNet14ImageNetV2` as "ResNet-14 ImageNet V2", `RectifierNetA` as "RectifierNet-A"."""
     title = re.sub(r"(?<=Net|VGG)(?=\d|[ABC]$)", "-", builder)
     return re.sub(r"(?<=[\da-z])(?=ImageNet|Bottleneck|V2)", " ", title)
 
 
-def _source(application, weights) -> TrainedWeights | HubWeights | pathlib.Path | None:
+def _source(
+    application: Application, weights: Any
+) -> TrainedWeights | HubWeights | pathlib.Path | None:
     """What the argument `weights` means: a tag, a repository, an existing file, or nothing."""
     if weights is None:
         return None
@@ -317,7 +318,7 @@ def _source(application, weights) -> TrainedWeights | HubWeights | pathlib.Path 
     )
 
 
-def _refuse_unknown(fields, application, own) -> None:
+def _refuse_unknown(fields: dict[str, Any], application: Application, own: list[str]) -> None:
     """Refuses unknown arguments and fields, and names the closest known one."""
     known = (*own, *ResNetConfig.field_names())
     for name, value in fields.items():
@@ -328,7 +329,7 @@ def _refuse_unknown(fields, application, own) -> None:
             )
 
 
-def _load(model, file, values=None) -> None:
+def _load(model: Any, file: Any, values: Any = None) -> None:
     """Sets the weights of a file, or the given values."""
     from keras_preact.weights import load_weights_by_layer, read_weights
 

@@ -21,7 +21,7 @@ from keras_preact.config import ResNetConfig
 from keras_preact.errors import ConfigError, near, quoted
 
 if TYPE_CHECKING:
-    import pandas
+    import pandas  # pyright: ignore[reportMissingTypeStubs]
 
 #: The papers by the beginning of their tables' ids.
 PAPERS = {
@@ -113,7 +113,7 @@ class PaperRow:
     data: str
     recipe: str
     metric: str
-    value: float | str | None
+    value: float | Literal["fail"] | None
     spread: str
     top5: float | None
     parameters: str
@@ -142,7 +142,7 @@ class PaperRow:
         """
         if self.kind != "row" or self.network != model_info(self.model).config:
             return None
-        weights = model_info(self.model).weights.get(_TAGS.get(self.data))
+        weights = model_info(self.model).weights.get(_TAGS.get(self.data, ""))
         return weights and weights.top1_error
 
     def config(self, **changes: Any) -> Any:
@@ -165,17 +165,18 @@ class PaperRow:
                 f"of {self.table}, which is a {self.kind}."
             )
         crop = 224 if self.data == "imagenet2012" else None
-        fields = {
+        fields: dict[str, Any] = {
             "model": self.model,
             "data": self.data,
             "recipe": self.recipe,
             "image_size": crop,
             "settings": self.settings,
+            **changes,
         }
-        fields = {**fields, **changes}
-        parts = {name: value for name, value in fields["settings"].items() if "." in name}
-        own = {name: value for name, value in fields["settings"].items() if name not in parts}
-        return TrainConfig(**{**own, **fields, "settings": parts})
+        settings = fields.pop("settings")
+        parts = {name: value for name, value in settings.items() if "." in name}
+        own = {name: value for name, value in settings.items() if name not in parts}
+        return TrainConfig(**{**own, **fields}, settings=parts)
 
 
 def paper_tables() -> dict[str, PaperTable]:
@@ -212,7 +213,8 @@ def paper_rows(table: str, pattern: str = "*") -> list[PaperRow]:
 
     require(table in _rows(), "table", table, f"one of {quoted(_rows())}", fix)
     rows = _rows()[table]
-    names, matched = [row.row for row in rows], set()
+    names = [row.row for row in rows]
+    matched: set[str] = set()
     for each in map(str.strip, pattern.split("|")):
         found = {name for name in names if fnmatch.fnmatchcase(name.lower(), each.lower())}
         if not found:
@@ -245,7 +247,8 @@ def paper_orders(table: str, among: Iterable[str] | None = None) -> list[Order]:
         training_loss plain-20 < plain-56
         test_error plain-20 < plain-56
     """
-    found, rows = [], [row.row for row in paper_rows(table)]
+    found: list[Order] = []
+    rows = [row.row for row in paper_rows(table)]
     among = rows if among is None else among
     for claim in filter(None, paper_tables()[table].order.split("; ")):
         measure, _, chain = claim.partition(": ")
@@ -273,7 +276,7 @@ def paper_table(table: str) -> "pandas.DataFrame":
         >>> paper_table("he2015-table6").set_index("row").loc["ResNet-110", "parameters"]
         '1.7M'
     """
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
     rows = paper_rows(table)
     frame = pd.DataFrame([vars(row) for row in rows])
@@ -282,15 +285,15 @@ def paper_table(table: str) -> "pandas.DataFrame":
 
 
 @functools.cache
-def _tables():
+def _tables() -> dict[str, PaperTable]:
     return {row["table"]: PaperTable(**row) for row in _read("tables.csv")}
 
 
 @functools.cache
-def _rows():
-    rows = {table: [] for table in _tables()}
+def _rows() -> dict[str, list[PaperRow]]:
+    rows: dict[str, list[PaperRow]] = {table: [] for table in _tables()}
     for line in _read("rows.csv"):
-        values = {
+        values: dict[str, Any] = {
             **line,
             "settings": _settings(line["settings"]),
             "value": _number(line["value"]),
@@ -300,22 +303,22 @@ def _rows():
     return rows
 
 
-def _read(name):
+def _read(name: str) -> list[dict[str, str]]:
     with open(pathlib.Path(__file__).with_name(name), newline="") as file:
         return [*csv.DictReader(file)]
 
 
-def _number(text):
-    return text if text == "fail" else float(text) if text else None
+def _number(text: str) -> float | Literal["fail"] | None:
+    return "fail" if text == "fail" else float(text) if text else None
 
 
-def _settings(text):
+def _settings(text: str) -> dict[str, Any]:
     """`{"network.gate_bias": -6}` from "network.gate_bias=-6"."""
     pairs = (assignment.split("=") for assignment in text.split())
     return {name: _value(value) for name, value in pairs}
 
 
-def _value(text):
+def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:

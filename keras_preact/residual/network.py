@@ -34,7 +34,7 @@ def build_network(
     input_tensor: keras.KerasTensor | None = None,
     include_top: bool = True,
     pooling: Literal["avg", "max"] | None = None,
-    classes: int = 10,
+    classes: int | None = 10,
     classifier_activation: str | None = "softmax",
     data_format: Literal["channels_last", "channels_first"] | None = None,
     dtype: str | keras.DTypePolicy | None = None,
@@ -51,7 +51,7 @@ def build_network(
         input_tensor: Keras tensor to use as input, such as another layer's output.
         include_top: Whether the network ends with global pooling and a classifier.
         pooling: With `include_top=False`: `None` (feature maps), `"avg"` or `"max"`.
-        classes: Number of classes.
+        classes: Number of classes; `None` only with `include_top=False`.
         classifier_activation: Activation of the classifier; `None` gives logits.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
         dtype: dtype policy of the layers, such as `"mixed_bfloat16"`; `None` for Keras's global

@@ -1,6 +1,6 @@
 """The recipes as a table, those of the papers and modern ones, with purpose, source and results."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras_preact.checked import require
 from keras_preact.errors import near, quoted
@@ -33,7 +33,12 @@ _CIFAR_COST = "64,000 steps of 128, 8.2 million images: ResNet-20 in 2 hours of 
 _CIFAR_SHORT = "the first 2 to 10 epochs alone, in which the papers' tables keep their order"
 _NO_IMAGENET = "nothing: ImageNet was not available to the author"
 
-_CAFFE = {"nesterov": False, "schedule": "step", "weight_decay": 1e-4, "decayed": "all"}
+_CAFFE: dict[str, Any] = {
+    "nesterov": False,
+    "schedule": "step",
+    "weight_decay": 1e-4,
+    "decayed": "all",
+}
 _CIFAR = Recipe(
     epochs=164,  # 64,000 iterations of 128 images
     milestones=(0.5, 0.75),  # 32,000 and 48,000 iterations
@@ -219,7 +224,7 @@ def recipe_card(name: str) -> RecipeCard:
     return CARDS[name]
 
 
-def fields_of(name: str) -> dict:
+def fields_of(name: str) -> dict[str, Any]:
     """The fields of a recipe that differ from the defaults of `Recipe`."""
     usual = Recipe().to_dict()
     return {key: value for key, value in RECIPES[name].to_dict().items() if value != usual[key]}

@@ -1,10 +1,15 @@
 """`Recipe`: how a network is trained; the named ones are in `cards.py`."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from keras_preact.checked import Checked, require
 from keras_preact.training.algorithms import OPTIMIZERS, Algorithm
+
+if TYPE_CHECKING:  # which knows no literals that are computed
+    Optimizer = str
+else:
+    Optimizer = Literal[*OPTIMIZERS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +92,8 @@ class Recipe(Checked):
 
     epochs: int = 30
     batch_size: int = 128
-    optimizer: Literal[*OPTIMIZERS] = "sgd"
-    optimizer_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    optimizer: Optimizer = "sgd"
+    optimizer_arguments: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     learning_rate: float = 0.1
     momentum: float = 0.9
     nesterov: bool = True
@@ -115,7 +120,7 @@ class Recipe(Checked):
     precise_bn: int = 0
     preprocessing: Literal["pixel_mean", "standardize", "none"] = "standardize"
     augmentation: Literal["crop", "imagenet", "none"] = "crop"
-    augmentation_arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    augmentation_arguments: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     scale: tuple[int, ...] | None = None
 
     def check(self) -> None:
