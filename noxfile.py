@@ -44,7 +44,7 @@ def lint(session):
 @nox.session
 def types(session):
     """Pyright, as pyproject.toml sets it up."""
-    session.install("-e", ".[test]", "pyright")
+    session.install("-e", ".[test,types]")
     session.run("pyright", *session.posargs)
 
 
