@@ -16,7 +16,17 @@ PACKAGE = ROOT / "keras_preact"
 
 # Each room may import those of the lines before it; rooms on one line do not know each other.
 FLOORS = [
-    {"errors", "lazy", "machine", "with_keras", "precision_tf", "citations", "placements"},
+    # `_version` is written by a build.
+    {
+        "_version",
+        "errors",
+        "lazy",
+        "machine",
+        "with_keras",
+        "precision_tf",
+        "citations",
+        "placements",
+    },
     {"checked", "console", "shortcuts"},
     {"files"},
     {"config", "initializers", "precision", "run", "data", "layers"},

@@ -111,7 +111,7 @@ def differences(run: RunFolder, config: TrainConfig) -> dict[str, tuple]:
     begun = TrainConfig.from_dict(run.config)
     old, new = begun.training(), config.training()
     found = {name: (old[name], new[name]) for name in new if old[name] != new[name]}
-    if not found:
+    if not found and config.batch_size == begun.batch_size:
         return {}
     parts = config.resolve().to_dict()
     if config.batch_size == begun.batch_size == "auto":  # settled when it began

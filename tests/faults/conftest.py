@@ -19,6 +19,7 @@ from keras_preact.training.checkpoint import Checkpoints
 CONFIG = {
     "model": "resnet8v2",
     "epochs": 2,
+    "batch_size": 128,
     "dtype": "float32",
     "save_every": 4,
     "settings": {
@@ -26,7 +27,6 @@ CONFIG = {
         "network.filters": [4, 8],
         "network.stem_filters": 4,
         "network.shortcut": "dropout",
-        "recipe.batch_size": 128,
         "recipe.mixup": 0.2,
         "recipe.cutmix": 1.0,
         "augmentation.policy": "trivial_augment",

@@ -29,7 +29,7 @@ from keras_preact.evaluation import runs_frame, save_figure
 from keras_preact.evaluation.classes import BY_CLASS, MACRO
 from keras_preact.precision import Choice, choose_dtype
 from keras_preact.run import LOCK, RunFolder
-from keras_preact.training import Recipe, doctor, dry_run
+from keras_preact.training import RECIPES, Recipe, doctor, dry_run
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.engines import make_engine
 from keras_preact.training.job import prepare, say_small_maps
@@ -693,3 +693,15 @@ def test_statistics_are_in_the_run_s_folder(finished):
     config, _ = finished
     found = Statistics.from_dict(RunFolder(config.out).read_json("statistics.json"))
     assert found.images == 1437 and found.mean.shape == (1,)
+
+
+def test_a_later_versions_recipe_does_not_change_a_run(begun, tmp_path, monkeypatch):
+    """It goes on with the fields that it was begun with, to the same losses."""
+    was = RECIPES["quick"]
+    shutil.copytree(begun, tmp_path / "run")
+    shutil.copytree(begun, tmp_path / "other")
+    expected = RunFolder(train(small(tmp_path, out=str(tmp_path / "other"))).run)
+    monkeypatch.setitem(RECIPES, "quick", was.replace(momentum=0.5, weight_decay=0.1))
+    run = RunFolder(train(small(tmp_path)).run)
+    assert run.read_json("resolved.json") == expected.read_json("resolved.json")
+    assert run.steps == expected.steps
