@@ -232,7 +232,7 @@ def _svg(figure) -> bytes:
 
 def recipes() -> str:
     from keras_preact.training import RECIPES, recipe_card
-    from keras_preact.training.cards import fields_of
+    from keras_preact.training.cards import fields_of, words_of
 
     text = """# Recipes
 
@@ -240,7 +240,7 @@ def recipes() -> str:
 [Training as it is done today](guides/recipes.md) says how to change a recipe.
 """
     for name in RECIPES:
-        card = recipe_card(name)._asdict()
+        card = words_of(recipe_card(name))
         what = card.pop("what")
         fields = ", ".join(f"`{key}={value}`" for key, value in fields_of(name).items())
         rows = {**card, "fields": fields or "the defaults"}.items()

@@ -280,6 +280,7 @@ def open_keras_file(path: str | os.PathLike[str]) -> Any:
     path = pathlib.Path(path)
     expected = "a run folder, a .keras or .safetensors file, or hf://user/name"
     fix = "Other formats may run code when they are opened." if path.is_file() else ""
+    fix = fix if path.exists() else "It does not exist."
     require(path.suffix == ".keras" and path.is_file(), "path", str(path), expected, fix)
     from keras_preact.weights.opening import open_model
 

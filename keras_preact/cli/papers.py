@@ -83,6 +83,7 @@ def _reproduce(arguments) -> None:
     from keras_preact.papers.report import (
         ORDER_TITLES,
         WORDS,
+        caution,
         order_cells,
         text_tables,
         title_of,
@@ -100,6 +101,8 @@ def _reproduce(arguments) -> None:
     console.print(f"\n{title_of(config)}", soft_wrap=True)
     (titles, rows), _ = text_tables(found.frame)
     _print_table(titles, rows, markdown=False, numbers=len(titles) - WORDS)
+    if words := caution(config):
+        console.print(words, soft_wrap=True)
     if cells := order_cells(found.orders):
         _print_table(ORDER_TITLES, cells, markdown=False, numbers=2)
     if found.agreement:

@@ -65,9 +65,9 @@ def kept_float(
     """The kinds of operations that must stay float, so that int8 costs at most one point.
 
     First, all are rounded. If that costs more than one percentage point of accuracy on these
-    images, all kinds but the convolutions stay float, and then each in turn is rounded again if
-    that costs nothing. (The opposite direction, adding kinds one by one, fails where two kinds only
-    help together, as in gated networks.)
+    images, and more than one image, all kinds but the convolutions stay float, and then each in
+    turn is rounded again if that costs nothing. (The opposite direction, adding kinds one by one,
+    fails where two kinds only help together, as in gated networks.)
 
     Args:
         format: One of `FORMATS`.
@@ -92,8 +92,9 @@ def kept_float(
         say(console, f"int8{words}: {points} lost on {len(images):,} images")
         return found
 
+    point = max(POINT, 1.5 / len(images))  # a single image says nothing
     most = lost(wish.kept)
-    if most <= POINT:
+    if most <= point:
         return wish.kept
     kept = tuple(KINDS)
     fewest = lost(kept)
@@ -101,7 +102,7 @@ def kept_float(
         return wish.kept
     for kind in KINDS:
         fewer = tuple(k for k in kept if k != kind)
-        if kind not in wish.kept and fewer and lost(fewer) <= max(POINT, fewest):
+        if kind not in wish.kept and fewer and lost(fewer) <= max(point, fewest):
             kept = fewer
     return kept
 

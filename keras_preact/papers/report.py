@@ -198,14 +198,20 @@ def _about_order(runs):
     return "; ".join(parts)
 
 
+def caution(config: Any) -> str | None:
+    """That another budget or other images are no comparison of values, where it is so."""
+    theirs = paper_tables()[config.table].claim
+    if not theirs or not (config.scale != "full" or config.data or config.settings):
+        return None
+    return "This is not the paper's training: compare the order of the rows, not the values."
+
+
 def _conditions(config, ended):
-    """What the runs were, and that another budget is no comparison of values."""
+    """What the runs were, and what they are no comparison of."""
     kinds = dict.fromkeys(map(_condition, ended))
     lines = [f"Scale {config.scale}: {'; '.join(kinds)}."]
-    theirs = paper_tables()[config.table].claim
-    if theirs and (config.scale != "full" or config.data or config.settings):
-        not_the_papers = "This is not the paper's training"
-        lines = [f"{lines[0]} {not_the_papers}: compare the order of the rows, not the values."]
+    if words := caution(config):
+        lines = [f"{lines[0]} {words}"]
     envs = [run.read_json("env.json") for run in ended]
     if len({(env["backend"], env["decided"]["dtype"]) for env in envs}) > 1:
         lines.append("The runs use several backends or dtypes, which compute differently.")

@@ -84,8 +84,8 @@ CARDS = {
         ),
         what="a long schedule with mixup, for the best accuracy on CIFAR",
         source="the defaults of osmr/imgclsmob's script, whose zoo has PreResNet-20 at 6.51 % and "
-        "ResNet-20 at 5.97 %; with what command these two were trained is not published, and how "
-        "many of 300 epochs and images of a batch are theirs not either",
+        "ResNet-20 at 5.97 %; the command that trained these two is not published, nor whether "
+        "they used 300 epochs and this batch size",
         cost="300 epochs, 15 million images: ResNet-20 in 3.5 hours of 2 cores",
         measured="nothing of this length",
         untried="the zoo's errors; it blends a batch with its reverse, here neighbours are blended",

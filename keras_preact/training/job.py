@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+#: An epoch of fewer steps is said to be short.
+FEW_STEPS = 5
+
+
 @dataclasses.dataclass(frozen=True)
 class Job:
     """Everything that training needs, ready for its first step.
@@ -138,6 +142,7 @@ def prepare(
     start = read_start(config.init, config.model) if config.init else None
     found = _statistics(data, parts, start, decided)
     batches = _batches(data, config, parts, engine.replicas, found)
+    _say_few_steps(batches, data, console)
     say(console, f"dtype {dtype.policy}: {dtype.reason}; devices {engine.devices}")
     with engine.scope():
         model = build_for(data, config, parts, dtype.policy, start, found)
@@ -316,6 +321,18 @@ def _adjustment(data, recipe):
     """What is added to the logits in the loss, where the recipe has it so."""
     wanted = recipe.balance == "logit_adjustment"
     return log_shares(data.train.labels, data.class_names) if wanted else None
+
+
+def _say_few_steps(batches, data, console):
+    """A line where batches are so large that hardly any steps are taken."""
+    steps, images = len(batches), len(data.train)
+    if steps < FEW_STEPS and images > 1:
+        left = images - sum(batches.size(k) for k in range(steps))
+        say(
+            console,
+            f"An epoch has {steps} step{'s' * (steps > 1)} and leaves out {left} of {images} "
+            "images, others each time. A smaller batch (--batch-size) takes more steps.",
+        )
 
 
 def _batches(data, config, parts, replicas, found):

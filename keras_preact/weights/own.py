@@ -160,10 +160,11 @@ class _Graph:
         return next(filter(None, (re.fullmatch(pattern, taker) for taker in takers)), None)
 
     def norms(self):
+        of_shortcuts = tuple(f"_{end}" for row in SHORTCUTS.values() for end in row.layers)
         biased = {
             layer.config["use_bias"]
             for name, layer in self.layers.items()
-            if layer.kind == "Conv2D" and not name.endswith("_gate")
+            if layer.kind == "Conv2D" and not name.endswith(of_shortcuts)
         }
         bias = "without_norm" if len(biased) == 2 else "always" if True in biased else "never"
         norms = self.of_kind("BatchNormalization")

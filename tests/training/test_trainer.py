@@ -705,3 +705,13 @@ def test_a_later_versions_recipe_does_not_change_a_run(begun, tmp_path, monkeypa
     run = RunFolder(train(small(tmp_path)).run)
     assert run.read_json("resolved.json") == expected.read_json("resolved.json")
     assert run.steps == expected.steps
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "words"), [(400, "has 3 steps and leaves out 237"), (64, "")]
+)
+def test_epochs_of_few_steps_are_said(batch_size, words):
+    said = io.StringIO()
+    config = TrainConfig("resnet8v2", batch_size=batch_size, dtype="float32")
+    prepare(config, make_engine(config), make_console(said))
+    assert words in said.getvalue() and ("--batch-size" in said.getvalue()) is bool(words)
