@@ -330,8 +330,9 @@ def _say_few_steps(batches, data, console):
         left = images - sum(batches.size(k) for k in range(steps))
         say(
             console,
-            f"An epoch has {steps} step{'s' * (steps > 1)} and leaves out {left} of {images} "
-            "images, others each time. A smaller batch (--batch-size) takes more steps.",
+            f"An epoch has {steps} step{'s' * (steps > 1)}"
+            f"{f' and leaves out {left} of {images} images, others each time' if left else ''}. "
+            "A smaller batch (--batch-size) takes more steps.",
         )
 
 

@@ -708,7 +708,8 @@ def test_a_later_versions_recipe_does_not_change_a_run(begun, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "words"), [(400, "has 3 steps and leaves out 237"), (64, "")]
+    ("batch_size", "words"),
+    [(400, "has 3 steps and leaves out 237"), (2000, "has 1 step. A smaller"), (64, "")],
 )
 def test_epochs_of_few_steps_are_said(batch_size, words):
     said = io.StringIO()
