@@ -9,7 +9,7 @@ import keras
 import pandas as pd
 
 from keras_preact.analysis.anatomy import dissect
-from keras_preact.analysis.config import AnalyzeConfig
+from keras_preact.analysis.config import AnalyzeConfig, is_file
 from keras_preact.analysis.further import CONFIG, FURTHER, Look, batches_of
 from keras_preact.analysis.gradients import gradient_propagation
 from keras_preact.analysis.page_of_surfaces import surface_page
@@ -22,6 +22,7 @@ from keras_preact.console import say
 from keras_preact.data import load_data
 from keras_preact.files import to_csv
 from keras_preact.run import RunFolder
+from keras_preact.trained import Trained, load_trained
 from keras_preact.training import TrainConfig, train
 from keras_preact.training.fine_tune import read_start
 from keras_preact.training.job import build_for
@@ -29,6 +30,9 @@ from keras_preact.weights import weights_by_layer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+#: The tables of every analysis.
+ALWAYS = ("summary", "signals", "responses", "activations", "gates", "gradients", "variance")
 
 #: The file that is written last.
 _LAST = "words.md"
@@ -43,7 +47,8 @@ class Analysis:
             `activations` and `gates` (of `Signals`), `gradients` (of `gradient_propagation`) and
             `variance` (of `variance_factors`, with `response_std`, measured if no norm follows).
             With `also`: `lesions`, `removals` and `orders` (of `Lesions`) and `paths` (of
-            `path_lengths`); `eigenvalues`, `traces` and `spectrum` (of `Curvature`); `surface` (of
+            `path_lengths`); `eigenvalues`, `traces` and `spectrum` (of `Curvature`), and
+            `curvature_steps` (of a run's checkpoints, if it has any); `surface` (of
             `loss_surface`), `trajectory` and `trajectory_surface` (of `Trajectory`) and `lines` (of
             `loss_between`). The first columns of each are `network` and `state` (`initial` or
             `trained`).
@@ -85,7 +90,7 @@ def analyze(config: AnalyzeConfig | None = None, *, console: "Console | None" = 
     names = [subject.name for subject in subjects]
     expected, fix = "networks with different names, which label the tables", "Rename a folder."
     require(len({*names}) == len(names), "networks", config.networks, expected, fix)
-    if all(subject.trained for subject in subjects):
+    if all(subject.is_run for subject in subjects):
         expected = "omitted if all networks are run folders, which are analysed as trained"
         require(not config.settings, "settings", config.settings, expected)
         require(not config.epochs, "epochs", config.epochs, expected)
@@ -118,7 +123,7 @@ def _analysis(config, subjects, folder, console):
     found: dict[str, list[pd.DataFrame]] = {}
     looked_at: dict[str, str] = {}
     for number, subject in enumerate(subjects):
-        if config.epochs and subject.trained is None:
+        if config.epochs and not (subject.trained or subject.opened):
             say(console, f"{subject.name}: {config.epochs} epochs")
             out = str(folder.path / subject.name)
             run = subject.config.replace(out=out, saved_model=False)
@@ -154,53 +159,92 @@ def _write(analysis, folder) -> None:
 
 
 class _Subject(NamedTuple):
-    """A network to analyse: its name, its config, and the run with its trained weights."""
+    """A network to analyse.
+
+    Attributes:
+        name: Its name in tables.
+        config: How it is built and what it is analysed on.
+        trained: The run or the tag with its trained weights.
+        opened: The `Trained` of a file, in place of `config` and `trained`.
+    """
 
     name: str
     config: TrainConfig
     trained: str | None = None
+    opened: Trained | None = None
+
+    @property
+    def is_run(self) -> bool:
+        """Whether its initial weights are known as well as its trained ones."""
+        return bool(self.trained) and self.config.init != self.trained
 
 
 def _subject(config, network):
     path = pathlib.Path(network)
+    if is_file(network):
+        expected = "omitted for files, but for data.FIELD"
+        fields = [name for name in config.settings if not name.startswith("data.")]
+        require(not fields, "settings", config.settings, expected)
+        opened = load_trained(network, dtype="float32")
+        return _Subject(opened.name, TrainConfig(seed=config.seed), opened=opened)
     if path.is_dir():
         run = RunFolder(path).config
         known = {name: run[name] for name in TrainConfig.field_names() if name in run}
         own = TrainConfig(**{**known, "out": None})
         return _Subject(path.resolve().name, own.replace(data=config.data or own.data), str(path))
+    name, _, tag = network.partition("@")
     own = TrainConfig(
-        model=network,
+        model=name,
         data=config.data or "digits",
         epochs=config.epochs or None,
         seed=config.seed,
         dtype="float32",
+        init=tag or None,
         settings=config.settings,
     )
-    return _Subject(model_info(network).name, own)
+    expected = "images of the classes that the network was trained on, such as cifar10"
+    require(config.data or not tag, "data", None, f"given for {network}: {expected}")
+    known = model_info(name).name
+    return _Subject(f"{known}@{tag}" if tag else known, own, tag or None)
 
 
 def _states(subject, config, look=None):
-    """(state, tables, data in words) with the initial weights, and with trained ones if any."""
+    """(state, tables, data in words) with the initial weights, and with trained ones if any.
+
+    Of files and published weights there are only the trained ones.
+    """
+    if subject.opened:
+        options = {name.partition(".")[2]: value for name, value in config.settings.items()}
+        data = subject.opened.load_data(config.data, **options)
+        yield "trained", *_state(subject.opened.model, data, config, look, {}, "trained")
+        return
     own, parts = subject.config, subject.config.resolve()
     trained = read_start(subject.trained, own.model) if subject.trained else None
     keras.utils.set_random_seed(own.seed)  # from here on, the same as at the start of a training
     data = load_data(own.data, options=parts.data, seed=own.seed)
-    initial = read_start(own.init, own.model) if own.init else None
-    model = build_for(data, own, parts, "float32", trained or initial)
-    batches, seen = batches_of(data.train, config), {}
-    for state, start in (("initial", initial), ("trained", trained)):
-        new = start.into(model, parts.network) if start else []
-        same = not (new and start is trained)
-        require(same, "data", own.data, f"images of the classes that {subject.name} was trained on")
-        if start or state == "initial":
-            tables = measure(model, batches)
-            last = state == "trained" or not trained
-            seen[state] = weights_by_layer(model) if "surface" in config.parts() else None
-            for part in config.parts():
-                measured, of_each = FURTHER[part]
-                if last or of_each:
-                    tables |= measured(model, data, look, seen)
-            yield state, tables, repr(data)[1:-1]
+    begins = own.init and subject.is_run
+    initial = read_start(own.init, own.model) if begins else None
+    model, seen = build_for(data, own, parts, "float32", trained or initial), {}
+    if not trained or subject.is_run:
+        if initial:
+            initial.into(model, parts.network)
+        yield "initial", *_state(model, data, config, look, seen, "initial", not trained)
+    if trained:
+        new = trained.into(model, parts.network)
+        expected = f"images of the classes that {subject.name} was trained on"
+        require(not new, "data", own.data, expected)
+        yield "trained", *_state(model, data, config, look, seen, "trained")
+
+
+def _state(model, data, config, look, seen, state, last=True):
+    """The tables of a network in a state, and what it was measured on."""
+    tables = measure(model, batches_of(data.train, config))
+    seen[state] = weights_by_layer(model) if "surface" in config.parts() else None
+    for part in config.parts():
+        measured, of_each = FURTHER[part]
+        if last or of_each:
+            tables |= measured(model, data, look, seen)
+    return tables, repr(data)[1:-1]
 
 
 def measure(model: keras.Model, batches: Iterable[tuple[Any, Any]]) -> dict[str, pd.DataFrame]:

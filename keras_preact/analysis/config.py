@@ -18,10 +18,12 @@ class AnalyzeConfig(Checked):
     """The settings of `analyze`; every field is also an option of `keras-preact analyze`.
 
     Args:
-        networks: Names of registered networks, and folders of finished runs; a run is analysed with
-            both its initial and its trained weights.
+        networks: Names of registered networks; folders of finished runs, which are analysed with
+            both their initial and their trained weights; `.keras` and `.safetensors` files and
+            `hf://user/name`; and published weights by tag, such as `resnet20v2@cifar10`.
         data: `digits`, a name of tensorflow-datasets, `folder:PATH`, `csv:PATH`, `parquet:PATH` or
-            `npz:PATH`; by default that of the run, and `digits` for named networks.
+            `npz:PATH`; by default that of the run, and `digits` for named networks. Files and
+            published weights need the images that they were trained on.
         also: Optional measurements, separated by commas: `refinement` (whether branches follow the
             gradient, and linear probes on each unit), `curvature` (eigenvalues, trace and spectral
             density of the loss's Hessian) and, for the last state of the network, `lesions` (units
@@ -38,7 +40,7 @@ class AnalyzeConfig(Checked):
         out: Folder for tables and plots; by default a new one under `runs/`. If the same analysis
             was killed in that folder, it is resumed.
         settings: Further fields by dotted name, as in `TrainConfig`, for named networks; run
-            folders are analysed as they were trained.
+            folders are analysed as they were trained, and files take `data.FIELD` alone.
 
     Raises:
         ConfigError: If a field has a value that is not allowed.
@@ -65,8 +67,11 @@ class AnalyzeConfig(Checked):
         """Rules of single fields."""
         require(len(self.networks) > 0, "networks", self.networks, "at least one name or folder")
         for network in self.networks:
-            if not pathlib.Path(network).is_dir():
-                model_info(network)  # refuses unknown names
+            if not (pathlib.Path(network).is_dir() or is_file(network)):
+                name, at, tag = network.partition("@")
+                tags = model_info(name).weights  # refuses unknown names
+                expected = f"one of {quoted(tags)}" if tags else "left out: there are none"
+                require(tag in tags or not at, f"tag of {name}", tag, expected)
         for name in ("images", "batch_size", "points"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "at least 2")
         require(self.epochs >= 0, "epochs", self.epochs, "at least 0")
@@ -77,6 +82,17 @@ class AnalyzeConfig(Checked):
     def parts(self) -> list[str]:
         """The names in `also`, each once."""
         return parts_of(self.also)
+
+
+def is_file(network: str) -> bool:
+    """Whether a network is a file of trained weights, on this machine or on the Hugging Face Hub.
+
+    Example:
+        >>> from keras_preact.analysis.config import is_file
+        >>> is_file("mine.keras"), is_file("hf://user/net"), is_file("resnet20v2@cifar10")
+        (True, True, False)
+    """
+    return network.endswith((".keras", ".safetensors")) or network.startswith("hf://")
 
 
 def parts_of(text: str | None) -> list[str]:

@@ -20,7 +20,8 @@ def plot_curvature(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
     """Plots the spectral density of the loss's Hessian, and its extreme eigenvalues.
 
     Args:
-        tables: `Analysis.tables` with `spectrum` and `eigenvalues`.
+        tables: `Analysis.tables` with `spectrum` and `eigenvalues`; with `curvature_steps`, the
+            largest eigenvalue along the training as well.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -34,7 +35,9 @@ def plot_curvature(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
         >>> len(plot_curvature({"spectrum": spectrum, "eigenvalues": eigenvalues}).axes)
         2
     """
-    figure, (left, right) = new_figure(11, 4, columns=2)
+    steps = tables.get("curvature_steps")
+    columns = 2 if steps is None else 3
+    figure, (left, right, *others) = new_figure(5.5 * columns, 4, columns=columns)
     for label, table, style in groups(tables["spectrum"]):
         found = density(table)
         shown = found["density"].where(found["density"] > _LEAST)
@@ -53,4 +56,10 @@ def plot_curvature(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
         plain(axes)
         axes.set_xlim(limits)
     left.set_ylim(bottom=_LEAST)
+    for axes in others:
+        for _, table, style in groups(steps):
+            axes.plot(table["name"], table["largest"], marker="o", **{**style, "ls": "-"})
+        axes.set_ylabel("largest eigenvalue")
+        axes.tick_params(axis="x", rotation=30)
+        plain(axes)
     return finished(figure, tables["spectrum"], "Curvature of the loss")

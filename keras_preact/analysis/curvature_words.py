@@ -14,7 +14,8 @@ def of_eigenvalues(table: pd.DataFrame) -> str:
     largest = top["eigenvalue"].max()
     text = f"the largest eigenvalues of the Hessian are {values}, the smallest is {least:.3g}"
     if least < 0 < largest:
-        text += f", a negative curvature of {abs(least) / largest:.1%} of the largest"
+        share = f"of {-least / largest:.1%} of" if -least < largest else "larger in size than"
+        text += f", a negative curvature {share} the largest"
     open_ends = int((table["error"] > SETTLED * table["eigenvalue"].abs().max()).sum())
     if open_ends:
         text += f"; not converged: {open_ends} of them (error up to {table['error'].max():.2g})"
@@ -28,6 +29,20 @@ def of_traces(table: pd.DataFrame) -> str:
     return (
         f"the trace is {mean:.4g} ± {2 * error:.2g} (two standard errors, {draws} random vectors), "
         f"{mean / weights:.2g} per weight ({weights:,} weights)."
+    )
+
+
+def of_steps(table: pd.DataFrame) -> str:
+    """A sentence about the curvature along a run's checkpoints."""
+    first, last = table.iloc[0], table.iloc[-1]
+    parts = [
+        f"the {title} goes from {first[name]:.3g} to {last[name]:.3g}"
+        for title, name in (("largest eigenvalue", "largest"), ("trace", "trace"))
+    ]
+    return (
+        f"from {first['name']} to the end of the training, over {len(table)} states, "
+        f"{' and '.join(parts)}; the smallest eigenvalue is {table['smallest'].min():.3g} to "
+        f"{table['smallest'].max():.3g}."
     )
 
 

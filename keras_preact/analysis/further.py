@@ -80,15 +80,34 @@ def _refinement(model, data, look, _):
     return {**found, "cosines": cosines} if len(cosines) else found
 
 
-def _curvature(model, data, look, _):
+def _curvature(model, data, look, seen):
     config = look.config
     batches = batches_of(data.train, config)
     found = loss_curvature(model, batches, draws=config.draws, seed=config.seed)
-    return {
+    tables = {
         "eigenvalues": found.eigenvalues,
         "traces": found.traces.assign(weights=found.weights),
         "spectrum": found.spectrum,
     }
+    before = {}
+    if look.subject.trained and "trained" in seen:
+        end = weights_by_layer(model)
+        for name, weights in _checkpoints(model, look.subject.trained, end).items():
+            load_weights_by_layer(model, weights)
+            before[name] = loss_curvature(model, batches, top=1, draws=1, seed=config.seed)
+        load_weights_by_layer(model, end)
+    if before:
+        states = {**before, "end": found}
+        rows = [{"name": name, **_extremes(one)} for name, one in states.items()]
+        tables["curvature_steps"] = pd.DataFrame(rows)
+    return tables
+
+
+def _extremes(found):
+    """The ends and the mean of the Hessian's eigenvalues."""
+    values = found.eigenvalues["eigenvalue"]
+    trace = found.traces["estimate"].mean()
+    return {"largest": values.max(), "smallest": values.min(), "trace": trace}
 
 
 def _surface(model, data, look, seen):

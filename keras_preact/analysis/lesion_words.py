@@ -60,7 +60,7 @@ def of_orders(table: pd.DataFrame) -> str | None:
 def of_paths(table: pd.DataFrame) -> str:
     """A sentence about the table of `path_lengths`."""
     longest = table["length"].max()
-    ranges = [_middle(table, name) for name in ("product", "paths")]
+    ranges = [middle_lengths(table, name) for name in ("product", "paths")]
     shorter = "shorter" if ranges[0][1] < ranges[1][1] else "not shorter"
     return (
         f"90 % of the gradient (number of paths times norm) comes over {ranges[0][0]} to "
@@ -70,8 +70,8 @@ def of_paths(table: pd.DataFrame) -> str:
     )
 
 
-def _middle(table, name):
-    """The lengths between which 90 % of a column are, and their median."""
+def middle_lengths(table: pd.DataFrame, name: str) -> tuple[int, int, int]:
+    """The lengths between which 90 % of a column of `path_lengths` are, and the median between."""
     total = np.cumsum(table[name] / table[name].sum())
     low, half, high = (int(np.searchsorted(total, q)) for q in (0.05, 0.5, 0.95))
     return low, half, min(high, int(table["length"].max()))

@@ -212,13 +212,35 @@ def plot_equation_5(gradients: "pd.DataFrame") -> "Figure":
 
 
 def pictures(tables: "Mapping[str, pd.DataFrame]") -> "dict[str, Figure]":
-    """The plots for the tables of an `Analysis`, by file name; empty plots are omitted."""
+    """The plots for the tables of an `Analysis`, by file name; empty plots are omitted.
+
+    Args:
+        tables: Tables of an `Analysis`; those of every analysis together, or not at all.
+    """
+    found = _of_every_analysis(tables) if "signals" in tables else {}
+    found |= {
+        "lesions": plot_lesions(tables) if "lesions" in tables else None,
+        "refinement": plot_refinement(tables) if "cosines" in tables else None,
+        "surface": plot_surface(tables["surface"]) if "surface" in tables else None,
+        "trajectory": plot_trajectory(tables["trajectory"], tables["trajectory_surface"])
+        if "trajectory" in tables
+        else None,
+        "lines": plot_between(tables["lines"]) if "lines" in tables else None,
+        "curvature": plot_curvature(tables) if "spectrum" in tables else None,
+        "path_lengths": plot_path_lengths(tables["paths"])
+        if len(tables.get("paths", ()))
+        else None,
+    }
+    return {name: figure for name, figure in found.items() if figure}
+
+
+def _of_every_analysis(tables):
     signals, gradients = tables["signals"], tables["gradients"]
     residual = "adds" in signals and signals["adds"].notna().any()
     direct = gradients["direct"][gradients["unit"] != "head"].any()
     sloped = "slope_mean" in tables["activations"]
-    plain, paths = of_plain_nets(tables), tables.get("paths", ())
-    found = {
+    plain = of_plain_nets(tables)
+    return {
         "signals": plot_signals(signals),
         "propagation": plot_propagation(signals),
         "equation_4": plot_equation_4(signals) if residual else None,
@@ -229,14 +251,4 @@ def pictures(tables: "Mapping[str, pd.DataFrame]") -> "dict[str, Figure]":
         "gates": plot_gates(tables["gates"]) if len(tables["gates"]) else None,
         "rectifiers": plot_rectifiers(tables["activations"]),
         "slopes": plot_slopes(tables["activations"]) if sloped else None,
-        "lesions": plot_lesions(tables) if "lesions" in tables else None,
-        "refinement": plot_refinement(tables) if "cosines" in tables else None,
-        "surface": plot_surface(tables["surface"]) if "surface" in tables else None,
-        "trajectory": plot_trajectory(tables["trajectory"], tables["trajectory_surface"])
-        if "trajectory" in tables
-        else None,
-        "lines": plot_between(tables["lines"]) if "lines" in tables else None,
-        "curvature": plot_curvature(tables) if "spectrum" in tables else None,
-        "path_lengths": plot_path_lengths(paths) if len(paths) else None,
     }
-    return {name: figure for name, figure in found.items() if figure}

@@ -52,6 +52,7 @@ def in_words(tables: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
         "Curvature": ("eigenvalues", curvature_words.of_eigenvalues),
         "Trace of the Hessian": ("traces", curvature_words.of_traces),
         "Spectral density": ("spectrum", curvature_words.of_spectrum),
+        "Curvature along the training": ("curvature_steps", curvature_words.of_steps),
         "Loss surface": ("surface", surface_words.of_surface),
         "Trajectory": ("trajectory", surface_words.of_trajectory),
         "Between two runs": ("lines", surface_words.of_lines),

@@ -71,7 +71,8 @@ def _analyze_arguments(command) -> None:
         "networks",
         nargs="+",
         metavar="NETWORK",
-        help="names of networks, or folders of finished runs",
+        help="names of networks, folders of finished runs, .keras or .safetensors files, "
+        "hf://user/name, or published weights by tag, such as resnet20v2@cifar10",
     )
     words = "put all networks into the same tables and plots, instead of a folder each"
     command.add_argument("--compare", action="store_true", help=words)

@@ -84,6 +84,7 @@ def _reproduce(arguments) -> None:
         ORDER_TITLES,
         WORDS,
         caution,
+        inside_cells,
         order_cells,
         text_tables,
         title_of,
@@ -91,12 +92,13 @@ def _reproduce(arguments) -> None:
 
     found = reproduce(config, console=console)
     if arguments.json:
-        rows, orders = (
-            json.loads(frame.to_json(orient="records")) for frame in (found.frame, found.orders)
+        rows, orders, inside = (
+            json.loads(frame.to_json(orient="records"))
+            for frame in (found.frame, found.orders, found.inside)
         )
         agreement = found.agreement and found.agreement._asdict()
         values = {"folder": str(found.folder), "agreement": agreement}
-        print(json.dumps({**values, "orders": orders, "rows": rows}))
+        print(json.dumps({**values, "orders": orders, "inside": inside, "rows": rows}))
         return
     console.print(f"\n{title_of(config)}", soft_wrap=True)
     (titles, rows), _ = text_tables(found.frame)
@@ -105,6 +107,9 @@ def _reproduce(arguments) -> None:
         console.print(words, soft_wrap=True)
     if cells := order_cells(found.orders):
         _print_table(ORDER_TITLES, cells, markdown=False, numbers=2)
+    if len(found.inside):
+        titles, rows = inside_cells(found.inside)
+        _print_table(titles, rows, markdown=False, numbers=len(titles) - 1)
     if found.agreement:
         console.print(f"Order compared with the paper's: {found.agreement}", soft_wrap=True)
     if found.left:

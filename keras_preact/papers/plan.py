@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 from keras_preact.checked import Checked, require
 from keras_preact.errors import ConfigError
+from keras_preact.papers.inside import is_analyzed
 from keras_preact.papers.scales import SCALES, rows_by_training, rows_to_train, scaled
-from keras_preact.papers.tables import PaperRow
+from keras_preact.papers.tables import PaperRow, paper_tables
 from keras_preact.run import RunFolder, folder_name
 
 #: What was asked for, in the folder of a table.
@@ -37,6 +38,9 @@ class ReproduceConfig(Checked):
         dtype: Dtype policy of all runs, as in `train`.
         devices: Devices of all runs: `auto` (all GPUs, else the CPU) or names such as `gpu:0`.
         recompute: Recompute activations in the backward pass: less memory, more time.
+        also: What to measure inside every finished run, as in `analyze`; if not given, that of the
+            table, such as `lesions` for `veit2016-lesions`.
+        images: Number of training images, and of test images, to measure it with.
         settings: Fields to change in all rows, by dotted name, such as `recipe.epochs`.
 
     Raises:
@@ -58,10 +62,16 @@ class ReproduceConfig(Checked):
     dtype: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     devices: str = "auto"
     recompute: bool = False
+    also: str | None = None
+    images: int = 256
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def check(self) -> None:
         require(self.runs is None or self.runs >= 1, "runs", self.runs, "at least 1, or None")
+        if self.also:
+            from keras_preact.analysis import AnalyzeConfig
+
+            AnalyzeConfig(also=self.also, images=self.images)
         self.trainings()
 
     @property
@@ -81,18 +91,22 @@ class ReproduceConfig(Checked):
         """All rows of the table, grouped by training: rows of a group differ in the test only."""
         return rows_by_training(self.table, self.scale, self.data, self.settings)
 
+    def measured(self) -> str:
+        """What is measured inside every finished run; empty for nothing."""
+        return self.also or paper_tables()[self.table].also
+
     def trainings(self) -> list["Training"]:
         """All runs in order: the first of each training, then the second of each."""
         runs, wanted = self.runs or SCALES[self.scale].runs, {row.row for row in self.rows()}
         fields = {name: getattr(self, name) for name in ("dtype", "devices", "recompute")}
-        found = []
+        found, also = [], self.measured()
         for group in self.groups():
             if rows := [row for row in group if row.row in wanted]:
                 name = self.folder / folder_name(group[0].row)  # whichever of them are wanted
                 config = scaled(rows[0], self.scale, self.data, self.settings, **fields)
                 found.append((rows, name, config))
         return [
-            Training(rows, seed, config.replace(seed=seed, out=f"{name}-seed{seed}"))
+            Training(rows, seed, config.replace(seed=seed, out=f"{name}-seed{seed}"), also)
             for seed in range(runs)
             for rows, name, config in found
         ]
@@ -112,18 +126,28 @@ class ReproduceConfig(Checked):
 
 
 class Training(NamedTuple):
-    """A run for rows that differ in the test only: the rows, the seed, and the `TrainConfig`."""
+    """A run for rows that differ in the test only: the rows, the seed, and the `TrainConfig`.
+
+    Attributes:
+        also: What to measure inside it; empty for nothing.
+    """
 
     rows: list[PaperRow]
     seed: int
     config: Any
+    also: str
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is finished and tested, or has diverged."""
+        """Whether it is finished, tested and measured inside, or has diverged."""
         if (self.folder / FAILURE).is_file():
             return True
-        return self.is_trained and not self.tests_left()
+        return self.is_trained and not self.tests_left() and not self.is_left_to_analyze
+
+    @property
+    def is_left_to_analyze(self) -> bool:
+        """Whether it is to be measured inside, and is not yet."""
+        return bool(self.also) and not is_analyzed(RunFolder(self.folder))
 
     @property
     def folder(self) -> pathlib.Path:

@@ -2,12 +2,13 @@
 
 import html
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_preact.console import duration
 from keras_preact.evaluation.page import html_page, html_picture, html_table, to_png
 from keras_preact.evaluation.runs import machine_of
 from keras_preact.files import to_csv
+from keras_preact.papers.inside import MEASURES, compared_tables, inside_frame, paper_figures
 from keras_preact.papers.plan import ReproduceConfig, read_config
 from keras_preact.papers.plots import plot_errors, plot_training
 from keras_preact.papers.results import agreement_of, frame_of, orders_of, runs_by_row
@@ -42,11 +43,17 @@ _EXPLAINED = (
 )
 
 _ORDERS = "The paper's claims, pair by pair"
-ORDER_TITLES = ("in the last epoch", "less", "more", "pairs", "if alike")
+ORDER_TITLES = ("after the training", "less", "more", "pairs", "if alike")
 _ORDERS_EXPLAINED = (
     "Pairs of a run of one row and a run of the other in the claimed order; ties count one half. "
     "If alike: probability of so many if the rows do not differ (Mann-Whitney test); at least 0.17 "
     "with two runs each and 0.05 with three. Of twenty such pairs, one reaches 0.05 by chance."
+)
+
+_INSIDE = "Inside the networks"
+_INSIDE_EXPLAINED = (
+    "Medians over the runs of a row, with least and greatest; pictures and sentences are of its "
+    "first run. The figures of each run are in its folder analysis/."
 )
 
 
@@ -57,8 +64,8 @@ def write_reproduction(folder: str | os.PathLike[str]) -> Any:
         folder: Folder that `reproduce` wrote, whether it has finished or not.
 
     Returns:
-        The table, the `Agreement` of its order with the paper's or `None`, and the table of
-        `orders_of`.
+        The table, the `Agreement` of its order with the paper's or `None`, and the tables of
+        `orders_of` and `inside_frame`.
 
     Raises:
         ConfigError: When there is no table in the folder.
@@ -66,24 +73,32 @@ def write_reproduction(folder: str | os.PathLike[str]) -> Any:
     """
     import filelock
 
+    from keras_preact.analysis.page_of_surfaces import surface_page
+
     table = RunFolder(folder)
     with filelock.FileLock(table.path / ".report.lock"):  # one process at a time
         config, runs = read_config(folder), runs_by_row(folder)
         frame, agreement = frame_of(runs), agreement_of(runs)
-        figures, orders = _figures(frame, runs), orders_of(config.table, runs)
+        orders, inside = orders_of(config.table, runs), inside_frame(runs)
+        tables = compared_tables(runs)
         parts = {
             "lines": _lines(config, frame, agreement, runs),
             "orders": order_cells(orders),
-            "figures": figures,
+            "figures": _figures(frame, runs),
+            "inside": _inside(config, inside, tables),
             "machines": _hardware(runs),
         }
         table.write_bytes("table.csv", to_csv(frame).encode())
         table.write_bytes("orders.csv", to_csv(orders).encode())
-        for name, (_, png) in figures.items():
+        if len(inside):
+            table.write_bytes("inside.csv", to_csv(inside).encode())
+        if "surface" in tables:
+            table.write_bytes("surface.html", surface_page(tables["surface"]).encode())
+        for name, (_, png) in (parts["figures"] | parts["inside"].figures).items():
             table.write_bytes(f"{name}.png", png)
         table.write_bytes("report.md", _markdown(config, frame, **parts).encode())
         table.write_bytes("report.html", _page(config, frame, **parts).encode())
-    return frame, agreement, orders
+    return frame, agreement, orders, inside
 
 
 def title_of(config: ReproduceConfig) -> str:
@@ -122,6 +137,50 @@ def order_cells(orders: "pandas.DataFrame") -> list[list[str]]:
         ]
         for row in orders.itertuples()
     ]
+
+
+def inside_cells(inside: "pandas.DataFrame") -> tuple[list[str], list[list[str]]]:
+    """The table of `inside_frame` as text: titles, and a row of cells per measure."""
+    rows = [*dict.fromkeys(inside["row"])]
+    known = {(one.measure, one.row): one for one in inside.itertuples()}
+    measures = [name for name in MEASURES if name in set(inside["measure"])]
+    cells = [
+        [MEASURES[name].title, *(_spread(known.get((name, row))) for row in rows)]
+        for name in measures
+    ]
+    return ["", *rows], cells
+
+
+def _spread(one):
+    if one is None:
+        return ""
+    spread = f" ({one.least:.3g} to {one.greatest:.3g})" if one.runs > 1 else ""
+    return f"{one.median:.3g}{spread}"
+
+
+class _Inside(NamedTuple):
+    """What the report says of the inside of networks; empty without an analysis."""
+
+    titles: list[str]
+    rows: list[list[str]]
+    lines: list[str]
+    figures: dict[str, tuple[str, bytes]]
+
+
+def _inside(config, inside, tables):
+    from keras_preact.analysis.plots import pictures
+    from keras_preact.analysis.words import in_words
+
+    if not len(inside):
+        return _Inside([], [], [], {})
+    lines = [f"The paper: {text}" for text in paper_figures(config.table)]
+    for topic, sentences in in_words(tables).items():
+        lines += [f"{topic}. {' '.join(sentences)}"]
+    figures = {
+        name: (name.replace("_", " ").capitalize(), to_png(figure))
+        for name, figure in pictures(tables).items()
+    }
+    return _Inside(*inside_cells(inside), lines, figures)
 
 
 def _cells(row):
@@ -231,7 +290,7 @@ def _hardware(runs):
     return [*dict.fromkeys(machine_of(run) for _, of_row in runs for run in of_row)]
 
 
-def _page(config, frame, lines, orders, figures, machines):
+def _page(config, frame, lines, orders, figures, inside, machines):
     sections = [f"<p>{html.escape(line)}</p>" for line in lines]
     errors, costs = text_tables(frame)
     sections.append(html_table(*errors, WORDS, failed=_has_failed(errors[0])))
@@ -239,7 +298,11 @@ def _page(config, frame, lines, orders, figures, machines):
     if orders:
         sections += [f"<h2>{_ORDERS}</h2>", html_table(ORDER_TITLES, orders, 3)]
         sections.append(f"<p><small>{html.escape(_ORDERS_EXPLAINED)}</small></p>")
-    sections += [html_picture(headline, png) for headline, png in figures.values()]
+    if inside.rows:
+        sections += [f"<h2>{_INSIDE}</h2>", html_table(inside.titles, inside.rows)]
+        sections.append(f"<p><small>{html.escape(_INSIDE_EXPLAINED)}</small></p>")
+        sections += [f"<p>{html.escape(line)}</p>" for line in inside.lines]
+    sections += [html_picture(*figure) for figure in (inside.figures | figures).values()]
     sections.append(f"<h2>Classes, networks and cost</h2>{html_table(*costs, WORDS)}")
     sections.append(f"<h2>Again</h2><pre>{html.escape(config.command)}</pre>")
     items = "".join(f"<li>{html.escape(text)}</li>" for text in machines)
@@ -254,15 +317,18 @@ def _has_failed(titles):
     return lambda row: bool(row[place])
 
 
-def _markdown(config, frame, lines, orders, figures, machines):
+def _markdown(config, frame, lines, orders, figures, inside, machines):
     errors, costs = (_markdown_table(*table) for table in text_tables(frame))
-    pictures = [f"![{headline}]({name}.png)" for name, (headline, _) in figures.items()]
+    named = (inside.figures | figures).items()
+    pictures = [f"![{headline}]({name}.png)" for name, (headline, _) in named]
+    table = _markdown_table(inside.titles, inside.rows)
     parts = [
         f"# {title_of(config)}",
         *lines,
         errors,
         _EXPLAINED,
         *((_markdown_table(ORDER_TITLES, orders, 3), _ORDERS_EXPLAINED) if orders else ()),
+        *((f"## {_INSIDE}", table, _INSIDE_EXPLAINED, *inside.lines) if inside.rows else ()),
         *pictures,
         costs,
         f"```bash\n{config.command}\n```",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keras_preact.checked import require
 from keras_preact.console import duration, say
 from keras_preact.errors import ConfigError, DataError, DivergedError
+from keras_preact.papers.inside import analyze_run
 from keras_preact.papers.plan import CONFIG, FAILURE, TESTS, ReproduceConfig, figures_of_tests
 from keras_preact.papers.report import write_reproduction
 from keras_preact.papers.scales import SCALES
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 #: Fields that decide what is computed; the folder of a table goes on only under the same ones.
-_SAME = ("table", "scale", "data", "dtype", "recompute", "settings")
+_SAME = ("table", "scale", "data", "dtype", "recompute", "also", "images", "settings")
 
 #: How old a report may be when a run ends.
 _REPORT_SECONDS = 60
@@ -31,6 +32,7 @@ class Reproduction(NamedTuple):
         frame: The table, as from `reproduced_frame`.
         agreement: How well the order of the rows agrees with the paper's, or `None`.
         orders: The paper's claims about pairs of rows, as from `orders_of`.
+        inside: What was measured inside the runs, as from `inside_frame`.
         folder: Contains `report.html`, `report.md`, `table.csv`, plots and the runs.
         left: Number of unfinished runs: they belong to other processes, or could not be tested.
     """
@@ -38,6 +40,7 @@ class Reproduction(NamedTuple):
     frame: Any
     agreement: Any
     orders: Any
+    inside: Any
     folder: pathlib.Path
     left: int
 
@@ -79,7 +82,7 @@ def reproduce(config: ReproduceConfig, *, console: "Console | None" = None) -> R
                 continue
             name = f"{training.rows[0].row}, seed {training.seed}"
             say(console, f"[{number}/{len(trainings)}] {name}: {training.config.out}")
-            _train(training, console)
+            _train(training, config.images, console)
         cost_done = _cost_of_ended(trainings)  # by others too
         cost_left = sum(other.cost for other in trainings) - cost_done
         if cost_left and cost_done > cost_before:
@@ -88,9 +91,9 @@ def reproduce(config: ReproduceConfig, *, console: "Console | None" = None) -> R
         if time.perf_counter() - written > _REPORT_SECONDS:
             write_reproduction(folder.path)
             written = time.perf_counter()
-    frame, agreement, orders = write_reproduction(folder.path)
+    written_last = write_reproduction(folder.path)
     left = sum(not training.has_ended for training in trainings)
-    return Reproduction(frame, agreement, orders, folder.path, left)
+    return Reproduction(*written_last, folder.path, left)
 
 
 def _cost_of_ended(trainings):
@@ -161,8 +164,8 @@ def _taken(training):
         lock.release()
 
 
-def _train(training, console):
-    """Trains, and makes the tests of its rows."""
+def _train(training, images, console):
+    """Trains, makes the tests of its rows, and measures what is wanted inside it."""
     import keras
 
     folder = training.folder
@@ -175,6 +178,8 @@ def _train(training, console):
                 say(console, f"Not tested: {error}")
             else:
                 RunFolder(folder).write_json(TESTS, {**figures_of_tests(folder), test: found})
+        if training.is_left_to_analyze:
+            analyze_run(RunFolder(folder), training.also, images, console)
     keras.backend.clear_session()
 
 

@@ -8,6 +8,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from keras_preact.papers.agreement import Agreement, Pairs, pairs_in_order, rank_agreement
+from keras_preact.papers.inside import MEASURES, values_of
 from keras_preact.papers.plan import FAILURE, figures_of_tests, read_config
 from keras_preact.papers.tables import FAILS, Order, PaperRow, paper_orders
 from keras_preact.run import RunFolder, folder_name
@@ -161,14 +162,19 @@ def orders_of(table: str, runs: Any) -> "pandas.DataFrame":
     """
     import pandas as pd
 
-    measures = {"test_error": errors, "training_loss": training_losses}
     ended = {row.row: (row, of_row) for row, of_row in runs if of_row}
     found = []
     for order in paper_orders(table, among=ended):
-        measure = measures[order.measure]
-        pairs = pairs_in_order(measure(*ended[order.lesser]), measure(*ended[order.greater]))
-        found.append({**order._asdict(), **pairs._asdict()})
+        values = [_values(order.measure, *ended[row]) for row in (order.lesser, order.greater)]
+        if all(values):
+            found.append({**order._asdict(), **pairs_in_order(*values)._asdict()})
     return pd.DataFrame(found, columns=[*Order._fields, *Pairs._fields])
+
+
+def _values(measure, row, runs):
+    if measure in MEASURES:
+        return values_of(measure, runs)
+    return {"test_error": errors, "training_loss": training_losses}[measure](row, runs)
 
 
 def _row(row, runs):

@@ -174,7 +174,7 @@ def scaled(
         epochs = settings.get("recipe.epochs")
         epochs = epochs if is_whole(epochs) else budget.epochs  # what is no number is refused below
         share = budget.steps / budget.epochs * epochs / PAPER_STEPS
-        warmup = RECIPES[row.recipe].warmup_steps
+        warmup = row.settings.get("recipe.warmup_steps", RECIPES[row.recipe].warmup_steps)
         warmup = warmup and round(warmup * share)
         own |= {"recipe.epochs": budget.epochs, "recipe.warmup_steps": warmup}
     if budget.batch_size:

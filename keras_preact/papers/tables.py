@@ -28,6 +28,8 @@ PAPERS = {
     "he2015-rectifiers": "Delving Deep into Rectifiers, 2015",
     "he2015": "Deep Residual Learning for Image Recognition, 2015",
     "he2016": "Identity Mappings in Deep Residual Networks, 2016",
+    "veit2016": "Residual Networks Behave Like Ensembles of Relatively Shallow Networks, 2016",
+    "li2018": "Visualizing the Loss Landscape of Neural Nets, 2018",
     "recipes": "Modern recipes, tried with this package",
 }
 
@@ -51,6 +53,7 @@ class PaperTable:
         order: The claim as rows with less and with more of a measure, such as "training_loss:
             plain-20 < plain-56; test_error: original < *"; the last of a claim may be a pattern, of
             all other rows that match. `paper_orders` reads it.
+        also: Measurements that `reproduce` makes on every finished run, as in `AnalyzeConfig`.
     """
 
     table: str
@@ -59,13 +62,15 @@ class PaperTable:
     title: str
     claim: str
     order: str
+    also: str
 
 
 class Order(NamedTuple):
     """A claim of a paper that one row has less of a measure than another.
 
     Attributes:
-        measure: `"test_error"` or `"training_loss"`, at the end of the training.
+        measure: `"test_error"` or `"training_loss"`, at the end of the training, or a measure of
+            `keras_preact.papers.inside`.
         lesser, greater: Names of the rows.
     """
 
@@ -89,7 +94,7 @@ class PaperRow:
         data: The data set.
         recipe: How the paper trains it.
         metric: Meaning of the value: `test_error`, `top1_error` or `top5_error` in percent,
-            `slope`.
+            `slope`, or a measure of `keras_preact.papers.inside`.
         value: The paper's value; `"fail"` for an error above 20 %; `None` if only a curve is shown.
         spread: Mean and standard deviation over runs, if printed.
         top5: Top-5 error in percent, if printed beside top-1.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_preact import TrainConfig
+from keras_preact import TrainConfig, create_model, train
 from keras_preact.analysis import AnalyzeConfig, analyze, analyzer, further, plot_equation_5
 from keras_preact.analysis.curvature import Curvature
 from keras_preact.analysis.terrain import Terrain
@@ -117,15 +117,49 @@ def test_initial_weights_are_those_that_training_begins_with(weights_seen):
 
 
 def test_what_is_asked_for_is_looked_at_in_its_states(analysis, weights_seen, monkeypatch):
-    one = pd.DataFrame({"estimate": [1.0]})
-    found = Curvature(one, one, one, 7)
-    monkeypatch.setattr(further, "loss_curvature", lambda model, batches, **_: found)
+    one = pd.DataFrame({"estimate": [1.0], "eigenvalue": [2.0]})
+    curved = []
+
+    def curvature(model, batches, **_):
+        curved.append(weights_by_layer(model))
+        return Curvature(one, one, one, 7)
+
+    monkeypatch.setattr(further, "loss_curvature", curvature)
     config = AnalyzeConfig((str(analysis.folder / "resnet8"),), also="curvature", **SMALL)
     subject = analyzer._subject(config, *config.networks)
     look = further.Look(config, subject, None, None, [])
     for _, tables, _ in analyzer._states(subject, config, look):
         assert tables["traces"]["weights"].tolist() == [7]
     assert len(weights_seen) == 2
+    # The initial weights, the trained ones, and then those of a checkpoint before them, if any.
+    assert same(curved[0], weights_seen[0]) and same(curved[1], weights_seen[1])
+    assert ("curvature_steps" in tables) == (len(curved) > 2)
+
+
+def test_the_curvature_is_followed_along_a_run(tmp_path, monkeypatch):
+    """Each checkpoint that is not the end, then the end; the network has its weights back."""
+    path = str(tmp_path / "run")
+    train(TrainConfig("resnet8v2", "digits", epochs=2, out=path, saved_model=False))
+    numbers = []
+
+    def curvature(model, batches, **_):
+        numbers.append(float(np.asarray(model.get_layer("stem_conv").kernel).std()))
+        values = {"estimate": -1.0, "eigenvalue": [numbers[-1], 0.0], "rank": [1, -1]}
+        one = pd.DataFrame({**values, "error": 0.0, "draw": 0, "weight": 0.5})
+        return Curvature(one.copy(), one.copy(), one.copy(), 7)
+
+    monkeypatch.setattr(further, "loss_curvature", curvature)
+    found = analyze(
+        AnalyzeConfig((path,), also="curvature,lesions", out=str(tmp_path / "out"), **SMALL)
+    )
+    steps = found.tables["curvature_steps"]
+    assert len(steps) == 2 and steps["name"].iloc[-1] == "end"
+    assert steps["largest"].tolist() == [numbers[2], numbers[1]] and numbers[1] != numbers[2]
+    assert steps["trace"].tolist() == [-1, -1]
+    whole = found.tables["removals"].set_index("removed")["error"][0]
+    other = analyze(AnalyzeConfig((path,), also="lesions", out=str(tmp_path / "other"), **SMALL))
+    assert other.tables["removals"].set_index("removed")["error"][0] == whole
+    assert "Curvature along the training" in found.words
 
 
 def test_an_analysis_that_was_killed_goes_on(weights_seen, monkeypatch, tmp_path):
@@ -228,3 +262,46 @@ def test_units_that_no_direct_gradient_reaches_keep_their_numbers():
     top = plot_equation_5(table).axes[0]
     for line in top.lines:
         assert line.get_xdata().tolist() == [1, 2, 3]
+
+
+def test_a_file_has_the_insides_of_its_run(tmp_path, capsys):
+    """A `.keras` file and its run are one network; published weights are read by their tag."""
+    path = str(tmp_path / "run")
+    train(TrainConfig("resnet8v2", "digits", epochs=1, out=path, saved_model=False))
+    common = {"data": "digits", "also": "lesions", "draws": 1, **SMALL}
+    of_run = analyze(AnalyzeConfig((path,), out=str(tmp_path / "a"), **common))
+    of_file = analyze(AnalyzeConfig((f"{path}/model.keras",), out=str(tmp_path / "b"), **common))
+    for topic in ("signals", "gradients", "lesions", "paths"):
+        theirs, mine = (found.tables[topic].drop(columns="network") for found in (of_run, of_file))
+        theirs = theirs[theirs["state"] == "trained"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_published_weights_by_tag(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
+    labels = np.arange(20) % 10
+    file = tmp_path / "images.npz"
+    np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    fields = {"data": f"npz:{file}", "out": str(tmp_path / "out"), **SMALL}
+    found = analyze(AnalyzeConfig(("resnet20v2@cifar10-jpeg",), **fields))
+    assert found.tables["summary"]["state"].tolist() == ["trained"]
+    assert found.tables["summary"]["network"].tolist() == ["resnet20v2@cifar10-jpeg"]
+    model = create_model("resnet20v2", weights="cifar10-jpeg")
+    kernel = np.asarray(weights_by_layer(model)["stem_conv"]["0"])
+    measured = found.tables["variance"].set_index("layer")["measured_std"]
+    assert measured["stem_conv"] == pytest.approx(kernel.std(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"networks": ("resnet20v2@imagenet",)}, "one of 'cifar10', 'cifar100', 'cifar10-jpeg'"),
+        ({"networks": ("plainnet20@cifar10",)}, "must be left out: there are none"),
+        ({"networks": ("resnet20v2@cifar10-jpeg",)}, "given for resnet20v2@cifar10-jpeg"),
+        ({"networks": ("nowhere.keras",)}, "It does not exist"),
+    ],
+)
+def test_what_is_no_network_is_refused(fields, words, tmp_path):
+    with pytest.raises(ConfigError, match=words):
+        analyze(AnalyzeConfig(out=str(tmp_path / "out"), **fields))
+    assert not (tmp_path / "out").exists()

@@ -146,10 +146,25 @@ def test_words_and_picture():
             {**of, "draw": 0, "eigenvalue": [-2.0, 0.01, 8.0], "weight": [0.25, 0.5, 0.25]}
         ),
     }
+    tables["curvature_steps"] = pd.DataFrame(
+        {**of, "name": ["step 5", "end"], "largest": [2.0, 8.0], "smallest": [-1.0, -2.0],
+         "trace": [5.0, 10.0]}
+    )  # fmt: skip
     words = in_words(tables)
+    assert words["Curvature along the training"] == [
+        "net, trained: from step 5 to the end of the training, over 2 states, the largest "
+        "eigenvalue goes from 2 to 8 and the trace goes from 5 to 10; the smallest eigenvalue is "
+        "-2 to -1."
+    ]
+    tables["eigenvalues"].loc[2, "eigenvalue"] = -9.0
+    assert (
+        "a negative curvature larger in size than the largest" in in_words(tables)["Curvature"][0]
+    )
+    tables["eigenvalues"].loc[2, "eigenvalue"] = -2.0
     assert "8, 4, the smallest is -2, a negative curvature of 25.0%" in words["Curvature"][0]
     assert "not converged: 1 of them (error up to 0.1)" in words["Curvature"][0]
     assert "the trace is 10 ± 2 (two standard errors" in words["Trace of the Hessian"][0]
     assert "50.0% of the eigenvalues" in words["Spectral density"][0]
-    left, right = plot_curvature(tables).axes
+    left, right, along = plot_curvature(tables).axes
     assert len(left.lines) == 1 and len(right.collections) == 1
+    assert along.lines[0].get_ydata().tolist() == [2, 8]

@@ -14,6 +14,7 @@ from keras_preact.cli import main
 from keras_preact.config import KERNELS
 from keras_preact.errors import ConfigError
 from keras_preact.papers import paper_orders, paper_rows, paper_table, paper_tables
+from keras_preact.papers.inside import MEASURES
 from keras_preact.papers.tables import PAPERS
 
 OF_PAPERS = {name: table for name, table in paper_tables().items() if table.paper != "recipes"}
@@ -79,8 +80,8 @@ def test_rows_are_whole():
         assert table.paper in PAPERS and table.table.startswith(table.paper)
     for row in ROWS:
         assert row.confidence in ("2 sources", "1 source", "memory")
-        assert row.metric in ("test_error", "top1_error", "top5_error", "slope")
-        assert row.value is None or row.value == "fail" or 0 < row.value < 40
+        assert row.metric in ("test_error", "top1_error", "top5_error", "slope", *MEASURES)
+        assert row.value is None or row.value == "fail" or 0 < row.value < 40 or row.kind == "fact"
         assert row.kind == "row" or (row.value and not row.model and not row.recipe)
         assert row.value or "curve" in row.note
         assert (row.metric == "test_error") == row.data.startswith("cifar")
@@ -116,7 +117,7 @@ def test_orders_are_those_of_the_printed_values():
     for table in paper_tables():
         values = {row.row: row.error for row in paper_rows(table)}
         for measure, lesser, greater in paper_orders(table):
-            assert measure in ("test_error", "training_loss")
+            assert measure in ("test_error", "training_loss", *MEASURES)
             if measure == "test_error" and values[lesser] and values[greater]:
                 assert values[lesser] < values[greater], (table, lesser, greater)
     assert len(paper_orders("he2016-table1")) == len(paper_rows("he2016-table1")) - 1
