@@ -121,15 +121,14 @@ def tables_of(run: RunFolder) -> "dict[str, pandas.DataFrame]":
     return {name: table for name, table in found.items() if len(table)}
 
 
-def _table(run, name):
+def _table(run: RunFolder, name: str) -> "pandas.DataFrame":
     """A table of a run's analysis; without rows where it has none, such as paths of a plain net."""
     import pandas as pd
 
     path = run.path / FOLDER / f"{name}.csv"
     if not (is_analyzed(run) and path.is_file()):
         return pd.DataFrame()
-    table = pd.read_csv(path)
-    return table[table["state"] == "trained"]
+    return pd.read_csv(path).query("state == 'trained'")
 
 
 def values_of(measure: str, runs: Iterable[RunFolder]) -> list[float]:
