@@ -31,6 +31,9 @@ _CLASSES = 30
 #: Side of the images on the sheet of mistakes, where neither the network nor a crop has one.
 _SHOWN = 224
 
+#: With so few classes the right one is always among the five most likely.
+_ALL_RIGHT = 5
+
 
 def _evaluate(arguments) -> None:
     console = make_console(sys.stderr if arguments.json else sys.stdout)
@@ -94,11 +97,15 @@ def _show(found, console) -> None:
     from keras_preact.evaluation.classes import BY_CLASS, classes_in_words
 
     table = Table(box=box.SIMPLE_HEAD)
-    titles = ("network", "top-1 error", "top-5 error", "correct", "images", "calibration error")
-    for title in titles:
+    keys = {"top1_error": "top-1 error", "top5_error": "top-5 error"}
+    keys |= {"calibration_error": "calibration error"}
+    _, last = [*found.items()][-1]
+    if len(last.class_names) <= _ALL_RIGHT:
+        del keys["top5_error"]
+    for title in ("network", *keys.values(), "correct", "images"):
         table.add_column(title, justify="left" if title == "network" else "right", overflow="fold")
     notes = []
-    for name, evaluation in found.items():
+    for name, evaluation in _short(found).items():
         f = evaluation.summary()
         if lost := f["images_without_scores"]:
             notes.append(
@@ -107,18 +114,21 @@ def _show(found, console) -> None:
         by_class = (f[name] for name in BY_CLASS)
         notes.append(f"{name}: {classes_in_words(1 - f['top1_error'], *by_class)}.")
         notes.append(f"{name}: {_means(f)}.")
-        keys = ("top1_error", "top5_error", "calibration_error")
         shares = ["" if f[key] is None else f"{f[key]:.2%}" for key in keys]
-        counts = [f"{f['top1_correct']:,}", f"{f['images']:,}"]
-        table.add_row(name, *shares[:2], *counts, shares[2])
+        table.add_row(name, *shares, f"{f['top1_correct']:,}", f"{f['images']:,}")
     console.print(table)
     for note in notes:
         console.print(note, soft_wrap=True)
-    _, last = [*found.items()][-1]
     classes = last.per_class().sort_values("recall", kind="stable")
     if len(classes) > _CLASSES:
         console.print(f"The {_CLASSES} classes with the lowest recall, of {len(classes)}:")
     console.print(_frame_table(classes.head(_CLASSES)))
+
+
+def _short(found):
+    """The evaluations by the last part of their path where that is enough to tell them apart."""
+    names = [pathlib.Path(path).name or path for path in found]
+    return dict(zip(names, found.values(), strict=True)) if len({*names}) == len(names) else found
 
 
 def _means(figures) -> str:

@@ -56,6 +56,25 @@ def test_several_runs_are_an_ensemble(runs, capsys, tmp_path):
     assert written["networks"]["all 2 together"]["top1_correct"] == right
 
 
+def test_the_table_has_short_names_and_no_top_5_where_all_are_right(
+    runs, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["evaluate", *runs]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("top-5 error" in line for line in lines)
+    begin = [line.split()[0] for line in lines if line.strip() and line.startswith("  ")]
+    assert {"a", "b", "all"} <= {*begin}
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(3, "softmax"))
+    model.save(tmp_path / "three.keras")
+    images, labels = np.zeros((6, 8, 8, 1), np.uint8), np.arange(6) % 3
+    np.savez(tmp_path / "x.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    data = f"npz:{tmp_path}/x.npz"
+    assert main(["evaluate", str(tmp_path / "three.keras"), "--data", data]) == 0
+    assert "top-5" not in capsys.readouterr().out
+
+
 def test_crops_scales_and_pictures(runs, capsys):
     assert evaluated(capsys, runs[0], "--size", "8", "--shorter", "10", "--crops", "10")
     assert evaluated(capsys, runs[0], "--scales", "8,10")

@@ -220,6 +220,7 @@ def test_channels_first_is_the_same_network():
         ({"classes": ["a", "b"]}, "whole number"),
         ({"classes": True}, "whole number"),
         ({"include_top": "no"}, "include_top"),
+        ({"recompute": "yes"}, "`recompute` must be True or False"),
         ({"dtype": "float23"}, "dtype='float23'"),
         ({"input_tensor": keras.Input((8, 9, 3))}, "equal to the shape of `input_tensor`"),
         ({"input_tensor": keras.Input((8, 7, 3))}, "equal to the shape of `input_tensor`"),
@@ -260,3 +261,23 @@ def test_the_border_of_the_stems_pooling(padding, data_format):
     expected = np.pad(negative[..., 0], [(0, 0), (1, 1), (1, 1)], constant_values=border)
     expected = [expected[:, i : i + 3, j : j + 3].max((1, 2)) for i in (0, 2, 4) for j in (0, 2)]
     np.testing.assert_array_equal(found, np.stack(expected))
+    stem = SMALL.replace(stem_pool=True, stem_pool_padding=padding)
+    model = build_network(stem, input_shape=(8, 8, 3), data_format="channels_last")
+    layers = [type(layer).__name__ for layer in model.layers]
+    assert ("ZeroPadding2D" in layers[: layers.index("MaxPooling2D")][-1:]) == (padding == "zeros")
+
+
+@pytest.mark.parametrize("filters", [(8, 8), (4, 8), (8, 4)])
+def test_shortcuts_that_change_the_channels_start_at_the_activated_tensor(filters):
+    """Whether the channels rise or fall (2016, appendix); other shortcuts start at the input."""
+    fields = {"filters": filters, "stem_filters": filters[0], "downsample_by": "max_pool"}
+    config = SMALL.replace(placement="full_preactivation", projection="B", **fields)
+    model = build_network(config, input_shape=(8, 8, 3), packaging="flat")
+    start = {layer.name: layer.input for layer in model.layers}
+    act = model.get_layer("stage2_unit1_act1").output
+    if filters[0] == filters[1]:
+        assert "stage2_unit1_shortcut_conv" not in start
+        assert any(source is model.get_layer("stage2_pool").output
+                   for source in model.get_layer("stage2_unit1_add").input)  # fmt: skip
+    else:
+        assert start["stage2_unit1_shortcut_conv"] is act
