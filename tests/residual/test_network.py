@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_preact import ResNetConfig, build_network, count_multiply_adds
+from keras_preact import ResNetConfig, build_network, count_multiply_adds, residual_unit
 from keras_preact.errors import ConfigError
 from keras_preact.layers import Repeat
 from keras_preact.residual.network import _packaging
@@ -281,3 +281,32 @@ def test_shortcuts_that_change_the_channels_start_at_the_activated_tensor(filter
                    for source in model.get_layer("stage2_unit1_add").input)  # fmt: skip
     else:
         assert start["stage2_unit1_shortcut_conv"] is act
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_poolings_of_even_sizes_lose_no_border(data_format):
+    """Padded, the output is ceil(size / stride); unpadded, whole windows alone."""
+    parts = Parts(SMALL, data_format)
+    x = keras.Input((3, 5, 7) if data_format == "channels_first" else (5, 7, 3))
+    for padded, expected in ((True, (3, 4)), (False, (2, 3))):
+        shape = parts.max_pool(x, 2, 2, f"pool{padded}", padded=padded).shape
+        assert (shape[2:] if data_format == "channels_first" else shape[1:3]) == expected
+
+
+def test_a_padded_kernel_may_be_larger_than_the_image():
+    model = build_network(SMALL.replace(stem_kernel=7), input_shape=(2, 2, 3))
+    assert model.get_layer("stem_conv").output.shape == (None, 2, 2, 4)
+
+
+def test_a_unit_by_itself_is_none_after_a_stem():
+    """It begins with its own norm and activation, as all but the first of a network do."""
+    inputs = keras.Input((8, 8, 4))
+    model = keras.Model(inputs, residual_unit(inputs, 4, name="unit"))
+    assert [layer.name for layer in model.layers][1:4] == ["unit_norm1", "unit_act1", "unit_conv1"]
+
+
+def test_the_defaults_are_resnet_20_v2_of_the_paper():
+    config = ResNetConfig()
+    assert (config.depth, config.units, config.filters) == (20, (3, 3, 3), (16, 32, 64))
+    assert (config.norm_epsilon, config.norm_momentum) == (1e-5, 0.9)
+    assert (config.shortcut_scale, config.branch_scale, config.gate_bias) == (0.5, 0.5, -6)
