@@ -1,17 +1,21 @@
 """Learned slopes of PReLU, compared with those of the rectifier paper."""
 
+import csv
+import importlib.resources
 from typing import Any
 
 import pandas as pd
 
-from keras_preact.papers.tables import paper_rows
-
 
 def _table_1():
     slopes = {}
-    for row in paper_rows("he2015-rectifiers-table1"):
-        layer, kind = row.row.split(", ")
-        slopes.setdefault(layer, {})[kind.replace("-", "_")] = row.value
+    # As data, not by `papers`: that imports this package, for what its reports say of a run.
+    rows = importlib.resources.files("keras_preact") / "papers" / "rows.csv"
+    with rows.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["table"] == "he2015-rectifiers-table1":
+                layer, kind = row["row"].split(", ")
+                slopes.setdefault(layer, {})[kind.replace("-", "_")] = float(row["value"])
     return pd.DataFrame.from_dict(slopes, orient="index").rename_axis("layer").reset_index()
 
 
