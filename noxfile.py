@@ -32,6 +32,14 @@ CORE_TESTS = [
 ]
 
 
+def emptied(folder):
+    """A folder for distributions, without those of earlier versions."""
+    folder = pathlib.Path(folder)
+    for earlier in folder.glob("keras_preact*"):
+        earlier.unlink()
+    return folder
+
+
 @nox.session
 def lint(session):
     """Ruff over all, and what keeps the workflows safe."""
@@ -74,9 +82,7 @@ def jax(session):
 @nox.session(python=PYTHONS, default=False)
 def smoke(session):
     """The wheel alone, as a user has it: trains, exports, predicts."""
-    folder = pathlib.Path(session.create_tmp())
-    for earlier in folder.glob("*.whl"):
-        earlier.unlink()
+    folder = emptied(session.create_tmp())
     session.install("build")
     session.run("python", "-m", "build", "--wheel", "--outdir", str(folder))
     session.install(*map(str, folder.glob("*.whl")))
@@ -87,9 +93,10 @@ def smoke(session):
 def build(session):
     """Wheel and source distribution of both distributions into dist/, checked."""
     session.install("build", "twine")
+    folder = emptied("dist")
     for project in (".", "core"):
-        session.run("python", "-m", "build", "--outdir", "dist", project)
-    session.run("twine", "check", "--strict", *map(str, pathlib.Path("dist").iterdir()))
+        session.run("python", "-m", "build", "--outdir", str(folder), project)
+    session.run("twine", "check", "--strict", *map(str, folder.glob("keras_preact*")))
 
 
 @nox.session(default=False)

@@ -25,9 +25,9 @@ def run(*arguments):
 def main():
     import keras_preact
 
-    installed = pathlib.Path(keras_preact.__file__).resolve()
-    checkout = pathlib.Path(__file__).resolve().parents[1]
-    assert checkout not in installed.parents, f"{installed} is the checkout's"
+    installed = pathlib.Path(keras_preact.__file__).resolve().parents[1]
+    checkout = pathlib.Path(__file__).resolve().parents[1]  # which may have environments in .nox
+    assert installed != checkout, f"{keras_preact.__file__} is the checkout's"
     assert run("--version").split() == ["keras-preact", keras_preact.__version__]
 
     options = ("--model", "resnet8v2", "--epochs", "1", "--out", "run", "--json")
