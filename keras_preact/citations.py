@@ -42,6 +42,13 @@ WORKS = {
         "International Conference on Machine Learning (ICML)",
         2015,
     ),
+    "han2017pyramidal": (
+        "inproceedings",
+        "Han, Dongyoon and Kim, Jiwhan and Kim, Junmo",
+        "Deep Pyramidal Residual Networks",
+        "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+        2017,
+    ),
     "loshchilov2017sgdr": (
         "inproceedings",
         "Loshchilov, Ilya and Hutter, Frank",
@@ -171,6 +178,10 @@ WORKS = {
 }
 
 
+#: The placements of PyramidNet.
+_PYRAMIDNET = ("no_first_relu", "last_bn", "no_first_relu_last_bn")
+
+
 def citations(parts: Any) -> str:
     """The BibTeX entries of the works that a run uses.
 
@@ -192,6 +203,7 @@ def citations(parts: Any) -> str:
         "he2014spatial": bool(network.pyramid),
         "he2016residual": True,
         "he2016identity": from_2016,
+        "han2017pyramidal": network.placement in _PYRAMIDNET,
         "he2015rectifiers": network.initializer == "he_normal" or "prelu" in network.activation,
         "ioffe2015batch": network.normalization == "batch",
         "loshchilov2017sgdr": recipe.schedule == "cosine",

@@ -5,7 +5,14 @@ from typing import Any, Literal
 
 from keras_preact.checked import Checked, require
 from keras_preact.errors import ConfigError, quoted
-from keras_preact.placements import PLACEMENTS, PLAIN, PREACTIVATED, Placement
+from keras_preact.placements import (
+    PLACEMENTS,
+    PLAIN,
+    PREACTIVATED,
+    Placement,
+    PlacementSteps,
+    steps_of,
+)
 from keras_preact.shortcuts import Shortcut
 
 Block = Literal["basic", "bottleneck", "single", "basic2x2"]
@@ -51,7 +58,11 @@ class ResNetConfig(Checked):
             so that the pair keeps the size of the feature map (PReLU, Table 1).
         units: Residual units of each stage.
         filters: Filters of each stage, without the bottleneck's factor of four.
-        placement: Position of normalisation and activation (2016, Figure 4 and Table 2).
+        placement: Position of normalisation and activation (2016, Figure 4 and Table 2; the last
+            three: PyramidNet, arXiv 1610.02915, Figure 6).
+        order: The steps of a unit in any other order, in place of `placement`: `"norm"`, `"act"`,
+            as many times `"conv"` as the block has convolutions, and then `"add"`, such as
+            `["conv", "act", "conv", "norm", "add"]`.
         shortcut: Operation on the shortcut (2016, Figure 2 and Table 1); `"none"` is a plain net.
             `"conv1x1"` projects in every unit, and so equals `projection="C"`.
         shortcut_scale: Factor on the shortcut of `"constant_scaling"`.
@@ -132,6 +143,7 @@ class ResNetConfig(Checked):
     units: tuple[int, ...] = (3, 3, 3)
     filters: tuple[int, ...] = (16, 32, 64)
     placement: Placement = "full_preactivation"
+    order: tuple[str, ...] = ()
     shortcut: Shortcut = "identity"
     shortcut_scale: float = 0.5
     branch_scale: float = 0.5
@@ -195,7 +207,18 @@ class ResNetConfig(Checked):
 
     def _rules(self):
         """Yields pairs: whether a rule is broken, and its message."""
-        plain, steps = self.shortcut == "none", PLACEMENTS[self.placement]
+        plain, steps = self.shortcut == "none", self.steps
+        named = f"placement={self.placement!r}" if not self.order else f"order={self.order}"
+        yield (
+            bool(self.order) and self.placement != "full_preactivation",
+            "`order` replaces the placement, so only one of the two can be given. "
+            f"Received: placement={self.placement!r}, order={self.order}.",
+        )
+        yield (
+            bool(self.order) and plain,
+            "`order` includes an addition, which a plain net, shortcut='none', does not have. "
+            f"Received: order={self.order}.",
+        )
         yield (
             len(self.units) != len(self.filters),
             "`units` and `filters` must have one entry per stage each. "
@@ -224,8 +247,7 @@ class ResNetConfig(Checked):
         unnormalized = self.normalization == "none"
         yield (
             unnormalized and "norm" in steps.after,
-            f"placement={self.placement!r} needs "
-            "normalization='batch'. Received: normalization='none'.",
+            f"{named} needs normalization='batch'. Received: normalization='none'.",
         )
         yield (
             unnormalized and self.projection_norm is True,
@@ -234,7 +256,7 @@ class ResNetConfig(Checked):
         yield (
             self.first_unit_entry != "stem" and not self.preactivated,
             f"first_unit_entry={self.first_unit_entry!r} needs a pre-activation net, so placement "
-            f"{' or '.join(PREACTIVATED)}. Received: placement={self.placement!r}, whose stem "
+            f"{' or '.join(PREACTIVATED)}. Received: {named}, whose stem "
             "always ends with the activation.",
         )
         yield (
@@ -270,8 +292,15 @@ class ResNetConfig(Checked):
 
     @property
     def preactivated(self) -> bool:
-        """Whether units begin with an activation (2016, section 4.1)."""
-        return self.placement in PREACTIVATED
+        """Whether units begin with an activation or a norm (2016, section 4.1)."""
+        return bool(self.steps.before)
+
+    @property
+    def steps(self) -> PlacementSteps:
+        """Where a unit normalises and activates: by `order`, or else by `placement`."""
+        if self.order:
+            return steps_of(self.order, len(KERNELS[self.block]))
+        return PLACEMENTS[self.placement]
 
     @property
     def projects_every_unit(self) -> bool:

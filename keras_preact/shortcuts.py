@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from keras_preact.placements import PLACEMENTS
-
 Shortcut = Literal[
     "identity",
     "constant_scaling",
@@ -55,7 +53,7 @@ def match_dimensions(parts: Any, source: Any, channels: int, stride: int, name: 
     if projects(config, in_channels, channels, stride):
         norm = config.projection_norm
         if norm is None:
-            norm = "norm" in PLACEMENTS[config.placement].last
+            norm = "norm" in config.steps.last
         h = parts.conv(
             source, channels, 1, f"{name}_shortcut_conv", stride=stride, norm_follows=norm
         )

@@ -12,6 +12,8 @@ from keras_preact.errors import ConfigError
 
 BLOCKS, PLACEMENTS, SHORTCUTS = Block.__args__, Placement.__args__, Shortcut.__args__
 
+ORDER = ("conv", "norm", "act", "conv", "add")
+
 configs = st.builds(
     dict,
     block=st.sampled_from(BLOCKS),
@@ -52,6 +54,7 @@ def test_every_field_can_be_changed_by_replace_and_survives():
         "negative_slope": 0.1, "initializer": "he_normal", "initializer_mode": "fan_in",
         "initializer_truncated": True, "initializer_slope_aware": True, "normalization": "batch",
         "conv_bias": "always", "stem_pool": True, "stem_pool_padding": "excluded",
+        "order": (),
     }  # fmt: skip
     numbers = {
         field.name: field.default / 2 if isinstance(field.default, float) else 5
@@ -75,6 +78,15 @@ def test_every_field_can_be_changed_by_replace_and_survives():
         ({"units": (3, 3, 2.5)}, ["units[2]", "whole number", "2.5"]),
         ({"block": "botleneck"}, ["'basic'", "Did you mean 'bottleneck'?"]),
         ({"placement": "preact"}, ["'full_preactivation'", "placement='preact'"]),
+        ({"order": ["conv", "relu", "conv", "add"]}, ["'norm', 'act', 2 times 'conv'", "'relu'"]),
+        ({"order": ["conv", "norm", "add"]}, ["2 times 'conv'"]),
+        ({"order": ["conv", "conv", "act"]}, ["behind them 'add'"]),
+        ({"order": ["conv", "add", "conv"]}, ["behind them 'add'"]),
+        ({"order": ["act", "act", "conv", "conv", "add"]}, ["without a step twice"]),
+        ({"order": ORDER, "placement": "original"}, ["only one of the two", "'original'"]),
+        ({"order": ORDER, "shortcut": "none"}, ["which a plain net", "does not have"]),
+        ({"order": ORDER, "first_unit_entry": "unit"}, ["pre-activation", "order=('conv'"]),
+        ({"order": (*ORDER, "norm"), "normalization": "none"}, ["order=('conv'", "needs"]),
         ({"gate_bias": "six"}, ["gate_bias", "finite number"]),
         ({"gate_bias": float("nan")}, ["gate_bias", "finite number"]),
         ({"dropout_rate": 1.0}, ["dropout_rate", "[0, 1)"]),

@@ -9,7 +9,6 @@ from keras_preact.applications.registry import model_info
 from keras_preact.checked import is_whole, require
 from keras_preact.config import KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError
-from keras_preact.placements import PLACEMENTS
 from keras_preact.residual import build_network
 from keras_preact.weights import load_weights_by_layer, weights_by_layer
 
@@ -81,7 +80,8 @@ def _refuse_layers_ahead(model):
 
 def _refuse_others(config):
     """Only units that can compute the identity exactly, and learn from there."""
-    plain, steps = config.shortcut == "none", PLACEMENTS[config.placement]
+    plain, steps = config.shortcut == "none", config.steps
+    placement = f"order={config.order}" if config.order else f"placement={config.placement!r}"
     as_it_is = config.shortcut in ("identity", "dropout", "none") or (
         config.shortcut == "constant_scaling" and config.shortcut_scale == 1
     )
@@ -89,9 +89,9 @@ def _refuse_others(config):
     if not as_it_is or config.projects_every_unit:
         reason = f"shortcut={config.shortcut!r}, projection={config.projection!r}"
     elif "norm" in steps.after or "act" in steps.last:
-        reason = f"placement={config.placement!r}"
+        reason = placement
     elif (steps.after or plain) and config.activation != "relu":
-        reason = f"placement={config.placement!r}, activation={config.activation!r}"
+        reason = f"{placement}, activation={config.activation!r}"
     elif plain and (config.placement != "original" or config.block not in ("basic", "single")):
         reason = f"shortcut='none', placement={config.placement!r}, block={config.block!r}"
     if reason:
@@ -143,8 +143,9 @@ def _make_identity(weights, unit, config):
             _set(weights, f"{unit}_norm{k}", lambda index, v: _neutral(index, v, config))
         _set(weights, f"{unit}_norm_out", lambda index, v: _neutral(index, v, config))
         return
-    ends_with_norm = "norm" in PLACEMENTS[config.placement].last and config.normalization == "batch"
-    last = f"{unit}_norm{convolutions}" if ends_with_norm else f"{unit}_conv{convolutions}"
+    ends_with_norm = "norm" in config.steps.last and config.normalization == "batch"
+    norms = sum(layer.startswith(f"{unit}_norm") for layer in weights)
+    last = f"{unit}_norm{norms}" if ends_with_norm else f"{unit}_conv{convolutions}"
     # Scale and offset of a norm, kernel and bias of a convolution.
     _set(weights, last, lambda index, v: np.zeros_like(v) if index in ("0", "1") else v)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Units per row of the galleries that have more than one row.
-_COLUMNS = {"shortcuts": 4}
+_COLUMNS = {"shortcuts": 4, "placements": 5}
 
 
 def draw_gallery(name: str) -> "Figure":

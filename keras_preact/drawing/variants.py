@@ -36,6 +36,9 @@ _CAPTIONS = {
     "relu_before_addition": "ReLU before\naddition",
     "relu_only_preactivation": "ReLU-only\npre-activation",
     "full_preactivation": "full\npre-activation",
+    "no_first_relu": "no first ReLU",
+    "last_bn": "BN last",
+    "no_first_relu_last_bn": "no first ReLU,\nBN last",
 }
 
 

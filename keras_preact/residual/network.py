@@ -8,7 +8,6 @@ from keras_preact.checked import is_whole, require
 from keras_preact.config import KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError, quoted
 from keras_preact.layers import SpatialPyramidPooling
-from keras_preact.placements import PLACEMENTS
 from keras_preact.residual.parts import Parts
 from keras_preact.residual.unit import (
     Unit,
@@ -96,7 +95,7 @@ def build_network(
                 build = build_nested_unit if packaging == "nested" else build_unit
                 x = build(parts, x, units[0])
         x = parts.layer(keras.layers.Identity, f"stage{stage}")(x)
-    for step in PLACEMENTS[config.placement].before:
+    for step in config.steps.head:
         x = getattr(parts, step)(x, f"head_{step}")
     x = _head(parts, x, include_top, pooling, classes, classifier_activation)
     if input_tensor is not None:
@@ -196,9 +195,10 @@ def _inputs(input_shape, input_tensor, parts):
 def _stem(parts, x):
     """First convolution, with whatever the first unit does not do itself, then pooling."""
     config = parts.config
-    before = PLACEMENTS[config.placement].before
+    before = config.steps.before
     in_unit = before if config.first_unit_entry in ("unit", "branch") else ()
-    steps = [step for step in ("norm", "act") if step not in in_unit]
+    whole = before if "norm" in before else ("norm", "act")
+    steps = [step for step in whole if step not in in_unit]
     x = parts.conv(
         x,
         config.stem_filters,

@@ -8,7 +8,6 @@ import keras
 from keras_preact.config import EXPANSION, KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError
 from keras_preact.layers import Repeat
-from keras_preact.placements import PLACEMENTS
 from keras_preact.residual.parts import Parts
 from keras_preact.shortcuts import SHORTCUTS, Paths, match_dimensions, projects
 
@@ -80,13 +79,12 @@ class Unit(NamedTuple):
 def build_unit(parts: Parts, x: Any, unit: Unit) -> Any:
     """One unit, each layer in the graph of `x`."""
     config, (name, filters, stride, first) = parts.config, unit
-    steps = PLACEMENTS[config.placement]
+    steps = config.steps
     path = _Branch(parts, name)
     activated = x if first and config.first_unit_entry == "stem" else path.apply(steps.before, x)
     y = activated
     for kernel, width, strides, margin in _convolutions(config, filters, stride):
         y = path.conv(y, width, kernel, strides, margin)
-    y = path.apply(steps.last, y)
     if config.shortcut != "none":
         channels = filters * EXPANSION[config.block]
         source = activated if _shares_activation(parts, x, channels, stride, first) else x
@@ -133,16 +131,11 @@ class _Branch:
         return x
 
     def conv(self, x, filters, kernel, stride, margin):
-        """The branch's next convolution; between two of them the steps are always norm, act."""
-        config = self.parts.config
-        kernels, done = KERNELS[config.block], self.counts["conv"]
-        if done:
-            x = self.apply(("norm", "act"), x)
-        is_last = done + 1 == len(kernels)
-        norm_follows = not is_last or PLACEMENTS[config.placement].last[:1] == ("norm",)
-        name = self.next_name("conv")
-        arguments = {"stride": stride, "margin": margin, "norm_follows": norm_follows}
-        return self.parts.conv(x, filters, kernel, name, **arguments)
+        """The branch's next convolution and the steps that follow it."""
+        config, name = self.parts.config, self.next_name("conv")
+        steps = config.steps.behind(self.counts["conv"], len(KERNELS[config.block]))
+        arguments = {"stride": stride, "margin": margin, "norm_follows": steps[:1] == ("norm",)}
+        return self.apply(steps, self.parts.conv(x, filters, kernel, name, **arguments))
 
 
 def _convolutions(config, filters, stride):

@@ -1,5 +1,6 @@
 """Networks of this package as a source: their config, read from the layers of their graph."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,9 +9,11 @@ import numpy as np
 
 from keras_preact.checked import is_whole, require
 from keras_preact.errors import quoted
-from keras_preact.placements import PLACEMENTS, PREACTIVATED, PlacementSteps
+from keras_preact.placements import PLACEMENTS, PlacementSteps
 from keras_preact.shortcuts import SHORTCUTS
 from keras_preact.weights.preprocessing import Preprocessing
+
+_NORM = "BatchNormalization"
 
 
 class Layer(NamedTuple):
@@ -114,8 +117,9 @@ def fields_of(layers: dict[str, Layer], units: list[int]) -> dict[str, Any]:
     names = [f"stage{s}_unit{u}" for s, n in enumerate(units, 1) for u in range(1, n + 1)]
     graph = _Graph(layers, names)
     fields = {**graph.norms(), **graph.activation(), **graph.stem(), **graph.strides(units)}
-    fields |= {"placement": graph.placement(), **graph.head()}
-    return fields | graph.shortcuts(fields["placement"], fields["normalization"])
+    steps = graph.steps()
+    fields |= {**graph.placement(steps), **graph.head()}
+    return fields | graph.shortcuts(steps.before, fields["normalization"])
 
 
 def _name_of(rows, found, what) -> str:
@@ -138,21 +142,63 @@ class _Graph:
     def of_kind(self, kind):
         return [layer for layer in self.layers.values() if layer.kind == kind]
 
-    def placement(self):
-        """The row of the table with the steps of a unit, of which a net may have no norms."""
-        unit, kinds = self.units[0], ("norm", "act")
-        last, name = [], max(conv for conv in self.layers if re.match(rf"{unit}_conv\d$", conv))
-        while len(last) < 2 and (found := self.follower(name, rf"{unit}_(norm|act)\d")):
-            name, kind = found[0], found[1]
-            last.append(kind)
-        steps = PlacementSteps(
-            before=tuple(kind for kind in kinds if f"head_{kind}" in self.layers),
-            last=tuple(last),
-            after=tuple(kind for kind in kinds if f"{unit}_{kind}_out" in self.layers),
+    def steps(self):
+        """The steps of a unit: of the last one, since the stem may have those of the first."""
+        unit = self.units[-1]
+        convs = sorted(conv for conv in self.layers if re.match(rf"{unit}_conv\d$", conv))
+        last, end = self.following(convs[-1], rf"{unit}_(norm|act)\d")
+        end = f"{unit}_add" if f"{unit}_add" in self.layers else end
+        before, *between = (self.leading_to(conv, unit) for conv in convs)
+        if len(self.units) == 1 and not before:
+            names = ("stem", "head") if "stem_act" in self.layers else ("stem", "stem")
+            before = tuple(
+                kind
+                for kind in ("norm", "act")
+                if all(f"{name}_{kind}" in self.layers for name in names)
+            )
+            before = before if self.ending("head_act") else ()
+        return PlacementSteps(
+            before, last, self.following(end, rf"{unit}_(norm|act)_out")[0], tuple(between)
         )
-        has = [kind for kind in kinds if kind == "act" or self.of_kind("BatchNormalization")]
+
+    def placement(self, steps):
+        """The row of the table with the steps of a unit, or else their order."""
+        has = [kind for kind in ("norm", "act") if kind == "act" or self.of_kind(_NORM)]
+        inner = PlacementSteps(between=(("norm", "act"),) * len(steps.between)).only(has)
         rows = {name: row.only(has) for name, row in PLACEMENTS.items()}
-        return _name_of(rows, steps, "placement")
+        as_usual = dataclasses.replace(steps, between=None)
+        if steps.between == inner.between and (as_usual in rows.values() or not self.adds()):
+            return {"placement": _name_of(rows, as_usual, "placement")}
+        order = list(steps.before)
+        for group in (*steps.between, steps.last):
+            order += ["conv", *group]
+        return {"order": [*order, "add", *steps.after]}
+
+    def adds(self):
+        """Whether units have an addition, which those of plain nets have not."""
+        return bool(self.ending("_add"))
+
+    def leading_to(self, conv, unit):
+        """The kinds of the steps between a convolution of a unit and what is before them."""
+        kinds, source = [], self.taken(conv)
+        while match := re.fullmatch(rf"{unit}_(norm|act)\d+", source):
+            kinds.insert(0, match[1])
+            source = self.layers[source].inputs[0]
+        return tuple(kinds)
+
+    def taken(self, conv):
+        """The layer that a convolution takes, before its padding and the picking of its pixels."""
+        ends = ("_pick", "_pad", "")
+        first = next(layer for end in ends if (layer := self.layers.get(f"{conv}{end}")))
+        return first.inputs[0]
+
+    def following(self, name, pattern):
+        """The kinds of the steps behind a layer that are called so, and the last of them."""
+        kinds = []
+        while len(kinds) < 2 and (found := self.follower(name, pattern)):
+            name = found[0]
+            kinds.append(found[1])
+        return tuple(kinds), name
 
     def follower(self, name, pattern):
         """The match of a layer that takes another and is called so, if there is one."""
@@ -167,7 +213,7 @@ class _Graph:
             if layer.kind == "Conv2D" and not name.endswith(of_shortcuts)
         }
         bias = "without_norm" if len(biased) == 2 else "always" if True in biased else "never"
-        norms = self.of_kind("BatchNormalization")
+        norms = self.of_kind(_NORM)
         found: dict[str, Any] = {"conv_bias": bias, "normalization": "batch" if norms else "none"}
         if norms:
             found |= {f"norm_{key}": norms[0].config[key] for key in ("momentum", "epsilon")}
@@ -215,9 +261,9 @@ class _Graph:
     def branch_strides(self, unit):
         return [self.stride(f"{unit}_conv{k}") > 1 for k in (1, 2, 3)]
 
-    def shortcuts(self, placement, normalization):
-        if not self.ending("_add"):
-            return {"shortcut": "none", **self.entry(placement)}
+    def shortcuts(self, before, normalization):
+        if not self.adds():
+            return {"shortcut": "none", **self.entry(before)}
         projecting = [unit for unit in self.units if f"{unit}_shortcut_conv" in self.layers]
         every = len(projecting) == len(self.units)
         option = "C" if every else "B" if projecting else "A"
@@ -226,11 +272,11 @@ class _Graph:
             found["subsample_shortcut"] = "max_pool"
         if projecting and normalization == "batch":
             found["projection_norm"] = bool(self.ending("_shortcut_norm"))
-        found |= self.entry(placement)
+        found |= self.entry(before)
         shared = found.get("first_unit_entry") in ("stem", "unit")
         for unit in self.units[shared:]:
             changes = unit in projecting or f"{unit}_shortcut_pad" in self.layers
-            if changes and placement in PREACTIVATED:
+            if changes and before:
                 inside = self.shares_activation(unit)
                 return {**found, "projection_input": "preactivated" if inside else "raw"}
         return found
@@ -246,18 +292,13 @@ class _Graph:
             found |= {field: layer.config[key] for field, key in fields.items()}
         return found
 
-    def entry(self, placement):
-        """The place of the activation between the stem and the first unit."""
-        if placement not in PREACTIVATED:
+    def entry(self, before):
+        """The place of the steps between the stem and the first unit."""
+        if not before:
             return {}
         unit = self.units[0]
-        conv = next(
-            layer
-            for end in ("_pick", "_pad", "")
-            if (layer := self.layers.get(f"{unit}_conv1{end}"))
-        )
-        in_unit = conv.inputs[0].startswith(f"{unit}_act")
-        if "stem_act" in self.layers:
+        in_unit = bool(self.leading_to(f"{unit}_conv1", unit))
+        if f"stem_{before[-1]}" in self.layers:
             return {"first_unit_entry": "both" if in_unit else "stem"}
         return {"first_unit_entry": "unit" if self.shares_activation(unit) else "branch"}
 

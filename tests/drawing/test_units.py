@@ -3,6 +3,8 @@
 import itertools
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_preact import ResNetConfig
 from keras_preact.config import EXPANSION, KERNELS, Block, Placement, Shortcut
@@ -60,6 +62,34 @@ def test_the_order_is_that_of_figure_4(placement):
     paths = read_unit(ResNetConfig(placement=placement))
     assert (as_the_paper(paths.branch), as_the_paper(paths.exit)) == FIGURE_4[placement]
     assert (paths.entry, paths.shortcut) == ((), ())
+
+
+@st.composite
+def orders(draw):
+    """A block, and any order of its steps."""
+    block = draw(st.sampled_from(Block.__args__))
+    steps = st.permutations(("norm", "act")).flatmap(
+        lambda pair: st.sampled_from([(), tuple(pair[:1]), tuple(pair)])
+    )
+    order = list(draw(steps))
+    for _ in KERNELS[block]:
+        order += ["conv", *draw(steps)]
+    return block, (*order, "add", *draw(steps))
+
+
+@settings(max_examples=20, deadline=None)
+@given(orders())
+def test_any_order_is_drawn_as_it_is_written(drawn):
+    """And built so: the picture is read from the graph."""
+    block, order = drawn
+    fields = {"units": (1,), "filters": (16,), "projection": "B"}
+    paths = read_unit(ResNetConfig(block=block, order=order, **fields))
+    words = {**WORDS, "conv": "weight"}
+    branch, after = (
+        " ".join(words[step] for step in steps)
+        for steps in (order[: order.index("add")], order[order.index("add") + 1 :])
+    )
+    assert (as_the_paper(paths.branch), as_the_paper(paths.exit)) == (branch, after)
 
 
 def branch_of(config, filters):

@@ -12,14 +12,21 @@ ORDERS = {
     "relu_before_addition": "conv1 norm1 act1 conv2 norm2 act2 add",
     "relu_only_preactivation": "act1 conv1 norm1 act2 conv2 norm2 add",
     "full_preactivation": "norm1 act1 conv1 norm2 act2 conv2 add",
+    # Figure 6 of Han et al. 2017.
+    "no_first_relu": "norm1 conv1 norm2 act1 conv2 add",
+    "last_bn": "norm1 act1 conv1 norm2 act2 conv2 norm3 add",
+    "no_first_relu_last_bn": "norm1 conv1 norm2 act1 conv2 norm3 add",
 }
 STEMS = dict.fromkeys(ORDERS, "conv norm act")
+STEMS |= dict.fromkeys(("no_first_relu", "no_first_relu_last_bn"), "conv norm")
 HEADS = {
     "original": "",
     "bn_after_addition": "",
     "relu_before_addition": "",
     "relu_only_preactivation": "act",
-    "full_preactivation": "norm act",
+    **dict.fromkeys(
+        ("full_preactivation", "no_first_relu", "last_bn", "no_first_relu_last_bn"), "norm act"
+    ),
 }
 # Between convolutions it is always norm, act; the other blocks drop or repeat that pattern.
 BLOCK_ORDERS = {
@@ -41,6 +48,10 @@ BLOCK_ORDERS = {
     ("single", "relu_before_addition"): "conv1 norm1 act1 add",
     ("single", "relu_only_preactivation"): "act1 conv1 norm1 add",
     ("single", "full_preactivation"): "norm1 act1 conv1 add",
+    ("single", "no_first_relu_last_bn"): "norm1 conv1 norm2 add",
+    ("bottleneck", "no_first_relu_last_bn"): (
+        "norm1 conv1 norm2 act1 conv2 norm3 act2 conv3 norm4 add"
+    ),
 }
 
 

@@ -37,6 +37,10 @@ FIELDS = [
     {"block": "single", "stem_kernel": 7, "stem_stride": 2, "stem_padded": False},
     {"block": "basic2x2", "downsample_by": "max_pool", "stem_pool": True, "stem_pool_size": 2},
     {"pyramid": (2, 1), "dense": (6, 5)},
+    {"order": ("conv", "act", "conv", "norm", "add", "act", "norm")},
+    {"order": ("act", "norm", "conv", "conv", "act", "norm", "add"), "first_unit_entry": "unit"},
+    {"order": ("norm", "conv", "act", "conv", "norm", "act", "conv", "add"), "block": "bottleneck",
+     "projection": "B"},
 ]  # fmt: skip
 #: Of the placements and the shortcuts those that are not among them.
 FIELDS += [
