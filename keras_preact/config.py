@@ -39,6 +39,9 @@ _OF_LEARNING = (
     "norm_momentum",
     "dense_dropout",
     "dense_stddev",
+    "stochastic_depth",
+    "stochastic_depth_rule",
+    "stochastic_depth_by",
 )
 
 
@@ -94,6 +97,12 @@ class ResNetConfig(Checked):
             `"leaky_relu"`, or the name of any Keras activation.
         negative_slope: Slope for negative inputs; for PReLU its initial value. `None`: 0.25 for
             PReLU, 0.01 for leaky ReLU.
+        stochastic_depth: Probability that the branch of the last unit is left out in training, in
+            [0, 1) (Huang et al. 2016, arXiv 1603.09382: 0.5).
+        stochastic_depth_rule: The other units': `"linear"`, growing from unit to unit, or
+            `"uniform"`, the same.
+        stochastic_depth_by: Whether a branch is left out for a mini-`"batch"` at a time (the
+            paper), or for each `"image"` by itself (later codes).
         initializer: Kernel initialiser of convolutions: `"he_normal"` (PReLU, section 2.2) or
             `"xavier_normal"` (which that section compares it with).
         initializer_mode: Fan that the variance is divided by: `"fan_out"` (PReLU equation 14, the
@@ -159,6 +168,9 @@ class ResNetConfig(Checked):
     first_unit_entry: Literal["stem", "unit", "branch", "both"] = "stem"
     activation: str = "relu"
     negative_slope: float | None = None
+    stochastic_depth: float = 0.0
+    stochastic_depth_rule: Literal["linear", "uniform"] = "linear"
+    stochastic_depth_by: Literal["batch", "image"] = "batch"
     initializer: Literal["he_normal", "xavier_normal"] = "he_normal"
     initializer_mode: Literal["fan_out", "fan_in", "fan_avg"] = "fan_out"
     initializer_truncated: bool = False
@@ -195,7 +207,7 @@ class ResNetConfig(Checked):
         for name in _STEM_SIZES:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.stem_kernel % 2 == 1, "stem_kernel", self.stem_kernel, "odd")
-        for name in ("dropout_rate", "dense_dropout", "norm_momentum"):
+        for name in ("dropout_rate", "dense_dropout", "norm_momentum", "stochastic_depth"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         require(self.norm_epsilon > 0, "norm_epsilon", self.norm_epsilon, "above 0")
         stddev = self.dense_stddev
@@ -228,6 +240,11 @@ class ResNetConfig(Checked):
             plain and self.placement not in PLAIN,
             "A plain net has no addition, so shortcut='none' needs one of the placements "
             f"{quoted(PLAIN)}. Received: placement={self.placement!r}.",
+        )
+        yield (
+            plain and self.stochastic_depth > 0,
+            "Without shortcuts nothing is left of a unit without its branch, so shortcut='none' "
+            f"needs stochastic_depth=0. Received: stochastic_depth={self.stochastic_depth}.",
         )
         yield (
             plain and self.projection == "C",
@@ -313,6 +330,21 @@ class ResNetConfig(Checked):
         if self.negative_slope is not None:
             return self.negative_slope
         return NEGATIVE_SLOPES.get(self.activation, 0.0)
+
+    def depth_rate(self, unit: int) -> float:
+        """Probability that the branch of a unit is left out in training (Huang et al., equation 4).
+
+        Args:
+            unit: Its number in the network, from 1.
+
+        Example:
+            >>> from keras_preact import ResNetConfig
+            >>> config = ResNetConfig(units=(2, 2), filters=(16, 32), stochastic_depth=0.5)
+            >>> [config.depth_rate(unit) for unit in (1, 2, 3, 4)]
+            [0.125, 0.25, 0.375, 0.5]
+        """
+        share = unit / sum(self.units) if self.stochastic_depth_rule == "linear" else 1
+        return self.stochastic_depth * share
 
     def differences(self, other: "ResNetConfig") -> dict[str, Any]:
         """Fields of another config that make its function of the same weights different.

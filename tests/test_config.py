@@ -54,7 +54,8 @@ def test_every_field_can_be_changed_by_replace_and_survives():
         "negative_slope": 0.1, "initializer": "he_normal", "initializer_mode": "fan_in",
         "initializer_truncated": True, "initializer_slope_aware": True, "normalization": "batch",
         "conv_bias": "always", "stem_pool": True, "stem_pool_padding": "excluded",
-        "order": (),
+        "order": (), "stochastic_depth": 0.5, "stochastic_depth_rule": "uniform",
+        "stochastic_depth_by": "image",
     }  # fmt: skip
     numbers = {
         field.name: field.default / 2 if isinstance(field.default, float) else 5
@@ -84,6 +85,8 @@ def test_every_field_can_be_changed_by_replace_and_survives():
         ({"order": ["conv", "add", "conv"]}, ["behind them 'add'"]),
         ({"order": ["act", "act", "conv", "conv", "add"]}, ["without a step twice"]),
         ({"order": ORDER, "placement": "original"}, ["only one of the two", "'original'"]),
+        ({"stochastic_depth": 1.0}, ["stochastic_depth", "in [0, 1)"]),
+        ({"stochastic_depth": 0.5, "shortcut": "none"}, ["nothing is left of a unit"]),
         ({"order": ORDER, "shortcut": "none"}, ["which a plain net", "does not have"]),
         ({"order": ORDER, "first_unit_entry": "unit"}, ["pre-activation", "order=('conv'"]),
         ({"order": (*ORDER, "norm"), "normalization": "none"}, ["order=('conv'", "needs"]),

@@ -7,6 +7,7 @@ from keras_preact.layers.spatial_pyramid_pooling import (
     SlidingPyramidPooling,
     SpatialPyramidPooling,
 )
+from keras_preact.layers.stochastic_depth import StochasticDepth
 
 __all__ = [
     "BatchNormalization",
@@ -14,4 +15,5 @@ __all__ = [
     "Repeat",
     "SlidingPyramidPooling",
     "SpatialPyramidPooling",
+    "StochasticDepth",
 ]

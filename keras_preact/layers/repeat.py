@@ -1,10 +1,12 @@
 """`Repeat`: identical units, one after the other, as a loop over stacked weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import keras
 import numpy as np
+
+from keras_preact.layers.stochastic_depth import StochasticDepth, branch_factors
 
 
 @keras.saving.register_keras_serializable("keras_preact")
@@ -24,6 +26,8 @@ class Repeat(keras.layers.Layer):
             name of the template; saved weights have the repetition's name in its place.
         recompute: Whether the backward pass computes a unit's activations again instead of storing
             them: memory for one unit at a time, for about a third more time.
+        rates: For a unit with a `StochasticDepth`: the rate of each repetition. A branch that is
+            left out for a whole mini-batch is not computed. `None`: that of the template.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Returns:
@@ -48,7 +52,12 @@ class Repeat(keras.layers.Layer):
     """
 
     def __init__(
-        self, template: keras.Model, names: Iterable[str], recompute: bool = False, **kwargs: Any
+        self,
+        template: keras.Model,
+        names: Iterable[str],
+        recompute: bool = False,
+        rates: Sequence[float] | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         names = list(names)
@@ -62,9 +71,18 @@ class Repeat(keras.layers.Layer):
                 "`template` must keep the shape of its input, so that it can be repeated. "
                 f"Received: a model from {template.input_shape} to {template.output_shape}."
             )
-        self.names, self.recompute = names, recompute
+        depth = _depth(template)
+        if depth is not None and rates is None:
+            rates = [depth.rate] * len(names)
+        if rates is not None and (depth is None or len(rates) != len(names)):
+            raise ValueError(
+                "`rates` must have one rate per repetition, of a template with a StochasticDepth. "
+                f"Received: rates={rates} for {len(names)} repetitions."
+            )
+        self.names, self.recompute, self.rates = names, recompute, rates and list(rates)
         # In a function: as an attribute it would be tracked and saved in addition to the stacks.
-        self._template = lambda: template
+        rest, twins = (None, {}) if depth is None else _without_branch(template)
+        self._template, self._rest, self._twins = lambda: template, lambda: rest, lambda: twins
         # One generator per random layer; each repetition draws from a stream of its own.
         self._generators = [
             keras.random.SeedGenerator(int(keras.ops.convert_to_numpy(state)[0]))
@@ -99,9 +117,12 @@ class Repeat(keras.layers.Layer):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         template, ops = self.template(), keras.ops
         if template.trainable != self.trainable:
-            template.trainable = self.trainable  # its layers decide what frozen means
-            for layer in self._frozen():
-                layer.trainable = False
+            frozen = {layer.name for layer in self._frozen()}
+            for model in filter(None, (template, self._rest())):
+                model.trainable = self.trainable  # its layers decide what frozen means
+                for layer in model.layers:
+                    if layer.name in frozen:
+                        layer.trainable = False
         weights = [weight for _, weight in _owned_weights(template)]
         learns = training and self.trainable
         moving = [
@@ -110,26 +131,37 @@ class Repeat(keras.layers.Layer):
             if learns and not stack.trainable
         ]
         variables = [*weights, *_seed_states(template)]
+        twins = self._twins()
+
+        def key(variable):  # of the template, also where it is that of the copy
+            return twins.get(id(variable), id(variable))
+
         stacks = [ops.convert_to_tensor(stack) for stack in self._stacks]
         stacks += [self._streams(k, training) for k in range(len(self._generators))]
         found_losses = []
 
-        def unit(x, *values):
-            value = dict(zip(map(id, variables), values, strict=True))
-            answer: Any = template.stateless_call(
-                [value[id(variable)] for variable in template.trainable_variables],
-                [value[id(variable)] for variable in template.non_trainable_variables],
-                x,
+        def run(model, inputs, values):
+            value = dict(zip(map(key, variables), values, strict=True))
+            answer: Any = model.stateless_call(
+                [value[key(variable)] for variable in model.trainable_variables],
+                [value[key(variable)] for variable in model.non_trainable_variables],
+                inputs,
                 training=training,
                 return_losses=True,
             )
             y, states, losses = answer
             found_losses.extend(losses)
             loss = sum((ops.cast(loss, "float32") for loss in losses), ops.zeros(()))
-            state = dict(zip(map(id, template.non_trainable_variables), states, strict=True))
+            value |= dict(zip(map(key, model.non_trainable_variables), states, strict=True))
             # No gradient flows through moving statistics; stopped, since the loop returns them.
-            return y, [loss, *(ops.stop_gradient(state[id(weight)]) for weight, _ in moving)]
+            return y, [loss, *(ops.stop_gradient(value[key(weight)]) for weight, _ in moving)]
 
+        def unit(x, *values):
+            return run(template, x, values)
+
+        if training and self.rates:
+            unit = self._with_depth(run)
+            stacks.append(self._factors(inputs))
         if self.recompute and training:
             unit = keras.remat(unit)
         extra = [ops.zeros(()), *(weight for weight, _ in moving)]
@@ -178,6 +210,7 @@ class Repeat(keras.layers.Layer):
             template,
             self.names,
             self.recompute,
+            self.rates,
             name=self.name,
             dtype=dtype or self.dtype_policy,
             trainable=self.trainable,
@@ -189,6 +222,7 @@ class Repeat(keras.layers.Layer):
             "template": keras.saving.serialize_keras_object(self.template()),
             "names": self.names,
             "recompute": self.recompute,
+            **({"rates": self.rates} if self.rates else {}),
         }
 
     @classmethod
@@ -199,6 +233,37 @@ class Repeat(keras.layers.Layer):
     def _without_prefix(self, layer):
         return layer.name.removeprefix(self.template().name).lstrip("_")
 
+    def _factors(self, inputs):
+        """What the branch of each repetition is multiplied by in this training step."""
+        template = self.template()
+        depth: Any = _depth(template)
+        states = [*map(id, _seed_states(template))]
+        generator = self._generators[states.index(id(depth.seed_generator.state))]
+        images = 1 if depth.by_batch else keras.ops.shape(inputs)[0]
+        return branch_factors(self.rates, images, generator)
+
+    def _with_depth(self, run):
+        """The unit with a further value, its factor; if that is 0, no branch is computed."""
+        template, rest, ops = self.template(), self._rest(), keras.ops
+        depth: Any = _depth(template)
+
+        def unit(x, *values):
+            *values, factor = values
+
+            def without():
+                sizes = rest.inputs[1].shape[1:]
+                sizes = ops.shape(x)[1:3] + sizes[2:] if None in sizes else sizes
+                zeros = ops.zeros((ops.shape(x)[0], *sizes), depth.compute_dtype)
+                return run(rest, [x, zeros], values)
+
+            with depth.given(factor):
+                if rest is None or not depth.by_batch:
+                    return run(template, x, values)
+                kept = ops.reshape(factor, ()) > 0
+                return ops.cond(kept, lambda: run(template, x, values), without)
+
+        return unit
+
     def _streams(self, index, training):
         """Seed states of the template's `index`-th random layer, one per repetition."""
         ops, count = keras.ops, len(self.names)
@@ -208,6 +273,27 @@ class Repeat(keras.layers.Layer):
         # A layer may draw more than once per step, each time one count further.
         counters = ops.broadcast_to(counter * ops.cast(256, counter.dtype), (count,))
         return ops.stack([seed + steps, counters], axis=1)
+
+
+def _depth(template):
+    """The `StochasticDepth` of a unit, if it has one."""
+    return next((x for x in template.layers if isinstance(x, StochasticDepth)), None)
+
+
+def _without_branch(template):
+    """What remains of a unit: a model of copied layers from its input and its branch's output.
+
+    With it the ids of its variables, and those of the template's. `None` if the sizes of maps of
+    any size change in the unit, where nothing tells what a branch of zeros must look like. A graph
+    that shared the template's layers would spoil its config.
+    """
+    taken, given = template.input.shape, _depth(template).output.shape
+    if None in given[1:] and taken[1:] != given[1:]:
+        return None, {}
+    copy = keras.models.clone_model(template)
+    pairs = zip(copy.variables, template.variables, strict=True)
+    twins = {id(variable): id(own) for variable, own in pairs}
+    return keras.Model([copy.input, _depth(copy).output], copy.output), twins
 
 
 def _owned_weights(template):

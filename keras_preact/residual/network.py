@@ -89,7 +89,7 @@ def build_network(
         for units in _groups(config, stage, packaging):
             if len(units) > 1:
                 x = build_repeated_units(parts, x, units, f"stage{stage}_units", recompute)
-            elif recompute:
+            elif recompute or (packaging == "repeated" and skips(config)):
                 x = build_repeated_units(parts, x, units, units[0].name, recompute)
             else:
                 build = build_nested_unit if packaging == "nested" else build_unit
@@ -113,7 +113,8 @@ def _packaging(config, packaging, recompute):
     # Flat: norm, act and conv of each weight layer, then what joins the paths.
     flat = units * (3 * len(KERNELS[config.block]) + 2)
     if packaging == "auto":
-        return "flat" if flat <= AUTO_FLAT_LAYERS and not recompute else "repeated"
+        chains = flat <= AUTO_FLAT_LAYERS and not recompute and not skips(config)
+        return "flat" if chains else "repeated"
     if recompute and packaging == "flat":
         raise ConfigError(
             "recompute=True works a unit at a time, so each unit must be a single layer: use "
@@ -130,14 +131,21 @@ def _packaging(config, packaging, recompute):
     return packaging
 
 
+def skips(config: ResNetConfig) -> bool:
+    """Whether units save the time of branches that stochastic depth leaves out, in a loop."""
+    return config.stochastic_depth > 0 and config.stochastic_depth_by == "batch"
+
+
 def stage_units(config: ResNetConfig, stage: int) -> list[Unit]:
     """The units of a stage, both counted from 1."""
+    before = sum(config.units[: stage - 1])
     return [
         Unit(
             f"stage{stage}_unit{number}",
             config.filters[stage - 1],
             _stride(config, stage, number),
             first=stage == number == 1,
+            depth_rate=config.depth_rate(before + number),
         )
         for number in range(1, config.units[stage - 1] + 1)
     ]

@@ -7,7 +7,7 @@ import keras
 
 from keras_preact.config import EXPANSION, KERNELS, ResNetConfig
 from keras_preact.errors import ConfigError
-from keras_preact.layers import Repeat
+from keras_preact.layers import Repeat, StochasticDepth
 from keras_preact.residual.parts import Parts
 from keras_preact.shortcuts import SHORTCUTS, Paths, match_dimensions, projects
 
@@ -57,7 +57,8 @@ def residual_unit(
     """
     config = (config or ResNetConfig()).replace(**fields)
     name = name or f"residual_unit_{keras.backend.get_uid('residual_unit')}"
-    return build_unit(Parts(config, data_format, dtype), x, Unit(name, filters, stride))
+    unit = Unit(name, filters, stride, depth_rate=config.stochastic_depth)
+    return build_unit(Parts(config, data_format, dtype), x, unit)
 
 
 class Unit(NamedTuple):
@@ -68,23 +69,28 @@ class Unit(NamedTuple):
         filters: Filters of its branch.
         stride: Its stride.
         first: Whether it is the first unit of the network, directly after the stem.
+        depth_rate: Probability that its branch is left out in training.
     """
 
     name: str
     filters: int
     stride: int = 1
     first: bool = False
+    depth_rate: float = 0.0
 
 
 def build_unit(parts: Parts, x: Any, unit: Unit) -> Any:
     """One unit, each layer in the graph of `x`."""
-    config, (name, filters, stride, first) = parts.config, unit
+    config, (name, filters, stride, first, depth_rate) = parts.config, unit
     steps = config.steps
     path = _Branch(parts, name)
     activated = x if first and config.first_unit_entry == "stem" else path.apply(steps.before, x)
     y = activated
     for kernel, width, strides, margin in _convolutions(config, filters, stride):
         y = path.conv(y, width, kernel, strides, margin)
+    if depth_rate:
+        shape = (1 if config.stochastic_depth_by == "batch" else None, 1, 1, 1)
+        y = parts.layer(StochasticDepth, f"{name}_depth", depth_rate, noise_shape=shape)(y)
     if config.shortcut != "none":
         channels = filters * EXPANSION[config.block]
         source = activated if _shares_activation(parts, x, channels, stride, first) else x
@@ -105,8 +111,9 @@ def build_repeated_units(
 ) -> Any:
     """Units that differ only in their names, as one loop over stacked weights."""
     template = _submodel(parts, x, units[0]._replace(name="unit"))
-    names = [unit.name for unit in units]
-    return parts.layer(Repeat, name, template, names, recompute=recompute)(x)
+    names, rates = [unit.name for unit in units], [unit.depth_rate for unit in units]
+    arguments = {"recompute": recompute, "rates": rates if any(rates) else None}
+    return parts.layer(Repeat, name, template, names, **arguments)(x)
 
 
 def _submodel(parts, x, unit):

@@ -3,7 +3,13 @@
 import keras
 
 from keras_preact.errors import ConfigError
-from keras_preact.layers import BatchNormalization, PReLU, Repeat, SpatialPyramidPooling
+from keras_preact.layers import (
+    BatchNormalization,
+    PReLU,
+    Repeat,
+    SpatialPyramidPooling,
+    StochasticDepth,
+)
 from keras_preact.rewrite.graph import carry_weights, is_graph, rebuild, same
 from keras_preact.rewrite.policy import with_policy
 from keras_preact.rewrite.pyramid import is_stock_pyramid, read_pyramid, stock_pyramid
@@ -14,6 +20,7 @@ FASTER = {
     keras.layers.PReLU: PReLU,
 }
 STOCK = {fast: stock for stock, fast in FASTER.items()}
+STOCK |= {StochasticDepth: keras.layers.Dropout}  # of other values
 
 
 def accelerate(model: keras.Model) -> keras.Model:
@@ -129,6 +136,8 @@ def _named_like(repeat, k, table):
 
     def make(layer):
         config = {**layer.get_config(), "name": repeat.layer_name(k, layer.name)}
+        if isinstance(layer, StochasticDepth):
+            config["rate"] = repeat.rates[k]
         return table.get(type(layer), type(layer)).from_config(config)
 
     unit, pairs = rebuild(repeat.template(), make)

@@ -51,11 +51,12 @@ def layers_of(model: dict[str, Any]) -> dict[str, Layer]:
             found |= layers_of(layer)
         elif kind == "Repeat":
             prefix = config["template"]["config"]["name"]
-            inner = layers_of(config["template"])
-            for unit in config["names"]:
+            inner, rates = layers_of(config["template"]), config.get("rates") or ()
+            for k, unit in enumerate(config["names"]):
                 named = {name: unit + name.removeprefix(prefix) for name in inner}
-                for name, (kind, config_, inputs) in inner.items():
-                    found[named[name]] = Layer(kind, config_, [named[taken] for taken in inputs])
+                for name, (kind, own, inputs) in inner.items():
+                    own = {**own, "rate": rates[k]} if kind == "StochasticDepth" and rates else own
+                    found[named[name]] = Layer(kind, own, [named[taken] for taken in inputs])
         else:
             found[config["name"]] = Layer(kind, config, _taken(layer.get("inbound_nodes", ())))
     return found
@@ -118,7 +119,7 @@ def fields_of(layers: dict[str, Layer], units: list[int]) -> dict[str, Any]:
     graph = _Graph(layers, names)
     fields = {**graph.norms(), **graph.activation(), **graph.stem(), **graph.strides(units)}
     steps = graph.steps()
-    fields |= {**graph.placement(steps), **graph.head()}
+    fields |= {**graph.placement(steps), **graph.head(), **graph.stochastic_depth()}
     return fields | graph.shortcuts(steps.before, fields["normalization"])
 
 
@@ -309,6 +310,18 @@ class _Graph:
             if source.startswith(f"{unit}_shortcut"):
                 source = self.layers[source].inputs[-1]  # of a gate and a shortcut the latter
         return source.startswith((f"{unit}_act", f"{unit}_norm"))
+
+    def stochastic_depth(self):
+        names = [f"{unit}_depth" for unit in self.units]
+        layers = [self.layers[name] for name in names if name in self.layers]
+        if not layers:
+            return {}
+        rates = [layer.config["rate"] for layer in layers]
+        return {
+            "stochastic_depth": rates[-1],
+            "stochastic_depth_rule": "uniform" if len({*rates}) == 1 < len(rates) else "linear",
+            "stochastic_depth_by": "batch" if layers[0].config["noise_shape"][0] else "image",
+        }
 
     def head(self):
         found: dict[str, Any] = {}

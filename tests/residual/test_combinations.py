@@ -22,8 +22,11 @@ FIELDS = {
     "placement": Placement.__args__,
     "shortcut": Shortcut.__args__,
     "activation": ("relu", "prelu", "prelu_shared", "leaky_relu", "elu"),
+    "stochastic_depth": (0.0, 0.3),
 }
 SMALL = {"units": (1, 2), "filters": (4, 8), "stem_filters": 4, "gate_bias": -1.0}
+#: So that every branch of a small mini-batch has images that take it.
+SMALL |= {"stochastic_depth_by": "image"}
 
 
 def config(values):

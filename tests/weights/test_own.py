@@ -41,6 +41,8 @@ FIELDS = [
     {"order": ("act", "norm", "conv", "conv", "act", "norm", "add"), "first_unit_entry": "unit"},
     {"order": ("norm", "conv", "act", "conv", "norm", "act", "conv", "add"), "block": "bottleneck",
      "projection": "B"},
+    {"stochastic_depth": 0.4, "projection": "B"},
+    {"stochastic_depth": 0.2, "stochastic_depth_rule": "uniform", "stochastic_depth_by": "image"},
 ]  # fmt: skip
 #: Of the placements and the shortcuts those that are not among them.
 FIELDS += [
