@@ -49,6 +49,13 @@ WORKS = {
         "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
         2017,
     ),
+    "huang2016deep": (
+        "inproceedings",
+        "Huang, Gao and Sun, Yu and Liu, Zhuang and Sedra, Daniel and Weinberger, Kilian Q.",
+        "Deep Networks with Stochastic Depth",
+        "European Conference on Computer Vision (ECCV)",
+        2016,
+    ),
     "loshchilov2017sgdr": (
         "inproceedings",
         "Loshchilov, Ilya and Hutter, Frank",
@@ -203,6 +210,7 @@ def citations(parts: Any) -> str:
         "he2014spatial": bool(network.pyramid),
         "he2016residual": True,
         "he2016identity": from_2016,
+        "huang2016deep": network.stochastic_depth > 0,
         "han2017pyramidal": network.placement in _PYRAMIDNET,
         "he2015rectifiers": network.initializer == "he_normal" or "prelu" in network.activation,
         "ioffe2015batch": network.normalization == "batch",

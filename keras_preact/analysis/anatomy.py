@@ -17,7 +17,7 @@ import keras
 from keras_preact.analysis.linearize import linearize
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
-from keras_preact.layers import Repeat
+from keras_preact.layers import Repeat, StochasticDepth
 from keras_preact.rewrite import unrolled
 from keras_preact.rewrite.fold import NORMS
 from keras_preact.rewrite.graph import as_graph, is_graph
@@ -221,7 +221,8 @@ def dissect(model: keras.Model) -> Anatomy:
             `stage1_unit1_...`; it may have other layers before and after them.
 
     Returns:
-        An `Anatomy` that computes with the model's weights; those of repeated units are copied.
+        An `Anatomy` that computes with the model's weights; those of networks with repeated units
+        or stochastic depth are copied. No branch is left out.
 
     Raises:
         ConfigError: If the model has no such units, or more than one input or output.
@@ -232,7 +233,8 @@ def dissect(model: keras.Model) -> Anatomy:
         >>> [piece.name for piece in dissect(ResNet8V2()).pieces]
         ['stem', 'stage1_unit1', 'stage2_unit1', 'stage3_unit1', 'head']
     """
-    graph = _Graph(as_graph(unrolled(model) if _repeats(model) else model))
+    own = any(isinstance(layer, (Repeat, StochasticDepth)) for layer in model._flatten_layers())
+    graph = _Graph(as_graph(unrolled(model, all_branches=True) if own else model))
     ends = [len(graph.model.inputs), len(graph.model.outputs)]
     require(ends == [1, 1], "model", model.name, "a network with one input and one output")
     found = {}
@@ -325,10 +327,6 @@ class _Graph:
 
 def _first_of(pull):
     return lambda gradient: pull(gradient)[0]
-
-
-def _repeats(model):
-    return any(isinstance(layer, Repeat) for layer in model.layers)
 
 
 def _pure(sources, targets, training):

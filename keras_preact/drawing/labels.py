@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_preact.layers import StochasticDepth
+
 
 class Step(NamedTuple):
     """One step on a path of a unit.
@@ -109,6 +111,11 @@ def _(layer: keras.layers.LeakyReLU, counts):
 @_words.register
 def _(layer: keras.layers.Dropout, counts):
     return f"dropout {layer.rate:g}", "scaling"
+
+
+@_words.register
+def _(layer: StochasticDepth, counts):
+    return f"left out {layer.rate:.2g}", "scaling"
 
 
 @_words.register

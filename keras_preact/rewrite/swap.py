@@ -79,11 +79,21 @@ def portable(model: keras.Model, dtype: str | keras.DTypePolicy | None = "float3
     return copy
 
 
-def unrolled(model: keras.Model) -> keras.Model:
+class _Kept:
+    """In place of `StochasticDepth`: the branch as it is at inference."""
+
+    @staticmethod
+    def from_config(config):
+        return keras.layers.Identity(name=config["name"], dtype=config["dtype"])
+
+
+def unrolled(model: keras.Model, all_branches: bool = False) -> keras.Model:
     """A copy of a model in which each unit of a `Repeat` is a nested model with its own weights.
 
     Args:
         model: A functional or sequential `keras.Model`, built.
+        all_branches: Whether stochastic depth is taken out, so that no branch is left out in
+            training either.
 
     Returns:
         A functional `keras.Model` with the same weights, not compiled.
@@ -97,7 +107,7 @@ def unrolled(model: keras.Model) -> keras.Model:
         >>> [layer.name for layer in unrolled(ResNet20V2(packaging="repeated")).layers][-3:]
         ['head_act', 'avg_pool', 'predictions']
     """
-    return _swapped(model, {})
+    return _swapped(model, {StochasticDepth: _Kept} if all_branches else {})
 
 
 def _swapped(model, table):

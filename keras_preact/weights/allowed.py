@@ -134,6 +134,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "keras_preact.layers.spatial_pyramid_pooling": (
         "SlidingPyramidPooling", "SpatialPyramidPooling",
     ),
+    "keras_preact.layers.stochastic_depth": ("StochasticDepth",),
     "keras_preact.training.optimizer": (
         "Adam", "Lamb", "Lion", "Nadam", "OneCycle", "RMSprop", "SGD",
     ),

@@ -29,6 +29,11 @@ SMALL = {"units": (1, 2), "filters": (4, 8), "stem_filters": 4, "gate_bias": -1.
 SMALL |= {"stochastic_depth_by": "image"}
 
 
+def named(values):
+    """The name of a combination's tests."""
+    return "-".join(map(str, values))
+
+
 def config(values):
     """The config of a combination, or None when it is not legal."""
     block = values[0]
@@ -95,7 +100,7 @@ def check(values, tmp_path):
     "values",
     [
         pytest.param(
-            values, id="-".join(values), marks=() if values in SINGLE else pytest.mark.thorough
+            values, id=named(values), marks=() if values in SINGLE else pytest.mark.thorough
         )
         for values in PAIRWISE
     ],
@@ -105,7 +110,7 @@ def test_pairwise(values, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("values", ALL, ids="-".join)
+@pytest.mark.parametrize("values", ALL, ids=named)
 def test_all(values, tmp_path):
     check(values, tmp_path)
 
@@ -143,12 +148,12 @@ def check_packagings(values):
                 )
 
 
-@pytest.mark.parametrize("values", SINGLE, ids="-".join)
+@pytest.mark.parametrize("values", SINGLE, ids=named)
 def test_packagings(values):
     check_packagings(values)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("values", ALL, ids="-".join)
+@pytest.mark.parametrize("values", ALL, ids=named)
 def test_packagings_all(values):
     check_packagings(values)
