@@ -21,9 +21,6 @@ Placement = Literal[
 ]
 Step = Literal["norm", "act"]
 
-#: What an order consists of.
-ORDERED = ("norm", "act", "conv", "add")
-
 
 @dataclasses.dataclass(frozen=True)
 class PlacementSteps:
@@ -115,19 +112,19 @@ def steps_of(order: Iterable[str], convolutions: int) -> PlacementSteps:
         PlacementSteps(before=(), last=('norm',), after=('act',), between=(('norm', 'act'),))
     """
     order = tuple(order)
-    groups: list[list] = [[]]
+    groups: list[list[Step]] = [[]]
     for step in order:
-        if step in ("conv", "add"):
-            groups.append([])
-        else:
+        if step in ("norm", "act"):
             groups[-1].append(step)
-    marks = tuple(step for step in order if step in ("conv", "add"))
-    fits = set(order) <= set(ORDERED) and marks == ("conv",) * convolutions + ("add",)
+        else:
+            groups.append([])
+    marks = tuple(step for step in order if step not in ("norm", "act"))
+    fits = marks == ("conv",) * convolutions + ("add",)
     fits = fits and all(len({*group}) == len(group) for group in groups)
     expected = (
         f"'norm', 'act', {convolutions} times 'conv' and behind them 'add', in the order in which "
         "they are applied, without a step twice in a row of others than these two"
     )
     require(fits, "order", order, expected)
-    before, *between, last, after = map(tuple, groups)
+    before, *between, last, after = (tuple(group) for group in groups)
     return PlacementSteps(before, last, after, tuple(between))
