@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_preact.analysis.linearize import compiled, linearize
 from keras_preact.analysis.loss import Loss, joined, split
-from keras_preact.rewrite import portable
+from keras_preact.rewrite import portable, without_softmax
 
 
 class Hessian:
@@ -44,7 +44,8 @@ class Hessian:
     def __init__(
         self, model: keras.Model, batches: Sequence[tuple[Any, Any]], training: bool = True
     ):
-        self._loss = Loss(_with_logits(portable(model)), training)
+        # Logits: exact even where the softmax is 0 or 1.
+        self._loss = Loss(without_softmax(portable(model)), training)
         self._loss.refuse_other_labels(batches)
         self._batches = batches
         self._images = sum(len(labels) for _, labels in batches)
@@ -70,11 +71,3 @@ class Hessian:
 
         _, pull = linearize(gradient, *weights)  # the Hessian is its own transpose
         return pull(*vector)
-
-
-def _with_logits(model):
-    """The model, which is a copy, without a final softmax: exact even where that is 0 or 1."""
-    last = model.layers[-1]
-    if getattr(last, "activation", None) is keras.activations.softmax:
-        last.activation = keras.activations.linear
-    return model

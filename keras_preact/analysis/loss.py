@@ -97,8 +97,9 @@ def cross_entropies(scores: Any, labels: Any, are_logits: bool | None) -> Any:
     """The cross-entropy of each image, from scores that are logits or a softmax."""
     ops: Any = keras.ops
     scores = scores if ops.dtype(scores) == "float64" else ops.cast(scores, "float32")
-    logs = ops.log_softmax(scores) if are_logits else ops.log(scores)
-    return -ops.sum(ops.one_hot(labels, scores.shape[-1], dtype=logs.dtype) * logs, axis=-1)
+    scores = ops.log_softmax(scores) if are_logits else scores
+    own = ops.sum(ops.one_hot(labels, scores.shape[-1], dtype=scores.dtype) * scores, axis=-1)
+    return -own if are_logits else -ops.log(own)  # other classes' probabilities may be 0
 
 
 def refuse_other_labels(labels: Any, classes: int) -> None:

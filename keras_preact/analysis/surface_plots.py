@@ -150,10 +150,10 @@ def _norm(levels):
 
 
 def levels_of(losses: "pd.Series", count: int = 24) -> np.ndarray:
-    """Logarithmic levels, from the lowest finite loss to at most 1000 times it."""
+    """Logarithmic levels, from the lowest finite loss to at most 1000 times it, or 10 if more."""
     finite = losses[np.isfinite(losses)]
     least = max(finite.min(), 1e-6) if len(finite) else 1e-6
-    most = min(max(finite.max(), least * 1.01), least * 1000) if len(finite) else 1.0
+    most = min(max(finite.max(), least * 1.01), max(least * 1000, 10)) if len(finite) else 1.0
     return np.geomspace(least, most, count)
 
 

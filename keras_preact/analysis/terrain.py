@@ -15,7 +15,7 @@ from keras_preact.analysis.linearize import compiled
 from keras_preact.analysis.loss import Loss, joined, split
 from keras_preact.checked import require
 from keras_preact.console import say
-from keras_preact.rewrite import unrolled, with_policy
+from keras_preact.rewrite import unrolled, with_policy, without_softmax
 from keras_preact.weights import load_weights_by_layer
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Terrain:
     def __init__(
         self, model: keras.Model, batches: Sequence[tuple[Any, Any]], training: bool = False
     ):
-        self._copy = unrolled(with_policy(model))
+        # Logits: further from the weights the softmax is often 0, whose logarithm is infinite.
+        self._copy = without_softmax(unrolled(with_policy(model)))
         self._loss = Loss(self._copy, training)
         self._loss.refuse_other_labels(batches)
         self._batches = batches

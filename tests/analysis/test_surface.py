@@ -24,6 +24,7 @@ from keras_preact.analysis import (
     plot_trajectory,
     surface_page,
 )
+from keras_preact.analysis.loss import cross_entropies
 from keras_preact.analysis.surface import filter_normalized
 from keras_preact.analysis.terrain import Terrain
 from keras_preact.errors import ConfigError
@@ -39,6 +40,17 @@ def measured(model, batches):
     scores = model.predict_on_batch(images)
     losses = keras.losses.sparse_categorical_crossentropy(labels, scores, from_logits=True)
     return float(np.mean(numpy(losses))), float(np.mean(scores.argmax(axis=1) != labels))
+
+
+def test_a_softmax_that_is_0_has_the_loss_of_its_logits(network, batches):
+    tables = []
+    for activation in (None, "softmax"):
+        model = network(classifier_activation=activation)
+        kernel = model.get_layer("predictions").kernel
+        kernel.assign(1e5 * numpy(kernel))
+        tables.append(loss_surface(model, batches, points=2)["loss"])
+    np.testing.assert_allclose(tables[1], tables[0])
+    assert numpy(cross_entropies(np.float32([[1, 0, 0]]), [0], are_logits=False)) == [0]
 
 
 def test_filters_of_a_direction_are_as_long_as_the_networks(network, batches, randomize):
