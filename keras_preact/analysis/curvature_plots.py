@@ -55,6 +55,7 @@ def plot_curvature(tables: "Mapping[str, pd.DataFrame]") -> "Figure":
         limits = axes.get_xlim()
         plain(axes)
         axes.set_xlim(limits)
+    right.set_xticks(sorted(tables["eigenvalues"]["rank"].unique()))
     left.set_ylim(bottom=_LEAST)
     for axes in others:
         for _, table, style in groups(steps):
