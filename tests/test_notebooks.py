@@ -17,6 +17,8 @@ SHORT = {
     "4_gates_and_their_bias": {"MODEL": "resnet8", "BIASES": (-6,), "EPOCHS": 1, "IMAGES": 16},
     "5_rectifiers": {"DEPTH": 20, "IMAGES": 16, "STUDY": 1, "EPOCHS": 1},
     "6_tuning": {"BIASES": [0.0], "EPOCHS": 1, "FINAL_SEEDS": 0},
+    "7_lesions": {"DEPTH": 14, "EPOCHS": 1, "DRAWS": 1},
+    "8_loss_surfaces": {"DEPTH": 32, "EPOCHS": 2, "IMAGES": 16, "POINTS": 3, "REACH": 0.5},
 }
 
 #: Those that are short enough for CI; the others take up to two minutes even so.
