@@ -164,7 +164,7 @@ def plot_rectifiers(activations: "pd.DataFrame") -> "Figure":
     lines(left, activations, "inactive", marker=".")
     lines(right, activations, "dead", marker=".")
     left.set_ylabel("inactive: share of inputs at or below 0")
-    right.set_ylabel("dead: share of channels that are never positive")
+    right.set_ylabel("dead: share of channels\nthat are never positive")
     for axes in (left, right):
         axes.set_xlabel("activation")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
