@@ -15,6 +15,8 @@ from keras_preact.applications import list_models
 
 ROOT = pathlib.Path(__file__).parents[1]
 WRITTEN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+#: The pages that one meets first.
+FIRST = (ROOT / "README.md", ROOT / "docs" / "start.md")
 LINKED = [*WRITTEN, *(ROOT / name for name in ("SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
 LINKED += [ROOT / "results" / "README.md", ROOT / "benchmarks" / "README.md"]
 
@@ -32,11 +34,12 @@ def blocks(page, language):
 
 
 def with_python():
-    """Each page with examples; searches take a minute."""
+    """Each page with examples; searches take a minute, and all pages together one as well."""
     for page in WRITTEN:
         code = "\n".join(blocks(page, "python"))
         if code:
-            marks = [pytest.mark.slow] if "keras_preact.tuning" in code else []
+            marks = [] if page in FIRST else [pytest.mark.thorough]
+            marks += [pytest.mark.slow] if "keras_preact.tuning" in code else []
             yield pytest.param(page, code, marks=marks, id=name(page))
 
 

@@ -81,6 +81,7 @@ def test_networks_and_weights_open(folder):
     check(model)
 
 
+@pytest.mark.thorough
 @of_every_version("search")
 def test_an_interrupted_search_goes_on(folder):
     before = {path: path.read_text() for path in folder.path.glob("trials/*/outcome.json")}
@@ -92,6 +93,7 @@ def test_an_interrupted_search_goes_on(folder):
     assert {path: path.read_text() for path in before} == before
 
 
+@pytest.mark.thorough
 @of_every_version("table")
 def test_a_table_goes_on(folder):
     done = json.loads((folder.path / "original-seed0" / "result.json").read_text())

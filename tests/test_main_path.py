@@ -85,6 +85,7 @@ def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
     assert "weights of run" in said.out
 
 
+@pytest.mark.thorough
 @ANSWERS
 def test_searches_and_tables(answer, capsys, tmp_path, monkeypatch):
     """Trainings in processes of their own heed the same variable."""

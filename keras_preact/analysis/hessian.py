@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_preact.analysis.linearize import compiled, linearize
 from keras_preact.analysis.loss import Loss, joined, split
-from keras_preact.rewrite import portable, without_softmax
+from keras_preact.rewrite import portable, unrolled, without_softmax
 
 
 class Hessian:
@@ -44,8 +44,9 @@ class Hessian:
     def __init__(
         self, model: keras.Model, batches: Sequence[tuple[Any, Any]], training: bool = True
     ):
+        model = portable(unrolled(model, all_branches=True))
         # Logits: exact even where the softmax is 0 or 1.
-        self._loss = Loss(without_softmax(portable(model)), training)
+        self._loss = Loss(without_softmax(model), training)
         self._loss.refuse_other_labels(batches)
         self._batches = batches
         self._images = sum(len(labels) for _, labels in batches)

@@ -136,6 +136,7 @@ def test_what_is_asked_for_is_looked_at_in_its_states(analysis, weights_seen, mo
     assert ("curvature_steps" in tables) == (len(curved) > 2)
 
 
+@pytest.mark.thorough
 def test_the_curvature_is_followed_along_a_run(tmp_path, monkeypatch):
     """Each checkpoint that is not the end, then the end; the network has its weights back."""
     path = str(tmp_path / "run")
@@ -264,10 +265,9 @@ def test_units_that_no_direct_gradient_reaches_keep_their_numbers():
         assert line.get_xdata().tolist() == [1, 2, 3]
 
 
-def test_a_file_has_the_insides_of_its_run(tmp_path, capsys):
-    """A `.keras` file and its run are one network; published weights are read by their tag."""
-    path = str(tmp_path / "run")
-    train(TrainConfig("resnet8v2", "digits", epochs=1, out=path, saved_model=False))
+def test_a_file_has_the_insides_of_its_run(analysis, tmp_path):
+    """A `.keras` file and its run are one network."""
+    path = str(analysis.folder / "resnet8")
     common = {"data": "digits", "also": "lesions", "draws": 1, **SMALL}
     of_run = analyze(AnalyzeConfig((path,), out=str(tmp_path / "a"), **common))
     of_file = analyze(AnalyzeConfig((f"{path}/model.keras",), out=str(tmp_path / "b"), **common))

@@ -33,6 +33,7 @@ def test_the_reference_is_whole(reference):
     assert not expected["best"]  # no test image chooses anything
 
 
+@pytest.mark.thorough
 def test_killed_where_a_validation_part_steers(zygote, outcome, tmp_path):
     """Within an epoch, and between the last one and what is made of the best."""
     settings = {"data.validation": 0.2, "recipe.keep": "best", "recipe.patience": 2}

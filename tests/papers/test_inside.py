@@ -67,7 +67,7 @@ def test_what_tables_say_of_measures():
 
 STUDY = (
     "reproduce", "veit2016-lesions", "--scale", "smoke", "--row", "plain-20|ResNet-20 V2",
-    "--images", "64", "--also", "lesions,surface", "--set", "recipe.epochs=2",
+    "--images", "64", "--also", "lesions", "--set", "recipe.epochs=2",
     "--set", "network.units=[2,1,1]", "--set", "network.filters=[4,4,8]",
     "--set", "network.stem_filters=4", "--out",
 )  # fmt: skip
@@ -75,7 +75,7 @@ STUDY = (
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A table with its runs analysed, small in all but the number of points of its planes."""
+    """A small table with its runs analysed."""
     out = tmp_path_factory.mktemp("study") / "table"
     assert main([*STUDY, str(out)]) == 0
     return out
@@ -95,30 +95,35 @@ def test_a_study_measures_every_run_and_reports_it(study, capsys):
     assert "Lesions. plain-20, trained: removing one unit" in text
     page = (study / "report.html").read_text()
     assert "<h2>Inside the networks</h2>" in page
-    for name in ("lesions", "path_lengths", "surface", "trajectory"):
+    for name in ("lesions", "path_lengths"):
         assert (study / f"{name}.png").stat().st_size > 10_000
         assert f"({name}.png)" in text
-    assert "ResNet-20 V2" in (study / "surface.html").read_text()
 
 
 def test_a_study_goes_on_where_it_was_killed(study, capsys):
-    """Nothing is trained again, and points of a plane that are there are not computed again."""
-    run = study / "ResNet-20_V2-seed0"
+    """What was trained and analysed is not done again, and surfaces of a run are in the report."""
+    run, other = study / "ResNet-20_V2-seed0", study / "plain-20-seed0"
+    table = pd.read_csv(run / "analysis" / "lesions.csv")
     (run / LAST).unlink()
-    points = run / "analysis" / "surface-ResNet-20_V2-seed0.jsonl"
-    lines = points.read_text().splitlines(keepends=True)
-    points.write_text("".join(lines[:-40]))
-    before = {path: path.stat().st_mtime_ns for path in run.glob("*.json*")}
+    height = surface(lambda x, y: x**2 + y**2)
+    of = {"network": other.name, "state": "trained"}
+    height.assign(**of, error=0.5, seconds=0.1).to_csv(
+        other / "analysis" / "surface.csv", index=False
+    )
+    before = {path: path.stat().st_mtime_ns for path in study.glob("*/*.json*")}
+    seen = (other / LAST).stat().st_mtime_ns
     capsys.readouterr()
     assert main([*STUDY, str(study), "--json"]) == 0
     out, err = capsys.readouterr()
-    assert "40 points of the loss" in err and f"{len(lines) - 41} from the file" in err
-    assert {path: path.stat().st_mtime_ns for path in run.glob("*.json*")} == before
-    assert points.read_text().splitlines()[:-40] == [line.rstrip() for line in lines[:-40]]
+    assert "ResNet-20_V2-seed0, trained weights" in err and "plain-20" not in err
+    assert {path: path.stat().st_mtime_ns for path in study.glob("*/*.json*")} == before
+    assert (run / LAST).is_file() and (other / LAST).stat().st_mtime_ns == seen
+    pd.testing.assert_frame_equal(pd.read_csv(run / "analysis" / "lesions.csv"), table)
     assert {one["row"] for one in json.loads(out)["inside"]} == {"plain-20", "ResNet-20 V2"}
+    assert "plain-20" in (study / "surface.html").read_text()
 
 
 def test_another_measurement_is_another_table(study):
     config = ReproduceConfig.from_dict(RunFolder(study).read_json("reproduce.json"))
     with pytest.raises(ConfigError, match="`also` must be that of the table"):
-        reproduce(config.replace(also="lesions"))
+        reproduce(config.replace(also="refinement"))

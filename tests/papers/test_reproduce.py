@@ -303,6 +303,7 @@ def test_20_percent_is_the_limit_on_cifar_10_only(fake, no_pictures, tmp_path):
     assert frame["median"].max() > 50 and frame["failed"].tolist() == [0, 0, 0]
 
 
+@pytest.mark.thorough
 def test_one_training_is_tested_in_all_ways_of_its_rows(tmp_path, monkeypatch, capsys):
     config = ReproduceConfig(
         "he2016-table5",
@@ -391,6 +392,7 @@ def test_a_folder_is_told_all_that_was_asked_for(tmp_path):
     assert told("ResNet-164*") == ("*", 3, 30)  # all that there are
 
 
+@pytest.mark.thorough
 def test_many_processes_may_begin_a_table_at_once(tmp_path):
     for k in range(4):
         config = config_in(tmp_path / str(k))

@@ -593,6 +593,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_images_are_read(tmp_path
     assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "dtype", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
 )
@@ -624,7 +625,8 @@ def folder_of_digits(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("memory", "part"), [(None, "test"), (0, "train"), thorough(None, "train"), thorough(0, "test")]
+    ("memory", "part"),
+    [thorough(None, "test"), (0, "train"), thorough(None, "train"), thorough(0, "test")],
 )
 def test_a_damaged_image_stops_a_training_and_loses_nothing(
     tmp_path, folder_of_digits, part, memory

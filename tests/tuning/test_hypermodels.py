@@ -66,6 +66,7 @@ def test_what_a_network_starts_from_and_how_it_is_trained(tmp_path):
         TrainingHyperModel({"batch_size": [4]}, budget="seconds", budget_amount=5)
 
 
+@pytest.mark.thorough
 def test_in_a_tuner_of_ones_own(tmp_path):
     """Fails where TensorBoard is missing, which KerasTuner needs and does not declare."""
     hyper = GatingBias(biases=[0.0, -6.0], depth=8, input_shape=(8, 8, 1))

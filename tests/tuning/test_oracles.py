@@ -110,7 +110,10 @@ def dying(write, place):
     return write_or_die
 
 
-@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize(
+    "oracle",
+    [pytest.param(o, marks=() if o == "random" else pytest.mark.thorough) for o in ORACLES],
+)
 def test_killed_at_any_write(oracle, tmp_path, monkeypatch, undisturbed):
     """R21: before each file is written, the process ends, and another goes on."""
     import keras_preact.tuning.oracles as module
