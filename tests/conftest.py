@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import hypothesis
 import pytest
 import xdist
 
@@ -19,6 +20,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_PREACT_DTYPE", "float32")
 # Whoever is killed, what the system has taken is there; here nobody waits until the disk has it.
 os.fsync = os.fstat
+# A machine that is busy with other things is no fault.
+hypothesis.settings.register_profile("suite")
+hypothesis.settings.load_profile("suite")
 
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_preact.config import Block, Placement, ResNetConfig, Shortcut
@@ -31,7 +31,6 @@ configs = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(configs)
 def test_every_legal_config_survives_json(fields):
     try:

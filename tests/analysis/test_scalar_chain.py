@@ -44,7 +44,7 @@ def test_forty_layers_show_the_difference():
     assert abs(residual) > 1e6 * abs(plain) > 0
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     weights=st.lists(st.floats(-2, 2), min_size=1, max_size=8),
     residual_weight=st.floats(-2, 2),

@@ -38,7 +38,7 @@ def run(split, indices, augmentation, seed=0, epoch=0, flip=True, fill=0):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 5),
     st.integers(1, 9),

@@ -24,7 +24,7 @@ def split_of(labels, weights=None, side=4):
 labels_of_some = st.lists(st.integers(0, 4), min_size=1, max_size=200)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labels_of_some, st.integers(0, 9), st.integers(0, 9))
 def test_classes_come_equally_often(labels, seed, epoch):
     labels, n = np.array(labels), len(labels)

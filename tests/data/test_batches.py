@@ -24,7 +24,7 @@ def seen(batches):
     return [images[:, 0, 0, 0].tolist() for images, _ in (batches[i] for i in range(len(batches)))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 200), st.integers(1, 70), st.booleans(), st.integers(0, 9))
 def test_every_image_once(n, batch_size, shuffle, epoch):
     batches = Batches(numbered(n), batch_size, shuffle=shuffle, seed=3, epoch=epoch)

@@ -17,7 +17,7 @@ def draws(pairs=2000, mixup=0.0, cutmix=1.0, shape=(20, 30, 3), seed=0, epoch=0)
     return blend_draws(seed, epoch, np.arange(pairs), mixup, cutmix, shape)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 99), st.sampled_from([0.2, 1.0]))
 def test_a_box_is_that_of_the_paper(height, width, seed, parameter):
     """Its area is a share of the image's before it is cut off at the edges, and then counts."""

@@ -186,7 +186,7 @@ def test_split_by_seed(tmp_path):
     assert (first.test.images(everything) != other.test.images(everything)).any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(2, 40), min_size=1, max_size=6),
     st.floats(0.01, 0.99),

@@ -150,7 +150,7 @@ RANGES = {
 }  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from([*POLICIES]),
     st.integers(0, 13),

@@ -21,7 +21,7 @@ def splitmix(key, parts):
     return key
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(whole, whole, st.lists(whole, min_size=1, max_size=5))
 def test_the_hash_equals_plain_python(seed, epoch, indices):
     expected = [splitmix(0, (seed, epoch, index)) for index in indices]
@@ -70,7 +70,6 @@ def test_normal():
 
 
 @given(whole, st.integers(0, 1000), st.integers(0, 300))
-@settings(deadline=None)
 def test_the_order_is_a_permutation(seed, epoch, n):
     assert sorted(epoch_order(seed, epoch, n).tolist()) == list(range(n))
 

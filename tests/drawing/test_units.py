@@ -77,7 +77,7 @@ def orders(draw):
     return block, (*order, "add", *draw(steps))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(orders())
 def test_any_order_is_drawn_as_it_is_written(drawn):
     """And built so: the picture is read from the graph."""

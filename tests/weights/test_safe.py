@@ -97,7 +97,7 @@ def test_arrays_that_are_not_in_the_file(weights, message, good, tmp_path):
             opened(path)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     parts=st.lists(st.sampled_from(["..", "a", "assets", "", "/", "\\", "config.json"]), min_size=1)
 )
