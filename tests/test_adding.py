@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import pytest
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -91,6 +92,7 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*.py")}
 
 
+@pytest.mark.thorough
 def test_what_the_page_adds_works_and_can_be_taken_away(tmp_path, run_python):
     copy, ignore = tmp_path / "copy", shutil.ignore_patterns("__pycache__", "tuning", "kept")
     for folder in ("keras_preact", "tests"):

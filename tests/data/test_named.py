@@ -252,6 +252,7 @@ print("done")
 """
 
 
+@pytest.mark.thorough
 def test_everything_works_without_tensorflow(tmp_path):
     pytest.importorskip("jax")
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, tmp_path, os.path.dirname(__file__)]

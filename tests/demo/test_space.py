@@ -94,13 +94,8 @@ print(json.dumps([demo.class_names, demo.title, found]))
 """
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name == "photographs" else pytest.mark.thorough)
-        for name in NETWORKS
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_space_by_itself_says_what_predict_says(name, photographs, tmp_path, randomize, capsys):
     pytest.importorskip("tf2onnx")
     pytest.importorskip("gradio")

@@ -89,6 +89,7 @@ def run(trained_run, tmp_path_factory):
     return shutil.copytree(trained_run, tmp_path_factory.mktemp("run") / "digits")
 
 
+@pytest.mark.thorough
 def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
     """100 real images, in a process that cannot import this package, from every format."""
     trained = load_trained(run)

@@ -152,7 +152,8 @@ def test_killed_while_writing(zygote, reference, outcome, tmp_path, faults):
     assert outcome(out) == reference[0]
 
 
-@pytest.mark.parametrize("streamed", [pytest.param(False, marks=pytest.mark.thorough), True])
+@pytest.mark.thorough
+@pytest.mark.parametrize("streamed", [False, True])
 def test_killed_in_the_first_epoch_on_files(zygote, outcome, digit_files, tmp_path, streamed):
     """Images that are decoded when they are first needed, or in each epoch."""
     settings = {**zygote.config("")["settings"], "recipe.preprocessing": "standardize"}

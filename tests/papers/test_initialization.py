@@ -117,6 +117,7 @@ def _refuse(*_, **__):
     raise AssertionError("trained again")
 
 
+@pytest.mark.thorough
 def test_study_and_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "train", fake_train)
     out = tmp_path / "study"

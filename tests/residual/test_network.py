@@ -95,6 +95,7 @@ def test_weights_of_a_training_that_diverged_are_refused(value):
             np.testing.assert_array_equal(kept, before[name][key])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("depth", "block", "packaging"),
     [

@@ -123,6 +123,7 @@ def test_one_device_and_two_with_every_optimizer(name):
         np.testing.assert_allclose(two.engine.state()[variable], value, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("packaging", ["flat", pytest.param("repeated", marks=pytest.mark.slow)])
 def test_parts_of_a_batch_are_devices(packaging):

@@ -131,6 +131,7 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
+@pytest.mark.thorough
 def test_a_longer_run_goes_on_from_a_finished_one(tmp_path, capsys, monkeypatch):
     """As one that was begun with all epochs and a rate that does not depend on them."""
     settings = {"recipe.schedule": "step", "recipe.warmup_steps": 0}
