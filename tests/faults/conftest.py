@@ -27,6 +27,7 @@ CONFIG = {
         "network.filters": [4, 8],
         "network.stem_filters": 4,
         "network.shortcut": "dropout",
+        "network.stochastic_depth": 0.3,
         "recipe.mixup": 0.2,
         "recipe.cutmix": 1.0,
         "augmentation.policy": "trivial_augment",
