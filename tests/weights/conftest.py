@@ -77,8 +77,9 @@ class Server:
         rest = data[begin : fault.get("cut")]
         while rest or (fault.get("endless") and self.sent < 10**8):
             piece = rest[:10_000] or bytes(10_000)
-            handler.wfile.write(piece)
+            # Counted first: who has received it may ask how many there were.
             rest, self.sent = rest[len(piece) :], self.sent + len(piece)
+            handler.wfile.write(piece)
             time.sleep(fault.get("pause", 0))
         if "cut" in fault:
             handler.wfile.flush()
@@ -211,8 +212,8 @@ class Hub:
         for first in range(0, len(data), 4096):
             self.on_piece(self.sent)
             piece = data[first : first + 4096]
-            handler.wfile.write(piece)
             self.sent += len(piece)
+            handler.wfile.write(piece)
         return None
 
 
