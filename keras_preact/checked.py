@@ -116,6 +116,9 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         for other in others:
             with contextlib.suppress(ConfigError):
                 return _checked(name, value, other)
+        if others and float in others and typing.get_origin(last) is typing.Literal:
+            choices = quoted(typing.get_args(last))
+            require(value in typing.get_args(last), name, value, f"a finite number, {choices}")
         return _checked(name, value, last)
     if origin is typing.Literal:
         fix = functools.partial(near, value, args)  # looking for a near one takes time

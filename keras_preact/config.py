@@ -16,6 +16,8 @@ from keras_preact.placements import (
 from keras_preact.shortcuts import Shortcut
 
 Block = Literal["basic", "bottleneck", "single", "basic2x2"]
+ResidualScale = Literal["inverse_sqrt_units", "learned"]
+Normalization = Literal["batch", "group", "fixup", "none"]
 
 #: Activations that have a slope for negative inputs, and the slope each starts with: 0.25 as in
 #: section 2.1 of the rectifier paper, 0.01 as in the leaky ReLU that the paper compares with.
@@ -37,6 +39,7 @@ _OF_LEARNING = (
     "initializer_truncated",
     "initializer_slope_aware",
     "norm_momentum",
+    "zero_init",
     "dense_dropout",
     "dense_stddev",
     "stochastic_depth",
@@ -95,6 +98,11 @@ class ResNetConfig(Checked):
             `"both"` (several ports).
         activation: `"relu"`, `"prelu"` (one slope per channel), `"prelu_shared"` (one per layer),
             `"leaky_relu"`, or the name of any Keras activation.
+        residual_scale: Factor on the branch before the addition: a number; `"inverse_sqrt_units"`,
+            1/sqrt(L) for L units; or `"learned"`, from 0: ReZero (arXiv 2003.04887) and, without
+            normalisation, SkipInit (arXiv 2002.10444).
+        zero_init: Let each branch start at 0: the scale of the norm that it ends with (Goyal et al.
+            2017, arXiv 1706.02677), or else its last kernel.
         negative_slope: Slope for negative inputs; for PReLU its initial value. `None`: 0.25 for
             PReLU, 0.01 for leaky ReLU.
         stochastic_depth: Probability that the branch of the last unit is left out in training, in
@@ -110,9 +118,16 @@ class ResNetConfig(Checked):
         initializer_truncated: Truncate the normal distribution at two standard deviations, as
             Keras's `HeNormal` does and the authors' code does not.
         initializer_slope_aware: Divide He's variance by 1 + slope² (PReLU, equation 15).
-        normalization: `"batch"` or `"none"`.
+        normalization: `"batch"`; `"group"` (Wu and He 2018, arXiv 1803.08494); `"fixup"`, which in
+            place of norms has learned numbers before each convolution and activation and at the end
+            of each branch, kernels scaled by the number of units, and last kernels and a classifier
+            that start at 0 (Zhang et al. 2019, arXiv 1901.09321); or `"none"`.
+        norm_groups: Groups of channels of group normalisation (its paper: 32).
         norm_momentum: Momentum of the moving statistics, as in Keras, in [0, 1).
         norm_epsilon: Added to the variance before taking its square root.
+        weight_standardization: Use kernels with their mean subtracted, divided by their deviation
+            (Qiao et al. 2019, arXiv 1903.10520), and scaled so that without norms the activation
+            keeps the variance of signals (Brock et al. 2021, arXiv 2101.08692).
         conv_bias: Which convolutions have a bias: `"never"` (the authors' code), `"without_norm"`
             (those not followed by normalisation; keras.applications V2), or `"always"`
             (keras.applications V1). Gates always have one.
@@ -168,6 +183,8 @@ class ResNetConfig(Checked):
     first_unit_entry: Literal["stem", "unit", "branch", "both"] = "stem"
     activation: str = "relu"
     negative_slope: float | None = None
+    residual_scale: float | ResidualScale = 1.0
+    zero_init: bool = False
     stochastic_depth: float = 0.0
     stochastic_depth_rule: Literal["linear", "uniform"] = "linear"
     stochastic_depth_by: Literal["batch", "image"] = "batch"
@@ -175,9 +192,11 @@ class ResNetConfig(Checked):
     initializer_mode: Literal["fan_out", "fan_in", "fan_avg"] = "fan_out"
     initializer_truncated: bool = False
     initializer_slope_aware: bool = False
-    normalization: Literal["batch", "none"] = "batch"
+    normalization: Normalization = "batch"
+    norm_groups: int = 16
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
+    weight_standardization: bool = False
     conv_bias: Literal["never", "without_norm", "always"] = "never"
     stem_filters: int = 16
     stem_kernel: int = 3
@@ -209,6 +228,9 @@ class ResNetConfig(Checked):
         require(self.stem_kernel % 2 == 1, "stem_kernel", self.stem_kernel, "odd")
         for name in ("dropout_rate", "dense_dropout", "norm_momentum", "stochastic_depth"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        scale = self.residual_scale
+        require(isinstance(scale, str) or scale > 0, "residual_scale", scale, "above 0")
+        require(self.norm_groups >= 1, "norm_groups", self.norm_groups, "at least 1")
         require(self.norm_epsilon > 0, "norm_epsilon", self.norm_epsilon, "above 0")
         stddev = self.dense_stddev
         require(stddev is None or stddev > 0, "dense_stddev", stddev, "above 0, or None")
@@ -246,6 +268,33 @@ class ResNetConfig(Checked):
             "Without shortcuts nothing is left of a unit without its branch, so shortcut='none' "
             f"needs stochastic_depth=0. Received: stochastic_depth={self.stochastic_depth}.",
         )
+        scaled, fixup = self.residual_scale != 1, self.normalization == "fixup"
+        received = (
+            f"Received: residual_scale={self.residual_scale!r}, zero_init={self.zero_init}, "
+            f"normalization={self.normalization!r}."
+        )
+        yield (
+            plain and (scaled or self.zero_init or fixup),
+            "A plain net has no branches: shortcut='none' needs residual_scale=1, zero_init=False "
+            f"and a normalization other than 'fixup'. {received}",
+        )
+        yield (
+            (fixup and scaled) or (self.zero_init and (fixup or self.residual_scale == "learned")),
+            "A branch that starts at 0 in two ways never learns, and Fixup scales branches itself: "
+            "of residual_scale='learned', zero_init=True and normalization='fixup' only one can be "
+            f"given, and normalization='fixup' needs residual_scale=1. {received}",
+        )
+        yield (
+            bool(self.starts_at_zero) and "act" in steps.last,
+            "A branch that starts at 0 and ends with an activation may never learn: zero_init=True "
+            f"and normalization='fixup' need another placement. {received[:-1]}, {named}.",
+        )
+        groups, normed = self.norm_groups, {self.stem_filters, *self.filters, *self.stage_channels}
+        yield (
+            self.normalization == "group" and any(channels % groups for channels in normed),
+            "`norm_groups` must divide the channels of the stem and of all stages. "
+            f"Received: norm_groups={groups}, channels {sorted(normed)}.",
+        )
         yield (
             plain and self.projection == "C",
             "A plain net has no shortcuts to project: shortcut='none' needs projection 'A' or 'B', "
@@ -261,14 +310,14 @@ class ResNetConfig(Checked):
             "stage; projection='B' allows that. "
             f"Received: projection='A', channels of the stem and the stages {channels}.",
         )
-        unnormalized = self.normalization == "none"
+        unnormalized, kind = not self.normalizes, f"normalization={self.normalization!r}"
         yield (
             unnormalized and "norm" in steps.after,
-            f"{named} needs normalization='batch'. Received: normalization='none'.",
+            f"{named} needs normalization='batch' or 'group'. Received: {kind}.",
         )
         yield (
             unnormalized and self.projection_norm is True,
-            "projection_norm=True needs normalization='batch'. Received: normalization='none'.",
+            f"projection_norm=True needs normalization='batch' or 'group'. Received: {kind}.",
         )
         yield (
             self.first_unit_entry != "stem" and not self.preactivated,
@@ -318,6 +367,18 @@ class ResNetConfig(Checked):
         if self.order:
             return steps_of(self.order, len(KERNELS[self.block]))
         return PLACEMENTS[self.placement]
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the network has normalisation layers."""
+        return self.normalization in ("batch", "group")
+
+    @property
+    def starts_at_zero(self) -> Literal["norm", "kernel"] | None:
+        """What a branch ends with and starts at 0: the scale of a norm, or the last kernel."""
+        if self.zero_init and self.normalizes and "norm" in self.steps.last:
+            return "norm"
+        return "kernel" if self.zero_init or self.normalization == "fixup" else None
 
     @property
     def projects_every_unit(self) -> bool:

@@ -9,7 +9,11 @@ import keras
 
 
 def he_normal(
-    mode: str = "fan_out", truncated: bool = False, slope: float = 0.0, seed: Any = None
+    mode: str = "fan_out",
+    truncated: bool = False,
+    slope: float = 0.0,
+    seed: Any = None,
+    factor: float = 1.0,
 ) -> keras.initializers.VarianceScaling:
     """Normal with variance 2 / ((1 + slope²) n) (Delving Deep into Rectifiers, section 2.2).
 
@@ -21,6 +25,7 @@ def he_normal(
         truncated: Cut at two standard deviations, with the variance kept.
         slope: Negative slope of the activation (equation 15); 0 for ReLU.
         seed: Integer, `keras.random.SeedGenerator` or `None`.
+        factor: Factor on the values, such as that of Fixup (Zhang et al. 2019).
 
     Returns:
         A `keras.initializers.VarianceScaling`.
@@ -30,11 +35,11 @@ def he_normal(
         >>> tuple(he_normal(seed=0)((3, 3, 16, 32)).shape)
         (3, 3, 16, 32)
     """
-    return _normal(2.0 / (1.0 + slope**2), mode, truncated, seed)
+    return _normal(2.0 * factor**2 / (1.0 + slope**2), mode, truncated, seed)
 
 
 def xavier_normal(
-    mode: str = "fan_in", truncated: bool = False, seed: Any = None
+    mode: str = "fan_in", truncated: bool = False, seed: Any = None, factor: float = 1.0
 ) -> keras.initializers.VarianceScaling:
     """Normal with variance 1 / n, the form that the rectifier paper compares with (section 2.2).
 
@@ -44,6 +49,7 @@ def xavier_normal(
         mode: `"fan_in"` (the paper's forward case), `"fan_out"` or `"fan_avg"`.
         truncated: Cut at two standard deviations, with the variance kept.
         seed: Integer, `keras.random.SeedGenerator` or `None`.
+        factor: Factor on the values.
 
     Returns:
         A `keras.initializers.VarianceScaling`.
@@ -53,7 +59,7 @@ def xavier_normal(
         >>> tuple(xavier_normal(seed=0)((3, 3, 16, 32)).shape)
         (3, 3, 16, 32)
     """
-    return _normal(1.0, mode, truncated, seed)
+    return _normal(factor**2, mode, truncated, seed)
 
 
 def _normal(scale, mode, truncated, seed):

@@ -54,7 +54,8 @@ def test_every_field_can_be_changed_by_replace_and_survives():
         "initializer_truncated": True, "initializer_slope_aware": True, "normalization": "batch",
         "conv_bias": "always", "stem_pool": True, "stem_pool_padding": "excluded",
         "order": (), "stochastic_depth": 0.5, "stochastic_depth_rule": "uniform",
-        "stochastic_depth_by": "image",
+        "stochastic_depth_by": "image", "residual_scale": 0.5, "zero_init": False,
+        "weight_standardization": True,
     }  # fmt: skip
     numbers = {
         field.name: field.default / 2 if isinstance(field.default, float) else 5

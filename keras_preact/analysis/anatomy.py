@@ -321,7 +321,8 @@ class _Graph:
         """The response of a layer: the output of the norm that alone follows it, or its own."""
         output = self.output(name)
         followers = [n for n in self.names if any(t is output for t in self.inputs(n))]
-        alone = len(followers) == 1 and isinstance(self.operation(followers[0]), NORMS)
+        norms = (*NORMS, keras.layers.GroupNormalization)
+        alone = len(followers) == 1 and isinstance(self.operation(followers[0]), norms)
         return self.output(followers[0]) if alone else output
 
 

@@ -90,6 +90,8 @@ def _refuse_others(config):
         reason = f"shortcut={config.shortcut!r}, projection={config.projection!r}"
     elif "norm" in steps.after or "act" in steps.last:
         reason = placement
+    elif plain and config.normalization == "group":
+        reason = "shortcut='none', normalization='group'"
     elif (steps.after or plain) and config.activation != "relu":
         reason = f"{placement}, activation={config.activation!r}"
     elif plain and (config.placement != "original" or config.block not in ("basic", "single")):
@@ -143,7 +145,9 @@ def _make_identity(weights, unit, config):
             _set(weights, f"{unit}_norm{k}", lambda index, v: _neutral(index, v, config))
         _set(weights, f"{unit}_norm_out", lambda index, v: _neutral(index, v, config))
         return
-    ends_with_norm = "norm" in config.steps.last and config.normalization == "batch"
+    if config.residual_scale == "learned":  # from 0: the unit is the identity already
+        return
+    ends_with_norm = "norm" in config.steps.last and config.normalizes
     norms = sum(layer.startswith(f"{unit}_norm") for layer in weights)
     last = f"{unit}_norm{norms}" if ends_with_norm else f"{unit}_conv{convolutions}"
     # Scale and offset of a norm, kernel and bias of a convolution.

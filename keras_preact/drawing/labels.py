@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_preact.layers import StochasticDepth
+from keras_preact.layers import ScalarAffine, StandardizedConv2D, StochasticDepth
 
 
 class Step(NamedTuple):
@@ -88,8 +88,19 @@ def _(layer: keras.layers.Dense, counts):
 
 
 @_words.register
+def _(layer: StandardizedConv2D, counts):
+    text, kind = _words.dispatch(keras.layers.Conv2D)(layer, counts)
+    return f"{text}, standardised", kind
+
+
+@_words.register
 def _(layer: keras.layers.BatchNormalization, counts):
     return "BN", "normalization"
+
+
+@_words.register
+def _(layer: keras.layers.GroupNormalization, counts):
+    return f"group norm{_count(layer.groups, counts)}", "normalization"
 
 
 @_words.register
@@ -124,6 +135,12 @@ def _(layer: keras.layers.Rescaling, counts):
         return "1 − g", "scaling"
     offset = f" + {layer.offset:g}" if layer.offset else ""
     return f"× {layer.scale:g}{offset}".replace("-", "−"), "scaling"
+
+
+@_words.register
+def _(layer: ScalarAffine, counts):
+    signs = (("×", layer.scale), ("+", layer.bias))
+    return " ".join(f"{sign} learned" for sign, weight in signs if weight is not None), "scaling"
 
 
 @_words.register

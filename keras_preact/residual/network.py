@@ -247,15 +247,18 @@ def _head(parts, x, include_top, pooling, classes, classifier_activation):
     if not include_top:
         return x
     require(is_whole(classes) and classes >= 1, "classes", classes, "a whole number of at least 1")
-    x = _dense(parts, x)
-    stddev = parts.config.dense_stddev
+    x = parts.offset(_dense(parts, x), "predictions")
+    stddev, initializers = parts.config.dense_stddev, keras.initializers
+    # The default of the reference code's classifier: uniform in ±1/sqrt(inputs).
+    initializer = initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+    if parts.config.normalization == "fixup":
+        initializer = initializers.Zeros()
+    elif stddev is not None:
+        initializer = initializers.RandomNormal(stddev=stddev / 10)
     return keras.layers.Dense(
         int(classes),
         activation=_classifier_activation(classifier_activation),
-        # The default of the reference code's classifier: uniform in ±1/sqrt(inputs).
-        kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-        if stddev is None
-        else keras.initializers.RandomNormal(stddev=stddev / 10),
+        kernel_initializer=initializer,
         dtype=dtype,
         name="predictions",
     )(x)
@@ -269,6 +272,7 @@ def _dense(parts, x):
         if stddev is not None:
             initializer = keras.initializers.RandomNormal(stddev=stddev)
         name = f"fc{number}"
+        x = parts.offset(x, name)
         x = parts.layer(keras.layers.Dense, name, units, kernel_initializer=initializer)(x)
         x = parts.act(x, f"{name}_act")
         x = parts.layer(keras.layers.Dropout, f"{name}_dropout", parts.config.dense_dropout)(x)

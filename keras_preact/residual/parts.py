@@ -1,14 +1,15 @@
 """`Parts`: makes the named layers of one network, so that what they share is set once."""
 
+import math
 from typing import Any, Literal
 
 import keras
 
 from keras_preact.checked import require
-from keras_preact.config import NEGATIVE_SLOPES, ResNetConfig
+from keras_preact.config import KERNELS, NEGATIVE_SLOPES, ResNetConfig
 from keras_preact.errors import ConfigError
 from keras_preact.initializers import he_normal, xavier_normal
-from keras_preact.layers import BatchNormalization, PReLU
+from keras_preact.layers import BatchNormalization, PReLU, ScalarAffine, StandardizedConv2D
 from keras_preact.precision import dtype_policy
 
 #: Channels below which oneDNN's AVX2 kernel (TensorFlow 2.21) computes wrong filter gradients of a
@@ -66,6 +67,7 @@ class Parts:
         Strided convolutions are padded symmetrically, as in the authors' code, so that the windows
         are centred on the pixels that option A's shortcut picks; Keras's "same" is off by one.
         """
+        x = self.offset(x, name)
         if kernel == 1 and stride > 1 and self.channels(x) < _ONEDNN_CHANNELS:
             x, stride = self.subsample(x, stride, f"{name}_pick"), 1
         margin = (kernel - 1) // 2 if margin is None else margin
@@ -75,7 +77,7 @@ class Parts:
         self.refuse_smaller(x, kernel - 2 * margin, name)
         use_bias = {
             "never": False,
-            "without_norm": not (norm_follows and self.config.normalization == "batch"),
+            "without_norm": not (norm_follows and self.config.normalizes),
             "always": True,
         }[self.config.conv_bias]
         arguments = {
@@ -85,23 +87,26 @@ class Parts:
             "kernel_initializer": self.initializer(),
             **kwargs,
         }
-        return self.spatial(keras.layers.Conv2D, name, filters, kernel, **arguments)(x)
+        if not self.config.weight_standardization:
+            return self.spatial(keras.layers.Conv2D, name, filters, kernel, **arguments)(x)
+        arguments["gain"] = _gain(self.config.slope)
+        return self.spatial(StandardizedConv2D, name, filters, kernel, **arguments)(x)
 
-    def norm(self, x: Any, name: str) -> Any:
-        """Batch normalisation; `x` itself in networks without normalisation."""
-        if self.config.normalization == "none":
+    def norm(self, x: Any, name: str, *, zero: bool = False) -> Any:
+        """Normalisation, with a scale that starts at 0 or 1; `x` itself in networks without."""
+        config = self.config
+        if not config.normalizes:
             return x
-        return self.layer(
-            BatchNormalization,
-            name,
-            axis=self.channel_axis,
-            momentum=self.config.norm_momentum,
-            epsilon=self.config.norm_epsilon,
-        )(x)
+        start = {"gamma_initializer": "zeros"} if zero else {}
+        arguments = {"axis": self.channel_axis, "epsilon": config.norm_epsilon, **start}
+        if config.normalization == "group":
+            groups = config.norm_groups
+            return self.layer("GroupNormalization", name, groups, **arguments)(x)
+        return self.layer(BatchNormalization, name, momentum=config.norm_momentum, **arguments)(x)
 
     def act(self, x: Any, name: str) -> Any:
         """The network's activation."""
-        kind = self.config.activation
+        x, kind = self.offset(x, name), self.config.activation
         if kind in ("prelu", "prelu_shared"):
             # Keras's PReLU has one slope per position unless the spatial axes are shared.
             every = range(1, len(x.shape))
@@ -115,6 +120,22 @@ class Parts:
         if kind in NEGATIVE_SLOPES:
             return self.layer(keras.layers.LeakyReLU, name, self.config.slope)(x)
         return self.layer(keras.layers.Activation, name, _keras_activation(kind))(x)
+
+    def offset(self, x: Any, name: str) -> Any:
+        """Fixup's learned number before a layer of this name; `x` itself in other networks."""
+        if self.config.normalization != "fixup":
+            return x
+        return self.layer(ScalarAffine, f"{name}_offset", scale=None, bias=0.0)(x)
+
+    def scale_branch(self, x: Any, name: str) -> Any:
+        """The branch's factor, a number or learned; `x` itself where it is 1."""
+        scale, fixup = self.config.residual_scale, self.config.normalization == "fixup"
+        if fixup or scale == "learned":
+            start = 1.0 if fixup else 0.0
+            return self.layer(ScalarAffine, f"{name}_learned_scale", scale=start)(x)
+        if scale == "inverse_sqrt_units":
+            scale = 1 / math.sqrt(sum(self.config.units))
+        return x if scale == 1 else self.layer("Rescaling", f"{name}_residual_scale", scale)(x)
 
     def subsample(self, x: Any, stride: int, name: str) -> Any:
         """Every `stride`-th pixel, as a pooling of size 1."""
@@ -180,13 +201,16 @@ class Parts:
             data_format="channels_first" if last else "channels_last",
         )(x)
 
-    def initializer(self) -> keras.initializers.Initializer:
+    def initializer(self, in_branch: bool = False) -> keras.initializers.Initializer:
         """A new kernel initialiser, since one object gives the same values at every call."""
-        config = self.config
+        config, factor = self.config, 1.0
+        if in_branch and config.normalization == "fixup":  # its section 3, rule 2
+            factor = sum(config.units) ** (-1 / max(1, 2 * len(KERNELS[config.block]) - 2))
+        mode, truncated = config.initializer_mode, config.initializer_truncated
         if config.initializer == "xavier_normal":
-            return xavier_normal(config.initializer_mode, config.initializer_truncated)
+            return xavier_normal(mode, truncated, factor=factor)
         slope = config.slope if config.initializer_slope_aware else 0.0
-        return he_normal(config.initializer_mode, config.initializer_truncated, slope)
+        return he_normal(mode, truncated, slope, factor=factor)
 
     def constant(self, value: float) -> Any:
         """An initialiser that gives one value."""
@@ -201,6 +225,15 @@ def standardize_data_format(data_format: Any) -> Literal["channels_last", "chann
     expected = "'channels_last', 'channels_first' or None"
     require(data_format in allowed, "data_format", data_format, expected)
     return data_format
+
+
+def _gain(slope):
+    """Factor on kernels of mean 0 that keeps the variance of signals through the activation.
+
+    Its inverse is the deviation of the (leaky) ReLU of a standard normal (Brock et al. 2021,
+    section 4.1, for a slope of 0).
+    """
+    return 1 / math.sqrt((1 + slope**2) / 2 - (1 - slope) ** 2 / (2 * math.pi))
 
 
 def _keras_activation(name):

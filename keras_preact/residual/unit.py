@@ -88,6 +88,8 @@ def build_unit(parts: Parts, x: Any, unit: Unit) -> Any:
     y = activated
     for kernel, width, strides, margin in _convolutions(config, filters, stride):
         y = path.conv(y, width, kernel, strides, margin)
+    if config.shortcut != "none":
+        y = parts.scale_branch(y, name)
     if depth_rate:
         shape = (1 if config.stochastic_depth_by == "batch" else None, 1, 1, 1)
         y = parts.layer(StochasticDepth, f"{name}_depth", depth_rate, noise_shape=shape)(y)
@@ -132,17 +134,23 @@ class _Branch:
         self.counts[kind] += 1
         return f"{self.name}_{kind}{self.counts[kind]}"
 
-    def apply(self, steps, x):
+    def apply(self, steps, x, **of_norm):
         for step in steps:
-            x = getattr(self.parts, step)(x, self.next_name(step))
+            arguments = of_norm if step == "norm" else {}
+            x = getattr(self.parts, step)(x, self.next_name(step), **arguments)
         return x
 
     def conv(self, x, filters, kernel, stride, margin):
         """The branch's next convolution and the steps that follow it."""
-        config, name = self.parts.config, self.next_name("conv")
-        steps = config.steps.behind(self.counts["conv"], len(KERNELS[config.block]))
+        parts, name = self.parts, self.next_name("conv")
+        config, number = parts.config, self.counts["conv"]
+        convolutions = len(KERNELS[config.block])
+        zero = config.starts_at_zero if number == convolutions else None
+        steps = config.steps.behind(number, convolutions)
+        initializer = "zeros" if zero == "kernel" else parts.initializer(in_branch=True)
         arguments = {"stride": stride, "margin": margin, "norm_follows": steps[:1] == ("norm",)}
-        return self.apply(steps, self.parts.conv(x, filters, kernel, name, **arguments))
+        x = parts.conv(x, filters, kernel, name, kernel_initializer=initializer, **arguments)
+        return self.apply(steps, x, zero=zero == "norm")
 
 
 def _convolutions(config, filters, stride):

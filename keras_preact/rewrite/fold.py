@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from keras_preact.layers import BatchNormalization, Repeat
+from keras_preact.layers import BatchNormalization, Repeat, StandardizedConv2D
+from keras_preact.layers.standardized_conv import standardized
 from keras_preact.rewrite.graph import as_graph, carry_weights, is_graph, rebuild, same
 from keras_preact.rewrite.policy import with_policy
 
@@ -13,6 +14,7 @@ CONVOLUTIONS = (
     keras.layers.Conv3D,
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,
+    StandardizedConv2D,
 )
 NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 
@@ -54,7 +56,10 @@ def fold_batch_norm(
         if isinstance(layer, Repeat) and not any(map(is_graph, layer.template().layers)):
             return layer.with_template(fold_batch_norm(layer.template(), None))
         if id(layer) in folds:
-            return type(layer).from_config({**layer.get_config(), "use_bias": True})
+            config = {**layer.get_config(), "use_bias": True}
+            if config.pop("gain", None) is not None:
+                return keras.layers.Conv2D.from_config(config)
+            return type(layer).from_config(config)
         new = same(layer)
         if id(layer) in norms:
             dropped.add(id(new))
@@ -131,6 +136,8 @@ def _folded(conv, conv_weights, norm, norm_weights):
     norm(W x + b) = s (W x + b - mean) + beta with s = gamma / sqrt(variance + epsilon).
     """
     kernel, *bias = conv_weights
+    if isinstance(conv, StandardizedConv2D):
+        kernel = keras.ops.convert_to_numpy(standardized(kernel, conv.gain))
     *affine, mean, variance = norm_weights
     gamma = affine.pop(0) if norm.scale else np.ones_like(mean)
     beta = affine.pop(0) if norm.center else np.zeros_like(mean)

@@ -7,20 +7,56 @@ from keras_preact.layers import (
     BatchNormalization,
     PReLU,
     Repeat,
+    ScalarAffine,
     SpatialPyramidPooling,
+    StandardizedConv2D,
     StochasticDepth,
 )
+from keras_preact.layers.standardized_conv import standardized
 from keras_preact.rewrite.graph import carry_weights, is_graph, rebuild, same
 from keras_preact.rewrite.policy import with_policy
 from keras_preact.rewrite.pyramid import is_stock_pyramid, read_pyramid, stock_pyramid
 
-#: Keras's layers and their replacements; arguments, weights and results are equal.
+
+def _of(cls):
+    """A replacement by a layer of another class with the same arguments and weights."""
+    return lambda config, values: (cls.from_config(config), values)
+
+
+def _constant(config, values):
+    """The numbers that a `ScalarAffine` has learned."""
+    left = iter(values)
+    scale = 1.0 if config["scale"] is None else float(next(left))
+    bias = 0.0 if config["bias"] is None else float(next(left))
+    named = {key: config[key] for key in ("name", "dtype")}
+    return keras.layers.Rescaling(scale, bias, **named), []
+
+
+def _plain(config, values):
+    """The convolution with the kernel that a `StandardizedConv2D` makes of its own."""
+    gain, (kernel, *bias) = config.pop("gain"), values
+    kernel = keras.ops.convert_to_numpy(standardized(kernel, gain))
+    return keras.layers.Conv2D.from_config(config), [kernel, *bias]
+
+
+def _kept(config, values):
+    """In place of `StochasticDepth`: the branch as it is at inference."""
+    return keras.layers.Identity(name=config["name"], dtype=config["dtype"]), values
+
+
+#: Keras's layers and their replacements: functions of a layer's config and weights to another layer
+#: and its weights.
 FASTER = {
-    keras.layers.BatchNormalization: BatchNormalization,
-    keras.layers.PReLU: PReLU,
+    keras.layers.BatchNormalization: _of(BatchNormalization),
+    keras.layers.PReLU: _of(PReLU),
 }
-STOCK = {fast: stock for stock, fast in FASTER.items()}
-STOCK |= {StochasticDepth: keras.layers.Dropout}  # of other values
+STOCK = {
+    BatchNormalization: _of(keras.layers.BatchNormalization),
+    PReLU: _of(keras.layers.PReLU),
+    StochasticDepth: _of(keras.layers.Dropout),  # of other values
+    ScalarAffine: _constant,
+    StandardizedConv2D: _plain,
+}
 
 
 def accelerate(model: keras.Model) -> keras.Model:
@@ -57,7 +93,8 @@ def portable(model: keras.Model, dtype: str | keras.DTypePolicy | None = "float3
         dtype: dtype policy of the copy, as in `with_policy`; `None` keeps each layer's own.
 
     Returns:
-        A functional `keras.Model` with the same weights, not compiled.
+        A functional `keras.Model` with the same weights, not compiled. The numbers of a
+        `ScalarAffine` become constants, and standardised kernels are those of plain convolutions.
 
     Raises:
         ConfigError: If the model is not a graph of layers, the policy is unknown, a spatial pyramid
@@ -77,14 +114,6 @@ def portable(model: keras.Model, dtype: str | keras.DTypePolicy | None = "float3
             "build that layer with Keras's own layers."
         )
     return copy
-
-
-class _Kept:
-    """In place of `StochasticDepth`: the branch as it is at inference."""
-
-    @staticmethod
-    def from_config(config):
-        return keras.layers.Identity(name=config["name"], dtype=config["dtype"])
 
 
 def unrolled(model: keras.Model, all_branches: bool = False) -> keras.Model:
@@ -107,11 +136,11 @@ def unrolled(model: keras.Model, all_branches: bool = False) -> keras.Model:
         >>> [layer.name for layer in unrolled(ResNet20V2(packaging="repeated")).layers][-3:]
         ['head_act', 'avg_pool', 'predictions']
     """
-    return _swapped(model, {StochasticDepth: _Kept} if all_branches else {})
+    return _swapped(model, {StochasticDepth: _kept} if all_branches else {})
 
 
 def _swapped(model, table):
-    units = {}  # of each Repeat that is unrolled
+    units, weights = {}, {}  # of each Repeat that is unrolled, and of each replacement
 
     def make(layer):
         if isinstance(layer, Repeat):
@@ -123,8 +152,11 @@ def _swapped(model, table):
             return read_pyramid(layer)
         if isinstance(layer, SpatialPyramidPooling) and table is STOCK:
             return stock_pyramid(layer)
-        cls = table.get(type(layer))
-        return cls.from_config(layer.get_config()) if cls else same(layer)
+        if type(layer) not in table:
+            return same(layer)
+        new, values = table[type(layer)](layer.get_config(), layer.get_weights())
+        weights[id(new)] = values
+        return new
 
     def call(layer, *args, **kwargs):
         if id(layer) not in units:
@@ -137,23 +169,28 @@ def _swapped(model, table):
     whole = is_stock_pyramid if table is FASTER else None
     swapped, pairs = rebuild(model, make, call, whole=whole)
     for old, new in pairs:
-        carry_weights(old, new)
+        if id(new) in weights:
+            new.set_weights(weights[id(new)])
+        else:
+            carry_weights(old, new)
     return swapped
 
 
 def _named_like(repeat, k, table):
     """The `k`-th unit of a `Repeat` as a model of its own."""
+    stacks, weights = repeat.stacks(), {}
 
     def make(layer):
         config = {**layer.get_config(), "name": repeat.layer_name(k, layer.name)}
         if isinstance(layer, StochasticDepth):
             config["rate"] = repeat.rates[k]
-        return table.get(type(layer), type(layer)).from_config(config)
+        values = [stacks[layer.name, i][k] for i in range(len(layer.weights))]
+        new, weights[layer.name] = table.get(type(layer), _of(type(layer)))(config, values)
+        return new
 
     unit, pairs = rebuild(repeat.template(), make)
-    stacks = repeat.stacks()
     for old, new in pairs:
-        new.set_weights([stacks[old.name, i][k] for i in range(len(old.weights))])
+        new.set_weights(weights[old.name])
     unit.name = repeat.names[k]
     if not repeat.trainable:
         unit.trainable = False

@@ -131,9 +131,11 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "keras_preact.layers.batch_normalization": ("BatchNormalization",),
     "keras_preact.layers.prelu": ("PReLU",),
     "keras_preact.layers.repeat": ("Repeat",),
+    "keras_preact.layers.scalar_affine": ("ScalarAffine",),
     "keras_preact.layers.spatial_pyramid_pooling": (
         "SlidingPyramidPooling", "SpatialPyramidPooling",
     ),
+    "keras_preact.layers.standardized_conv": ("StandardizedConv2D",),
     "keras_preact.layers.stochastic_depth": ("StochasticDepth",),
     "keras_preact.training.optimizer": (
         "Adam", "Lamb", "Lion", "Nadam", "OneCycle", "RMSprop", "SGD",

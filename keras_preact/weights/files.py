@@ -14,10 +14,11 @@ from keras_preact.errors import ConfigError, quoted, reason
 from keras_preact.files import replace_file, save_error
 from keras_preact.weights.about import ABOUT, FORMAT
 from keras_preact.weights.by_layer import Weights, address
+from keras_preact.weights.own import learned_constants
 from keras_preact.weights.safe import ModelFile, read_model_file
 
 #: The names of the weights of layers, in the order that they have in their layer.
-NAMES = ("kernel", "gamma", "alpha", "bias", "beta", "moving_mean", "moving_variance")
+NAMES = ("kernel", "gamma", "alpha", "scale", "bias", "beta", "moving_mean", "moving_variance")
 
 #: The key of the digest in files of this package, which is verified when they are read.
 DIGEST = "sha256"
@@ -186,7 +187,7 @@ def weights_in(file: ModelFile) -> Weights:
             raise ConfigError(f"Layer names must be strings. Received: {layer!r} at {group!r}.")
         name, index = address(key, layer)
         found.setdefault(name, {})[index] = _widened(array)
-    return found
+    return found | learned_constants(file.config) if found and file.config else found
 
 
 def _of_keras_2(file, root, layers) -> Weights:

@@ -13,7 +13,10 @@ from keras_preact.placements import PLACEMENTS, PlacementSteps
 from keras_preact.shortcuts import SHORTCUTS
 from keras_preact.weights.preprocessing import Preprocessing
 
-_NORM = "BatchNormalization"
+_NORMS = {"BatchNormalization": "batch", "GroupNormalization": "group"}
+_CONVOLUTIONS = ("Conv2D", "StandardizedConv2D")
+#: Layers of learned numbers, by the ends of their names: a branch's factor, or Fixup's offsets.
+_LEARNED = re.compile(r"_(learned_scale)$|_offset$")
 
 
 class Layer(NamedTuple):
@@ -60,6 +63,19 @@ def layers_of(model: dict[str, Any]) -> dict[str, Layer]:
         else:
             found[config["name"]] = Layer(kind, config, _taken(layer.get("inbound_nodes", ())))
     return found
+
+
+def learned_constants(model: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+    """The numbers that a network has learned and `portable` has made constants, by layer.
+
+    Args:
+        model: The model as Keras writes it to JSON.
+    """
+    return {
+        name: {"0": np.float32(layer.config["scale" if match[1] else "offset"])}
+        for name, layer in layers_of(model).items()
+        if layer.kind == "Rescaling" and (match := _LEARNED.search(name))
+    }
 
 
 def _taken(value) -> list[str]:
@@ -119,8 +135,19 @@ def fields_of(layers: dict[str, Layer], units: list[int]) -> dict[str, Any]:
     graph = _Graph(layers, names)
     fields = {**graph.norms(), **graph.activation(), **graph.stem(), **graph.strides(units)}
     steps = graph.steps()
-    fields |= {**graph.placement(steps), **graph.head(), **graph.stochastic_depth()}
+    fields |= {**graph.placement(steps), **graph.head()}
+    fields |= {**graph.residual_scale(), **graph.stochastic_depth()}
     return fields | graph.shortcuts(steps.before, fields["normalization"])
+
+
+def _without(layers, names):
+    """The layers without some that have one input, which their takers take instead."""
+    source = {name: layers[name].inputs[0] for name in names}
+    return {
+        name: layer._replace(inputs=[source.get(taken, taken) for taken in layer.inputs])
+        for name, layer in layers.items()
+        if name not in source
+    }
 
 
 def _name_of(rows, found, what) -> str:
@@ -134,14 +161,12 @@ class _Graph:
     """A network's layers and the names of its units, with what can be read from them."""
 
     def __init__(self, layers: Mapping[str, Layer], units: list[str]):
-        self.layers, self.units = layers, units
+        self.offsets = [name for name in layers if name.endswith("_offset")]
+        self.layers, self.units = _without(layers, self.offsets), units
 
     def ending(self, end: str) -> list[Layer]:
         """Layers whose names have this ending."""
         return [layer for name, layer in self.layers.items() if name.endswith(end)]
-
-    def of_kind(self, kind):
-        return [layer for layer in self.layers.values() if layer.kind == kind]
 
     def steps(self):
         """The steps of a unit: of the last one, since the stem may have those of the first."""
@@ -164,7 +189,7 @@ class _Graph:
 
     def placement(self, steps):
         """The row of the table with the steps of a unit, or else their order."""
-        has = [kind for kind in ("norm", "act") if kind == "act" or self.of_kind(_NORM)]
+        has = ("norm", "act") if self.norm() else ("act",)
         inner = PlacementSteps(between=(("norm", "act"),) * len(steps.between)).only(has)
         rows = {name: row.only(has) for name, row in PLACEMENTS.items()}
         as_usual = dataclasses.replace(steps, between=None)
@@ -206,19 +231,28 @@ class _Graph:
         takers = (taker for taker, layer in self.layers.items() if name in layer.inputs)
         return next(filter(None, (re.fullmatch(pattern, taker) for taker in takers)), None)
 
+    def norm(self):
+        """The first of its norms, if it has any."""
+        return next((layer for layer in self.layers.values() if layer.kind in _NORMS), None)
+
     def norms(self):
         of_shortcuts = tuple(f"_{end}" for row in SHORTCUTS.values() for end in row.layers)
         biased = {
             layer.config["use_bias"]
             for name, layer in self.layers.items()
-            if layer.kind == "Conv2D" and not name.endswith(of_shortcuts)
+            if layer.kind in _CONVOLUTIONS and not name.endswith(of_shortcuts)
         }
         bias = "without_norm" if len(biased) == 2 else "always" if True in biased else "never"
-        norms = self.of_kind(_NORM)
-        found: dict[str, Any] = {"conv_bias": bias, "normalization": "batch" if norms else "none"}
-        if norms:
-            found |= {f"norm_{key}": norms[0].config[key] for key in ("momentum", "epsilon")}
-        return found
+        norm = self.norm()
+        kind = _NORMS[norm.kind] if norm else "fixup" if self.offsets else "none"
+        keys = [key for key in ("momentum", "epsilon", "groups") if norm and key in norm.config]
+        standardized = self.layers["stem_conv"].kind == "StandardizedConv2D"
+        return {
+            "conv_bias": bias,
+            "normalization": kind,
+            "weight_standardization": standardized,
+            **{f"norm_{key}": norm.config[key] for key in keys},
+        }
 
     def activation(self):
         act = next(
@@ -271,7 +305,7 @@ class _Graph:
         found: dict[str, Any] = {"projection": option, **self.kind()}
         if projecting and self.ending("_shortcut_pool"):
             found["subsample_shortcut"] = "max_pool"
-        if projecting and normalization == "batch":
+        if projecting and normalization in _NORMS.values():
             found["projection_norm"] = bool(self.ending("_shortcut_norm"))
         found |= self.entry(before)
         shared = found.get("first_unit_entry") in ("stem", "unit")
@@ -310,6 +344,12 @@ class _Graph:
             if source.startswith(f"{unit}_shortcut"):
                 source = self.layers[source].inputs[-1]  # of a gate and a shortcut the latter
         return source.startswith((f"{unit}_act", f"{unit}_norm"))
+
+    def residual_scale(self):
+        if self.ending("_learned_scale"):
+            return {} if self.offsets else {"residual_scale": "learned"}
+        scales = [layer.config["scale"] for layer in self.ending("_residual_scale")]
+        return {"residual_scale": scales[0]} if scales else {}
 
     def stochastic_depth(self):
         names = [f"{unit}_depth" for unit in self.units]

@@ -26,7 +26,7 @@ from keras_preact.weights.files import read_tensors, read_weights, weights_in
 from keras_preact.weights.folders import by_name, file_in, read_about
 from keras_preact.weights.hub import on_hub, pull
 from keras_preact.weights.layouts import LAYOUTS, OWN, Layout
-from keras_preact.weights.own import layers_of, preprocessing_of, size_in
+from keras_preact.weights.own import layers_of, learned_constants, preprocessing_of, size_in
 from keras_preact.weights.preprocessing import PREPROCESSINGS, Preprocessing
 from keras_preact.weights.safe import read_model_file
 from keras_preact.weights.shapes import config_of
@@ -129,7 +129,8 @@ def read_source(source: Any) -> Source:
     about: Any = None
     path, graph = source, None
     if isinstance(source, keras.Model):
-        theirs, graph = weights_by_layer(source), json.loads(source.to_json())
+        graph = json.loads(source.to_json())
+        theirs = weights_by_layer(source) | learned_constants(graph)
     elif isinstance(source, collections.abc.Mapping):
         theirs = _of_state_dict(source)
     else:

@@ -237,6 +237,8 @@ KINDS = [
     {"shortcut": "exclusive_gating", "activation": "prelu"},
     {"shortcut": "dropout", "projection": "B"},
     {"input_shape": (None, None, 3)},
+    {"normalization": "group", "norm_groups": 8, "weight_standardization": True},
+    {"normalization": "fixup", "placement": "original", "packaging": "repeated"},
 ]
 
 
@@ -244,7 +246,7 @@ KINDS = [
     ("format", "fields"),
     [
         pytest.param(format, fields, marks=pytest.mark.slow if format + str(k) != "litert0" else ())
-        for format in ("litert", "saved_model")
+        for format in INSTALLED
         for k, fields in enumerate(KINDS)
     ],
     ids=str,

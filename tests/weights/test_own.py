@@ -43,6 +43,12 @@ FIELDS = [
      "projection": "B"},
     {"stochastic_depth": 0.4, "projection": "B"},
     {"stochastic_depth": 0.2, "stochastic_depth_rule": "uniform", "stochastic_depth_by": "image"},
+    {"residual_scale": "learned", "normalization": "none", "conv_bias": "without_norm"},
+    {"residual_scale": "inverse_sqrt_units", "stochastic_depth": 0.2, "projection": "B"},
+    {"normalization": "fixup", "dense": (5,)},
+    {"normalization": "fixup", "placement": "original", "block": "bottleneck", "projection": "B"},
+    {"normalization": "group", "norm_groups": 2, "weight_standardization": True},
+    {"weight_standardization": True, "placement": "original", "projection": "B"},
 ]  # fmt: skip
 #: Of the placements and the shortcuts those that are not among them.
 FIELDS += [
