@@ -205,6 +205,14 @@ WORKS = {
         "IEEE International Conference on Computer Vision (ICCV)",
         2019,
     ),
+    "hoffer2020augment": (
+        "inproceedings",
+        "Hoffer, Elad and Ben-Nun, Tal and Hubara, Itay and Giladi, Niv and Hoefler, Torsten and "
+        "Soudry, Daniel",
+        "Augment Your Batch: Improving Generalization Through Instance Repetition",
+        "IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)",
+        2020,
+    ),
     "cubuk2020randaugment": (
         "inproceedings",
         "Cubuk, Ekin D. and Zoph, Barret and Shlens, Jonathon and Le, Quoc V.",
@@ -280,6 +288,7 @@ def citations(parts: Any) -> str:
         "wightman2021resnet": recipe.loss == "binary_crossentropy",
         "szegedy2016rethinking": recipe.label_smoothing > 0,
         "menon2021longtail": recipe.balance == "logit_adjustment",
+        "hoffer2020augment": recipe.repeats > 1,
         "zhang2018mixup": recipe.mixup > 0,
         "yun2019cutmix": recipe.cutmix > 0,
         "cubuk2020randaugment": augmentation.policy == "rand_augment",

@@ -11,7 +11,7 @@ from keras_preact.checked import require
 from keras_preact.data.augment import Augmentation, augment
 from keras_preact.data.balance import balanced_draws
 from keras_preact.data.blend import blend_draws
-from keras_preact.data.random import epoch_order
+from keras_preact.data.random import epoch_order, repeated_draws
 from keras_preact.data.splits import Split
 from keras_preact.data.statistics import image_mean
 
@@ -32,6 +32,9 @@ class Batches(keras.utils.PyDataset):
         shuffle: whether to shuffle in each epoch, by `epoch_order`.
         balanced: whether an epoch draws equally many images of each class, the same number in total
             (`keras_preact.data.balance.balanced_draws`). Default `False`.
+        repeats: how many times an epoch draws each of its images, changed differently each time
+            (`keras_preact.data.random.repeated_draws`): it is as long, and has 1 / `repeats` of the
+            images. Default 1.
         weights: float array `[n]`, sample weights of `split`; `None` (default): all equal.
         seed: seed of order and augmentation.
         augmentation: random changes; `None` (default): none.
@@ -60,6 +63,7 @@ class Batches(keras.utils.PyDataset):
         *,
         shuffle: bool = False,
         balanced: bool = False,
+        repeats: int = 1,
         weights: np.ndarray | None = None,
         seed: int = 0,
         augmentation: Augmentation | None = None,
@@ -76,10 +80,13 @@ class Batches(keras.utils.PyDataset):
         most = f"at most {len(split)}, the number of images, if drop_remainder is True"
         require(not too_large, "batch_size", batch_size, most)
         require(shuffle or not balanced, "balanced", balanced, "False unless shuffle is True")
+        require(repeats >= 1, "repeats", repeats, "at least 1")
+        once = repeats == 1 or (shuffle and not balanced)
+        require(once, "repeats", repeats, "1 unless shuffle is True and balanced is False")
         fits = weights is None or len(weights) == len(split)
         require(fits, "weights", weights, f"an array of {len(split)} numbers, or None")
         self.split, self.batch_size, self.shuffle, self.seed = split, batch_size, shuffle, seed
-        self.balanced, self._weights = balanced, weights
+        self.balanced, self.repeats, self._weights = balanced, repeats, weights
         self.augmentation = augmentation or _NONE
         self.flip, self.drop_remainder, self.epoch = flip, drop_remainder, epoch
         if fill is None and self.augmentation.fills(split.image_shape):
@@ -174,6 +181,8 @@ class Batches(keras.utils.PyDataset):
                 order = balanced_draws(self.seed, epoch, self.split.labels)
             else:
                 order = epoch_order(self.seed, epoch, n) if self.shuffle else np.arange(n)
+            if self.repeats > 1:
+                order = repeated_draws(order, self.repeats, self.batch_size)
             self._order = epoch, order  # one assignment: Keras asks from several threads
         return order
 

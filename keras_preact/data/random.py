@@ -62,6 +62,37 @@ def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.argsort(hashed(seed, epoch, np.arange(n)), kind="stable")
 
 
+def repeated_draws(order: np.ndarray, repeats: int, batch_size: int) -> np.ndarray:
+    """Repeated augmentation: draws some of `n` images `repeats` times each, `n` draws in total.
+
+    The copies of an image share a batch (Hoffer et al. 2020), or two where a batch begins between
+    them. In it come the first copies of its images, then the second ones, and so on: neighbours,
+    which may be blended, are different images if a batch has room for the copies of two, and
+    devices get different copies. A pure function of its arguments.
+
+    Args:
+        order: places of `n` images, such as `epoch_order` gives; the first `ceil(n / repeats)` are
+            drawn.
+        repeats: how many times each is drawn; the last one less often if `n` is no multiple.
+        batch_size: draws in a batch.
+
+    Returns:
+        int64 `[n]`: as from `balanced_draws`, the place of the image, and for one drawn `k` times
+        before `place + k * n`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_preact.data.random import repeated_draws
+        >>> repeated_draws(np.array([2, 0, 1, 3]), repeats=2, batch_size=4).tolist()
+        [2, 0, 6, 4]
+    """
+    n = len(order)
+    draws = np.arange(n)
+    copies = draws % repeats
+    in_batches = np.lexsort((draws, copies, draws // batch_size))
+    return (order[draws // repeats] + copies * n)[in_batches]
+
+
 def _mix(bits: np.ndarray) -> np.ndarray:
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

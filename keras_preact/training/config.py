@@ -186,17 +186,15 @@ class TrainConfig(Checked):
         side = max(data.geometry.size or [224])
         scale = recipe.scale and [round(s * side / 224) for s in recipe.scale]
         arguments = {**recipe.augmentation_arguments, **changes["augmentation"]}
-        augmentation = Augmentation(kind=recipe.augmentation, scale=scale)
-        info = model_info(self.model)
-        network = info.config.replace(**changes["network"])
+        augmentation = Augmentation(kind=recipe.augmentation, scale=scale).replace(**arguments)
+        changed = augmentation.kind != "none" or augmentation.follows
+        expected = "1 without augmentation, which makes the copies of an image differ"
+        require(recipe.repeats == 1 or changed, "repeats", recipe.repeats, expected)
+        info, fields = model_info(self.model), {**recipe.network_arguments, **changes["network"]}
+        network = info.config.replace(**fields)
         if trained := info.weights.get(self.init):
-            network = trained.config(info.config, changes["network"])
-        return Resolved(
-            network=network,
-            recipe=recipe,
-            data=data,
-            augmentation=augmentation.replace(**arguments),
-        )
+            network = trained.config(info.config, fields)
+        return Resolved(network=network, recipe=recipe, data=data, augmentation=augmentation)
 
     def _given(self) -> dict[str, Any]:
         """The fields that stand for a setting, under that setting's name."""

@@ -346,6 +346,7 @@ def _batches(data, config, parts, replicas, found):
         size,
         shuffle=True,
         balanced=parts.recipe.balance == "sampling",
+        repeats=parts.recipe.repeats,
         weights=image_weights(data.train, parts.recipe.balance == "weights"),
         seed=config.seed,
         augmentation=parts.augmentation,

@@ -57,6 +57,10 @@ class Recipe(Checked):
             time; `"logit_adjustment"`: the logarithm of each class's frequency is added to the
             logits in the loss (Menon et al. 2021); or `"none"`. Sample weights
             (`data.weight_column`) apply in addition.
+        repeats: Repeated augmentation: how many times an epoch draws each of its images, in one
+            batch and changed differently each time. An epoch has as many steps as without, and
+            1 / `repeats` of the images, others each time (Hoffer et al. 2020; Wightman et al. 2021:
+            3).
         mixup: Parameter of mixup's Beta distribution, from which each step draws the blend of
             images in the batch; 0 for none (Zhang et al. 2018).
         cutmix: The same for CutMix, which pastes a box of another image (Yun et al. 2019: 1); 0 for
@@ -81,6 +85,8 @@ class Recipe(Checked):
         augmentation: `"crop"` (pad, crop, flip: CIFAR), `"imagenet"` (scale, crop, flip, colour)
             or `"none"`.
         augmentation_arguments: Other fields of `Augmentation`, such as `{"cutout": 16}`.
+        network_arguments: Fields of `ResNetConfig` that belong to the recipe, such as
+            `{"stochastic_depth": 0.05}`; those that are set as `network.*` come after them.
         scale: Smallest and largest shorter side for `"imagenet"` at 224 pixels, in proportion for
             other sizes; `None` for (256, 480).
 
@@ -109,6 +115,7 @@ class Recipe(Checked):
     loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
     label_smoothing: float = 0.0
     balance: Literal["none", "weights", "sampling", "logit_adjustment"] = "none"
+    repeats: int = 1
     mixup: float = 0.0
     cutmix: float = 0.0
     blend_until: float = 1.0
@@ -121,10 +128,11 @@ class Recipe(Checked):
     preprocessing: Literal["pixel_mean", "standardize", "none"] = "standardize"
     augmentation: Literal["crop", "imagenet", "none"] = "crop"
     augmentation_arguments: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    network_arguments: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     scale: tuple[int, ...] | None = None
 
     def check(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "repeats"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("learning_rate", "decay_factor"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
@@ -153,6 +161,12 @@ class Recipe(Checked):
         softmax = self.balance != "logit_adjustment" or self.loss == "categorical_crossentropy"
         expected = "'categorical_crossentropy' with balance='logit_adjustment'"
         require(softmax, "loss", self.loss, expected, fix)
+        repeats, half = self.repeats, self.batch_size // 2
+        expected = f"1, or at most {half}, half of the batch, so that neighbours are other images"
+        require(repeats == 1 or repeats <= half, "repeats", repeats, expected)
+        fix = "Balanced sampling draws images repeatedly by itself; balance='weights' does not."
+        unbalanced = repeats == 1 or self.balance != "sampling"
+        require(unbalanced, "repeats", repeats, "1 with balance='sampling'", fix)
         self.algorithm.check(self.optimizer_arguments)
 
     @property

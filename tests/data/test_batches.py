@@ -74,6 +74,32 @@ def test_epochs_differ_and_can_be_taken_up_again():
         np.testing.assert_array_equal(image, expected)
 
 
+def test_repeated_images_are_changed_differently_and_can_be_taken_up_anywhere():
+    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), dtype=np.uint8)
+    split = ArraySplit(images, np.arange(50) % 7)
+    keys = {"shuffle": True, "seed": 5, "epoch": 2, "augmentation": Augmentation(pad=2)}
+    once, batches = Batches(split, 12, **keys), Batches(split, 12, repeats=3, **keys)
+    assert len(batches) == len(once) and [batches.size(k) for k in range(5)] == [12] * 4 + [2]
+    assert [len({*batches.places(k).tolist()}) for k in range(5)] == [4] * 4 + [1]
+    assert batches.indices(2)[:4].tolist() == once.indices(2)[:4].tolist()
+    assert not {*batches.indices(3).tolist()} <= {*batches.indices(2).tolist()}
+    whole, labels = batches[1]
+    np.testing.assert_array_equal(labels, split.labels[batches.places(1)])
+    copies = whole.reshape(3, 4, -1)  # the first ones of four images, then the second ones
+    assert all((copies[a] != copies[b]).any(1).all() for a, b in ((0, 1), (0, 2), (1, 2)))
+    np.testing.assert_array_equal(whole[:4], once.part(0, slice(4, 8))[0])
+    again = Batches(split, 12, repeats=3, **keys)  # by one that has seen nothing before
+    np.testing.assert_array_equal(again.part(1, slice(6, 12))[0], whole[6:])
+    np.testing.assert_array_equal(again.blend(1, 0.4, 1.0), batches.blend(1, 0.4, 1.0))
+    assert len({*batches.blend(1, 0.4).tolist()}) == 6, "each pair is blended in another way"
+    for more in ({"shuffle": False}, {"balanced": True}):
+        words = "`repeats` must be 1 unless shuffle is True and balanced is False"
+        with pytest.raises(ConfigError, match=words):
+            Batches(split, 12, repeats=3, **{**keys, **more})
+    with pytest.raises(ConfigError, match="`repeats` must be at least 1"):
+        Batches(split, 12, repeats=0, **keys)
+
+
 def test_the_padding_is_the_mean_unless_given():
     split = ArraySplit(np.full((20, 8, 8, 3), (10, 20, 30), np.uint8), np.zeros(20))
     images, _ = Batches(split, 20, augmentation=Augmentation())[0]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_preact.data import epoch_order
-from keras_preact.data.random import hashed, normal, uniform
+from keras_preact.data.random import hashed, normal, repeated_draws, uniform
 
 whole = st.integers(0, 2**63 - 1)
 
@@ -78,3 +78,28 @@ def test_the_order_depends_on_seed_and_epoch_only():
     orders = [tuple(epoch_order(seed, epoch, 50)) for seed in range(3) for epoch in range(3)]
     assert len(set(orders)) == 9
     assert orders[4] == tuple(epoch_order(1, 1, 50))
+
+
+@settings(max_examples=100)
+@given(st.integers(1, 150), st.integers(1, 7), st.integers(1, 70), st.integers(0, 9))
+def test_repeated_draws(n, repeats, batch_size, epoch):
+    """Against lists: an image's copies in a row, cut into batches, in each sorted by the copy."""
+    order = epoch_order(3, epoch, n)
+    drawn = repeated_draws(order, repeats, batch_size)
+    copies = [(place, copy) for place in order.tolist() for copy in range(repeats)][:n]
+    batches = [copies[first : first + batch_size] for first in range(0, n, batch_size)]
+    batches = [sorted(batch, key=lambda one: one[1]) for batch in batches]
+    assert drawn.tolist() == [place + copy * n for batch in batches for place, copy in batch]
+    assert drawn.dtype == np.int64 and len({*drawn.tolist()}) == n
+    times = np.bincount(drawn % n, minlength=n)[order]
+    assert (times == np.clip(n - repeats * np.arange(n), 0, repeats)).all()
+    if repeats == 1:
+        np.testing.assert_array_equal(drawn, order)
+    if batch_size >= 2 * repeats:
+        whole = (drawn[: n // batch_size * batch_size] % n).reshape(-1, batch_size)
+        assert (whole[:, 1:] != whole[:, :-1]).all(), "neighbours are different images"
+
+
+def test_repeated_draws_do_not_change_with_a_version():
+    drawn = repeated_draws(epoch_order(0, 0, 8), repeats=3, batch_size=4)
+    assert drawn.tolist() == [0, 1, 8, 16, 6, 9, 14, 17]

@@ -28,6 +28,7 @@ CONFIG = {
         "network.stem_filters": 4,
         "network.shortcut": "dropout",
         "network.stochastic_depth": 0.3,
+        "recipe.repeats": 3,
         "recipe.mixup": 0.2,
         "recipe.cutmix": 1.0,
         "augmentation.policy": "trivial_augment",

@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from keras_preact import TrainConfig
+from keras_preact.citations import citations
 from keras_preact.cli import main
 from keras_preact.errors import ConfigError
 from keras_preact.training import RECIPES, Recipe, recipe_card
@@ -101,6 +102,24 @@ def test_the_recipes_augmentation_can_be_set():
         ({"settings": {"recipe.augmentation_arguments": {"cutuot": 8}}}, "Did you mean 'cutout'"),
         ({"settings": {"recipe.clip_norm": 0}}, "above 0, or None"),
         ({"settings": {"recipe.loss": "mse"}}, "'binary_crossentropy'"),
+        ({"settings": {"recipe.repeats": 0}}, "`repeats` must be at least 1"),
+        ({"settings": {"recipe.repeats": 33}}, "1, or at most 32, half of the batch"),
+        (
+            {"settings": {"recipe.repeats": 3, "recipe.balance": "sampling"}},
+            "1 with balance='sampling'.*balance='weights' does not",
+        ),
+        (
+            {"settings": {"recipe.repeats": 3, "recipe.augmentation": "none"}},
+            "1 without augmentation",
+        ),
+        (
+            {"settings": {"recipe.network_arguments": {"stochastic_deepth": 0.5}}},
+            "Did you mean 'stochastic_depth'",
+        ),
+        (
+            {"recipe": "imagenet_a1", "model": "plainnet18"},
+            "shortcut='none' needs stochastic_depth=0",
+        ),
     ],
     ids=str,
 )
@@ -118,6 +137,59 @@ def test_a_recipe_says_all_of_its_augmentation_and_settings_come_after_it():
     assert found.aspect and not found.colour
     changed = config.replace(settings={"augmentation.magnitude": 9, "augmentation.erasing": 0.25})
     assert changed.resolve().augmentation == found.replace(magnitude=9, erasing=0.25)
+
+
+# By hand, from Table 2 of Wightman et al. 2021.
+STRIKES_BACK = {
+    "epochs": (600, 300, 100),
+    "batch_size": (2048, 2048, 2048),
+    "optimizer": ("lamb", "lamb", "lamb"),
+    "learning_rate": (5e-3, 5e-3, 8e-3),
+    "schedule": ("cosine", "cosine", "cosine"),
+    "weight_decay": (0.01, 0.02, 0.02),
+    "label_smoothing": (0.1, 0, 0),
+    "repeats": (3, 3, 1),
+    "clip_norm": (None, None, None),
+    "mixup": (0.2, 0.1, 0.1),
+    "cutmix": (1, 1, 1),
+    "ema": (0, 0, 0),
+    "loss": ("binary_crossentropy",) * 3,
+}
+
+
+@pytest.mark.parametrize("column", range(3))
+def test_procedures_of_resnet_strikes_back(column):
+    parts = TrainConfig("resnet50", recipe=f"imagenet_a{column + 1}").resolve()
+    expected = {name: values[column] for name, values in STRIKES_BACK.items()}
+    assert {name: getattr(parts.recipe, name) for name in STRIKES_BACK} == expected
+    augmentation = parts.augmentation
+    assert (augmentation.policy, augmentation.operations) == ("rand_augment", 2)
+    assert (augmentation.magnitude, augmentation.erasing) == ((7, 7, 6)[column], 0)
+    assert augmentation.aspect and not (augmentation.jitter or augmentation.colour)
+    steps = 1_281_167 // 2048
+    assert round(parts.recipe.epochs * steps, -3) == (375_000, 188_000, 62_000)[column]
+    warmup = parts.recipe.warmup_steps or parts.recipe.epochs * steps / 20
+    assert warmup == 5 * steps
+    assert parts.network.stochastic_depth == (0.05, 0.05, 0)[column]
+    assert parts.network.stochastic_depth_rule == "linear"
+    assert parts.recipe.needs_validation == []
+
+
+def test_what_a_recipe_says_of_the_network_comes_before_what_is_set():
+    config = TrainConfig("resnet50", recipe="imagenet_a1", settings={"network.stride_on": "3x3"})
+    plain = TrainConfig("resnet50").resolve().network
+    wanted = {"stochastic_depth": 0.05, "stochastic_depth_by": "image"}
+    assert config.resolve().network == plain.replace(**wanted, stride_on="3x3")
+    without = config.replace(settings={"network.stochastic_depth": 0.0}).resolve().network
+    assert without == plain.replace(stochastic_depth_by="image")
+    tagged = TrainConfig("resnet50", recipe="imagenet_a1", init="imagenet").resolve().network
+    assert tagged.stochastic_depth == 0.05
+
+
+def test_a_run_cites_what_its_recipe_uses():
+    texts = {name: citations(TrainConfig("resnet50", recipe=name).resolve()) for name in RECIPES}
+    for name, key in (("imagenet_a1", "hoffer2020augment"), ("imagenet_a2", "huang2016deep")):
+        assert f"{{{key}," in texts[name] and f"{{{key}," not in texts["imagenet_a3"]
 
 
 def test_the_scale_of_a_recipe_goes_with_the_image():

@@ -34,6 +34,7 @@ SMALL = {
     "recipe.learning_rate": 0.01,
 }
 EVERYTHING = {
+    "recipe.repeats": 3,
     "recipe.mixup": 0.2,
     "recipe.cutmix": 1.0,
     "recipe.label_smoothing": 0.1,

@@ -266,12 +266,20 @@ class Asked:
 
 
 # At the end of an epoch, and within one, which tests/faults do as well.
-@pytest.mark.parametrize("after", [10, pytest.param(13, marks=pytest.mark.slow)])
-def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(after, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("after", "drawn"),
+    [
+        (10, {"recipe.balance": "sampling"}),
+        pytest.param(13, {"recipe.repeats": 3}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(
+    after, drawn, tmp_path, monkeypatch
+):
     settings = {"network.shortcut": "dropout", "recipe.ema": 0.9, "recipe.mixup": 0.3}
     settings |= {"recipe.cutmix": 0.5, "augmentation.policy": "rand_augment"}
     settings |= {"augmentation.jitter": 0.4, "augmentation.erasing": 0.5}
-    settings["recipe.balance"] = "sampling"
+    settings |= drawn
     whole = train(small(tmp_path, out=str(tmp_path / "whole"), settings=settings))
     config = small(tmp_path, settings=settings)
     with monkeypatch.context() as patched:
