@@ -28,8 +28,10 @@ PAPERS = {
     "he2015-rectifiers": "Delving Deep into Rectifiers, 2015",
     "he2015": "Deep Residual Learning for Image Recognition, 2015",
     "he2016": "Identity Mappings in Deep Residual Networks, 2016",
+    "huang2016": "Deep Networks with Stochastic Depth, 2016",
     "veit2016": "Residual Networks Behave Like Ensembles of Relatively Shallow Networks, 2016",
     "li2018": "Visualizing the Loss Landscape of Neural Nets, 2018",
+    "hysts": "hysts/pytorch_image_classification, medians of 5 runs",
     "recipes": "Modern recipes, tried with this package",
 }
 

@@ -41,6 +41,13 @@ FIGURES = {
     ("he2015-rectifiers-table4", "PReLU, multi-scale"): 22.97,
     ("he2015-rectifiers-table7", "MSRA PReLU-nets"): 4.94,
     ("he2015-rectifiers-initialization", "30 layers, Xavier"): "fail",
+    ("huang2016-stochastic-depth", "ResNet-110, constant depth"): 6.41,
+    ("huang2016-stochastic-depth", "ResNet-110, stochastic depth"): 5.25,
+    ("huang2016-stochastic-depth", "ResNet-1202, constant depth"): 6.67,
+    ("huang2016-stochastic-depth", "ResNet-1202, stochastic depth"): 4.91,
+    ("huang2016-stochastic-depth", "ResNet-110, stochastic depth, CIFAR-100"): 24.98,
+    ("hysts-units", "pre-activation"): 6.47,
+    ("hysts-units", "no first ReLU, last BN"): 5.85,
 }
 
 # Rows of each table that are networks of the papers. In Table 1 of 2016 the paper prints the biases
@@ -59,6 +66,8 @@ COUNTS = {
     "he2015-rectifiers-table2": 3,
     "he2015-rectifiers-table4": 8,
     "he2015-rectifiers-initialization": 6,
+    "huang2016-stochastic-depth": 2 * (2 + 1 + 4),  # two depths of a heat map; 1202; 110 layers
+    "hysts-units": 10,
 }
 
 
@@ -81,9 +90,9 @@ def test_rows_are_whole():
     for row in ROWS:
         assert row.confidence in ("2 sources", "1 source", "memory")
         assert row.metric in ("test_error", "top1_error", "top5_error", "slope", *MEASURES)
-        assert row.value is None or row.value == "fail" or 0 < row.value < 40 or row.kind == "fact"
+        assert row.value is None or row.value == "fail" or 0 < row.value < 45 or row.kind == "fact"
         assert row.kind == "row" or (row.value and not row.model and not row.recipe)
-        assert row.value or "curve" in row.note
+        assert row.value or "curve" in row.note or "heat map" in row.note
         assert (row.metric == "test_error") == row.data.startswith("cifar")
 
 
@@ -178,7 +187,8 @@ def networks():
         config, info = row.config().resolve().network, model_info(row.model)
         classes = {"cifar10": 10, "cifar100": 100, "imagenet2012": 1000}[row.data]
         if config.differences(info.config) or classes != info.classes:
-            shape = {n: v for n, v in config.to_dict().items() if n not in ("gate_bias",)}
+            alike = ("gate_bias", "stochastic_depth")
+            shape = {n: v for n, v in config.to_dict().items() if n not in alike}
             found.setdefault((str(shape), classes), (row, config, classes))
     return [pytest.param(*rest, id=f"{rest[0].table} {rest[0].row}") for rest in found.values()]
 
@@ -198,6 +208,9 @@ def more_than(named, config, classes):
         return kernels(config) + sum(widths(config))
     if config.shortcut == "conv1x1":  # the same with a scale and a shift
         return kernels(config) + 2 * sum(widths(config))
+    if config.preactivated and config.projection != named.config.projection:
+        projections = sum(a * c for a, c in itertools.pairwise(channels))
+        return projections + 2 * sum(widths(config)) * ("norm" in config.steps.last)
     if config.projection != named.config.projection:
         b = sum(a * c + 2 * c for a, c in itertools.pairwise(channels))
         return -b if config.projection == "A" else kernels(config) + 2 * sum(widths(config)) - b
@@ -246,7 +259,7 @@ def test_every_system_of_the_papers_is_reached():
     kinds = {name: {getattr(c, name) for c in configs} for name in configs[0].field_names()}
     assert kinds["placement"] == {
         "original", "bn_after_addition", "relu_before_addition", "relu_only_preactivation",
-        "full_preactivation",
+        "full_preactivation", "no_first_relu", "last_bn", "no_first_relu_last_bn",
     }  # fmt: skip
     assert kinds["shortcut"] == {
         "identity", "constant_scaling", "exclusive_gating", "shortcut_only_gating", "conv1x1",
