@@ -182,7 +182,7 @@ class Depth(TrainingHyperModel):
 
 
 class ResidualVariant(TrainingHyperModel):
-    """Shortcut, placement, activation and initialiser: the variants of the papers.
+    """Shortcut, placement, activation, initialiser and stochastic depth.
 
     Args:
         **kwargs: Arguments of `TrainingHyperModel`; `space` narrows what is tried.

@@ -52,6 +52,7 @@ SEARCHES = {
             "network.placement": [*typing.get_args(Placement)],
             "network.activation": ["relu", "prelu"],
             "network.initializer": ["he_normal", "xavier_normal"],
+            "network.stochastic_depth": {"low": 0.0, "high": 0.5, "step": 0.25},
         },
         {**_QUICK, "model": "resnet8v2"},
         {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SEARCHES = {
     "gating-bias": "initial bias of the gates, as in the 2016 paper",
     "depth": "number of units, width and placement; --budget makes the costs equal",
-    "variant": "shortcut, placement, activation and initialiser",
+    "variant": "shortcut, placement, activation, initialiser and stochastic depth",
     "fields": "the dimensions given by --space",
 }
 

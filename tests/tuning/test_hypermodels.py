@@ -22,11 +22,24 @@ def test_spaces():
     }
     hp = keras_tuner.HyperParameters()
     ResidualVariant().train_config(hp)
-    assert len(hp.space) == 4
+    assert len(hp.space) == 5
     hp = keras_tuner.HyperParameters()
     hp.Fixed("units_per_stage", 2)
     network = Depth(units_per_stage=[1, 2], width=2).train_config(hp).resolve().network
     assert network.units == (2, 2, 2) and network.filters == (32, 64, 128)
+
+
+def test_every_value_of_the_variants_makes_a_network():
+    small = {"network.units": [1, 1], "network.filters": [4, 8], "network.stem_filters": 4}
+    variant = ResidualVariant(training={"settings": small}, input_shape=(8, 8, 3))
+    for dimension in variant.config.dimensions():
+        _, _, field = dimension.name.partition(".")
+        for code in dimension.codes():
+            hp = keras_tuner.HyperParameters()
+            hp.Fixed(dimension.name, code)
+            network = variant.train_config(hp).resolve().network
+            assert getattr(network, field) == dimension.decode(code)
+            assert variant.build(hp).output_shape == (None, 10)
 
 
 def test_every_part_of_a_network_is_that_of_its_values():
