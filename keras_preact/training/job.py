@@ -327,7 +327,7 @@ def _say_few_steps(batches, data, console):
     """A line where batches are so large that hardly any steps are taken."""
     steps, images = len(batches), len(data.train)
     if steps < FEW_STEPS and images > 1:
-        left = images - sum(batches.size(k) for k in range(steps))
+        left = images - len(np.unique(batches.indices(0)[: steps * batches.batch_size]))
         say(
             console,
             f"An epoch has {steps} step{'s' * (steps > 1)}"

@@ -718,11 +718,16 @@ def test_a_later_versions_recipe_does_not_change_a_run(begun, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "words"),
-    [(400, "has 3 steps and leaves out 237"), (2000, "has 1 step. A smaller"), (64, "")],
+    ("batch_size", "repeats", "words"),
+    [
+        (400, 1, "has 3 steps and leaves out 237"),
+        (400, 2, "has 3 steps and leaves out 837"),
+        (2000, 1, "has 1 step. A smaller"),
+        (64, 1, ""),
+    ],
 )
-def test_epochs_of_few_steps_are_said(batch_size, words):
-    said = io.StringIO()
-    config = TrainConfig("resnet8v2", batch_size=batch_size, dtype="float32")
+def test_epochs_of_few_steps_are_said(batch_size, repeats, words):
+    said, settings = io.StringIO(), {"recipe.repeats": repeats}
+    config = TrainConfig("resnet8v2", batch_size=batch_size, dtype="float32", settings=settings)
     prepare(config, make_engine(config), make_console(said))
     assert words in said.getvalue() and ("--batch-size" in said.getvalue()) is bool(words)
