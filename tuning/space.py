@@ -53,6 +53,8 @@ SEARCHES = {
             "network.activation": ["relu", "prelu"],
             "network.initializer": ["he_normal", "xavier_normal"],
             "network.stochastic_depth": {"low": 0.0, "high": 0.5, "step": 0.25},
+            "network.residual_scale": [1.0, "inverse_sqrt_units", "learned"],
+            "network.normalization": ["batch", "group"],
         },
         {**_QUICK, "model": "resnet8v2"},
         {

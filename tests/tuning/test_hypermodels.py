@@ -22,7 +22,7 @@ def test_spaces():
     }
     hp = keras_tuner.HyperParameters()
     ResidualVariant().train_config(hp)
-    assert len(hp.space) == 5
+    assert len(hp.space) == 7
     hp = keras_tuner.HyperParameters()
     hp.Fixed("units_per_stage", 2)
     network = Depth(units_per_stage=[1, 2], width=2).train_config(hp).resolve().network
