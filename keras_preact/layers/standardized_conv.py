@@ -28,8 +28,8 @@ class StandardizedConv2D(keras.layers.Conv2D):
         >>> import numpy as np
         >>> from keras_preact.layers import StandardizedConv2D
         >>> layer = StandardizedConv2D(8, 3, gain=2.0)
-        >>> layer(np.ones((1, 5, 5, 4), "float32")).shape
-        TensorShape([1, 3, 3, 8])
+        >>> tuple(layer(np.ones((1, 5, 5, 4), "float32")).shape)
+        (1, 3, 3, 8)
     """
 
     def __init__(self, *args: Any, gain: float = 1.0, **kwargs: Any):

@@ -30,7 +30,7 @@ def test_spaces():
 
 
 def test_every_value_of_the_variants_makes_a_network():
-    small = {"network.units": [1, 1], "network.filters": [4, 8], "network.stem_filters": 4}
+    small = {"network.units": [1, 1], "network.filters": [16, 32]}
     variant = ResidualVariant(training={"settings": small}, input_shape=(8, 8, 3))
     for dimension in variant.config.dimensions():
         _, _, field = dimension.name.partition(".")
