@@ -4,6 +4,8 @@ Delving Deep into Rectifiers, section 2.2: in the forward pass, layer l multipli
 the responses by ½ (1 + a²) n Var[w] (equations 9 and 15); in the backward pass, that of the
 gradient by ½ (1 + a²) n̂ Var[w] (equation 13). Here n is the fan-in, n̂ the fan-out, and a the
 negative slope of the rectifier: the one before the layer forward, the one after it backward.
+Standardised kernels, of mean 0, remove the mean of a rectified signal: forward, ½ (1 + a²) loses
+(1 - a)² / 2π (Brock et al. 2021, section 4.1).
 """
 
 import math
@@ -13,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from keras_preact.layers import Repeat
+from keras_preact.layers import Repeat, StandardizedConv2D
+from keras_preact.layers.standardized_conv import standardized
 from keras_preact.weights import weights_by_layer
 
 if TYPE_CHECKING:
@@ -148,7 +151,8 @@ def _through(operation, incoming, called, found, weights):
     if isinstance(operation, (keras.layers.Conv2D, keras.layers.Dense)):
         found.append(_Weighted(operation, called(operation.name), signal.slope))
         return _rectified(_Signal(1.0, found[-1]), _slope(operation, called, weights))
-    if len(incoming) > 1 or isinstance(operation, keras.layers.BatchNormalization):
+    norms = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
+    if len(incoming) > 1 or isinstance(operation, norms):
         same = isinstance(operation, keras.layers.Concatenate)
         # A sum or a normalised tensor is not a rectifier's output, but a rectifier may follow.
         return signal if same else _Signal(1.0, signal.source if len(incoming) == 1 else None)
@@ -190,6 +194,11 @@ def _row(found, weights):
     fan_in, fan_out = _fans(shape)
     variance = initializer_variance(layer.kernel_initializer, shape)
     ahead, behind = ((1 + slope**2) / 2 for slope in (found.before, found.after))
+    kernel = weights[found.name]["0"]
+    if isinstance(layer, StandardizedConv2D):
+        variance = layer.gain**2 / fan_in
+        ahead -= (1 - found.before) ** 2 / (2 * math.pi)
+        kernel = keras.ops.convert_to_numpy(standardized(kernel, layer.gain))
     return {
         "layer": found.name,
         "kernel": shape[0] if len(shape) > 2 else 1,
@@ -200,7 +209,7 @@ def _row(found, weights):
         "slope_before": found.before,
         "slope_after": found.after,
         "std": math.sqrt(variance),
-        "measured_std": float(np.std(weights[found.name]["0"])),
+        "measured_std": float(np.std(kernel)),
         "he_forward": 1 / math.sqrt(ahead * fan_in),
         "he_backward": 1 / math.sqrt(behind * fan_out),
         "xavier": 1 / math.sqrt(fan_in),

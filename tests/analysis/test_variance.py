@@ -137,3 +137,12 @@ def test_registered_networks_of_the_paper_begin_as_it_says():
         convolutions = frame.drop(index=["fc1", "fc2", "predictions"])
         np.testing.assert_allclose(convolutions["std"], np.sqrt(2 / convolutions.fan_out))
         assert frame["std"][["fc1", "fc2", "predictions"]].to_list() == [0.01, 0.01, 0.001]
+
+
+@pytest.mark.parametrize("activation", ["relu", "prelu"])
+def test_standardized_kernels_keep_the_variance(activation):
+    fields = {"activation": activation, "weight_standardization": True, "normalization": "none"}
+    frame = variance_factors(create_model("resnet8v2", **fields))
+    inner = frame[frame["layer"].str.contains("_conv")].iloc[1:]
+    np.testing.assert_allclose(inner["forward"], 1, rtol=1e-6)
+    np.testing.assert_allclose(inner["measured_std"], inner["std"], rtol=1e-4)
