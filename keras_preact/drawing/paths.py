@@ -42,6 +42,7 @@ def read_unit(
     in_channels: int | None = None,
     *,
     first: bool = False,
+    depth_rate: float | None = None,
 ) -> UnitPaths:
     """Reads the paths of a unit from the layers that are built for it.
 
@@ -52,6 +53,8 @@ def read_unit(
         in_channels: Channels of its input; `None`: as many as its output has, or half of them if
             the stride is above 1.
         first: Whether it is the first unit of the network, directly after the stem.
+        depth_rate: Probability that its branch is left out in training; `None`: as in the last unit
+            of the network.
 
     Returns:
         The unit's `UnitPaths`.
@@ -79,7 +82,8 @@ def read_unit(
     channels = filters * EXPANSION[config.block]
     in_channels = in_channels or (channels if stride == 1 else max(1, channels // 2))
     inputs = keras.Input((None, None, in_channels), dtype="float32")
-    unit = Unit("unit", filters, stride, first)
+    rate = config.stochastic_depth if depth_rate is None else depth_rate
+    unit = Unit("unit", filters, stride, first, rate)
     outputs = build_unit(Parts(config, "channels_last", "float32"), inputs, unit)
     paths = _read(Graph(keras.Model(inputs, outputs)), counted)
     return paths._replace(channels=(in_channels, channels) if counted else None)

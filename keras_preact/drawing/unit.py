@@ -86,4 +86,5 @@ def _unit_of_network(config, stage, unit):
         "stride": chosen.stride,
         "in_channels": channels[stage - 1 if unit == 1 else stage],
         "first": chosen.first,
+        "depth_rate": chosen.depth_rate,
     }

@@ -259,3 +259,34 @@ def test_mistakes_are_named(arguments, words):
     with pytest.raises(ConfigError) as error:
         draw_unit(**arguments)
     assert words in str(error.value)
+
+
+LATER = [
+    ({"stochastic_depth": 0.5}, "left out 0.5"),
+    ({"residual_scale": 0.25}, "× 0.25"),
+    ({"residual_scale": "learned"}, "× learned"),
+    ({"normalization": "fixup"}, "× learned"),
+]
+
+
+@pytest.mark.parametrize(("fields", "last"), LATER, ids=str)
+def test_what_came_later_is_drawn(fields, last):
+    config = ResNetConfig(**fields)
+    assert [step.text for step in read_unit(config).branch][-1] == last
+    check_layout(draw_unit(config, stage=3, unit=3))
+
+
+def test_what_stands_for_batch_normalization_is_drawn():
+    fixup = [step.text for step in read_unit(ResNetConfig(normalization="fixup")).branch]
+    assert fixup[:4] == ["+ learned", "ReLU", "+ learned", "3×3 conv"]
+    config = ResNetConfig(normalization="group", weight_standardization=True)
+    texts = [step.text for step in read_unit(config, filters=16).branch]
+    assert texts[:3] == ["group norm, 16", "ReLU", "3×3 conv, 16, standardised"]
+
+
+def test_each_unit_is_drawn_with_its_own_rate():
+    texts = [
+        text.get_text()
+        for text in draw_unit("resnet20v2", stage=1, unit=3, stochastic_depth=0.6).axes[0].texts
+    ]
+    assert "left out 0.2" in texts
