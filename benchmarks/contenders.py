@@ -176,11 +176,10 @@ CONTENDERS = {
 }
 
 
-def fields_for(model, contenders, activation="relu"):
+def fields_for(model, contenders, fields=None):
     """Fields of this package's network, in the layout of the library beside it."""
     from keras_preact.weights.layouts import KERAS_V2, TORCH_V1, TORCH_V2
 
-    fields = {} if activation == "relu" else {"activation": activation}
     keras, timm = (
         any(name.startswith(library) for name in available(contenders))
         for library in ("keras.applications", "timm")
@@ -188,7 +187,7 @@ def fields_for(model, contenders, activation="relu"):
     if keras and timm:
         raise ValueError("keras.applications and timm have networks of different layouts.")
     timms = TORCH_V2 if model.endswith("v2") else TORCH_V1
-    return {**fields, **(KERAS_V2 if keras else timms if timm else {})}
+    return {**(fields or {}), **(KERAS_V2 if keras else timms if timm else {})}
 
 
 def available(names):

@@ -1,5 +1,7 @@
 """Training steps a second, beside the same network in stock Keras layers and in PyTorch."""
 
+from typing import Any
+
 from jsonargparse import auto_cli
 
 from benchmarks.contenders import available, fields_for
@@ -13,7 +15,7 @@ def main(
     models: tuple[str, ...] = ("resnet20v2",),
     dtypes: tuple[str, ...] = ("float32",),
     contenders: tuple[str, ...] = ("keras_preact", "stock Keras", "PyTorch", "torch.compile"),
-    activations: tuple[str, ...] = ("relu",),
+    variants: tuple[dict[str, Any], ...] = ({},),
     batch_size: int = 128,
     image_size: int | None = None,
     rounds: int = 5,
@@ -29,7 +31,8 @@ def main(
         contenders: This package and its peers, of `benchmarks.contenders.CONTENDERS`; those that
             are not installed are left out. Beside `keras.applications` (`resnet50v2` only) or
             `timm` (ImageNet networks that it has), the network takes the layout of theirs.
-        activations: Of this package's networks; more than one compares them with the first.
+        variants: Fields of the networks, such as `[{}, {activation: prelu}]`; more than one
+            compares those of this package's network with the first.
         batch_size: Images in a step.
         image_size: Side of an image; the network's own by default.
         rounds: Turns that each contender takes.
@@ -46,16 +49,21 @@ def main(
                     dtype,
                     batch_size,
                     image_size,
-                    fields=fields_for(model, contenders, activation),
-                    label=f"{name} ({activation})" if len(activations) > 1 else None,
+                    fields=fields_for(model, contenders, fields),
+                    label=f"{name} {_words(fields)}" if len(variants) > 1 else None,
                 )
                 for name in available(contenders)
-                for activation in (activations if name == "keras_preact" else activations[:1])
+                for fields in (variants if name == "keras_preact" else variants[:1])
             ]
             found = measure(specs, rounds, seconds_a_round, progress)
             details += found
             rows += [_row(m, ours_of(found)) for m in found]
     show("Training", COLUMNS, rows, json, details)
+
+
+def _words(fields):
+    """A variant's fields, as the table shows them."""
+    return ", ".join(f"{name}={value}" for name, value in fields.items()) or "as it is"
 
 
 def _row(m, ours):
