@@ -41,6 +41,8 @@ FAMILIES = {
     "cifar_resnet_v2": ("ResNets V2 for CIFAR", "ResNet20V2"),
     "resnet": ("ResNets for ImageNet", "ResNet50"),
     "resnet_v2": ("ResNets V2 for ImageNet", "ResNet50V2"),
+    "wide_resnet": ("Wide ResNets", "WideResNet28_10"),
+    "resnext": ("ResNeXts", "ResNeXt50_32x4d"),
     "plain": ("Plain nets", "PlainNet34"),
     "rectifier": ("Rectifier nets and VGG", "RectifierNet14"),
 }

@@ -30,10 +30,19 @@ EXPANSION = {"basic": 1, "bottleneck": 4, "single": 1, "basic2x2": 1}
 
 _STEM_SIZES = ("stem_filters", "stem_kernel", "stem_stride", "stem_pool_size", "stem_pool_stride")
 
+_IN_0_TO_1 = (
+    "dropout_rate",
+    "branch_dropout",
+    "dense_dropout",
+    "norm_momentum",
+    "stochastic_depth",
+)
+
 #: Fields that say how a network starts and learns; with given weights its function is the same.
 _OF_LEARNING = (
     "gate_bias",
     "dropout_rate",
+    "branch_dropout",
     "initializer",
     "initializer_mode",
     "initializer_truncated",
@@ -91,6 +100,15 @@ class ResNetConfig(Checked):
             the one before (keras.applications V2).
         downsample_by: How stages downsample: by the `"stride"` of a unit, or by a 2x2 `"max_pool"`
             of stride 2 before the stage (PReLU, Tables 1 and 3).
+        projection_stride: How a projection halves the feature map: by the stride of its 1x1
+            `"conv"`, or by a 2x2 `"avg_pool"` before it (ResNet-D: He T. et al. 2019, arXiv
+            1812.01187, Figure 2c); windows at the border average what they have.
+        width: Factor on the filters of a bottleneck's convolutions except the last: 2 in Wide
+            ResNet-50-2 (arXiv 1605.07146).
+        groups: Groups of a bottleneck's 3x3 convolution (ResNeXt: Xie et al. 2017, arXiv
+            1611.05431, Table 1): 32 with a `width` of 2 for 32x4d, of 4 for 32x8d.
+        branch_dropout: Dropout rate, in [0, 1), ahead of a branch's second convolution (Wide
+            ResNet: Zagoruyko and Komodakis 2016, arXiv 1605.07146, Figure 1d).
         first_unit_entry: Position of the activation between the stem and the first unit of a
             pre-activation net: in the `"stem"`, before its pooling (fb.resnet.torch); in the
             `"unit"`, shared by its two paths (the authors' code, keras.applications V2; equivalent
@@ -131,7 +149,9 @@ class ResNetConfig(Checked):
         conv_bias: Which convolutions have a bias: `"never"` (the authors' code), `"without_norm"`
             (those not followed by normalisation; keras.applications V2), or `"always"`
             (keras.applications V1). Gates always have one.
-        stem_filters: Filters of the first convolution.
+        stem: `"conv"` one convolution, or `"deep"` three 3x3 (ResNet-D, arXiv 1812.01187, Figure
+            2b): the first with the stride, the first two with half of the filters.
+        stem_filters: Filters of the stem's convolution, of three the last.
         stem_kernel: Its size, odd.
         stem_stride: Its stride.
         stem_padded: Whether the stem's convolution and pooling use padding, so that the output size
@@ -180,6 +200,10 @@ class ResNetConfig(Checked):
     stride_on: Literal["1x1", "3x3"] = "1x1"
     downsample_at: Literal["first_unit", "last_unit"] = "first_unit"
     downsample_by: Literal["stride", "max_pool"] = "stride"
+    projection_stride: Literal["conv", "avg_pool"] = "conv"
+    width: float = 1.0
+    groups: int = 1
+    branch_dropout: float = 0.0
     first_unit_entry: Literal["stem", "unit", "branch", "both"] = "stem"
     activation: str = "relu"
     negative_slope: float | None = None
@@ -198,6 +222,7 @@ class ResNetConfig(Checked):
     norm_epsilon: float = 1e-5
     weight_standardization: bool = False
     conv_bias: Literal["never", "without_norm", "always"] = "never"
+    stem: Literal["conv", "deep"] = "conv"
     stem_filters: int = 16
     stem_kernel: int = 3
     stem_stride: int = 1
@@ -225,8 +250,10 @@ class ResNetConfig(Checked):
             )
         for name in _STEM_SIZES:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.groups >= 1, "groups", self.groups, "at least 1")
+        require(self.width > 0, "width", self.width, "above 0")
         require(self.stem_kernel % 2 == 1, "stem_kernel", self.stem_kernel, "odd")
-        for name in ("dropout_rate", "dense_dropout", "norm_momentum", "stochastic_depth"):
+        for name in _IN_0_TO_1:
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         scale = self.residual_scale
         require(isinstance(scale, str) or scale > 0, "residual_scale", scale, "above 0")
@@ -238,6 +265,8 @@ class ResNetConfig(Checked):
         for refused, rule in self._rules():
             if refused:
                 raise ConfigError(rule)
+        for filters in self.filters:
+            self.inner_filters(filters)
 
     def _rules(self):
         """Yields pairs: whether a rule is broken, and its message."""
@@ -331,6 +360,30 @@ class ResNetConfig(Checked):
             "Received: downsample_by='max_pool'.",
         )
         yield (
+            self.projection_stride == "avg_pool"
+            and self.projection == "A"
+            and not self.projects_every_unit,
+            "projection_stride='avg_pool' needs projections: projection 'B' or 'C'. "
+            "Received: projection='A'.",
+        )
+        yield (
+            self.block != "bottleneck" and (self.width, self.groups) != (1, 1),
+            "`width` and `groups` are of a bottleneck's inner convolutions, so they need "
+            "block='bottleneck'; the width of other blocks is `filters`. "
+            f"Received: block={self.block!r}, width={self.width:g}, groups={self.groups}.",
+        )
+        yield (
+            self.branch_dropout > 0 and self.block == "single",
+            "`branch_dropout` stands between two convolutions, and block='single' has one. "
+            f"Received: branch_dropout={self.branch_dropout}.",
+        )
+        yield (
+            self.stem == "deep" and (self.stem_kernel != 3 or self.stem_filters % 2 == 1),
+            "stem='deep' is three 3x3 convolutions, the first two with half of the filters: it "
+            "needs stem_kernel=3 and an even number of filters. "
+            f"Received: stem_kernel={self.stem_kernel}, stem_filters={self.stem_filters}.",
+        )
+        yield (
             self.block == "basic2x2" and self.downsample_by == "stride" and len(self.units) > 1,
             "Pairs of 2x2 convolutions keep the spatial size, so block='basic2x2' with several "
             "stages needs downsample_by='max_pool'. Received: downsample_by='stride'.",
@@ -350,6 +403,23 @@ class ResNetConfig(Checked):
     def depth(self) -> int:
         """Weight layers as the papers count them: stem, branch convolutions, dense layers."""
         return 2 + sum(self.units) * len(KERNELS[self.block]) + len(self.dense)
+
+    def inner_filters(self, filters: int) -> int:
+        """Filters of a branch's convolutions but the last, in a stage with these `filters`.
+
+        Example:
+            >>> from keras_preact import ResNetConfig
+            >>> config = ResNetConfig(block="bottleneck", projection="B", width=2, groups=4)
+            >>> config.inner_filters(16)
+            32
+        """
+        inner = round(filters * self.width, 6)  # a third of 6 is 2
+        if inner % self.groups:
+            raise ConfigError(
+                "The filters of each stage times `width` must be a whole multiple of `groups`. "
+                f"Received: filters={filters}, width={self.width:g}, groups={self.groups}."
+            )
+        return int(inner)
 
     @property
     def stage_channels(self) -> tuple[int, ...]:

@@ -54,6 +54,8 @@ def match_dimensions(parts: Any, source: Any, channels: int, stride: int, name: 
         norm = config.projection_norm
         if norm is None:
             norm = "norm" in config.steps.last
+        if stride > 1 and config.projection_stride == "avg_pool":
+            source, stride = parts.average_pool(source, stride, f"{name}_shortcut_avg_pool"), 1
         h = parts.conv(
             source, channels, 1, f"{name}_shortcut_conv", stride=stride, norm_follows=norm
         )

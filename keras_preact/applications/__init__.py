@@ -71,7 +71,9 @@ from keras_preact.applications.resnet import (
     ResNet34,
     ResNet38Bottleneck,
     ResNet50,
+    ResNet50D,
     ResNet101,
+    ResNet101D,
     ResNet152,
     ResNet200,
     ResNet269,
@@ -93,6 +95,16 @@ from keras_preact.applications.resnet_v2 import (
     ResNet200V2,
     ResNet269V2,
 )
+from keras_preact.applications.resnext import (
+    ResNeXt50_32x4d,
+    ResNeXt101_32x8d,
+)
+from keras_preact.applications.wide_resnet import (
+    WideResNet16_4,
+    WideResNet28_10,
+    WideResNet50_2,
+    WideResNet101_2,
+)
 
 __all__ = [
     "VGG13",
@@ -110,6 +122,8 @@ __all__ = [
     "RectifierNetA",
     "RectifierNetB",
     "RectifierNetC",
+    "ResNeXt50_32x4d",
+    "ResNeXt101_32x8d",
     "ResNet8",
     "ResNet8V2",
     "ResNet10",
@@ -141,10 +155,12 @@ __all__ = [
     "ResNet44",
     "ResNet44V2",
     "ResNet50",
+    "ResNet50D",
     "ResNet50V2",
     "ResNet56",
     "ResNet56V2",
     "ResNet101",
+    "ResNet101D",
     "ResNet101V2",
     "ResNet110",
     "ResNet110V2",
@@ -165,6 +181,10 @@ __all__ = [
     "ResNet1202",
     "ResNet1202V2",
     "TrainedWeights",
+    "WideResNet16_4",
+    "WideResNet28_10",
+    "WideResNet50_2",
+    "WideResNet101_2",
     "convert",
     "create_model",
     "feature_extractor",

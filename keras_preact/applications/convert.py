@@ -126,7 +126,8 @@ def named_like(config: ResNetConfig) -> str | None:
 
     def units(config):
         plain = config.shortcut == "none"
-        return config.block, config.units, config.filters, config.preactivated, plain
+        widths = config.filters, config.width, config.groups
+        return config.block, config.units, widths, config.stem, config.preactivated, plain
 
     names = (name for name in list_models() if units(model_info(name).config) == units(config))
     return next(names, None)

@@ -46,49 +46,50 @@ def imagenet(
     parameters: int,
     multiply_adds: int,
     block: str | None = None,
+    reference: str | None = None,
     **fields: Any,
 ) -> Callable[..., Any]:
     """Registers a network for ImageNet: 7x7 stem, four stages, option B where dimensions change.
 
-    `block` is only given if it is not the usual one of the depth: basic up to 34 layers.
+    `block` is only given if it is not the usual one of the depth: basic up to 34 layers, and
+    `reference` if it is not one of He et al. or of osmr/imgclsmob.
     """
     block = block or ("basic" if depth in _IMAGENET_UNITS["basic"] else "bottleneck")
-    config = ResNetConfig(
-        block=block,
-        units=_IMAGENET_UNITS[block][depth],
-        filters=(64, 128, 256, 512),
-        projection="B",
-        stem_filters=64,
-        stem_kernel=7,
-        stem_stride=2,
-        stem_pool=True,
-        **fields,
-    )
+    usual = {
+        "block": block,
+        "units": _IMAGENET_UNITS[block][depth],
+        "filters": (64, 128, 256, 512),
+        "projection": "B",
+        "stem_filters": 64,
+        "stem_kernel": 7,
+        "stem_stride": 2,
+        "stem_pool": True,
+    }
+    config = ResNetConfig(**{**usual, **fields})
     of_2016 = config.preactivated or depth == 200
-    reference = "Identity Mappings, 2016, Table 5" if of_2016 else "Deep Residual Learning, Table 1"
-    if depth not in _OF_THE_PAPERS:
-        reference = "osmr/imgclsmob"
+    paper = "Identity Mappings, 2016, Table 5" if of_2016 else "Deep Residual Learning, Table 1"
+    reference = reference or (paper if depth in _OF_THE_PAPERS else "osmr/imgclsmob")
     return register(builder, config, (224, 224, 3), 1000, parameters, multiply_adds, reference)
 
 
 def cifar(
-    builder: str, depth: int, parameters: int, multiply_adds: int, **fields: Any
+    builder: str,
+    depth: int,
+    parameters: int,
+    multiply_adds: int,
+    reference: str | None = None,
+    **fields: Any,
 ) -> Callable[..., Any]:
-    """Registers a network for CIFAR: 3x3 stem, three stages of (depth - 2) / 3 weight layers.
+    """Registers a network for CIFAR: 3x3 stem, three stages of (depth - 2) // 3 weight layers.
 
     Basic nets (6n+2 layers) use option A where dimensions change, bottleneck nets (9n+2) option B
     (2015, section 4.2; 2016, appendix).
     """
     block = "bottleneck" if depth in _CIFAR_BOTTLENECK else "basic"
     units = (depth - 2) // (3 * len(KERNELS[block]))
-    config = ResNetConfig(
-        block=block,
-        units=(units,) * 3,
-        projection="B" if block == "bottleneck" else "A",
-        **fields,
-    )
+    option = "B" if block == "bottleneck" else "A"
+    config = ResNetConfig(**{"block": block, "units": (units,) * 3, "projection": option, **fields})
     of_2016 = config.preactivated or block == "bottleneck"
-    reference = "Identity Mappings, 2016" if of_2016 else "Deep Residual Learning, section 4.2"
-    if depth in (272, 542):
-        reference = "osmr/imgclsmob"
+    paper = "Identity Mappings, 2016" if of_2016 else "Deep Residual Learning, section 4.2"
+    reference = reference or ("osmr/imgclsmob" if depth in (272, 542) else paper)
     return register(builder, config, (32, 32, 3), 10, parameters, multiply_adds, reference)

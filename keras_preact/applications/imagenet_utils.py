@@ -49,14 +49,17 @@ _PREPROCESS_DOC = """Preprocesses raw images for the networks of this module: {w
     """
 
 
-def preprocessing(mode: Literal["caffe", "tf", "cifar10"], module: str) -> Callable[..., Any]:
-    """The `preprocess_input` of a module; `mode` is `"caffe"`, `"tf"` or `"cifar10"`.
+def preprocessing(
+    mode: Literal["caffe", "tf", "torch", "cifar10"], module: str
+) -> Callable[..., Any]:
+    """The `preprocess_input` of a module; `mode` is `"caffe"`, `"tf"`, `"torch"` or `"cifar10"`.
 
     Trained weights have a mode of their own, any of `PREPROCESSINGS`.
     """
     what = {
         "caffe": "BGR, ImageNet's channel means subtracted, not scaled",
         "tf": "scaled to [-1, 1]",
+        "torch": "ImageNet's channel means subtracted, divided by its standard deviations",
         "cifar10": "CIFAR-10's channel means subtracted, divided by its standard deviations",
     }[mode]
 

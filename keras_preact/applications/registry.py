@@ -161,7 +161,9 @@ def model_info(name: str) -> Application:
 
 def _natural(name: str) -> tuple[str, str, str, int]:
     """Sort key with numbers as numbers, originals before V2, the papers' before their kin."""
-    ((family, depth, kind, version),) = re.findall(r"^([a-z]+?net|vgg)(\d*)([a-z]*?)(v2)?$", name)
+    ((family, depth, kind, version),) = re.findall(
+        r"^([a-z]+?net|resnext|vgg)(\d*)([a-z]*?)(v2)?(?:_\w+)?$", name
+    )
     return family, kind, version, int(depth or 0)
 
 
@@ -287,8 +289,9 @@ def _default_shape(application: Application, include_top: bool, data_format: str
 
 
 def _title(builder: str) -> str:
-    """`ResNet14ImageNetV2` as "ResNet-14 ImageNet V2", `RectifierNetA` as "RectifierNet-A"."""
-    title = re.sub(r"(?<=Net|VGG)(?=\d|[ABC]$)", "-", builder)
+    """`ResNet14ImageNetV2` as "ResNet-14 ImageNet V2", `WideResNet28_10` as "WideResNet-28-10"."""
+    title = re.sub(r"(?<=Net|VGG|eXt)(?=\d|[ABC]$)|(?<=\d)(?=D$)|_(?=\d+$)", "-", builder)
+    title = title.replace("_", " ")
     return re.sub(r"(?<=[\da-z])(?=ImageNet|Bottleneck|V2)", " ", title)
 
 

@@ -1,4 +1,9 @@
-"""ResNets for ImageNet with original units (Deep Residual Learning, 2015, Table 1)."""
+"""ResNets for ImageNet with original units (Deep Residual Learning, 2015, Table 1).
+
+ResNet-D (He T. et al. 2019, "Bag of Tricks for Image Classification with Convolutional Neural
+Networks", Figure 2) has three 3x3 convolutions in the stem, the stride on a bottleneck's 3x3, and
+an average pooling before the projections that halve the map.
+"""
 
 from keras_preact.applications.families import imagenet
 from keras_preact.applications.imagenet_utils import decode_predictions, preprocessing
@@ -25,6 +30,17 @@ ResNet152 = imagenet("ResNet152", 152, 60_192_808, 11_282_415_616, placement="or
 ResNet200 = imagenet("ResNet200", 200, 64_673_832, 14_776_270_848, placement="original")
 ResNet269 = imagenet("ResNet269", 269, 102_073_384, 19_798_687_744, placement="original")
 
+_D = {
+    "placement": "original",
+    "stride_on": "3x3",
+    "projection_stride": "avg_pool",
+    "stem": "deep",
+    "stem_kernel": 3,
+    "reference": "Bag of Tricks, 2019, Figure 2",
+}
+ResNet50D = imagenet("ResNet50D", 50, 25_576_264, 4_328_824_832, **_D)
+ResNet101D = imagenet("ResNet101D", 101, 44_568_392, 8_041_046_016, **_D)
+
 preprocess_input = preprocessing("caffe", "resnet")
 
 __all__ = [
@@ -39,7 +55,9 @@ __all__ = [
     "ResNet34",
     "ResNet38Bottleneck",
     "ResNet50",
+    "ResNet50D",
     "ResNet101",
+    "ResNet101D",
     "ResNet152",
     "ResNet200",
     "ResNet269",

@@ -76,6 +76,7 @@ def _words(layer: Any, counts: bool) -> tuple[str, str]:
 @_words.register
 def _(layer: keras.layers.Conv2D, counts):
     text = f"{_size(layer.kernel_size)} conv{_count(layer.filters, counts)}{_stride(layer)}"
+    text += f", {layer.groups} groups" if layer.groups > 1 and counts else ""
     if not layer.use_bias:
         return text, "weights"
     start = getattr(layer.bias_initializer, "value", 0) if counts else 0

@@ -201,21 +201,28 @@ def _inputs(input_shape, input_tensor, parts):
 
 
 def _stem(parts, x):
-    """First convolution, with whatever the first unit does not do itself, then pooling."""
+    """The first convolutions, with whatever the first unit does not do itself, then pooling."""
     config = parts.config
     before = config.steps.before
     in_unit = before if config.first_unit_entry in ("unit", "branch") else ()
     whole = before if "norm" in before else ("norm", "act")
     steps = [step for step in whole if step not in in_unit]
-    x = parts.conv(
-        x,
-        config.stem_filters,
-        config.stem_kernel,
-        "stem_conv",
-        stride=config.stem_stride,
-        margin=None if config.stem_padded else 0,
-        norm_follows="norm" in steps,
-    )
+    names, margin = ["stem_conv"], None if config.stem_padded else 0
+    if config.stem == "deep":
+        names += ["stem_conv2", "stem_conv3"]
+    for k, name in enumerate(names, start=1):
+        last = k == len(names)
+        x = parts.conv(
+            x,
+            config.stem_filters if last else config.stem_filters // 2,
+            config.stem_kernel,
+            name,
+            stride=config.stem_stride if k == 1 else 1,
+            margin=margin,
+            norm_follows=not last or "norm" in steps,
+        )
+        if not last:
+            x = parts.act(parts.norm(x, f"stem_norm{k}"), f"stem_act{k}")
     for step in steps:
         x = getattr(parts, step)(x, f"stem_{step}")
     if config.stem_pool:

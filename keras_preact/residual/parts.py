@@ -141,6 +141,11 @@ class Parts:
         """Every `stride`-th pixel, as a pooling of size 1."""
         return self.spatial(keras.layers.MaxPooling2D, name, 1, strides=stride)(x)
 
+    def average_pool(self, x: Any, stride: int, name: str) -> Any:
+        """Means of 2x2 windows; the last one is cut off where the map ends."""
+        layer = keras.layers.AveragePooling2D  # whose padding is not averaged
+        return self.spatial(layer, name, 2, strides=stride, padding="same")(x)
+
     def max_pool(
         self,
         x: Any,

@@ -86,8 +86,10 @@ def build_unit(parts: Parts, x: Any, unit: Unit) -> Any:
     path = _Branch(parts, name)
     activated = x if first and config.first_unit_entry == "stem" else path.apply(steps.before, x)
     y = activated
-    for kernel, width, strides, margin in _convolutions(config, filters, stride):
-        y = path.conv(y, width, kernel, strides, margin)
+    for number, arguments in enumerate(_convolutions(config, filters, stride), start=1):
+        if number == 2 and config.branch_dropout:
+            y = parts.layer("Dropout", f"{name}_branch_dropout", config.branch_dropout)(y)
+        y = path.conv(y, **arguments)
     if config.shortcut != "none":
         y = parts.scale_branch(y, name)
     if depth_rate:
@@ -140,7 +142,7 @@ class _Branch:
             x = getattr(self.parts, step)(x, self.next_name(step), **arguments)
         return x
 
-    def conv(self, x, filters, kernel, stride, margin):
+    def conv(self, x, **arguments):
         """The branch's next convolution and the steps that follow it."""
         parts, name = self.parts, self.next_name("conv")
         config, number = parts.config, self.counts["conv"]
@@ -148,26 +150,30 @@ class _Branch:
         zero = config.starts_at_zero if number == convolutions else None
         steps = config.steps.behind(number, convolutions)
         initializer = "zeros" if zero == "kernel" else parts.initializer(in_branch=True)
-        arguments = {"stride": stride, "margin": margin, "norm_follows": steps[:1] == ("norm",)}
-        x = parts.conv(x, filters, kernel, name, kernel_initializer=initializer, **arguments)
-        return self.apply(steps, x, zero=zero == "norm")
+        arguments |= {"norm_follows": steps[:1] == ("norm",), "kernel_initializer": initializer}
+        return self.apply(steps, parts.conv(x, name=name, **arguments), zero=zero == "norm")
 
 
 def _convolutions(config, filters, stride):
-    """(kernel size, filters, stride, padding) of each convolution of the branch."""
+    """The arguments of `Parts.conv` for each convolution of the branch."""
     kernels = KERNELS[config.block]
     if config.block == "basic2x2" and stride > 1:
         raise ConfigError(
             "A pair of 2x2 convolutions keeps the size of the feature map: block='basic2x2' goes "
             f"with stride=1. Received: stride={stride}."
         )
+    inner = config.inner_filters(filters)
     strided = 1 if config.block == "bottleneck" and config.stride_on == "3x3" else 0
     for k, kernel in enumerate(kernels):
         last = k == len(kernels) - 1
-        width = filters * EXPANSION[config.block] if last else filters
-        # An even kernel has no centre: the first of a pair removes a pixel, the second restores it.
-        margin = k if kernel == 2 else (kernel - 1) // 2
-        yield kernel, width, stride if k == strided else 1, margin
+        yield {
+            "filters": filters * EXPANSION[config.block] if last else inner,
+            "kernel": kernel,
+            "stride": stride if k == strided else 1,
+            # Even kernels have no centre: the first of a pair removes a pixel that the second adds.
+            "margin": k if kernel == 2 else (kernel - 1) // 2,
+            "groups": 1 if kernel == 1 else config.groups,
+        }
 
 
 def _shares_activation(parts, x, channels, stride, first):

@@ -106,7 +106,7 @@ def _of_keras_hub(about):
     require(kind == "keras_hub>ResNetBackbone", "registered_name", kind, "that of a ResNetBackbone")
     if not isinstance(config, dict):
         raise ConfigError(f"`config` must be a dictionary. Received: config={config!r}.")
-    blocks = ("basic_block", "bottleneck_block")
+    blocks = ("basic_block", "bottleneck_block", "bottleneck_block_vd")
     block, units = config.get("block_type"), config.get("stackwise_num_blocks")
     require(block in blocks, "block_type", block, f"one of {quoted(blocks)}")
     numbers = isinstance(units, list) and all(type(n) is int and n > 0 for n in units)
@@ -117,7 +117,7 @@ def _of_keras_hub(about):
         )
     strides, halved = config.get("stackwise_num_strides"), [1, *[2] * (len(units) - 1)]
     require(strides == halved, "stackwise_num_strides", strides, f"{halved}")
-    return {}
+    return {"projection_stride": "avg_pool" if block == "bottleneck_block_vd" else "conv"}
 
 
 def _converter_of_keras_hub(folder, _):
@@ -145,10 +145,12 @@ def by_name(found: Weights, config: Mapping[str, Any]) -> Weights:
     before those of the branch's last convolution.
     """
     preactivated = config.get("use_pre_activation", False)
-    convs, norms = ["conv1_conv"], [] if preactivated else ["conv1_bn"]
+    stem = range(1, 1 + len(config.get("input_conv_filters", "1")))
+    convs, norms = [f"conv{k}_conv" for k in stem], [f"conv{k}_bn" for k in stem]
+    norms = norms[:-1] if preactivated else norms
     for stage, units in enumerate(config["stackwise_num_blocks"]):
         for unit in range(units):
-            numbers = [1, 2, 3] if config["block_type"] == "bottleneck_block" else [1, 2]
+            numbers = [1, 2] if config["block_type"] == "basic_block" else [1, 2, 3]
             branch = tuple(numbers)
             if unit == 0 and (stage or len(branch) == 3):
                 numbers.insert(-1, 0)
@@ -220,8 +222,10 @@ def _labels_of_transformers(about):
 
 def _of_timm(about):
     name = about["architecture"]
-    plain = re.fullmatch(r"resnet(v2_)?\d+", str(name)) is not None
-    require(plain, "architecture", name, "a plain ResNet, such as 'resnet50' or 'resnetv2_50'")
+    known = r"resnet(v2_)?\d+d?|wide_resnet\d+_\d+|resnext\d+d?_\d+x\d+d"
+    plain = re.fullmatch(known, str(name)) is not None
+    expected = "a ResNet, ResNet-D, Wide ResNet or ResNeXt, such as 'resnet50' or 'resnetv2_50d'"
+    require(plain, "architecture", name, expected)
     return {}
 
 

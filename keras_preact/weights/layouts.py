@@ -48,6 +48,31 @@ LOAD_IMG = Geometry(224, interpolation="nearest", crop="squash")
 #: The geometry of torchvision's first weights, and timm's default.
 RESIZE_256 = Geometry(224, shorter=256)
 
+#: ResNet-D's shortcuts: its stem is recognised by its layers.
+_D = {"projection_stride": "avg_pool"}
+
+_TORCHVISION_BRANCHES = {
+    "layer{stage}.{unit}.conv{conv}": "stage{stage}_unit{unit}_conv{conv}",
+    "layer{stage}.{unit}.bn{norm}": "stage{stage}_unit{unit}_norm{norm}",
+    "fc": "predictions",
+}
+
+_TIMM_V2_STAGES = {
+    "stages.{stage}.blocks.{unit}.downsample.conv": "stage{stage}_unit{unit}_shortcut_conv",
+    "stages.{stage}.blocks.{unit}.conv{conv}": "stage{stage}_unit{unit}_conv{conv}",
+    "stages.{stage}.blocks.{unit}.norm{norm}": "stage{stage}_unit{unit}_norm{norm}",
+    "norm": "head_norm",
+    "head.fc": "predictions",
+}
+
+_KERAS_HUB_STAGES = {
+    "stack{stage}_block{unit}_0_conv": "stage{stage}_unit{unit}_shortcut_conv",
+    "stack{stage}_block{unit}_0_bn": "stage{stage}_unit{unit}_shortcut_norm",
+    "stack{stage}_block{unit}_{conv}_conv": "stage{stage}_unit{unit}_conv{conv}",
+    "stack{stage}_block{unit}_{conv}_bn": "stage{stage}_unit{unit}_norm{conv}",
+    "predictions": "predictions",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -146,9 +171,25 @@ LAYOUTS = (
             "bn1": "stem_norm",
             "layer{stage}.{unit}.downsample.0": "stage{stage}_unit{unit}_shortcut_conv",
             "layer{stage}.{unit}.downsample.1": "stage{stage}_unit{unit}_shortcut_norm",
-            "layer{stage}.{unit}.conv{conv}": "stage{stage}_unit{unit}_conv{conv}",
-            "layer{stage}.{unit}.bn{norm}": "stage{stage}_unit{unit}_norm{norm}",
-            "fc": "predictions",
+            **_TORCHVISION_BRANCHES,
+        },
+        {"unit": 0},
+        "torch",
+        RESIZE_256,
+    ),
+    Layout(
+        "ResNet-D of timm",
+        {**_IMAGENET, **TORCH_V1, **_D},
+        {
+            "conv1.0": "stem_conv",
+            "conv1.1": "stem_norm1",
+            "conv1.3": "stem_conv2",
+            "conv1.4": "stem_norm2",
+            "conv1.6": "stem_conv3",
+            "bn1": "stem_norm",
+            "layer{stage}.{unit}.downsample.1": "stage{stage}_unit{unit}_shortcut_conv",
+            "layer{stage}.{unit}.downsample.2": "stage{stage}_unit{unit}_shortcut_norm",
+            **_TORCHVISION_BRANCHES,
         },
         {"unit": 0},
         "torch",
@@ -157,15 +198,19 @@ LAYOUTS = (
     Layout(
         "pre-activation ResNet of timm",
         {**_IMAGENET, **TORCH_V2},
+        {"stem.conv": "stem_conv", **_TIMM_V2_STAGES},
+        {"stage": 0, "unit": 0},
+        "tf",
+        RESIZE_256,
+    ),
+    Layout(
+        "pre-activation ResNet-D of timm",
+        {**_IMAGENET, **TORCH_V2, **_D},
         {
-            "stem.conv": "stem_conv",
-            "stages.{stage}.blocks.{unit}.downsample.conv": (
-                "stage{stage}_unit{unit}_shortcut_conv"
-            ),
-            "stages.{stage}.blocks.{unit}.conv{conv}": "stage{stage}_unit{unit}_conv{conv}",
-            "stages.{stage}.blocks.{unit}.norm{norm}": "stage{stage}_unit{unit}_norm{norm}",
-            "norm": "head_norm",
-            "head.fc": "predictions",
+            "stem.conv1": "stem_conv",
+            "stem.conv{conv}": "stem_conv{conv}",
+            "stem.norm{norm}": "stem_norm{norm}",
+            **_TIMM_V2_STAGES,
         },
         {"stage": 0, "unit": 0},
         "tf",
@@ -198,14 +243,20 @@ LAYOUTS = (
     Layout(
         "ResNet of KerasHub",
         {**_IMAGENET, **TORCH_V1},
+        {"conv1_conv": "stem_conv", "conv1_bn": "stem_norm", **_KERAS_HUB_STAGES},
+        {"stage": 0, "unit": 0},
+    ),
+    Layout(
+        "ResNet-D (ResNet_vd) of KerasHub",
+        {**_IMAGENET, **TORCH_V1, **_D},
         {
             "conv1_conv": "stem_conv",
-            "conv1_bn": "stem_norm",
-            "stack{stage}_block{unit}_0_conv": "stage{stage}_unit{unit}_shortcut_conv",
-            "stack{stage}_block{unit}_0_bn": "stage{stage}_unit{unit}_shortcut_norm",
-            "stack{stage}_block{unit}_{conv}_conv": "stage{stage}_unit{unit}_conv{conv}",
-            "stack{stage}_block{unit}_{conv}_bn": "stage{stage}_unit{unit}_norm{conv}",
-            "predictions": "predictions",
+            "conv2_conv": "stem_conv2",
+            "conv3_conv": "stem_conv3",
+            "conv1_bn": "stem_norm1",
+            "conv2_bn": "stem_norm2",
+            "conv3_bn": "stem_norm",
+            **_KERAS_HUB_STAGES,
         },
         {"stage": 0, "unit": 0},
     ),

@@ -135,7 +135,7 @@ def fields_of(layers: dict[str, Layer], units: list[int]) -> dict[str, Any]:
     graph = _Graph(layers, names)
     fields = {**graph.norms(), **graph.activation(), **graph.stem(), **graph.strides(units)}
     steps = graph.steps()
-    fields |= {**graph.placement(steps), **graph.head()}
+    fields |= {**graph.placement(steps), **graph.head(), **graph.branch_dropout()}
     fields |= {**graph.residual_scale(), **graph.stochastic_depth()}
     return fields | graph.shortcuts(steps.before, fields["normalization"])
 
@@ -213,10 +213,12 @@ class _Graph:
         return tuple(kinds)
 
     def taken(self, conv):
-        """The layer that a convolution takes, before its padding and the picking of its pixels."""
+        """The layer that a convolution takes, before dropout, padding and picking of pixels."""
         ends = ("_pick", "_pad", "")
         first = next(layer for end in ends if (layer := self.layers.get(f"{conv}{end}")))
-        return first.inputs[0]
+        dropout = self.layers.get(first.inputs[0])
+        between = dropout is not None and first.inputs[0].endswith("_branch_dropout")
+        return dropout.inputs[0] if between else first.inputs[0]
 
     def following(self, name, pattern):
         """The kinds of the steps behind a layer that are called so, and the last of them."""
@@ -305,6 +307,8 @@ class _Graph:
         found: dict[str, Any] = {"projection": option, **self.kind()}
         if projecting and self.ending("_shortcut_pool"):
             found["subsample_shortcut"] = "max_pool"
+        if self.ending("_shortcut_avg_pool"):
+            found["projection_stride"] = "avg_pool"
         if projecting and normalization in _NORMS.values():
             found["projection_norm"] = bool(self.ending("_shortcut_norm"))
         found |= self.entry(before)
@@ -362,6 +366,10 @@ class _Graph:
             "stochastic_depth_rule": "uniform" if len({*rates}) == 1 < len(rates) else "linear",
             "stochastic_depth_by": "batch" if layers[0].config["noise_shape"][0] else "image",
         }
+
+    def branch_dropout(self):
+        layers = self.ending("_branch_dropout")
+        return {"branch_dropout": layers[0].config["rate"]} if layers else {}
 
     def head(self):
         found: dict[str, Any] = {}

@@ -64,19 +64,20 @@ def config_of(
         raise ConfigError(
             f"The kernel sizes of a unit must be {sizes}. Received: kernel sizes {kernels}."
         )
-    filters = [shape(f"stage{stage}_unit1_conv1")[3] for stage in range(1, len(units) + 1)]
-    for stage, width in enumerate(filters, 1):
-        *_, taken, given = shape(f"stage{stage}_unit1_conv{len(kernels)}")
-        expected = (width if len(kernels) > 1 else taken, width * EXPANSION[block])
-        words = f"{expected} channels in and out, as in a {block} unit with {width} filters"
-        require((taken, given) == expected, called(f"stage{stage}_unit1_conv{len(kernels)}"),
-                (taken, given), words)  # fmt: skip
-    stem = shape("stem_conv")
+    lasts = (f"stage{stage}_unit1_conv{len(kernels)}" for stage in range(1, len(units) + 1))
+    filters = [max(1, shape(last)[3] // EXPANSION[block]) for last in lasts]
+    inner: dict[str, Any] = {}
+    if block == "bottleneck":
+        *_, taken, given = shape("stage1_unit1_conv2")
+        inner = {"width": given / filters[0], "groups": given // max(1, taken)}
+    stem, deep = shape("stem_conv"), "stem_conv3" in weights
     return ResNetConfig(
         block=block,
         units=tuple(units),
         filters=tuple(filters),
-        stem_filters=stem[3],
+        **inner,
+        stem="deep" if deep else "conv",
+        stem_filters=shape("stem_conv3" if deep else "stem_conv")[3],
         stem_kernel=stem[0],
         **(fields_of(layers, units) if layers else {**layout.fields, **(fields or {})}),
     )
