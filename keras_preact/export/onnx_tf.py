@@ -15,6 +15,7 @@ from keras_preact.console import silent_stderr
 from keras_preact.errors import ExportError, in_one_line
 from keras_preact.export.formats import FORMATS, Wish, refuse_missing, types_of
 from keras_preact.export.serving_tf import layer_names, served
+from keras_preact.layers.kernels_tf import convolution
 from keras_preact.machine import adds_in_16_bits
 from keras_preact.rewrite import with_policy
 from keras_preact.rewrite.graph import carry_weights, rebuild, same
@@ -146,10 +147,20 @@ def _with_prelu(network):
     return network
 
 
+class _Convolution(keras.layers.Conv2D):
+    """In place of Keras's, which has XLA compile those in groups, where ONNX cannot look."""
+
+    def convolution_op(self, inputs, kernel):
+        given = self.strides, self.padding, self.data_format, self.dilation_rate
+        return convolution(inputs, kernel, *given)
+
+
 def _with_constants(model):
-    """The model with the statistics of `Normalization` as constants, as tf2onnx expects."""
+    """The model as tf2onnx expects it: statistics of `Normalization` are constants."""
 
     def make(layer):
+        if type(layer) is keras.layers.Conv2D and layer.groups > 1:
+            return _Convolution.from_config(layer.get_config())
         if not isinstance(layer, keras.layers.Normalization):
             return same(layer)
         mean, variance = (keras.ops.convert_to_numpy(x)[0] for x in (layer.mean, layer.variance))
@@ -158,7 +169,7 @@ def _with_constants(model):
 
     copy, pairs = rebuild(model, make)
     for old, new in pairs:
-        if type(old) is type(new):
+        if isinstance(new, type(old)):
             carry_weights(old, new)
     return copy
 

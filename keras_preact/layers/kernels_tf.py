@@ -1,5 +1,6 @@
 """TensorFlow's fused kernels, and loops over stacked weights, as plain functions."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -101,6 +102,44 @@ def scan(
         parallel_iterations=1,
     )
     return x, [out.stack() for out in outputs]
+
+
+def convolution(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    strides: Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: Sequence[int] = (1, 1),
+) -> tf.Tensor:
+    """TensorFlow's convolution, also in groups; arguments as in `keras.ops.conv`."""
+    layout = "NCHW" if data_format == "channels_first" else "NHWC"
+    return tf.nn.convolution(
+        x, kernel, [*strides], padding.upper(), data_format=layout, dilations=[*dilation_rate]
+    )
+
+
+@functools.cache
+def has_groups(dtype: str, data_format: str) -> bool:
+    """Whether TensorFlow has kernels here for convolutions in groups and for their gradients.
+
+    On a CPU those are oneDNN's, which are not on all processors.
+    """
+    layout = "NCHW" if data_format == "channels_first" else "NHWC"
+    with tf.init_scope():  # which records no gradients
+        x = tf.ones((1, 4, 3, 3) if layout == "NCHW" else (1, 3, 3, 4), dtype)
+        kernel, same = tf.ones((3, 3, 2, 4), dtype), {"strides": [1] * 4, "padding": "SAME"}
+        try:
+            tf.raw_ops.Conv2D(input=x, filter=kernel, data_format=layout, **same)
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=x.shape, filter=kernel, out_backprop=x, data_format=layout, **same
+            )
+            tf.raw_ops.Conv2DBackpropFilter(
+                input=x, filter_sizes=kernel.shape, out_backprop=x, data_format=layout, **same
+            )
+        except tf.errors.OpError:
+            return False
+    return True
 
 
 def prelu(x: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:

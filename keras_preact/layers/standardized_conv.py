@@ -4,12 +4,14 @@ from typing import Any
 
 import keras
 
+from keras_preact.layers.conv2d import Conv2D
+
 #: Added to the variance of a kernel before taking its square root.
 _EPSILON = 1e-10
 
 
 @keras.saving.register_keras_serializable("keras_preact")
-class StandardizedConv2D(keras.layers.Conv2D):
+class StandardizedConv2D(Conv2D):
     """Convolution with weight standardisation (Qiao et al. 2019, arXiv 1903.10520).
 
     The kernel of each filter is used with its mean subtracted and divided by its standard deviation

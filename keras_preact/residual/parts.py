@@ -9,7 +9,13 @@ from keras_preact.checked import require
 from keras_preact.config import KERNELS, NEGATIVE_SLOPES, ResNetConfig
 from keras_preact.errors import ConfigError
 from keras_preact.initializers import he_normal, xavier_normal
-from keras_preact.layers import BatchNormalization, PReLU, ScalarAffine, StandardizedConv2D
+from keras_preact.layers import (
+    BatchNormalization,
+    Conv2D,
+    PReLU,
+    ScalarAffine,
+    StandardizedConv2D,
+)
 from keras_preact.precision import dtype_policy
 
 #: Channels below which oneDNN's AVX2 kernel (TensorFlow 2.21) computes wrong filter gradients of a
@@ -87,10 +93,10 @@ class Parts:
             "kernel_initializer": self.initializer(),
             **kwargs,
         }
-        if not self.config.weight_standardization:
-            return self.spatial(keras.layers.Conv2D, name, filters, kernel, **arguments)(x)
-        arguments["gain"] = _gain(self.config.slope)
-        return self.spatial(StandardizedConv2D, name, filters, kernel, **arguments)(x)
+        cls = Conv2D if kwargs.get("groups", 1) > 1 else keras.layers.Conv2D
+        if self.config.weight_standardization:
+            cls, arguments["gain"] = StandardizedConv2D, _gain(self.config.slope)
+        return self.spatial(cls, name, filters, kernel, **arguments)(x)
 
     def norm(self, x: Any, name: str, *, zero: bool = False) -> Any:
         """Normalisation, with a scale that starts at 0 or 1; `x` itself in networks without."""

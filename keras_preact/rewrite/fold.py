@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_preact.layers import BatchNormalization, Repeat, StandardizedConv2D
+from keras_preact.layers import BatchNormalization, Conv2D, Repeat, StandardizedConv2D
 from keras_preact.layers.standardized_conv import standardized
 from keras_preact.rewrite.graph import as_graph, carry_weights, is_graph, rebuild, same
 from keras_preact.rewrite.policy import with_policy
@@ -11,6 +11,7 @@ from keras_preact.rewrite.policy import with_policy
 CONVOLUTIONS = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
+    Conv2D,
     keras.layers.Conv3D,
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,

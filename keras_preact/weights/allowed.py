@@ -129,6 +129,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "keras.src.applications.convnext": ("LayerScale",),
     "keras.src.applications.inception_resnet_v2": ("CustomScaleLayer",),
     "keras_preact.layers.batch_normalization": ("BatchNormalization",),
+    "keras_preact.layers.conv2d": ("Conv2D",),
     "keras_preact.layers.prelu": ("PReLU",),
     "keras_preact.layers.repeat": ("Repeat",),
     "keras_preact.layers.scalar_affine": ("ScalarAffine",),
