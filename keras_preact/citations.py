@@ -49,6 +49,27 @@ WORKS = {
         "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
         2017,
     ),
+    "zagoruyko2016wide": (
+        "inproceedings",
+        "Zagoruyko, Sergey and Komodakis, Nikos",
+        "Wide Residual Networks",
+        "British Machine Vision Conference (BMVC)",
+        2016,
+    ),
+    "xie2017aggregated": (
+        "inproceedings",
+        "Xie, Saining and Girshick, Ross and Doll{\\'a}r, Piotr and Tu, Zhuowen and He, Kaiming",
+        "Aggregated Residual Transformations for Deep Neural Networks",
+        "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+        2017,
+    ),
+    "he2019bag": (
+        "inproceedings",
+        "He, Tong and Zhang, Zhi and Zhang, Hang and Zhang, Zhongyue and Xie, Junyuan and Li, Mu",
+        "Bag of Tricks for Image Classification with Convolutional Neural Networks",
+        "IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+        2019,
+    ),
     "huang2016deep": (
         "inproceedings",
         "Huang, Gao and Sun, Yu and Liu, Zhuang and Sedra, Daniel and Weinberger, Kilian Q.",
@@ -265,10 +286,15 @@ def citations(parts: Any) -> str:
     """
     network, recipe, augmentation = parts.network, parts.recipe, parts.augmentation
     from_2016 = network.placement != "original" or network.shortcut not in ("identity", "none")
+    wider = network.block == "basic" and network.filters[0] > network.stem_filters
+    wide = wider or (network.width > 1 and network.groups == 1) or network.branch_dropout > 0
     used = {
         "he2014spatial": bool(network.pyramid),
         "he2016residual": True,
         "he2016identity": from_2016,
+        "zagoruyko2016wide": wide,
+        "xie2017aggregated": network.groups > 1,
+        "he2019bag": network.stem == "deep" or network.projection_stride == "avg_pool",
         "huang2016deep": network.stochastic_depth > 0,
         "goyal2017accurate": network.zero_init,
         "de2020batch": network.residual_scale == "learned" and not network.normalizes,

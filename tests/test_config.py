@@ -12,6 +12,7 @@ from keras_preact.errors import ConfigError
 
 BLOCKS, PLACEMENTS, SHORTCUTS = Block.__args__, Placement.__args__, Shortcut.__args__
 
+BOTTLENECK = {"block": "bottleneck", "projection": "B"}
 ORDER = ("conv", "norm", "act", "conv", "add")
 
 configs = st.builds(
@@ -56,6 +57,8 @@ def test_every_field_can_be_changed_by_replace_and_survives():
         "order": (), "stochastic_depth": 0.5, "stochastic_depth_rule": "uniform",
         "stochastic_depth_by": "image", "residual_scale": 0.5, "zero_init": False,
         "weight_standardization": True,
+        "projection_stride": "avg_pool", "width": 2.0, "groups": 2,
+        "branch_dropout": 0.3, "stem": "deep", "stem_kernel": 3, "stem_filters": 6,
     }  # fmt: skip
     numbers = {
         field.name: field.default / 2 if isinstance(field.default, float) else 5
@@ -124,6 +127,17 @@ def test_every_field_can_be_changed_by_replace_and_survives():
             {"downsample_by": "max_pool", "downsample_at": "last_unit"},
             ["needs downsample_by='stride'", "downsample_by='max_pool'"],
         ),
+        ({"width": 0.0, **BOTTLENECK}, ["width", "above 0"]),
+        ({"groups": 0, **BOTTLENECK}, ["groups", "at least 1"]),
+        ({"width": 2}, ["block='bottleneck'", "width=2, groups=1"]),
+        ({"groups": 2}, ["block='bottleneck'", "width=1, groups=2"]),
+        ({"groups": 32, **BOTTLENECK}, ["multiple of `groups`", "filters=16, width=1, groups=32"]),
+        ({"width": 0.3, **BOTTLENECK}, ["multiple of `groups`", "filters=16, width=0.3"]),
+        ({"branch_dropout": 1.0}, ["branch_dropout", "[0, 1)"]),
+        ({"branch_dropout": 0.3, "block": "single"}, ["between two convolutions", "'single'"]),
+        ({"projection_stride": "avg_pool"}, ["projection 'B' or 'C'", "projection='A'"]),
+        ({"stem": "deep", "stem_kernel": 7}, ["three 3x3", "stem_kernel=7"]),
+        ({"stem": "deep", "stem_filters": 15}, ["half of the filters", "stem_filters=15"]),
         ({"block": "basic2x2"}, ["keep the spatial size", "downsample_by='stride'"]),
     ],
     ids=str,

@@ -309,7 +309,7 @@ def _layout_of(theirs) -> Layout:
         raise ConfigError(
             f"The weights look like those of a {layout.name}, but some layers are unknown. "
             f"Received: {quoted(unknown[:3])} ({len(unknown)} of {len(theirs)}). Networks with "
-            "other stems, pooled shortcuts or attention are not supported; if the model contains a "
+            "other stems, blur pooling or attention are not supported; if the model contains a "
             "backbone, pass that: model.get_layer(NAME)."
         )
     return layout

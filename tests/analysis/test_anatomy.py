@@ -31,6 +31,16 @@ VARIANTS = {
     },
     "no norms, PReLU": {"normalization": "none", "activation": "prelu", "block": "single"},
     "last unit strides": {"downsample_at": "last_unit", "projection": "B"},
+    "ResNeXt-D with dropout": {
+        "block": "bottleneck",
+        "projection": "B",
+        "placement": "original",
+        "width": 2,
+        "groups": 2,
+        "stem": "deep",
+        "projection_stride": "avg_pool",
+        "branch_dropout": 0.3,
+    },
     "pooled stem": {"stem_pool": True, "first_unit_entry": "branch"},
     "nested plain": {"packaging": "nested", "shortcut": "none"},  # a unit ends with a convolution
     "nested": {"packaging": "nested", "shortcut": "exclusive_gating"},
@@ -39,7 +49,13 @@ VARIANTS = {
 
 
 #: What runs every time; of the rest, the shortcuts but for two with --run-slow.
-ALWAYS = {"original, exclusive_gating", "rectifier paper", "nested", "repeated"}
+ALWAYS = {
+    "original, exclusive_gating",
+    "ResNeXt-D with dropout",
+    "rectifier paper",
+    "nested",
+    "repeated",
+}
 OFTEN = {"shortcut constant_scaling", "shortcut shortcut_only_gating"}
 
 

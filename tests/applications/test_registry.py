@@ -1,6 +1,7 @@
 """The named networks: pinned figures against built networks, listing, and building by name."""
 
 import inspect
+import itertools
 import math
 
 import keras
@@ -38,6 +39,15 @@ PAPER_PARAMETERS = {
     "resnet164v2": 1_703_258,
     "resnet1001": 10_328_602,
     "resnet1001v2": 10_327_706,
+}
+# torchvision and timm (resnet50d, resnet101d), as their networks are built.
+LATER = {
+    "wideresnet50_2": 68_883_240,
+    "wideresnet101_2": 126_886_696,
+    "resnext50_32x4d": 25_028_904,
+    "resnext101_32x8d": 88_791_336,
+    "resnet50d": 25_576_264,
+    "resnet101d": 44_568_392,
 }
 # Delving Deep into Rectifiers: parameters of the convolutions, of the dense layers, and slopes, as
 # they follow from its Tables 1 and 3; layers, and multiply-adds in 10^9, as Table 3 prints them.
@@ -82,7 +92,7 @@ def test_registered_figures_are_those_of_the_built_network(name):
     assert model.name == name
 
 
-@pytest.mark.parametrize(("name", "parameters"), PAPER_PARAMETERS.items())
+@pytest.mark.parametrize(("name", "parameters"), {**PAPER_PARAMETERS, **LATER}.items())
 def test_parameters_are_the_papers(name, parameters):
     assert applications.model_info(name).parameters == parameters
 
@@ -127,6 +137,28 @@ def test_maps_have_the_sizes_of_the_tables(name, maps):
     assert {layer: model.get_layer(layer).output.shape[1] for layer in maps} == maps
     vectors = {"rectifiernet14": 12_800, "rectifierneta": 32_256, "vgg19": 25_088}
     assert model.get_layer("fc1").kernel.shape == (vectors[name], 4096)
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "k", "millions"),
+    [("wideresnet16_4", 16, 4, 2.7), ("wideresnet28_10", 28, 10, 36.5)],
+)
+def test_wide_resnets_are_counted_as_their_paper_does(name, depth, k, millions):
+    """Zagoruyko and Komodakis 2016: depth = 6 n + 4 with the three projections, and no classifier.
+
+    Kernels of 3x3 convolutions and projections, and a scale and a shift of each norm: one ahead of
+    every convolution of a unit, and one ahead of the classifier.
+    """
+    n, widths = (depth - 4) // 6, (16, 16 * k, 32 * k, 64 * k)
+    count = 9 * 3 * 16 + 2 * widths[3] + 10 * widths[3] + 10
+    for entering, leaving in itertools.pairwise(widths):
+        count += 9 * entering * leaving + 2 * entering + entering * leaving
+        count += (2 * n - 1) * (9 * leaving * leaving + 2 * leaving)
+    info = applications.model_info(name)
+    assert info.parameters == count
+    assert round(count / 1e6, 1) == millions
+    assert info.config.depth == 1 + 6 * n + 1 == depth + 1 - len(info.config.units)
+    assert info.config.preactivated and info.config.projection == "B"
 
 
 def test_cifar_100_and_single_layer_skips():
@@ -184,10 +216,12 @@ def test_families_are_complete():
     sizes = cifar + imagenet + bottleneck
     expected = {f"resnet{size}{v}" for size in sizes for v in ("", "v2")}
     expected |= {f"plainnet{depth}" for depth in (18, 20, 32, 34, 44, 56, 110)}
+    expected |= {"wideresnet16_4", "wideresnet28_10", *LATER}
     assert set(NAMES) == expected | set(RECTIFIER_NETS)
     for name in NAMES:
         info = applications.model_info(name)
-        assert f"{info.config.depth}" in name or name[-1] in "abc"
+        counted = info.config.depth + 2 * ("with the projections" in info.reference)
+        assert f"{counted}" in name or name[-1] in "abc"
         assert info.builder in applications.__all__
         assert getattr(keras_preact, info.builder) is getattr(applications, info.builder)
 
@@ -203,7 +237,26 @@ def test_names_are_listed_in_natural_order_by_pattern():
         "rectifiernet14", "rectifiernet30", "rectifierneta", "rectifiernetb", "rectifiernetc",
         "vgg13", "vgg19",
     ]  # fmt: skip
+    assert applications.list_models("*t*_*") == [
+        "resnext50_32x4d", "resnext101_32x8d",
+        "wideresnet16_4", "wideresnet28_10", "wideresnet50_2", "wideresnet101_2",
+    ]  # fmt: skip
+    assert applications.list_models("resnet*d") == ["resnet50d", "resnet101d"]
     assert applications.list_models("inception*") == []
+
+
+@pytest.mark.parametrize(
+    ("builder", "title"),
+    [
+        ("ResNet14ImageNetV2", "ResNet-14 ImageNet V2"),
+        ("RectifierNetA", "RectifierNet-A"),
+        ("WideResNet28_10", "WideResNet-28-10"),
+        ("ResNeXt50_32x4d", "ResNeXt-50 32x4d"),
+        ("ResNet50D", "ResNet-50-D"),
+    ],
+)
+def test_titles_are_written_as_the_papers_write_them(builder, title):
+    assert getattr(applications, builder).__doc__.startswith(f"{title}, ")
 
 
 def test_unknown_names_get_a_near_match():

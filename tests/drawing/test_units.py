@@ -149,6 +149,14 @@ def test_changes_of_dimensions_bias_and_other_activations():
     assert texts(bare.branch) == ["PReLU", "3×3 conv, 8, bias"] * 2
     for activation, text in {"prelu_shared": "PReLU, one slope", "elu": "ELU"}.items():
         assert texts(read_unit(ResNetConfig(activation=activation)).branch)[1] == text
+    fields = {"block": "bottleneck", "projection": "B", "stride_on": "3x3", "branch_dropout": 0.3}
+    fields |= {"placement": "original", "width": 2, "groups": 32, "projection_stride": "avg_pool"}
+    later = read_unit(ResNetConfig(**fields), **unit)
+    assert texts(later.shortcut) == ["2×2 average pool, /2", "1×1 conv, 128", "BN"]
+    convs = ["1×1 conv, 64", "3×3 conv, 64, /2, 32 groups", "1×1 conv, 128"]
+    assert [text for text in texts(later.branch) if "conv" in text] == convs
+    assert texts(later.branch)[3:5] == ["dropout 0.3", convs[1]]
+    assert "3×3 conv, /2" in texts(read_unit(ResNetConfig(**fields), stride=2).branch)
     first = read_unit(ResNetConfig(), 8, first=True)
     assert as_the_paper(first.branch) == "weight BN ReLU weight"
 

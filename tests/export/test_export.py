@@ -118,6 +118,21 @@ def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
 
 
 @pytest.mark.parametrize(
+    "format",
+    [pytest.param(f, marks=() if f == "onnx" else pytest.mark.thorough) for f in INSTALLED],
+)
+def test_convolutions_in_groups(format, tmp_path, randomize):
+    fields = {"width": 2, "groups": 4, "stem": "deep", "projection_stride": "avg_pool"}
+    model = create_model(
+        "resnet50", units=(1, 2), filters=(4, 8), stem_filters=4, stem_kernel=3,
+        input_shape=(17, 14, 3), classes=3, **fields,
+    )  # fmt: skip
+    randomize(model).save(tmp_path / "net.keras")
+    found = export(tmp_path / "net.keras", format)
+    assert found.difference <= 1e-4
+
+
+@pytest.mark.parametrize(
     "formats",
     [
         pytest.param(["litert"], marks=pytest.mark.thorough),

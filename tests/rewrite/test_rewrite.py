@@ -54,6 +54,21 @@ def test_every_copy_is_the_same_function(placement, change, packaging, randomize
         assert changed.count_params() == model.count_params()
 
 
+@pytest.mark.parametrize("packaging", PACKAGINGS)
+@pytest.mark.parametrize("change", [accelerate, portable, fold_batch_norm])
+def test_copies_of_networks_with_groups_and_a_deep_stem(change, packaging, randomize):
+    fields = {"block": "bottleneck", "width": 2, "groups": 4, "stem": "deep", "projection": "B",
+              "projection_stride": "avg_pool", "placement": "original"}  # fmt: skip
+    config = SMALL.replace(**fields, branch_dropout=0.3)
+    model = randomize(build_network(config, input_shape=(9, 8, 3), packaging=packaging))
+    changed = change(model)
+    assert_same_function(model, changed, 1e-4 if change is fold_batch_norm else 1e-5)
+    if change is portable:
+        assert "keras_preact" not in changed.to_json()
+    if change is fold_batch_norm:
+        assert "BatchNormalization" not in changed.to_json()
+
+
 @pytest.mark.parametrize("packaging", [pytest.param("flat", marks=pytest.mark.slow), "repeated"])
 def test_a_portable_copy_opens_without_this_package(packaging, randomize, tmp_path, run_python):
     model = randomize(build_network(SMALL, input_shape=(8, 8, 3), packaging=packaging))

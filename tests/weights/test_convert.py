@@ -26,13 +26,16 @@ IMAGES = np.load(GOLDEN / "images.npy").astype("float32")
 STATE_DICTS = [
     "torchvision_basic",
     "torchvision_bottleneck",
+    "torchvision_groups",
+    "timm_d",
     "timm_v2_basic",
     "timm_v2_bottleneck",
+    "timm_v2_d",
     "transformers_basic",
     "transformers_bottleneck",
     "transformers_stride_on_1x1",
 ]
-KERAS_HUB = ["basic", "bottleneck", "v2_basic", "v2_bottleneck"]
+KERAS_HUB = ["basic", "bottleneck", "d", "v2_basic", "v2_bottleneck"]
 
 
 def slow(*values):
@@ -100,6 +103,22 @@ def test_depth_and_widths_are_read_off_the_arrays():
     assert model.name == "mine"
     odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     agree(model, odds / odds.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("torchvision_bottleneck", {}),
+        ("torchvision_groups", {"width": 3.0, "groups": 2}),
+        ("timm_d", {"stem": "deep", "stem_kernel": 3, "projection_stride": "avg_pool"}),
+        ("timm_v2_d", {"stem": "deep", "stem_kernel": 3, "projection_stride": "avg_pool"}),
+    ],
+)
+def test_width_groups_and_stem_are_read_off_the_arrays(name, fields):
+    found = read_source(golden(name)[0]).config
+    usual = {"width": 1.0, "groups": 1, "stem": "conv", "stem_kernel": 7}
+    usual |= {"projection_stride": "conv", "filters": (8, 16), "stem_filters": 8}
+    assert {field: getattr(found, field) for field in usual} == {**usual, **fields}
 
 
 def test_other_names_for_the_same_layers():
@@ -241,9 +260,12 @@ def reshaped(key, shape):
         (lambda tensors: {"model": {"ema": tensors}, "opt": {}}, ["'model', 'opt'", "nested"]),
         (twice("module."), ["'module.", "the same under another name", "one network"]),
         (twice("teacher."), ["'teacher.bn1'", "some layers are unknown"]),
-        # A wide network, and one with groups.
-        (reshaped("layer1.0.conv3.weight", (16, 8, 1, 1)), ["`layer1.0.conv3`", "(8, 32)"]),
-        (reshaped("layer1.0.conv2.weight", (8, 4, 3, 3)), ["'layer1.0.conv2'", "(3, 3, 8, 8)"]),
+        # Fewer channels, a width and groups in one stage only.
+        (reshaped("layer1.0.conv3.weight", (16, 8, 1, 1)), ["'layer1.0.downsample.0'", "8, 16)"]),
+        (reshaped("layer1.0.conv2.weight", (8, 4, 3, 3)), ["'layer2.0.conv2'", "(3, 3, 8, 16)"]),
+        (reshaped("layer1.0.conv2.weight", (9, 8, 3, 3)), ["'layer1.0.conv1'", "(1, 1, 8, 9)"]),
+        (reshaped("layer1.0.conv2.weight", (8, 0, 3, 3)), ["'layer1.0.conv2'", "(3, 3, 1, 8)"]),
+        (reshaped("layer1.0.conv2.weight", (0, 8, 3, 3)), ["`groups` must be at least 1"]),
         (reshaped("layer1.0.conv2.weight", (8, 8, 5, 5)), ["(1, 5, 1)", "(1, 3, 1)"]),
     ],
 )  # fmt: skip
@@ -284,7 +306,8 @@ def test_files_that_are_none_are_refused(name, content, words, tmp_path):
         ({"model_type": "resnet", "downsample_in_first_stage": True}, "downsample_in_first_stage"),
         ({"model_type": "resnet", "hidden_act": "gelu"}, "`hidden_act` must be 'relu'"),
         ({"model_type": "regnet"}, "`model_type` must be 'resnet'"),
-        ({"architecture": "resnet50d"}, "a plain ResNet.*resnet50d"),
+        ({"architecture": "resnet50d"}, "a folder with a model.safetensors"),
+        ({"architecture": "resnet50t"}, "a ResNet, ResNet-D, Wide ResNet or ResNeXt.*resnet50t"),
         ({"registered_name": "keras_hub>ViTBackbone", "config": {}}, "ViTBackbone"),
         ({"registered_name": "keras_hub>ResNetBackbone"}, "`config` must be a dictionary"),
         ({"registered_name": "keras_hub>ResNetBackbone", "config": {}}, "`block_type` must be one"),

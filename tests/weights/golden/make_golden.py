@@ -18,6 +18,7 @@ import torch
 import torchvision
 import transformers
 from timm.layers import BatchNormAct2d, create_conv2d
+from timm.models import resnet as timm_resnet
 from timm.models.resnetv2 import ResNetV2
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -41,8 +42,8 @@ def values(name, shape, random):
     return random.choice([-0.25, 0.0, 0.125, 0.25], shape)
 
 
-def torchvision_net(block):
-    net = torchvision.models.ResNet(block, [1, 1, 1, 1], num_classes=CLASSES)
+def torchvision_net(block, **fields):
+    net = torchvision.models.ResNet(block, [1, 1, 1, 1], num_classes=CLASSES, **fields)
     net.inplanes = 8
     net.conv1, net.bn1 = nn.Conv2d(3, 8, 7, 2, 3, bias=False), nn.BatchNorm2d(8)
     net.layer1 = net._make_layer(block, 8, 1)
@@ -52,7 +53,21 @@ def torchvision_net(block):
     return net
 
 
-def timm_net(basic):
+def timm_d_net():
+    net = timm_resnet.ResNet(
+        timm_resnet.Bottleneck,
+        layers=(1, 2),
+        channels=(8, 16),
+        num_classes=CLASSES,
+        stem_type="deep",
+        stem_width=4,
+        avg_down=True,
+    )
+    net.layer3 = net.layer4 = nn.Identity()
+    return net
+
+
+def timm_net(basic, **fields):
     return ResNetV2(
         layers=(1, 2),
         channels=(8, 16) if basic else (32, 64),
@@ -62,6 +77,7 @@ def timm_net(basic):
         conv_layer=create_conv2d,
         norm_layer=BatchNormAct2d,
         bottle_ratio=1.0 if basic else 0.25,
+        **fields,
     )
 
 
@@ -78,9 +94,10 @@ def transformers_net(kind, **fields):
 
 
 def keras_hub_net(block, preactivated):
+    deep = block == "bottleneck_block_vd"
     backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64 if block == "basic_block" else 8],
-        input_conv_kernel_sizes=[3],
+        input_conv_filters=[4, 4, 8] if deep else [64 if block == "basic_block" else 8],
+        input_conv_kernel_sizes=[3, 3, 3] if deep else [3],
         stackwise_num_filters=[64, 4],
         stackwise_num_blocks=[1, 2],
         stackwise_num_strides=[1, 2],
@@ -129,6 +146,9 @@ if __name__ == "__main__":
     np.save(HERE / "images.npy", IMAGES.astype("float16"))
     save_torch("torchvision_basic", torchvision_net(BasicBlock))
     save_torch("torchvision_bottleneck", torchvision_net(Bottleneck))
+    save_torch("torchvision_groups", torchvision_net(Bottleneck, groups=2, width_per_group=96))
+    save_torch("timm_d", timm_d_net())
+    save_torch("timm_v2_d", timm_net(basic=False, stem_type="deep", avg_down=True))
     save_torch("timm_v2_basic", timm_net(basic=True))
     save_torch("timm_v2_bottleneck", timm_net(basic=False))
     save_transformers("transformers_basic", transformers_net("basic"))
@@ -143,5 +163,6 @@ if __name__ == "__main__":
         save_keras_hub(
             f"keras_hub{version}_bottleneck", keras_hub_net("bottleneck_block", preactivated)
         )
+    save_keras_hub("keras_hub_d", keras_hub_net("bottleneck_block_vd", False))
     for library in (torch, torchvision, timm, transformers, keras, keras_hub):
         print(library.__name__, library.__version__)
