@@ -318,7 +318,9 @@ class ResNetConfig(Checked):
             "A branch that starts at 0 and ends with an activation may never learn: zero_init=True "
             f"and normalization='fixup' need another placement. {received[:-1]}, {named}.",
         )
-        groups, normed = self.norm_groups, {self.stem_filters, *self.filters, *self.stage_channels}
+        groups, normed = self.norm_groups, {self.stem_filters, *self.stage_channels}
+        normed |= {*map(self.inner_filters, self.filters)}
+        normed |= {self.stem_filters // 2} if self.stem == "deep" else set()
         yield (
             self.normalization == "group" and any(channels % groups for channels in normed),
             "`norm_groups` must divide the channels of the stem and of all stages. "

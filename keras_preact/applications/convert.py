@@ -33,8 +33,9 @@ def convert(
 
             - a ResNet or ResNetV2 of `keras.applications` or KerasHub, or its `.weights.h5`, `.h5`
               or `.keras` file, with or without the classifier; the folder of a KerasHub preset;
-            - the state dict of a ResNet of torchvision or timm (including timm's pre-activation
-              ResNets with batch normalisation), as a `.safetensors` file or a dictionary of arrays;
+            - the state dict of a ResNet, Wide ResNet or ResNeXt of torchvision or timm (including
+              timm's ResNet-D and its pre-activation ResNets with batch normalisation), as a
+              `.safetensors` file or a dictionary of arrays;
             - the folder of a `ResNetForImageClassification` of Hugging Face transformers, or of a
               timm model;
             - a network of this package, its `.keras` file, the folder of a finished run, or a file

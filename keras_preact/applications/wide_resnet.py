@@ -15,7 +15,7 @@ _IMAGENET = {"placement": "original", "stride_on": "3x3", "width": 2, "reference
 def _cifar(builder, depth, factor, parameters, multiply_adds):
     """Of 6n + 4 layers: 3 stages of n units, 3 projections, the stem."""
     filters = (16 * factor, 32 * factor, 64 * factor)
-    reference = f"{_REFERENCE}, Table 1 ({depth} with the projections)"
+    reference = f"Wide Residual Networks ({depth} with projections)"
     return cifar(
         builder,
         depth,

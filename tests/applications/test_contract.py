@@ -170,7 +170,7 @@ class TestFeatures:
 
 
 class TestPreprocessing:
-    MODULES = ("resnet", "resnet_v2", "cifar_resnet", "cifar_resnet_v2")
+    MODULES = ("resnet", "resnet_v2", "resnext", "cifar_resnet", "cifar_resnet_v2")
 
     @pytest.mark.parametrize("module", MODULES)
     @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -181,6 +181,7 @@ class TestPreprocessing:
         expected = {
             "resnet": lambda v: v[..., ::-1] - [103.939, 116.779, 123.68],
             "resnet_v2": lambda v: v / 127.5 - 1,
+            "resnext": lambda v: (v / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
             "cifar_resnet": lambda v: (v - [125.3, 123.0, 113.9]) / [63.0, 62.1, 66.7],
         }[module if module == "resnet_v2" else module.removesuffix("_v2")](x.astype("float64"))
         y = preprocess(x, data_format="channels_last")

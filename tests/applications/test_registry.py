@@ -220,7 +220,7 @@ def test_families_are_complete():
     assert set(NAMES) == expected | set(RECTIFIER_NETS)
     for name in NAMES:
         info = applications.model_info(name)
-        counted = info.config.depth + 2 * ("with the projections" in info.reference)
+        counted = info.config.depth + 2 * ("with projections" in info.reference)
         assert f"{counted}" in name or name[-1] in "abc"
         assert info.builder in applications.__all__
         assert getattr(keras_preact, info.builder) is getattr(applications, info.builder)

@@ -50,7 +50,7 @@ def test_parameters_and_multiply_adds_of_a_bottleneck(width, groups):
 
 
 def test_filters_of_a_unit_must_fit_its_groups():
-    with pytest.raises(ConfigError, match="multiple of `groups`. Received: filters=6, width=1"):
+    with pytest.raises(ConfigError, match=r"of `groups`\. Received: filters=6, width=1"):
         residual_unit(keras.Input((8, 8, 24)), 6, block="bottleneck", projection="B", groups=4)
 
 
