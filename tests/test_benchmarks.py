@@ -69,7 +69,9 @@ def test_beside_a_library_the_network_takes_its_layout(monkeypatch):
     monkeypatch.setattr(contenders, "available", lambda names: [n for n in names if n != "gone"])
     fields = contenders.fields_for
     assert fields("resnet50v2", ("keras_preact", "PyTorch", "gone")) == {}
-    assert fields("resnet20v2", ("keras_preact",), {"activation": "prelu"}) == {"activation": "prelu"}
+    assert fields("resnet20v2", ("keras_preact",), {"activation": "prelu"}) == {
+        "activation": "prelu"
+    }
     assert fields("resnet50v2", ("keras.applications, oneDNN",)) == KERAS_V2
     assert fields("resnet50v2", ("timm", "timm, compiled")) == TORCH_V2
     assert fields("resnet50", ("timm",)) == TORCH_V1

@@ -4,6 +4,7 @@ import json
 import math
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,6 +80,7 @@ class Loop:
         self._started, self._said_first = started or time.perf_counter(), False
         self._signals, self._overflows, self._said = Signals(), 0, set()
         self._saved_at, self._saved_step = (0, time.monotonic()), None
+        self._writing = None  # the checkpoint that a thread writes while training goes on
         self.loggers = loggers or Loggers([], run)
 
     def resume(self) -> bool:
@@ -120,13 +122,14 @@ class Loop:
             SaveError: When a log or a checkpoint cannot be written.
         """
         shown = ProgressBar(self.console, self.recipe.epochs, len(self.batches), self.step)
-        with shown as bar, self._signals:
+        with shown as bar, self._signals, ThreadPoolExecutor(1) as self._thread:
             while self.epochs_done < self.recipe.epochs and not self._has_stalled():
                 self.epoch.begin()
                 try:
                     self._train_epoch(self.epoch, bar)
                     self._end_epoch(self.epoch, bar)
                 except DataError as error:  # files are decoded when they are needed
+                    self._finish_saving()
                     if self.step and self._saved_step != self.step:
                         self._save()
                     raise DataError(f"{error} {self.kept()}") from error
@@ -186,7 +189,7 @@ class Loop:
                 if rows[-1]["stop"]:
                     self._save_and_stop()
                 if self.step < before + steps and self._save_is_due():
-                    self._save()
+                    self._save(wait=False)
 
     def _end_step(self, row, epoch, bar):
         self.step += 1
@@ -254,8 +257,9 @@ class Loop:
         steps, seconds = self.step - self._saved_at[0], time.monotonic() - self._saved_at[1]
         return seconds > SAVE_SECONDS or (self.save_every and steps >= self.save_every)
 
-    def _save(self):
-        """Whether a checkpoint was written."""
+    def _save(self, wait=True):
+        """Whether a checkpoint was written; without waiting, a thread writes it by and by."""
+        self._finish_saving()  # one at a time, and in their order
         progress = {
             "step": self.step,
             "epochs_done": self.epochs_done,
@@ -267,11 +271,25 @@ class Loop:
         if not self.engine.is_chief:
             return True
         logs = self._write(self.run_folder.sync_logs)
-        saved = self._write(self.checkpoints.save, self.engine.state(), progress) and logs
-        self._saved_step = self.step if saved else None
-        return saved
+        state, save = self.engine.state(), self.checkpoints.save
+        if wait:
+            saved = self._write(save, state, progress) and logs
+            self._saved_step = self.step if saved else None
+            return saved
+        # A copy, since the steps that follow change the arrays in place.
+        copy = {name: np.array(value) for name, value in state.items()}
+        self._writing = self.step, logs, self._thread.submit(save, copy, progress)
+        return True
+
+    def _finish_saving(self):
+        """Waits for the checkpoint that is being written, if there is one."""
+        if self._writing:
+            (step, logs, written), self._writing = self._writing, None
+            saved = self._write(written.result) and logs
+            self._saved_step = step if saved else None
 
     def _save_and_stop(self):
+        self._finish_saving()
         if self._saved_step != self.step and not self._save():
             raise SaveError(
                 f"Stopped after step {self.step}, which could not be saved. Last good "

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import signal
+import threading
 
 import filelock
 import keras
@@ -488,6 +489,71 @@ def test_a_stop_that_cannot_be_saved_is_not_called_saved(tmp_path, monkeypatch):
         pytest.raises(SaveError, match="after step 3, which could not be saved"),
     ):
         train(small(tmp_path, on_save_error="continue"))
+
+
+class Slow:
+    """Stands for `Checkpoints.save` on a slow disk; those that wait are told to go on."""
+
+    def __init__(self, error=None):
+        self.save, self.error, self.go = Checkpoints.save, error, threading.Event()
+        self.steps = []
+
+    def __call__(self, checkpoints, state, progress):
+        if threading.current_thread() is not threading.main_thread():
+            assert self.go.wait(60)
+            if self.error:
+                raise self.error
+        self.steps.append(progress["step"])
+        return self.save(checkpoints, state, progress)
+
+
+def on_a_slow_disk(monkeypatch, **arguments):
+    slow, steps = Slow(**arguments), []
+    monkeypatch.setattr(Checkpoints, "save", lambda *given: slow(*given))
+
+    def stepped(loop, row, epoch, bar, end=Loop._end_step):
+        end(loop, row, epoch, bar)
+        steps.append(loop.step)
+        if loop.step == 4:  # two after the checkpoint, which is not written yet
+            assert slow.steps == []
+            slow.go.set()
+
+    monkeypatch.setattr(Loop, "_end_step", stepped)
+    return slow, steps
+
+
+def test_steps_do_not_wait_for_a_slow_disk(tmp_path, monkeypatch):
+    """What a thread writes is the state of its step, though steps go on meanwhile."""
+    states, state = {}, Loop._save
+
+    def kept(loop, wait=True):
+        states[loop.step] = {name: np.array(x) for name, x in loop.engine.state().items()}
+        return state(loop, wait)
+
+    monkeypatch.setattr(Loop, "_save", kept)
+    monkeypatch.setattr(Checkpoints, "_remove_old", lambda *_: None)
+    slow, steps = on_a_slow_disk(monkeypatch)
+    train(small(tmp_path, epochs=1, save_every=2))
+    assert slow.steps == [*steps[1::2], *steps[len(steps) - len(steps) % 2 :]]
+    saved = Checkpoints(tmp_path / "run" / "checkpoints")
+    for name in saved.names():
+        found = saved.read(name)
+        for key, value in found.state.items():
+            np.testing.assert_array_equal(value, states[found.progress["step"]][key])
+
+
+def test_what_a_thread_could_not_write_is_said(tmp_path, monkeypatch):
+    on_a_slow_disk(monkeypatch, error=SaveError("No space left on device."))
+    with pytest.raises(SaveError, match=r"No space left .* Last good checkpoint: none"):
+        train(small(tmp_path, epochs=1, save_every=2))
+
+
+def test_a_stop_waits_for_the_checkpoint_that_is_being_written(tmp_path, monkeypatch):
+    slow, _ = on_a_slow_disk(monkeypatch)
+    monkeypatch.setattr("keras_preact.training.loop.Signals", lambda: Asked(4))
+    with pytest.raises(StoppedError, match="after step 5, which is saved"):
+        train(small(tmp_path, epochs=1, save_every=2))
+    assert slow.steps == [2, 4, 5]
 
 
 def test_a_run_keeps_what_was_settled_when_it_began(tmp_path, monkeypatch):
