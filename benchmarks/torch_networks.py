@@ -15,9 +15,9 @@ def preact_resnet(config, classes):
     Returns:
         A `torch.nn.Module` from `(batch, 3, height, width)` to logits.
     """
-    if (config.placement, config.shortcut, config.activation) != (
-        "full_preactivation", "identity", "relu",
-    ):  # fmt: skip
+    kind = (config.placement, config.shortcut, config.activation, config.width, config.groups)
+    kind += (config.stem, config.projection_stride, config.branch_dropout)
+    if kind != ("full_preactivation", "identity", "relu", 1, 1, "conv", "conv", 0):
         raise ValueError("The PyTorch peer is there for full pre-activation with ReLU only.")
     return _Network(config, classes)
 

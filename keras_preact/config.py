@@ -318,6 +318,12 @@ class ResNetConfig(Checked):
             "A branch that starts at 0 and ends with an activation may never learn: zero_init=True "
             f"and normalization='fixup' need another placement. {received[:-1]}, {named}.",
         )
+        yield (
+            self.block != "bottleneck" and (self.width, self.groups) != (1, 1),
+            "`width` and `groups` are of a bottleneck's inner convolutions, so they need "
+            "block='bottleneck'; the width of other blocks is `filters`. "
+            f"Received: block={self.block!r}, width={self.width:g}, groups={self.groups}.",
+        )
         groups, normed = self.norm_groups, {self.stem_filters, *self.stage_channels}
         normed |= {*map(self.inner_filters, self.filters)}
         normed |= {self.stem_filters // 2} if self.stem == "deep" else set()
@@ -367,12 +373,6 @@ class ResNetConfig(Checked):
             and not self.projects_every_unit,
             "projection_stride='avg_pool' needs projections: projection 'B' or 'C'. "
             "Received: projection='A'.",
-        )
-        yield (
-            self.block != "bottleneck" and (self.width, self.groups) != (1, 1),
-            "`width` and `groups` are of a bottleneck's inner convolutions, so they need "
-            "block='bottleneck'; the width of other blocks is `filters`. "
-            f"Received: block={self.block!r}, width={self.width:g}, groups={self.groups}.",
         )
         yield (
             self.branch_dropout > 0 and self.block == "single",

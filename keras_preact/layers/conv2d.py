@@ -28,7 +28,7 @@ class Conv2D(keras.layers.Conv2D):
         >>> import numpy as np
         >>> from keras_preact.layers import Conv2D
         >>> layer = Conv2D(4, 3, padding="same", groups=2)
-        >>> tuple(layer(np.ones((1, 5, 5, 6), "float32")).shape), layer.kernel.shape
+        >>> tuple(layer(np.ones((1, 5, 5, 6), "float32")).shape), tuple(layer.kernel.shape)
         ((1, 5, 5, 4), (3, 3, 3, 4))
     """
 

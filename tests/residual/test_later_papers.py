@@ -4,7 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_preact import ResNetConfig, build_network, count_multiply_adds, residual_unit
+from keras_preact import (
+    ResNetConfig,
+    build_network,
+    count_multiply_adds,
+    portable,
+    residual_unit,
+)
 from keras_preact.errors import ConfigError
 from keras_preact.weights import load_weights_by_layer, read_source, weights_by_layer
 
@@ -131,11 +137,22 @@ def test_dropout_is_between_the_activation_and_the_last_3x3(block, randomize):
     np.testing.assert_array_equal(numpy(plain(images(model))), numpy(model(images(model))))
 
 
+@pytest.mark.parametrize("other", [{}, {"weight_standardization": True}], ids=str)
 @pytest.mark.parametrize("packaging", ["flat", "nested", "repeated"])
-def test_a_graph_gives_the_config_back(packaging):
-    fields = {**EVERYTHING, "projection_norm": True}
-    model = network(fields, packaging=packaging)
+def test_a_graph_gives_the_config_back(packaging, other, randomize):
+    fields = {**EVERYTHING, "projection_norm": True, **other}
+    model = randomize(network(fields, packaging=packaging))
     assert read_source(model).config == ResNetConfig(**{**SMALL, **fields})
+    np.testing.assert_allclose(
+        numpy(portable(model)(images(model))), numpy(model(images(model))), atol=1e-5
+    )
+
+
+def test_group_normalisation_divides_the_inner_channels_and_those_of_the_stem():
+    fields = {**EVERYTHING, "normalization": "group"}
+    network({**fields, "norm_groups": 4})  # 8 and 4 in the stem, 12 and 24 in the branches
+    with pytest.raises(ConfigError, match=r"norm_groups=8, channels \[4, 8, 12, 24, 32, 64\]"):
+        network({**fields, "norm_groups": 8})
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
