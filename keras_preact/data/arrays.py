@@ -234,9 +234,11 @@ def _class_names(names: list[str] | None, labels: dict[str, np.ndarray]) -> tupl
                 f"Received: {wrong} of {len(values)} in {key} up to {values.max()}."
             )
     empty = np.setdiff1d(np.arange(count), train)
-    if len(empty) or count < 2:
+    if count < 2:
+        raise DataError("At least 2 classes are needed. Received: images of one class alone.")
+    if len(empty):
         raise DataError(
-            "At least 2 classes, each with training images, are needed. "
+            "Each class needs training images. "
             f"Received: {count} classes, {len(empty)} without, for example {empty[:5].tolist()}. "
             "Number the classes 0, 1, 2, ... without gaps."
         )
