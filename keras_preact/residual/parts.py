@@ -90,7 +90,7 @@ class Parts:
             "strides": stride,
             "padding": "same" if same else "valid",
             "use_bias": use_bias,
-            "kernel_initializer": self.initializer(),
+            "kernel_initializer": kwargs.get("kernel_initializer") or self.initializer(),
             **kwargs,
         }
         cls = Conv2D if kwargs.get("groups", 1) > 1 else keras.layers.Conv2D
