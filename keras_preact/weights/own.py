@@ -71,11 +71,13 @@ def learned_constants(model: dict[str, Any]) -> dict[str, dict[str, np.ndarray]]
     Args:
         model: The model as Keras writes it to JSON.
     """
-    return {
-        name: {"0": np.float32(layer.config["scale" if match[1] else "offset"])}
-        for name, layer in layers_of(model).items()
-        if layer.kind == "Rescaling" and (match := _LEARNED.search(name))
-    }
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, layer in layers_of(model).items():
+        match = _LEARNED.search(name) if layer.kind == "Rescaling" else None
+        if match:
+            number = layer.config["scale" if match[1] else "offset"]
+            found[name] = {"0": np.asarray(number, np.float32)}
+    return found
 
 
 def _taken(value) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from keras_preact import ResNetConfig, build_network, count_multiply_adds, residual_unit
 from keras_preact.errors import ConfigError
+from keras_preact.initializers import he_normal
 from keras_preact.layers import Repeat
 from keras_preact.residual.network import _packaging
 from keras_preact.residual.parts import Parts
@@ -311,3 +312,17 @@ def test_the_defaults_are_resnet_20_v2_of_the_paper():
     assert (config.depth, config.units, config.filters) == (20, (3, 3, 3), (16, 32, 64))
     assert (config.norm_epsilon, config.norm_momentum) == (1e-5, 0.9)
     assert (config.shortcut_scale, config.branch_scale, config.gate_bias) == (0.5, 0.5, -6)
+
+
+def test_each_kernel_has_one_initializer(monkeypatch):
+    """Each takes a seed from Python's generator: one more would change all that follow."""
+    made = []
+
+    def counted(*arguments, **others):
+        made.append(he_normal(*arguments, **others))
+        return made[-1]
+
+    monkeypatch.setattr("keras_preact.residual.parts.he_normal", counted)
+    model = build_network(SMALL, input_shape=(8, 8, 3), packaging="flat")
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert made == [layer.kernel_initializer for layer in convolutions]
