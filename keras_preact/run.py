@@ -17,6 +17,7 @@ from keras_preact import __version__
 from keras_preact.checked import require
 from keras_preact.errors import ConfigError
 from keras_preact.files import PARTIAL, replace_file, replacing, save_error, sync_tree, to_json
+from keras_preact.machine import processor
 
 LOCK = ".lock"
 
@@ -314,6 +315,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions,
         "platform": platform.platform(),
+        "processor": processor(),
         "processors": os.cpu_count(),
     }
 

@@ -20,6 +20,7 @@ LONG = {
     "keras_preact.analysis.hessian", "keras_preact.analysis.identity_units",
     "keras_preact.analysis.surface", "keras_preact.analysis.watch",
     "keras_preact.applications.convert", "keras_preact.bench.measuring",
+    "keras_preact.papers.schedule",
     "keras_preact.export.litert_tf", "keras_preact.export.openvino_tf",
     "keras_preact.training.check", "keras_preact.training.extend",
     "keras_preact.training.loggers", "keras_preact.training.trainer",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import re
 import typing
 from collections.abc import Container, Iterable
@@ -118,6 +119,29 @@ def write_page(path: str, page: str) -> None:
     make_folder(os.path.dirname(path) or ".", "The page")
     with replacing(path, "The page") as partial:
         partial.write_text(page, encoding="utf-8")
+
+
+#: Endings of the files that are read as YAML, of which JSON is a part.
+YAML = (".yaml", ".yml", ".json")
+
+
+def read_yaml_file(path: str, option: str) -> Any:
+    """Reads a YAML (or JSON) file.
+
+    Args:
+        path: The file.
+        option: Whose value it is, as an error message names it.
+
+    Raises:
+        ConfigError: For a file that cannot be read, or is not YAML.
+    """
+    try:
+        text = pathlib.Path(path).read_text()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"`{option}` takes a YAML or JSON file. Received: {path} ({error})."
+        ) from None
+    return read_yaml(text, f"{option} {path}")
 
 
 def read_yaml(text: str, received: str) -> Any:

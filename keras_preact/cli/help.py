@@ -74,8 +74,8 @@ EXAMPLES = {
     ),
     "reproduce": (
         "reproduce he2016-table2 --scale smoke",
-        "reproduce he2016-table1 --scale short --runs 2",
         "reproduce he2016-table2 --row 'ResNet-110*' --out runs/table2",
+        "reproduce results/evening.yaml --hours 5",
     ),
     "analyze": (
         "analyze resnet20v2",

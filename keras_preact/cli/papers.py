@@ -1,13 +1,15 @@
-"""`papers` shows the papers' tables, `reproduce` trains one, `init-study` repeats a figure."""
+"""`papers` shows the papers' tables, `reproduce` trains them, `init-study` repeats a figure."""
 
 import dataclasses
+import functools
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from keras_preact.cli.arguments import add_fields, add_settings, settings_of
-from keras_preact.console import import_keras_quietly, make_console
-from keras_preact.errors import ConfigError
+from keras_preact.checked import require
+from keras_preact.cli.arguments import YAML, add_fields, add_settings, read_yaml_file, settings_of
+from keras_preact.console import duration, import_keras_quietly, make_console
+from keras_preact.errors import ConfigError, near, quoted
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -59,7 +61,7 @@ def _cells(row, end):
     return (*words, value, numbers[0], row.parameters, numbers[1])
 
 
-def _print_table(titles, rows, markdown, numbers) -> None:
+def _print_table(titles, rows, markdown, numbers, stream=None) -> None:
     """Prints the columns that are not empty; the last `numbers` of them are right-aligned."""
     from rich import box
     from rich.table import Table
@@ -72,14 +74,32 @@ def _print_table(titles, rows, markdown, numbers) -> None:
     for row in rows:
         table.add_row(*(row[k] for k in shown))
     # Cells of a Markdown table may not be broken.
-    make_console(sys.stdout, least_width=1000 if markdown else 150).print(table)
+    make_console(stream or sys.stdout, least_width=1000 if markdown else 150).print(table)
 
 
 def _reproduce(arguments) -> None:
-    config = reproduce_config(arguments)
-    console = make_console(sys.stderr if arguments.json else sys.stdout)
+    plan = reproduce_plan_of(arguments)
+    hours, console = arguments.hours, make_console(sys.stderr if arguments.json else sys.stdout)
     import_keras_quietly()
-    from keras_preact.papers import reproduce
+    from keras_preact.papers import reproduce, reproduce_plan, time_plan
+
+    if arguments.dry_run:
+        planned = time_plan(plan, hours, console=console)
+        _show_schedule(planned, console.file)
+        for one in planned if arguments.json else ():
+            print(json.dumps({**one._asdict(), "config": one.config.to_dict()}))
+        return
+    if len(plan) == 1 and hours is None:
+        tables = [reproduce(plan[0], console=console)]
+    else:
+        show = functools.partial(_show_schedule, stream=console.file)
+        tables = reproduce_plan(plan, hours, console=console, on_planned=show)
+    for found in tables:
+        _show_table(found, arguments.json)
+
+
+def _show_table(found, as_json) -> None:
+    from keras_preact.papers.plan import read_config
     from keras_preact.papers.report import (
         ORDER_TITLES,
         WORDS,
@@ -90,8 +110,7 @@ def _reproduce(arguments) -> None:
         title_of,
     )
 
-    found = reproduce(config, console=console)
-    if arguments.json:
+    if as_json:
         rows, orders, inside = (
             json.loads(frame.to_json(orient="records"))
             for frame in (found.frame, found.orders, found.inside)
@@ -100,6 +119,7 @@ def _reproduce(arguments) -> None:
         values = {"folder": str(found.folder), "agreement": agreement}
         print(json.dumps({**values, "orders": orders, "inside": inside, "rows": rows}))
         return
+    console, config = make_console(sys.stdout), read_config(found.folder)
     console.print(f"\n{title_of(config)}", soft_wrap=True)
     (titles, rows), _ = text_tables(found.frame)
     _print_table(titles, rows, markdown=False, numbers=len(titles) - WORDS)
@@ -113,20 +133,80 @@ def _reproduce(arguments) -> None:
     if found.agreement:
         console.print(f"Order compared with the paper's: {found.agreement}", soft_wrap=True)
     if found.left:
-        console.print(f"{found.left} runs belong to other processes, or could not be tested.")
+        words = "belong to other processes, could not be tested, or did not fit into the hours"
+        console.print(f"{found.left} runs {words}.", soft_wrap=True)
     console.print(
         f"{found.folder}: report.html, report.md, table.csv, orders.csv, and the runs",
         soft_wrap=True,
     )
 
 
-def reproduce_config(arguments: "Namespace") -> Any:
-    """The `ReproduceConfig` of parsed arguments."""
+def reproduce_plan_of(arguments: "Namespace") -> list[Any]:
+    """A `ReproduceConfig` for each entry of parsed arguments: of a plan, or the one that they are.
+
+    An entry of a plan has what the options say wherever it says nothing itself.
+    """
     from keras_preact.papers import ReproduceConfig
 
-    names = (name for name in ReproduceConfig.field_names() if name != "settings")
-    values = {name: arguments[name] for name in names}
-    return ReproduceConfig(**values, settings=settings_of(arguments["set"]))
+    path = arguments.table
+    names = [name for name in ReproduceConfig.field_names() if name != "settings"]
+    options = {name: arguments[name] for name in names}
+    settings = settings_of(arguments["set"])
+    if not path.endswith(YAML):
+        return [ReproduceConfig(**options, settings=settings)]
+    entries = read_yaml_file(path, "table")
+    if not (isinstance(entries, list) and entries):
+        raise ConfigError(
+            "A plan must be a list of entries such as {table: he2016-table2, runs: 3}. "
+            f"Received: {path}, which has {'none' if entries in (None, []) else 'no list'}."
+        )
+    found = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            _check_entry(entry, [*names, "set"])
+            own = {name: value for name, value in entry.items() if name != "set"}
+            both = {**settings, **entry.get("set", {})}
+            found.append(ReproduceConfig(**{**options, **own}, settings=both))
+        except ConfigError as error:
+            raise ConfigError(f"{path}, entry {number}: {error}") from None
+    return found
+
+
+def _check_entry(entry, names):
+    """That an entry is a table with options of `reproduce`."""
+    if not isinstance(entry, dict) or "table" not in entry:
+        raise ConfigError(
+            "An entry must name its table, as {table: he2016-table2, runs: 3}. "
+            f"Received: {entry!r}."
+        )
+    for name, value in entry.items():
+        if name not in names:
+            raise ConfigError(
+                f"An entry has the options {quoted(names)}. Received: {name}={value!r}."
+                f"{near(name, names)}"
+            )
+    given = entry.get("set", {})
+    require(isinstance(given, dict), "set", given, "a mapping from PART.FIELD to a value")
+
+
+def _show_schedule(planned, stream) -> None:
+    titles = ("folder", "rows", "runs left", "steps", "s per step", "time", "fit")
+    rows = [
+        (
+            str(one.config.folder),
+            one.config.row,
+            str(one.runs),
+            f"{one.steps:,}",
+            f"{one.step_seconds:.3f}" if one.steps else "",
+            duration(3600 * one.hours),
+            "done" if not one.runs else f"{one.fits} of {one.runs}",
+        )
+        for one in planned
+    ]
+    _print_table(titles, rows, markdown=False, numbers=5, stream=stream)
+    runs, fits, hours = (sum(one[k] for one in planned) for k in (1, 5, 4))
+    console = make_console(stream)
+    console.print(f"{runs} runs, about {duration(3600 * hours)}; {fits} fit.", soft_wrap=True)
 
 
 def _init_study(arguments) -> None:
@@ -169,10 +249,16 @@ def _papers_arguments(command) -> None:
 def _reproduce_arguments(command) -> None:
     from keras_preact.papers import ReproduceConfig
 
-    command.add_argument("table", help="such as he2016-table1; keras-preact papers lists them")
+    words = "such as he2016-table1; keras-preact papers lists them; or a plan, a YAML file of "
+    words += "several with their options, the most valuable first"
+    command.add_argument("table", help=words)
     add_fields(command, ReproduceConfig, leave_out=("table", "settings"))
     add_settings(command)
-    help_text = "print one JSON object; everything else goes to standard error"
+    words = "train only the runs that fit into so many hours from now, as measured on this machine"
+    command.add_argument("--hours", type=float, default=None, metavar="FLOAT", help=words)
+    words = "time a few steps of each network, say what would fit, and keep nothing"
+    command.add_argument("--dry-run", action="store_true", help=words)
+    help_text = "print one JSON object per table; everything else goes to standard error"
     command.add_argument("--json", action="store_true", help=help_text)
 
 

@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
-import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
 from keras_preact.cli.arguments import (
+    YAML,
     add_fields,
     add_settings,
     read_yaml,
+    read_yaml_file,
     settings_of,
 )
 from keras_preact.cli.help import Parser
@@ -131,15 +132,10 @@ def _space(given):
     """The search space, from a YAML or JSON file or from such text itself."""
     if given is None:
         return {}
-    text = given
-    if pathlib.Path(given).suffix in (".yaml", ".yml", ".json"):
-        try:
-            text = pathlib.Path(given).read_text()
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"`--space` takes a YAML or JSON file. Received: {given} ({error})."
-            ) from None
-    found = read_yaml(text, f"--space {given}")
+    if given.endswith(YAML):
+        found = read_yaml_file(given, "--space")
+    else:
+        found = read_yaml(given, f"--space {given}")
     if not isinstance(found, dict):
         raise ConfigError(f"`--space` takes a mapping from names to values. Received: {given}.")
     return found

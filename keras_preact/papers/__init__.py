@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "PaperTable": ".tables",
         "ReproduceConfig": ".plan",
         "Reproduction": ".reproduction",
+        "Planned": ".schedule",
         "init_study": ".initialization",
         "paper_orders": ".tables",
         "paper_rows": ".tables",
@@ -18,6 +19,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "paper_tables": ".tables",
         "plot_study": ".plots",
         "reproduce": ".reproduction",
+        "reproduce_plan": ".schedule",
+        "time_plan": ".schedule",
         "reproduced_frame": ".results",
     },
 )

@@ -19,6 +19,9 @@ CONFIG = "reproduce.json"
 #: In the folder of a run: why it diverged, and the errors in tests that are not one view.
 FAILURE, TESTS = "failure.json", "tests.json"
 
+#: Fields that decide what is computed; the folder of a table goes on only under the same ones.
+_SAME = ("table", "scale", "data", "dtype", "recompute", "also", "images", "settings")
+
 
 @dataclasses.dataclass(frozen=True)
 class ReproduceConfig(Checked):
@@ -82,6 +85,13 @@ class ReproduceConfig(Checked):
         kind, _, path = (self.data or "").partition(":")
         name = pathlib.Path(path).stem or kind
         return pathlib.Path("runs") / "-".join(filter(None, (self.table, self.scale, name)))
+
+    def refuse_other(self, begun: "ReproduceConfig") -> None:
+        """Raises `ConfigError` unless this goes on with the table of another config."""
+        for name in _SAME:
+            was, wanted = getattr(begun, name), getattr(self, name)
+            expected = f"that of the table in {self.folder}, {was!r}"
+            require(was == wanted, name, wanted, expected, "Give another folder with `out`.")
 
     def rows(self) -> list[PaperRow]:
         """The rows to train."""

@@ -4,22 +4,26 @@ import contextlib
 import dataclasses
 import pathlib
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keras_preact.checked import require
 from keras_preact.console import duration, say
 from keras_preact.errors import ConfigError, DataError, DivergedError
 from keras_preact.papers.inside import analyze_run
-from keras_preact.papers.plan import CONFIG, FAILURE, TESTS, ReproduceConfig, figures_of_tests
+from keras_preact.papers.plan import (
+    CONFIG,
+    FAILURE,
+    TESTS,
+    ReproduceConfig,
+    Training,
+    figures_of_tests,
+)
 from keras_preact.papers.report import write_reproduction
 from keras_preact.papers.scales import SCALES
 from keras_preact.run import LOCK, RunFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-#: Fields that decide what is computed; the folder of a table goes on only under the same ones.
-_SAME = ("table", "scale", "data", "dtype", "recompute", "also", "images", "settings")
 
 #: How old a report may be when a run ends.
 _REPORT_SECONDS = 60
@@ -34,7 +38,8 @@ class Reproduction(NamedTuple):
         orders: The paper's claims about pairs of rows, as from `orders_of`.
         inside: What was measured inside the runs, as from `inside_frame`.
         folder: Contains `report.html`, `report.md`, `table.csv`, plots and the runs.
-        left: Number of unfinished runs: they belong to other processes, or could not be tested.
+        left: Number of unfinished runs: they belong to other processes, could not be tested, or
+            were not begun.
     """
 
     frame: Any
@@ -45,7 +50,12 @@ class Reproduction(NamedTuple):
     left: int
 
 
-def reproduce(config: ReproduceConfig, *, console: "Console | None" = None) -> Reproduction:
+def reproduce(
+    config: ReproduceConfig,
+    *,
+    console: "Console | None" = None,
+    begins: Callable[[Training], bool] = lambda training: True,
+) -> Reproduction:
     """Trains the rows of a paper's table and compares them with the paper's values.
 
     Each run has its own folder. After a kill, the same call resumes: finished runs are not
@@ -56,6 +66,7 @@ def reproduce(config: ReproduceConfig, *, console: "Console | None" = None) -> R
     Args:
         config: The table, and how much of it to train.
         console: A `rich.console.Console` for progress; `None` prints nothing.
+        begins: Asked before each run whether to begin it, or to go on with it; by default all are.
 
     Returns:
         A `Reproduction`.
@@ -75,7 +86,7 @@ def reproduce(config: ReproduceConfig, *, console: "Console | None" = None) -> R
     begun = written = time.perf_counter()
     cost_before = _cost_of_ended(trainings)
     for number, training in enumerate(trainings, 1):
-        if training.has_ended:
+        if training.has_ended or not begins(training):
             continue
         with _taken(training) as is_mine:
             if not is_mine or training.has_ended:  # another process has it, or had it
@@ -120,15 +131,7 @@ def _told(folder, config):
     path = folder.path
     if (path / CONFIG).is_file():
         begun = ReproduceConfig.from_dict(folder.read_json(CONFIG))
-        for name in _SAME:
-            was, wanted = getattr(begun, name), getattr(config, name)
-            require(
-                was == wanted,
-                name,
-                wanted,
-                f"that of the table in {path}, {was!r}",
-                "Give another folder with `out`.",
-            )
+        config.refuse_other(begun)
         config = _joined(begun, config)
     folder.write_json(CONFIG, config.to_dict())
     return folder

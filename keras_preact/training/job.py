@@ -168,7 +168,7 @@ def prepare(
             "batch_size": batch_size,
             "validates": data.validation is not None,
         },
-        {"why": dtype.reason, "backend": keras.backend.backend(), "devices": _devices(engine)},
+        {"why": dtype.reason, **place(engine)},
         found,
     )
 
@@ -226,8 +226,10 @@ def say_small_maps(model: Any, image_shape: Sequence[int], console: "Console | N
         )
 
 
-def _devices(engine):
-    return f"{engine.devices} ({engine.device_kind})" if engine.device_kind else engine.devices
+def place(engine: Engine) -> dict[str, str]:
+    """Backend and devices of an engine, as in the `env.json` of its runs."""
+    kind = f" ({engine.device_kind})" if engine.device_kind else ""
+    return {"backend": keras.backend.backend(), "devices": f"{engine.devices}{kind}"}
 
 
 def _packaging(config):

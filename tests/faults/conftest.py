@@ -121,7 +121,7 @@ def digit_files(tmp_path_factory):
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def outcome():
     return _outcome
 

@@ -1,9 +1,9 @@
-"""A process that has imported everything and forks a child for each training it is told of.
+"""A process that has imported everything and forks a child for each training, or plan of them.
 
 Faults are real: the children are killed with SIGKILL. What saves time is that none of them has to
 import TensorFlow. A line of JSON on standard input is a list of jobs, which are trained at the same
-time: `config`, and the faults that are to come. The answers are a line with the children's process
-ids and, when they are gone, one for each with its status and what it said.
+time: `config` or `plan`, and the faults that are to come. The answers are a line with the
+children's process ids and, when they are gone, one for each with its status and what it said.
 """
 
 import gc
@@ -19,6 +19,7 @@ import scipy.stats  # noqa: F401
 
 from keras_preact import TrainConfig, export, load_data
 from keras_preact.cli import exit_code
+from keras_preact.papers import ReproduceConfig, report, reproduce_plan
 from keras_preact.run import RunFolder
 from keras_preact.training import finish, trainer
 
@@ -35,6 +36,8 @@ for name, function in INSTEAD.items():
     assert hasattr(finish, name), f"{name} is not what draws"
     setattr(finish, name, function)
 export.export_saved_model = lambda model, path, *_: os.mkdir(path)
+assert hasattr(report, "_figures")
+report._figures = lambda *arguments: {}
 gc.freeze()  # what was imported is the children's too, and is no garbage
 
 
@@ -83,7 +86,10 @@ def child(job):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         patch(job.get("faults", {}))
-        trainer.train(TrainConfig.from_dict(job["config"]))
+        if "plan" in job:
+            reproduce_plan([ReproduceConfig.from_dict(entry) for entry in job["plan"]])
+        else:
+            trainer.train(TrainConfig.from_dict(job["config"]))
     except BaseException as error:
         code, message = exit_code(error)
         return code, message or traceback.format_exc()
