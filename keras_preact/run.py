@@ -26,7 +26,9 @@ LOCK = ".lock"
 CLASSES, GEOMETRY = "classes.json", "geometry.json"
 
 #: What a new run writes before `config.json`, which makes the folder one of a run.
-BEFORE_CONFIG = ("resolved.json", "data.json", "env.json", "command.txt", "citations.bib")
+BEFORE_CONFIG = (
+    "resolved.json", "data.json", "env.json", "statistics.json", "command.txt", "citations.bib",
+)  # fmt: skip
 
 
 class RunFolder:

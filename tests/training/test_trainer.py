@@ -29,7 +29,7 @@ from keras_preact.errors import (
 from keras_preact.evaluation import runs_frame, save_figure
 from keras_preact.evaluation.classes import BY_CLASS, MACRO
 from keras_preact.precision import Choice, choose_dtype
-from keras_preact.run import LOCK, RunFolder
+from keras_preact.run import BEFORE_CONFIG, LOCK, RunFolder
 from keras_preact.training import RECIPES, Recipe, doctor, dry_run
 from keras_preact.training.checkpoint import Checkpoints
 from keras_preact.training.engines import make_engine
@@ -769,6 +769,21 @@ def test_statistics_are_in_the_run_s_folder(finished):
     config, _ = finished
     found = Statistics.from_dict(RunFolder(config.out).read_json("statistics.json"))
     assert found.images == 1437 and found.mean.shape == (1,)
+
+
+def test_a_run_that_was_killed_ahead_of_its_config_is_begun_anew(tmp_path, monkeypatch):
+    config, write = small(tmp_path, epochs=1, batch_size=256), RunFolder.write_json
+
+    def killed(run, name, value):
+        if name == "config.json":
+            raise KeyboardInterrupt
+        write(run, name, value)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(RunFolder, "write_json", killed)
+        train(config)
+    assert {*BEFORE_CONFIG} <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert train(config).epochs == 1
 
 
 def test_a_later_versions_recipe_does_not_change_a_run(begun, tmp_path, monkeypatch):
