@@ -24,6 +24,7 @@ class Rules:
             PReLU never decay (rectifier paper, section 2.1).
         layer_decay: Factor of the rate from each stage of one of this package's networks to the one
             before it: the head has the whole rate, the last stage this share of it, and so on.
+        scalar_rate: Factor of the rate of learned scales and offsets, the layers `ScalarAffine`.
         **kwargs: Arguments of Keras's optimiser.
     """
 
@@ -34,11 +35,13 @@ class Rules:
         decay: str = "coupled",
         decayed: str = "all",
         layer_decay: float = 1.0,
+        scalar_rate: float = 1.0,
         **kwargs: Any,
     ) -> None:
         rate = {} if learning_rate is None else {"learning_rate": learning_rate}
         super().__init__(**rate, **kwargs)
-        self.l2, self.decay, self.decayed, self.layer_decay = l2, decay, decayed, layer_decay
+        self.l2, self.decay, self.decayed = l2, decay, decayed
+        self.layer_decay, self.scalar_rate = layer_decay, scalar_rate
 
     def decays(self, path: str) -> bool:
         """Whether the variable with this path decays."""
@@ -57,12 +60,17 @@ class Rules:
         super().build(variables)
         paths = [variable.path for variable in variables]
         self._decays = [self.decays(path) for path in paths]
-        self._shares = [self.layer_decay**steps for steps in steps_from_head(paths)]
+        shares = [self.layer_decay**steps for steps in steps_from_head(paths)]
+        scalar = [re.search("(?:_offset|learned_scale)[/_]", path) for path in paths]
+        self._shares = [
+            share * self.scalar_rate if is_scalar else share
+            for share, is_scalar in zip(shares, scalar, strict=True)
+        ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         # By number, since TensorFlow's own variables, which come here, have no path.
         number = self._get_variable_index(variable)
-        if self.layer_decay != 1:
+        if self._shares[number] != 1:
             learning_rate = learning_rate * self._shares[number]
         if self.l2 and self._decays[number]:
             if self.decay == "coupled":
@@ -73,7 +81,7 @@ class Rules:
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("l2", "decay", "decayed", "layer_decay")
+        names = ("l2", "decay", "decayed", "layer_decay", "scalar_rate")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -236,6 +244,7 @@ def optimizer(recipe: Recipe, steps_per_epoch: int | None = None) -> Any:
         decay="decoupled" if recipe.decoupled else "coupled",
         decayed=recipe.decayed,
         layer_decay=recipe.layer_decay,
+        scalar_rate=recipe.scalar_rate,
         global_clipnorm=recipe.clip_norm,
         use_ema=recipe.ema > 0,
         ema_momentum=recipe.ema or 0.99,  # Keras wants a number in either case

@@ -30,6 +30,8 @@ class Recipe(Checked):
         layer_decay: Layer-wise learning rate decay for fine-tuning (Howard and Ruder 2018): factor
             of the rate from the head to the last stage, from there to the stage before, and so on
             to the stem.
+        scalar_rate: Factor of the rate of a network's learned scales and offsets, the layers
+            `ScalarAffine` (Fixup's code: 0.1).
         clip_norm: Global gradient norm to clip to, before decay (Pascanu et al. 2013); the norm
             before clipping is logged. `None`: no clipping.
         schedule: `"step"`: the rate is multiplied by `decay_factor` at each milestone, and in the
@@ -104,6 +106,7 @@ class Recipe(Checked):
     momentum: float = 0.9
     nesterov: bool = True
     layer_decay: float = 1.0
+    scalar_rate: float = 1.0
     clip_norm: float | None = None
     schedule: Literal["step", "cosine", "one_cycle"] = "cosine"
     milestones: tuple[float, ...] = ()
@@ -138,7 +141,7 @@ class Recipe(Checked):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         patience = self.patience
         require(patience is None or patience >= 1, "patience", patience, "at least 1, or None")
-        for name in ("layer_decay", "blend_until"):
+        for name in ("layer_decay", "scalar_rate", "blend_until"):
             value = getattr(self, name)
             require(0 < value <= 1, name, value, "above 0 and at most 1")
         norm = self.clip_norm

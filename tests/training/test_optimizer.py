@@ -182,7 +182,7 @@ def test_every_variable_is_decayed_or_spared_by_rule(decayed):
 
 @NAMES
 def test_every_optimizer_survives_saving(name):
-    recipe = Recipe(optimizer=name, ema=0.9, clip_norm=1.0, layer_decay=0.7)
+    recipe = Recipe(optimizer=name, ema=0.9, clip_norm=1.0, layer_decay=0.7, scalar_rate=0.1)
     made = optimizer(recipe, 100)
     saved = keras.saving.serialize_keras_object(made)
     assert saved["registered_name"] == f"keras_preact>{OPTIMIZERS[name].keras}"
@@ -190,6 +190,22 @@ def test_every_optimizer_survives_saving(name):
     again = keras.saving.deserialize_keras_object(saved)
     assert again.get_config() == made.get_config()
     assert (again.layer_decay, again.global_clipnorm, again.ema_momentum) == (0.7, 1.0, 0.9)
+    assert again.scalar_rate == 0.1
+
+
+@pytest.mark.parametrize("packaging", ["flat", "nested", "repeated"])
+def test_learned_scales_and_offsets_have_a_rate_of_their_own(packaging):
+    config = ResNetConfig(units=(4,), filters=(4,), stem_filters=4, normalization="fixup")
+    model = build_network(config, input_shape=(8, 8, 3), packaging=packaging)
+    variables = model.trainable_variables
+    before = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    made = optimizer(Recipe(learning_rate=1.0, momentum=0.0, weight_decay=0.0, scalar_rate=0.1))
+    made.build(variables)
+    made.apply([keras.ops.ones_like(variable) for variable in variables])
+    for variable, old in zip(variables, before, strict=True):
+        is_scalar = variable.shape == () or (packaging == "repeated" and variable.shape == (3,))
+        step = old - keras.ops.convert_to_numpy(variable)
+        np.testing.assert_allclose(step, 0.1 if is_scalar else 1.0, atol=1e-5)
 
 
 def test_round_trip():
