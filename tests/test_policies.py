@@ -127,7 +127,10 @@ def _same_policy(case):
         case.agrees(model)
     again = rewrite.with_policy(rewrite.with_policy(case.model), case.policy)
     assert rewrite.policy_of(again) == case.policy
-    np.testing.assert_array_equal(scores(again), scores(case.model))
+    # The weights to the last bit; of the scores a busy machine once rounded one otherwise.
+    for found, expected in zip(again.get_weights(), case.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    case.agrees(again)
 
 
 @row("portable", "fold_batch_norm")

@@ -96,6 +96,7 @@ DRAWN = {
     "recipe.clip_norm": (None, 0.1),
     "recipe.layer_decay": (1.0, 0.8),
     "augmentation.policy": (None, "rand_augment", "trivial_augment"),
+    "recipe.repeats": (1, 3),
 }
 SCALED_DOWN = {"epochs": 2, "batch_size": 256, "learning_rate": 0.002}
 
@@ -106,6 +107,8 @@ def drawn(recipe, optimizer):
     settings = {name: chance.choice(values) for name, values in DRAWN.items()}
     if settings["recipe.balance"] == "logit_adjustment":  # which is of a softmax
         settings["recipe.loss"] = "categorical_crossentropy"
+    if settings["recipe.balance"] == "sampling":  # which repeats images by itself
+        settings["recipe.repeats"] = 1
     return {**settings, "recipe.optimizer": optimizer}, chance.randint(1, 11)
 
 

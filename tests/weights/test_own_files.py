@@ -60,6 +60,7 @@ def with_field(field, value):
         "stem_pool_size": {"stem_pool": True},
         "subsample_shortcut": {"projection": "A"},
         "pyramid": {"placement": "original", "shortcut": "none", "downsample_by": "max_pool"},
+        "normalization": {"norm_groups": 8},
         "dense": {"pyramid": (1,), "placement": "original", "shortcut": "none"},
     }
     changes = {**needs.get(field, {}), field: value}
