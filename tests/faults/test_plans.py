@@ -58,7 +58,7 @@ def undisturbed(zygote, outcome, tmp_path_factory):
     return found, tables(out), seconds
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_killed_at_random_moments(zygote, undisturbed, outcome, tmp_path, request):
     """SIGKILL while steps are timed, in trainings, in reports; then the same plan again."""
     expected, expected_tables, seconds = undisturbed

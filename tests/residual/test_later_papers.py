@@ -155,7 +155,9 @@ def test_group_normalisation_divides_the_inner_channels_and_those_of_the_stem():
         network({**fields, "norm_groups": 8})
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
+    "data_format", ["channels_last", pytest.param("channels_first", marks=pytest.mark.slow)]
+)
 def test_packagings_are_the_same_network(data_format, randomize):
     still = {**EVERYTHING, "branch_dropout": 0.0}
     shape = (17, 14, 3) if data_format == "channels_last" else (3, 17, 14)
