@@ -201,7 +201,7 @@ def test_learned_scales_and_offsets_have_a_rate_of_their_own(packaging):
     before = [keras.ops.convert_to_numpy(variable) for variable in variables]
     made = optimizer(Recipe(learning_rate=1.0, momentum=0.0, weight_decay=0.0, scalar_rate=0.1))
     made.build(variables)
-    made.apply([keras.ops.ones_like(variable) for variable in variables])
+    made.apply([keras.ops.ones(variable.shape) for variable in variables])
     for variable, old in zip(variables, before, strict=True):
         is_scalar = variable.shape == () or (packaging == "repeated" and variable.shape == (3,))
         step = old - keras.ops.convert_to_numpy(variable)
