@@ -127,7 +127,8 @@ def _same_policy(case):
         case.agrees(model)
     again = rewrite.with_policy(rewrite.with_policy(case.model), case.policy)
     assert rewrite.policy_of(again) == case.policy
-    # The weights to the last bit; of the scores a busy machine once rounded one otherwise.
+    # The weights to the last bit. The scores were, too, but for one in one run, by one rounding of
+    # bfloat16: why is not known, and 60 repetitions did not show it again.
     for found, expected in zip(again.get_weights(), case.model.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
     case.agrees(again)

@@ -16,7 +16,8 @@ class Hessian:
 
     The network is converted to float32 and to Keras's own layers without loops, because this
     package's own gradients and loops do not define second derivatives. Each product is exact: the
-    derivative of the gradient along the vector.
+    derivative of the gradient along the vector. The numbers of a `ScalarAffine` are held, and
+    standardised kernels are those that they become.
 
     Args:
         model: A network in any packaging and dtype that maps images to logits or a softmax.
