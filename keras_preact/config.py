@@ -128,7 +128,8 @@ class ResNetConfig(Checked):
         stochastic_depth_rule: The other units': `"linear"`, growing from unit to unit, or
             `"uniform"`, the same.
         stochastic_depth_by: Whether a branch is left out for a mini-`"batch"` at a time (the
-            paper), or for each `"image"` by itself (later codes).
+            paper, which multiplies by the probability of being kept at inference), or for each
+            `"image"` by itself (later codes, which divide by it in training).
         initializer: Kernel initialiser of convolutions: `"he_normal"` (PReLU, section 2.2) or
             `"xavier_normal"` (which that section compares it with).
         initializer_mode: Fan that the variance is divided by: `"fan_out"` (PReLU equation 14, the

@@ -6,7 +6,11 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from keras_preact.layers.stochastic_depth import StochasticDepth, branch_factors
+from keras_preact.layers.stochastic_depth import (
+    StochasticDepth,
+    branch_factors,
+    kept_probabilities,
+)
 
 
 @keras.saving.register_keras_serializable("keras_preact")
@@ -159,9 +163,9 @@ class Repeat(keras.layers.Layer):
         def unit(x, *values):
             return run(template, x, values)
 
-        if training and self.rates:
-            unit = self._with_depth(run)
-            stacks.append(self._factors(inputs))
+        if self.rates and (training or _depth(template).scale_at_inference):
+            unit = self._with_depth(run, training)
+            stacks.append(self._factors(inputs, training))
         if self.recompute and training:
             unit = keras.remat(unit)
         extra = [ops.zeros(()), *(weight for weight, _ in moving)]
@@ -233,17 +237,21 @@ class Repeat(keras.layers.Layer):
     def _without_prefix(self, layer):
         return layer.name.removeprefix(self.template().name).lstrip("_")
 
-    def _factors(self, inputs):
-        """What the branch of each repetition is multiplied by in this training step."""
+    def _factors(self, inputs, training):
+        """What the branch of each repetition is multiplied by: in this step, or at inference."""
         template = self.template()
         depth: Any = _depth(template)
+        kept = kept_probabilities(self.rates)
+        if not training:
+            return kept
         states = [*map(id, _seed_states(template))]
         generator = self._generators[states.index(id(depth.seed_generator.state))]
         images = 1 if depth.by_batch else keras.ops.shape(inputs)[0]
-        return branch_factors(self.rates, images, generator)
+        factors = branch_factors(self.rates, images, generator)
+        return factors if depth.scale_at_inference else factors / kept
 
-    def _with_depth(self, run):
-        """The unit with a further value, its factor; if that is 0, no branch is computed."""
+    def _with_depth(self, run, training):
+        """The unit with a further value, its factor; if that is drawn as 0, no branch is run."""
         template, rest, ops = self.template(), self._rest(), keras.ops
         depth: Any = _depth(template)
 
@@ -257,7 +265,7 @@ class Repeat(keras.layers.Layer):
                 return run(rest, [x, zeros], values)
 
             with depth.given(factor):
-                if rest is None or not depth.by_batch:
+                if rest is None or not depth.by_batch or not training:
                     return run(template, x, values)
                 kept = ops.reshape(factor, ()) > 0
                 return ops.cond(kept, lambda: run(template, x, values), without)

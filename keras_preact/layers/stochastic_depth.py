@@ -12,15 +12,19 @@ import keras
 class StochasticDepth(keras.layers.Dropout):
     """The branch of a residual unit, left out at random in training (Huang et al. 2016).
 
-    "Deep Networks with Stochastic Depth" (arXiv 1603.09382). It is Keras's `Dropout` of a whole
-    mini-batch or image at once. What is kept is divided by the probability that it is kept, where
-    the paper multiplies by it at inference: expectations are the same, and inference has no factor.
+    "Deep Networks with Stochastic Depth" (arXiv 1603.09382, equations 2 and 5). It is Keras's
+    `Dropout` of a whole mini-batch or image at once, with the factor where the paper has it or
+    where `Dropout` has it. Both give inference the mean of training, but a deep branch left out at
+    a rate of 0.5 would enter training twice as large as without it, and training by mini-batches
+    then starts badly.
 
     Args:
         rate: Probability that the branch is left out, in [0, 1).
         noise_shape: `(1, 1, 1, 1)`: for a mini-batch at a time, as in the paper;
             `(None, 1, 1, 1)`: for an image at a time.
         seed: As in `keras.layers.Dropout`.
+        scale_at_inference: Whether inference multiplies by the probability that the branch is
+            kept, as in the paper; otherwise training divides by it, as in later codes.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Returns:
@@ -40,9 +44,11 @@ class StochasticDepth(keras.layers.Dropout):
         rate: float,
         noise_shape: Sequence[int | None] = (1, 1, 1, 1),
         seed: int | None = None,
+        scale_at_inference: bool = False,
         **kwargs: Any,
     ):
         super().__init__(rate, noise_shape=noise_shape, seed=seed, **kwargs)
+        self.scale_at_inference = scale_at_inference
         self._drawn = types.SimpleNamespace(factor=None)
 
     @property
@@ -52,7 +58,7 @@ class StochasticDepth(keras.layers.Dropout):
 
     @contextlib.contextmanager
     def given(self, factor: Any) -> Iterator[None]:
-        """Multiplies by a factor that a loop over units has drawn, instead of drawing one."""
+        """Multiplies by a factor that a loop over units has, instead of drawing one."""
         self._drawn.factor = factor
         try:
             yield
@@ -60,13 +66,17 @@ class StochasticDepth(keras.layers.Dropout):
             self._drawn.factor = None
 
     def call(self, inputs: Any, training: bool | None = False) -> Any:
-        if training and self._drawn.factor is not None:
+        if self._drawn.factor is not None:
             return inputs * keras.ops.cast(self._drawn.factor, inputs.dtype)
-        return super().call(inputs, training=training)
+        outputs = super().call(inputs, training=training)
+        return outputs * (1 - self.rate) if self.scale_at_inference else outputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale_at_inference": self.scale_at_inference}
 
 
 def branch_factors(rates: Sequence[float], images: Any, seed: Any) -> Any:
-    """The factors of several units at once: 0, or 1 divided by the probability of being kept.
+    """Whether the branches of several units are kept in a step of training: 1, or else 0.
 
     Args:
         rates: Probability for each unit that its branch is left out.
@@ -76,6 +86,10 @@ def branch_factors(rates: Sequence[float], images: Any, seed: Any) -> Any:
     Returns:
         A tensor `(units, images, 1, 1, 1)`.
     """
-    kept = keras.ops.reshape([1 - rate for rate in rates], (-1, 1, 1, 1, 1))
     drawn = keras.random.uniform((len(rates), images, 1, 1, 1), dtype="float32", seed=seed)
-    return keras.ops.cast(drawn < kept, "float32") / kept
+    return keras.ops.cast(drawn < kept_probabilities(rates), "float32")
+
+
+def kept_probabilities(rates: Sequence[float]) -> Any:
+    """One minus each rate, as a tensor `(units, 1, 1, 1, 1)`."""
+    return keras.ops.reshape([1 - rate for rate in rates], (-1, 1, 1, 1, 1))

@@ -93,8 +93,9 @@ def build_unit(parts: Parts, x: Any, unit: Unit) -> Any:
     if config.shortcut != "none":
         y = parts.scale_branch(y, name)
     if depth_rate:
-        shape = (1 if config.stochastic_depth_by == "batch" else None, 1, 1, 1)
-        y = parts.layer(StochasticDepth, f"{name}_depth", depth_rate, noise_shape=shape)(y)
+        whole = config.stochastic_depth_by == "batch"
+        how = {"noise_shape": (1 if whole else None, 1, 1, 1), "scale_at_inference": whole}
+        y = parts.layer(StochasticDepth, f"{name}_depth", depth_rate, **how)(y)
     if config.shortcut != "none":
         channels = filters * EXPANSION[config.block]
         source = activated if _shares_activation(parts, x, channels, stride, first) else x

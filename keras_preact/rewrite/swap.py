@@ -48,7 +48,18 @@ def _plain(config, values):
 
 def _kept(config, values):
     """In place of `StochasticDepth`: the branch as it is at inference."""
-    return keras.layers.Identity(name=config["name"], dtype=config["dtype"]), values
+    named = {key: config[key] for key in ("name", "dtype")}
+    if config["scale_at_inference"]:
+        return keras.layers.Rescaling(1 - config["rate"], **named), values
+    return keras.layers.Identity(**named), values
+
+
+def _stock_depth(config, values):
+    """Keras's `Dropout` has its factor in training, nothing has it at inference alone."""
+    if config["scale_at_inference"]:
+        return _kept(config, values)
+    del config["scale_at_inference"]
+    return keras.layers.Dropout.from_config(config), values
 
 
 #: Keras's layers and their replacements: functions of a layer's config and weights to another layer
@@ -62,7 +73,7 @@ STOCK = {
     BatchNormalization: _of(keras.layers.BatchNormalization),
     Conv2D: _of(keras.layers.Conv2D),
     PReLU: _of(keras.layers.PReLU),
-    StochasticDepth: _of(keras.layers.Dropout),  # of other values
+    StochasticDepth: _stock_depth,
     ScalarAffine: _constant,
     StandardizedConv2D: _plain,
 }
@@ -104,6 +115,7 @@ def portable(model: keras.Model, dtype: str | keras.DTypePolicy | None = "float3
     Returns:
         A functional `keras.Model` with the same weights, not compiled. The numbers of a
         `ScalarAffine` become constants, and standardised kernels are those of plain convolutions.
+        Branches left out for a mini-batch at a time become the constants of inference.
 
     Raises:
         ConfigError: If the model is not a graph of layers, the policy is unknown, a spatial pyramid

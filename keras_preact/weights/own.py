@@ -362,11 +362,14 @@ class _Graph:
         layers = [self.layers[name] for name in names if name in self.layers]
         if not layers:
             return {}
-        rates = [layer.config["rate"] for layer in layers]
+        whole = layers[0].config.get("noise_shape", (1,))[0]
+        configs = [layer.config for layer in layers]
+        # Of mini-batches `portable` has only the factors of inference.
+        rates = [c["rate"] if "rate" in c else round(1 - c["scale"], 12) for c in configs]
         return {
             "stochastic_depth": rates[-1],
             "stochastic_depth_rule": "uniform" if len({*rates}) == 1 < len(rates) else "linear",
-            "stochastic_depth_by": "batch" if layers[0].config["noise_shape"][0] else "image",
+            "stochastic_depth_by": "batch" if whole else "image",
         }
 
     def branch_dropout(self):

@@ -1,13 +1,16 @@
 """Stochastic depth: what is left out, what it costs, and that inference knows nothing of it."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 
-from keras_preact import ResNetConfig, build_network, portable, residual_unit
+from keras_preact import ResNetConfig, build_network, fold_batch_norm, portable, residual_unit
 from keras_preact.layers import Repeat, StochasticDepth, repeat
 from keras_preact.rewrite import unrolled
 from keras_preact.weights import load_weights_by_layer, weights_by_layer
+from keras_preact.weights.own import fields_of, layers_of
 
 SMALL = ResNetConfig(units=(1, 4), filters=(4, 8), stem_filters=4, stochastic_depth=0.5)
 PACKAGINGS = ("flat", "nested", "repeated")
@@ -47,38 +50,64 @@ def test_rates_follow_the_rule(packaging, rule):
     assert rates(keras.models.model_from_json(model.to_json())) == rates(model)
 
 
+@pytest.mark.parametrize("by", ["batch", "image"])
 @pytest.mark.parametrize("packaging", PACKAGINGS)
-def test_inference_is_that_of_the_network_without_it(packaging, randomize):
+def test_inference_is_that_of_the_network_without_it(packaging, by, randomize):
+    """By mini-batch each branch is multiplied by its probability, as if its last kernel were."""
+    config = SMALL.replace(stochastic_depth_by=by)
     plain = randomize(network(SMALL.replace(stochastic_depth=0.0)))
-    model = network(packaging=packaging)
+    model = network(config, packaging)
     load_weights_by_layer(model, weights_by_layer(plain))
-    np.testing.assert_allclose(model(images()), plain(images()), rtol=1e-5, atol=1e-6)
+    if by == "batch":
+        for unit, rate in rates(model).items():
+            last = plain.get_layer(f"{unit}_conv2")
+            last.kernel.assign(last.kernel * (1 - rate))
+    stand_in = {"batch": keras.layers.Rescaling, "image": keras.layers.Dropout}[by]
+    for copy in (model, portable(model), fold_batch_norm(model), unrolled(model, True)):
+        np.testing.assert_allclose(copy(images()), plain(images()), rtol=1e-4, atol=1e-5)
     copy = portable(model)
-    np.testing.assert_allclose(copy(images()), plain(images()), rtol=1e-5, atol=1e-6)
-    assert {type(layer) for layer in copy._flatten_layers()} & {keras.layers.Dropout}
+    layers = [layer for layer in copy._flatten_layers() if layer.name.endswith("_depth")]
+    assert len(layers) == 5 and {type(layer) for layer in layers} == {stand_in}
+    found = fields_of(layers_of(json.loads(copy.to_json())), [*config.units])
+    fields = ("stochastic_depth", "stochastic_depth_rule", "stochastic_depth_by")
+    assert {k: found[k] for k in fields} == {k: getattr(config, k) for k in fields}
 
 
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("by", ["batch", "image"])
 def test_the_expectation_is_that_of_the_whole_unit(by, loop):
-    """A unit's output is x + b F / p: its mean over many draws is x + F."""
-    fields = {"normalization": "none", "stochastic_depth": 0.4, "stochastic_depth_by": by}
+    """Training has x + b F by mini-batch, x + b F / p by image; inference has the mean of it."""
+    fields = {"normalization": "none", "stochastic_depth_by": by}
     keras.utils.set_random_seed(0)
     inputs = keras.Input((4, 4, 4))
-    model = keras.Model(inputs, residual_unit(inputs, 4, name="unit", **fields), name="unit")
-    model = Repeat(model, ["one"]) if loop else model
+    model, plain = (
+        keras.Model(
+            inputs,
+            residual_unit(inputs, 4, name="unit", stochastic_depth=rate, **fields),
+            name="unit",
+        )
+        for rate in (0.4, 0.0)
+    )
+    if loop:
+        model = Repeat(model, ["one"])
+        model.build(inputs.shape)
+        model.set_weights([weight[None] for weight in plain.get_weights()])
+    else:
+        model.set_weights(plain.get_weights())
     draws = 200 if by == "batch" else 3000
     x = np.random.default_rng(1).normal(size=(1, 4, 4, 4)).astype("float32")
+    branch = numpy(plain(x)) - x
+    mean, kept = (0.6, 1) if by == "batch" else (1, 1 / 0.6)
+    np.testing.assert_allclose(numpy(model(x)), x + mean * branch, rtol=1e-5, atol=1e-5)
     if by == "image":
         found = numpy(model(np.repeat(x, draws, 0), training=True))
     else:
         found = np.concatenate([numpy(model(x, training=True)) for _ in range(draws)])
-    branch = numpy(model(x)) - x
     for one in found[:20]:
-        without, kept = (np.abs(one - x[0] - factor * branch[0]).max() for factor in (0, 1 / 0.6))
-        assert min(without, kept) < 1e-5 < max(without, kept)
-    error = np.abs(found.mean(0) - x[0] - branch[0]).max() / np.abs(branch).max()
-    assert error < 4 * np.sqrt(0.4 / 0.6 / draws)  # four standard deviations of b / p
+        errors = [np.abs(one - x[0] - factor * branch[0]).max() for factor in (0, kept)]
+        assert min(errors) < 1e-5 < max(errors)
+    error = np.abs(found.mean(0) - x[0] - mean * branch[0]).max() / np.abs(branch).max()
+    assert error < 4 * kept * np.sqrt(0.6 * 0.4 / draws)  # four standard deviations of b
 
 
 @pytest.mark.parametrize("recompute", [False, True])
