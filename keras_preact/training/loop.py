@@ -78,7 +78,7 @@ class Loop:
         self.best = None
         self.seconds = self.seconds_before = 0.0  # of training; before this process
         self._started, self._said_first = started or time.perf_counter(), False
-        self._signals, self._overflows, self._said = Signals(), 0, set()
+        self._signals, self._overflows, self._said = Signals(self._nothing_lost), 0, set()
         self._saved_at, self._saved_step = (0, time.monotonic()), None
         self._writing = None  # the checkpoint that a thread writes while training goes on
         self.loggers = loggers or Loggers([], run)
@@ -296,11 +296,21 @@ class Loop:
                 f"checkpoint: {self.checkpoints.last_good}."
             )
         number = self._signals.number or signal.SIGTERM  # or another machine was asked
-        raise StoppedError(
-            f"Stopped by {signal.Signals(number).name} after step {self.step}, which is saved in "
-            f"{self.run_folder.path}. The same command resumes from there.",
-            number,
+        raise StoppedError(self._stopped_by(number), number)
+
+    def _stopped_by(self, number):
+        name, path = signal.Signals(number).name, self.run_folder.path
+        if not self.step:
+            return f"Stopped by {name} before the first step. The same command starts anew."
+        return (
+            f"Stopped by {name} after step {self.step}, which is saved in {path}. The same command "
+            "resumes from there."
         )
+
+    def _nothing_lost(self):
+        """What SIGTERM may say if it ends the process now; `None` where a step is not saved."""
+        saved = not self._writing and self.step == (self._saved_step or 0)
+        return self._stopped_by(signal.SIGTERM) if saved else None
 
     def kept(self) -> str:
         """What is saved of a training that an unreadable image ended, and how to go on."""

@@ -284,7 +284,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(
     whole = train(small(tmp_path, out=str(tmp_path / "whole"), settings=settings))
     config = small(tmp_path, settings=settings)
     with monkeypatch.context() as patched:
-        patched.setattr("keras_preact.training.loop.Signals", lambda: Asked(after))
+        patched.setattr("keras_preact.training.loop.Signals", lambda *_: Asked(after))
         with pytest.raises(StoppedError, match=r"is saved in .* The same command") as stopped:
             train(config)
     assert stopped.value.exit_code == 143
@@ -305,7 +305,7 @@ def test_a_signal_while_the_last_epoch_is_saved_stops_like_any_other(tmp_path, m
         return save(loop)
 
     with monkeypatch.context() as patched, pytest.raises(StoppedError, match="resumes from there"):
-        patched.setattr("keras_preact.training.loop.Signals", lambda: asked)
+        patched.setattr("keras_preact.training.loop.Signals", lambda *_: asked)
         patched.setattr(Loop, "_save", save_and_ask)
         train(config)
     assert not (tmp_path / "run/result.json").exists()
@@ -318,7 +318,7 @@ def weights(run):
 
 def interrupted(tmp_path, monkeypatch, **fields):
     with monkeypatch.context() as patched, pytest.raises(StoppedError):
-        patched.setattr("keras_preact.training.loop.Signals", lambda: Asked(2))
+        patched.setattr("keras_preact.training.loop.Signals", lambda *_: Asked(2))
         train(small(tmp_path, **fields))
 
 
@@ -482,7 +482,7 @@ def test_a_stop_that_cannot_be_saved_is_not_called_saved(tmp_path, monkeypatch):
     def full(*arguments):
         raise SaveError("No space left on device.")
 
-    monkeypatch.setattr("keras_preact.training.loop.Signals", lambda: Asked(2))
+    monkeypatch.setattr("keras_preact.training.loop.Signals", lambda *_: Asked(2))
     monkeypatch.setattr(Checkpoints, "save", full)
     with (
         pytest.warns(RuntimeWarning, match="Training continues"),
@@ -550,7 +550,7 @@ def test_what_a_thread_could_not_write_is_said(tmp_path, monkeypatch):
 
 def test_a_stop_waits_for_the_checkpoint_that_is_being_written(tmp_path, monkeypatch):
     slow, _ = on_a_slow_disk(monkeypatch)
-    monkeypatch.setattr("keras_preact.training.loop.Signals", lambda: Asked(4))
+    monkeypatch.setattr("keras_preact.training.loop.Signals", lambda *_: Asked(4))
     with pytest.raises(StoppedError, match="after step 5, which is saved"):
         train(small(tmp_path, epochs=1, save_every=2))
     assert slow.steps == [2, 4, 5]
