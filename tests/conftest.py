@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import hypothesis
 import pytest
@@ -179,6 +180,31 @@ def _clean_keras():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def _drawing():
+    """A switch for whether pictures in PNG are drawn; where not, they are a pixel each."""
+    import matplotlib.figure
+    import PIL.Image
+
+    switch, draw = types.SimpleNamespace(on=True), matplotlib.figure.Figure.savefig
+
+    def savefig(figure, file, *, format=None, **arguments):
+        if switch.on or (format or pathlib.Path(file).suffix[1:]) != "png":
+            draw(figure, file, format=format, **arguments)
+        else:
+            PIL.Image.new("RGB", (1, 1)).save(file, "png")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(matplotlib.figure.Figure, "savefig", savefig)
+        yield switch
+
+
+@pytest.fixture(autouse=True)
+def _draws_what_is_looked_at(request, _drawing):
+    """A third of a short training's time is its pictures, which most tests do not look at."""
+    _drawing.on = request.config.option.run_slow or "drawn" in request.node.keywords
 
 
 @pytest.fixture(scope="session")

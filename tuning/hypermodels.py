@@ -182,7 +182,7 @@ class Depth(TrainingHyperModel):
 
 
 class ResidualVariant(TrainingHyperModel):
-    """Shortcut, placement, activation, initialiser and stochastic depth.
+    """Shortcut, placement, activation, initialiser, stochastic depth, branch scale, normalisation.
 
     Args:
         **kwargs: Arguments of `TrainingHyperModel`; `space` narrows what is tried.

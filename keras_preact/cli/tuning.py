@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SEARCHES = {
     "gating-bias": "initial bias of the gates, as in the 2016 paper",
     "depth": "number of units, width and placement; --budget makes the costs equal",
-    "variant": "shortcut, placement, activation, initialiser and stochastic depth",
+    "variant": "shortcut, placement, activation, initialiser, stochastic depth and normalisation",
     "fields": "the dimensions given by --space",
 }
 

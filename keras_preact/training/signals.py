@@ -67,7 +67,7 @@ class Signals:
                 if number[0] != signal.SIGTERM or self._over.wait(GRACE):
                     continue
                 if words := self._nothing_lost():
-                    print(words, file=sys.stderr, flush=True)
+                    print(f"keras-preact: {words}", file=sys.stderr, flush=True)
                     os._exit(128 + signal.SIGTERM)
 
     def _hear(self, number, frame):
