@@ -16,7 +16,7 @@ from keras_preact.applications import list_models
 ROOT = pathlib.Path(__file__).parents[1]
 WRITTEN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: The pages that one meets first.
-FIRST = (ROOT / "README.md", ROOT / "docs" / "start.md")
+FIRST = (ROOT / "README.md",)
 LINKED = [*WRITTEN, *(ROOT / name for name in ("SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
 LINKED += [ROOT / "results" / "README.md", ROOT / "benchmarks" / "README.md"]
 

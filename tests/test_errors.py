@@ -93,7 +93,9 @@ def test_what_is_ours_is_said_already():
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("format", ["litert", "onnx", "openvino"])
+@pytest.mark.parametrize(
+    "format", ["litert", "onnx", pytest.param("openvino", marks=pytest.mark.thorough)]
+)
 def test_what_a_format_cannot_hold(format, tmp_path):
     """An operation of TensorFlow's own, in a layer that the line names."""
     from keras_preact import export

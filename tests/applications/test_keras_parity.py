@@ -16,7 +16,7 @@ def slow(*values):
     ("theirs", "ours", "fields"),
     [
         slow("ResNet50", "resnet50", KERAS_V1),
-        ("ResNet50V2", "resnet50v2", KERAS_V2),
+        pytest.param("ResNet50V2", "resnet50v2", KERAS_V2, marks=pytest.mark.thorough),
         slow("ResNet101", "resnet101", KERAS_V1),
         slow("ResNet101V2", "resnet101v2", KERAS_V2),
         slow("ResNet152", "resnet152", KERAS_V1),

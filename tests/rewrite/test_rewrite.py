@@ -54,8 +54,10 @@ def test_every_copy_is_the_same_function(placement, change, packaging, randomize
         assert changed.count_params() == model.count_params()
 
 
-@pytest.mark.parametrize("packaging", PACKAGINGS)
-@pytest.mark.parametrize("change", [accelerate, portable, fold_batch_norm])
+@pytest.mark.parametrize(
+    ("change", "packaging"),
+    [*zip((accelerate, portable, fold_batch_norm), PACKAGINGS, strict=True)],
+)
 def test_copies_of_networks_with_groups_and_a_deep_stem(change, packaging, randomize):
     fields = {"block": "bottleneck", "width": 2, "groups": 4, "stem": "deep", "projection": "B",
               "projection_stride": "avg_pool", "placement": "original"}  # fmt: skip

@@ -103,9 +103,10 @@ of_every_optimizer = pytest.mark.parametrize(
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "settings",
-    [pytest.param({}, marks=pytest.mark.thorough), EVERYTHING],
+    [pytest.param({}, marks=pytest.mark.slow), EVERYTHING],
     ids=["plain", "everything"],
 )
+@pytest.mark.thorough
 def test_one_device_and_two_with_synchronized_statistics(settings):
     """R14: equal to 1e-5 over 20 steps."""
     one, two = job(settings), job(settings, devices=TWO, sync_batch_norm=True)

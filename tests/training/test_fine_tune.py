@@ -81,8 +81,15 @@ def nested(kind, include_top=False):
     return keras.Model(inputs, x)
 
 
-@pytest.mark.parametrize("kind", ["sequential", "functional", "within"])
-@pytest.mark.parametrize("up_to", ["backbone", "stage1", "stage1_unit1", "stage1_unit1_conv1"])
+@pytest.mark.parametrize(
+    ("kind", "up_to"),
+    [
+        ("sequential", "backbone"),
+        ("functional", "stage1"),
+        ("within", "stage1_unit1"),
+        ("sequential", "stage1_unit1_conv1"),
+    ],
+)
 def test_layers_in_sub_models_freeze(kind, up_to):
     model = nested(kind)
     frozen = freeze(model, up_to)

@@ -27,7 +27,11 @@ def ended(words, number, long):
 
 
 def test_sigterm_ends_what_has_nothing_to_lose():
-    assert ended("'Nothing is lost.'", signal.SIGTERM, 60) == (143, "", ["keras-preact: Nothing is lost."])
+    assert ended("'Nothing is lost.'", signal.SIGTERM, 60) == (
+        143,
+        "",
+        ["keras-preact: Nothing is lost."],
+    )
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,14 @@ def agree(model, other, images=IMAGES):
 
 @pytest.mark.parametrize(
     ("fields", "packaging"),
-    [(fields, ("flat", "nested", "repeated")[k % 3]) for k, fields in enumerate(FIELDS)],
+    [
+        pytest.param(
+            fields,
+            ("flat", "nested", "repeated")[k % 3],
+            marks=pytest.mark.thorough if k % 4 else (),
+        )
+        for k, fields in enumerate(FIELDS)
+    ],
     ids=str,
 )
 def test_a_graph_says_what_it_is(fields, packaging, randomize, tmp_path):

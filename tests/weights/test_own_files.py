@@ -87,7 +87,14 @@ def opens(config, tmp_path, **fields):
     assert shapes[0] == shapes[1]
 
 
-@pytest.mark.parametrize(("field", "value"), [*values()], ids=str)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param(*pair, marks=pytest.mark.thorough if k % 5 else ())
+        for k, pair in enumerate(values())
+    ],
+    ids=str,
+)
 def test_every_value_of_every_field(field, value, tmp_path):
     opens(with_field(field, value), tmp_path)
 
