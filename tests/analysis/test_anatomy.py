@@ -45,6 +45,7 @@ VARIANTS = {
     "nested plain": {"packaging": "nested", "shortcut": "none"},  # a unit ends with a convolution
     "nested": {"packaging": "nested", "shortcut": "exclusive_gating"},
     "repeated": {"packaging": "repeated", "shortcut": "dropout", "projection": "B"},
+    "stochastic depth": {"packaging": "repeated", "stochastic_depth": 0.5, "projection": "B"},
 }
 
 
@@ -79,7 +80,8 @@ def test_pieces_make_the_whole_and_parts_the_gradient(fields, network, batches):
         np.testing.assert_array_equal(y, piece.look(x)["output"])
         pulls.append(pull)
         x = y
-    if fields.get("shortcut") != "dropout":  # which draws anew where it is not held
+    draws_anew = fields.get("shortcut") == "dropout" or "stochastic_depth" in fields
+    if not draws_anew:
         np.testing.assert_allclose(x, model(batches[0][0], training=True), rtol=1e-4, atol=1e-5)
     found = gradient_propagation(anatomy, batches[:1])
     assert [*found["unit"]] == [unit.name for unit in anatomy.units] + ["head"]
