@@ -1,5 +1,6 @@
 """Options of the suite, and small things that several rooms' tests share."""
 
+import collections
 import gc
 import importlib.machinery
 import os
@@ -143,8 +144,13 @@ def pytest_collection_modifyitems(config, items):
         kept = [i for i in items if i.nodeid.startswith(names) and not whole.search(i.nodeid)]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    backend, cases = os.environ.get("KERAS_BACKEND", "tensorflow"), collections.Counter()
     for item in items:
+        if sample := item.get_closest_marker("sample"):
+            function = item.nodeid.split("[")[0]
+            if cases[function] % sample.args[0]:
+                item.add_marker("thorough")
+            cases[function] += 1
         for mark, option in LEFT_OUT.items():
             if mark in item.keywords and not config.getoption(option):
                 item.add_marker(pytest.mark.skip(reason=f"{mark}: runs with {option}"))

@@ -33,6 +33,7 @@ def noise(*shape, seed=0):
 
 
 @pytest.mark.parametrize("packaging", ["flat", "nested", "repeated"])
+@pytest.mark.sample(3)
 def test_gradients_of_the_last_maps_are_the_activation_maps_above_zero(packaging, randomize):
     model, images = randomize(small(packaging=packaging)), noise(5, 12, 16, 3)
     cam, gradients = (explain(model, images, kind, batch_size=2) for kind in ("cam", "grad_cam"))
@@ -52,6 +53,7 @@ def test_gradients_of_the_last_maps_are_the_activation_maps_above_zero(packaging
     ("build", "layer"), [(rectifier_net, None), (lambda: portable(rectifier_net()), None),
                          (rectifier_net, "stage1"), (small, "stage1")],
 )  # fmt: skip
+@pytest.mark.sample(2)
 def test_gradients_are_differences(build, layer, randomize):
     """A channel's weight is what the logit changes by when all its places do, over their number."""
     model = randomize(build())

@@ -36,6 +36,7 @@ PAIRS_OF_2X2 = {
 
 
 @pytest.mark.parametrize("fields", SAME.values(), ids=SAME)
+@pytest.mark.sample(3)
 def test_the_function_stays_and_the_new_layers_learn(fields, randomize):
     config = ResNetConfig(units=(1, 2), filters=(4, 8), stem_filters=4).replace(**fields)
     model = randomize(build_network(config, input_shape=(8, 8, 2), classes=3))

@@ -61,6 +61,7 @@ def without_branch(model, unit):
         for name, row in VARIANTS.items()
     ],
 )
+@pytest.mark.sample(2)
 def test_a_unit_that_is_left_out_is_its_shortcut_alone(
     fields, identities, network, batches, randomize
 ):

@@ -78,6 +78,7 @@ def test_channels_first_is_the_same_network(name):
 
 
 @pytest.mark.parametrize("name", FORMS)
+@pytest.mark.sample(3)
 def test_images_of_any_size(name, randomize):
     model = randomize(build(name))
     free = build(name, size=None)
@@ -94,6 +95,7 @@ def test_images_of_any_size(name, randomize):
 
 
 @pytest.mark.parametrize("name", FORMS)
+@pytest.mark.sample(3)
 def test_stock_layers_compute_the_same_and_are_read_back(name, randomize, tmp_path):
     model = randomize(build(name))
     stock = portable(model)

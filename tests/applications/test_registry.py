@@ -78,6 +78,7 @@ def trainable(model):
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NAMES]
 )
+@pytest.mark.sample(3)
 def test_registered_figures_are_those_of_the_built_network(name):
     info = applications.model_info(name)
     # As loops, deep networks are built in a tenth of the time; their weights are the same.
@@ -184,6 +185,7 @@ def test_cifar_100_and_single_layer_skips():
         if applications.model_info(name).config.depth <= 50 and name not in (*SLOW, *RECTIFIER_NETS)
     ],
 )
+@pytest.mark.sample(4)
 def test_prelu_adds_one_slope_a_channel(name):
     with keras.StatelessScope(initialize_variables=False):
         model = applications.create_model(name, activation="prelu", input_shape=(32, 32, 3))

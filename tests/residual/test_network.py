@@ -121,6 +121,7 @@ def test_a_thousand_layers_save_and_load_at_the_default_recursion_limit(
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (1, 5), (33, 32)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.sample(3)
 def test_any_size_and_channels(size, channels, randomize):
     model = build_network(SMALL, input_shape=(*size, channels), include_top=False)
     assert model.output_shape == (None, -(-size[0] // 2), -(-size[1] // 2), 8)

@@ -84,6 +84,7 @@ def outputs_of(model, name):
 
 
 @pytest.mark.parametrize(("block", "placement"), [("basic", p) for p in ORDERS] + [*BLOCK_ORDERS])
+@pytest.mark.sample(3)
 def test_inner_units_have_the_papers_order(block, placement):
     config = ResNetConfig(block=block, placement=placement, projection="B")
     model = network(block=block, placement=placement, projection="B")

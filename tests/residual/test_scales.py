@@ -120,6 +120,7 @@ def test_groups_of_channels(randomize):
 
 
 @pytest.mark.parametrize("fields", [{}, *ZERO, SKIP_INIT, {"normalization": "group"}], ids=str)
+@pytest.mark.sample(3)
 def test_networks_are_deepened(fields, randomize):
     model = randomize(network(SMALL.replace(**fields)))
     deeper = deepen(model, (2, 4), SMALL.replace(**fields))

@@ -85,6 +85,7 @@ def made(request, randomize):
 
 
 @pytest.mark.parametrize("made", ENDINGS, indirect=True)
+@pytest.mark.sample(4)
 def test_the_mean_of_a_map_and_the_bias_are_the_logit(made):
     model, images = made
     found = call(with_maps(model), images)

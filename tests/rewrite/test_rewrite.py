@@ -44,6 +44,7 @@ def layers_of(model):
 @pytest.mark.parametrize(
     "placement", [pytest.param("original", marks=pytest.mark.thorough), "full_preactivation"]
 )
+@pytest.mark.sample(4)
 def test_every_copy_is_the_same_function(placement, change, packaging, randomize):
     config = SMALL.replace(placement=placement, projection="B")
     model = randomize(build_network(config, input_shape=(8, 8, 3), packaging=packaging))

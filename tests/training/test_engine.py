@@ -253,6 +253,7 @@ def blended(values, share):
 
 @pytest.mark.parametrize("balance", BALANCES)
 @pytest.mark.parametrize("mixup", [pytest.param(0, marks=pytest.mark.thorough), 0.7])
+@pytest.mark.sample(2)
 def test_a_step_over_classes_of_unequal_size_is_the_formula(balance, mixup, unequal):
     """Two losses of a blend, each with its weight, of logits to which logarithms of shares come."""
     settings = {"recipe.balance": balance, "recipe.mixup": mixup, "recipe.warmup_steps": 0}

@@ -251,14 +251,11 @@ FAULTS = {
 
 
 #: Single operations are slow on JAX, where it takes --run-slow.
-ON_JAX = keras.backend.backend() == "jax"
-MARKS = {name: () if k % 3 == 0 else pytest.mark.thorough for k, name in enumerate(FAULTS)}
+MARKS = pytest.mark.slow if keras.backend.backend() == "jax" else ()
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [pytest.param(n, marks=pytest.mark.slow if ON_JAX else MARKS[n]) for n in FAULTS],
-)
+@pytest.mark.sample(3)
+@pytest.mark.parametrize("fault", [pytest.param(name, marks=MARKS) for name in FAULTS])
 def test_a_small_fault_is_seen(fault, plain, monkeypatch):
     start, expected, _ = plain
     FAULTS[fault](monkeypatch)

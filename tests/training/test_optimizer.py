@@ -123,6 +123,7 @@ def test_arguments_are_those_of_keras(name):
 
 @NAMES
 @pytest.mark.parametrize("decay", [None, "coupled", "decoupled"])
+@pytest.mark.sample(3)
 def test_steps_are_keras_own_after_the_rules(name, decay):
     """Decay by rule and a rate for each stage, then what Keras's optimiser does to each weight."""
     if (name, decay) == ("adamw", "coupled"):

@@ -70,6 +70,7 @@ def agree(model, outputs):
 
 
 @pytest.mark.parametrize("name", STATE_DICTS)
+@pytest.mark.sample(3)
 def test_outputs_are_those_of_pytorch(name, tmp_path):
     source, outputs = written(name, tmp_path)
     model = convert(source, classifier_activation=None)
@@ -367,6 +368,7 @@ def of_keras_applications(v2):
         thorough("own", "mixed_bfloat16"),
     ],
 )
+@pytest.mark.sample(3)
 def test_what_is_written_gives_probabilities(name, dtype, tmp_path, capsys):
     """Of every layout, and of networks that were made for 16 bits."""
     source = tmp_path / "net.keras"
@@ -421,6 +423,7 @@ def test_the_command_writes_what_the_function_builds(suffix, tmp_path, capsys):
         thorough(["a", "list"], None),
     ],
 )
+@pytest.mark.sample(3)
 def test_class_names_come_along(labels, names, tmp_path, capsys):
     folder, _ = written("transformers_basic", tmp_path)
     about = json.loads((folder / "config.json").read_text())

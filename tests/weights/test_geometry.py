@@ -36,6 +36,7 @@ def tensors(name):
         ("transformers_basic", CONVNEXT),
     ],
 )
+@pytest.mark.sample(2)
 def test_libraries_have_theirs(source, expected, tmp_path):
     if not source.startswith("ResNet"):
         assert read_source(tensors(source)).geometry == expected

@@ -60,6 +60,7 @@ def test_names_are_for_people_and_the_same_in_every_packaging(tmp_path):
 
 
 @pytest.mark.parametrize("packaging", ["flat", "nested", "repeated"])
+@pytest.mark.sample(3)
 def test_values_fit_every_packaging(packaging, file):
     path, source = file
     target = network(packaging)

@@ -81,16 +81,10 @@ def agree(model, other, images=IMAGES):
 
 @pytest.mark.parametrize(
     ("fields", "packaging"),
-    [
-        pytest.param(
-            fields,
-            ("flat", "nested", "repeated")[k % 3],
-            marks=pytest.mark.thorough if k % 4 else (),
-        )
-        for k, fields in enumerate(FIELDS)
-    ],
+    [(fields, ("flat", "nested", "repeated")[k % 3]) for k, fields in enumerate(FIELDS)],
     ids=str,
 )
+@pytest.mark.sample(4)
 def test_a_graph_says_what_it_is(fields, packaging, randomize, tmp_path):
     model = randomize(network(fields, packaging))
     portable(model).save(tmp_path / "net.keras")

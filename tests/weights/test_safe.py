@@ -195,14 +195,8 @@ FEW = {
 }
 
 
-#: Those that take least to build.
-_SMALL = ("MobileNetV2", "VGG16")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in _SMALL else pytest.mark.thorough) for n in FAMILIES],
-)
+@pytest.mark.sample(6)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_network_of_each_family_opens(name, tmp_path):
     """With equal weights; what they compute is compared where all of them are opened."""
     without_top = {"include_top": False, "pooling": "avg", "input_shape": (75, 75, 3)}
