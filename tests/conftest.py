@@ -189,7 +189,7 @@ def _clean_keras():
 
 
 @pytest.fixture(scope="session")
-def _drawing():
+def drawing():
     """A switch for whether pictures in PNG are drawn; where not, they are a pixel each."""
     import matplotlib.figure
     import PIL.Image
@@ -208,9 +208,9 @@ def _drawing():
 
 
 @pytest.fixture(autouse=True)
-def _draws_what_is_looked_at(request, _drawing):
+def _draws_what_is_looked_at(request, drawing):
     """A third of a short training's time is its pictures, which most tests do not look at."""
-    _drawing.on = request.config.option.run_slow or "drawn" in request.node.keywords
+    drawing.on = request.config.option.run_slow or "drawn" in request.node.keywords
 
 
 @pytest.fixture(scope="session")
@@ -235,12 +235,6 @@ def trained_run(tmp_path_factory):
     with filelock.FileLock(f"{out}.lock"):
         train(config)  # says the same again where it is finished
     return out
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """A run's pictures are empty files: to draw them takes as long as a small training."""
-    monkeypatch.setattr("keras_preact.training.finish.save_figure", lambda _, path: path.touch())
 
 
 @pytest.fixture(scope="session")

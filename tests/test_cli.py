@@ -38,7 +38,7 @@ def test_models(capsys):
     }  # fmt: skip
 
 
-def test_train_prints_one_json_line(capsys, tmp_path, monkeypatch, undrawn):
+def test_train_prints_one_json_line(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = run(
         capsys, "train", "--model", "resnet8v2", "--epochs", "1", "--json",

@@ -49,7 +49,7 @@ def test_a_finished_run_says_the_same(folder):
 
 
 @of_every_version("interrupted*")
-def test_an_interrupted_run_goes_on(folder, undrawn):
+def test_an_interrupted_run_goes_on(folder):
     before = folder.steps
     result = train(TrainConfig.from_dict({**folder.config, "out": str(folder.path)}))
     assert result.epochs == 2 and [row["epoch"] for row in folder.log] == [1, 2]

@@ -35,7 +35,7 @@ from keras_preact import (
 from keras_preact.errors import ConfigError
 from keras_preact.export.formats import FORMATS
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.usefixtures("undrawn")]
+pytestmark = pytest.mark.tensorflow
 
 #: How far a policy's roundings move scores between 0 and 1; what computes in float32 keeps to its.
 POLICIES = {"float32": 1e-5, "mixed_bfloat16": 0.03, "mixed_float16": 0.004, "bfloat16": 0.03}

@@ -176,6 +176,7 @@ def files(tmp_path_factory):
     return folder
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("kind", UNITS)
 def test_a_picture_an_image(kind, files, tmp_path, capsys):
     images = [str(files / name) for name in ("a", "bad.png", "b/photo.png")]

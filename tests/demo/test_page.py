@@ -17,8 +17,9 @@ from keras_preact.evaluation import evaluate
 
 
 @pytest.fixture(scope="module")
-def served(trained_run, tmp_path_factory):
+def served(trained_run, tmp_path_factory, drawing):
     """The page of a run with its mistakes: the demo, its address."""
+    drawing.on = True
     pytest.importorskip("gradio")
     from keras_preact.demo import serve
 

@@ -18,6 +18,8 @@ from keras_preact.drawing import (
 )
 from keras_preact.errors import ConfigError
 
+pytestmark = pytest.mark.drawn
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 

@@ -13,6 +13,8 @@ from keras_preact.drawing.sheet import TEXT
 from keras_preact.errors import ConfigError
 from keras_preact.placements import PLACEMENTS
 
+pytestmark = pytest.mark.drawn
+
 # Branch, then what stands behind the addition: Identity Mappings, Figure 4.
 FIGURE_4 = {
     "original": ("weight BN ReLU weight BN", "ReLU"),

@@ -47,6 +47,7 @@ def test_every_image_counts_once(n):
     assert (matrix.sum(), np.trace(matrix)) == (n, result.correct)
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize(("classes", "channels"), [(2, 1), (10, 3), (40, 1)])
 def test_pictures_for_few_and_many_classes(classes, channels, tmp_path):
     random = np.random.default_rng(0)
@@ -87,6 +88,7 @@ def test_the_sheet_shows_mistakes_first():
     assert [("true:" in title) for title in titles] == [True, True, False, False, False, False]
 
 
+@pytest.mark.drawn
 def test_scores_that_are_no_numbers_are_wrong(tmp_path):
     names, labels = tuple("abcdefg"), np.zeros(6, "int32")
     scores = np.full((6, 7), 0.1, "float32")
@@ -321,6 +323,7 @@ def test_classes_count_alike_beside_the_accuracy():
     assert "hide" not in classes_in_words(0.95, 0.93, "rare", 0.9)
 
 
+@pytest.mark.drawn
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["x" * 255, "\N{CAT FACE}", "a\nb\tc\x07", "$x_{", "\u202ecat"])
 def test_names_of_any_kind_leave_pictures_their_room(name, tmp_path):

@@ -121,7 +121,7 @@ def test_networks_of_an_ensemble_have_one_order_of_classes(run, tmp_path, capsys
 
 
 @pytest.fixture
-def split_run(tmp_path, undrawn):
+def split_run(tmp_path):
     """Trained on a folder without a test part, from which a fifth was held back; they may move."""
     folder_of(tmp_path / "box" / "set", ["0", "11"], count=10)
     small = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
@@ -160,7 +160,7 @@ def test_images_that_a_run_learned_from_are_no_test(split_run, monkeypatch):
     assert tested() == (4, changed)
 
 
-def test_a_run_finds_its_table_where_both_have_moved(tmp_path, undrawn):
+def test_a_run_finds_its_table_where_both_have_moved(tmp_path):
     box = tmp_path / "box"
     files = sorted(folder_of(box / "set", ["0", "11"], count=5).rglob("*.png"))
     lines = [f"{file.relative_to(box)},{file.parent.name},{file.stem}\n" for file in files[::-1]]

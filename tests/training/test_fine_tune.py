@@ -179,7 +179,7 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path):
         start_from(create_model("resnet14v2"), str(tmp_path / "net.weights.h5"))
 
 
-def test_a_converted_backbone_is_tuned_on_a_folder_of_images(tmp_path, undrawn):
+def test_a_converted_backbone_is_tuned_on_a_folder_of_images(tmp_path):
     """From a ResNet of torchvision to one's own classes, its first stage frozen."""
     with np.load(GOLDEN / "torchvision_basic.npz") as tensors:
         source = read_source({key: tensors[key] for key in tensors if key != "outputs"})

@@ -38,8 +38,6 @@ from keras_preact.training.loop import Loop
 
 PICTURES = ("curves.png", "confusion_matrix.png", "predictions.png")
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 #: A network of two stages, and one of three that learns something.
 SMALL = {"network.units": [1, 1], "network.filters": [4, 8], "network.stem_filters": 4}
 ABLE = {"network.units": [1] * 3, "network.filters": [16, 32, 64], "network.stem_filters": 16}
@@ -58,8 +56,9 @@ def small(tmp_path, **fields):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """One run on digits, which several tests look at."""
+def finished(tmp_path_factory, drawing):
+    """One run on digits, which several tests look at, its pictures as well."""
+    drawing.on = True
     folder = tmp_path_factory.mktemp("finished")
     config = small(folder, epochs=6, batch_size=64, saved_model=True, settings=ABLE)
     return config, train(config)
