@@ -111,16 +111,20 @@ def end_quickly() -> None:
 
 
 @contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Discards standard error meanwhile, including what native libraries write."""
-    sys.stderr.flush()
-    kept = os.dup(2)
+def silent_stderr(number: int = 2) -> Iterator[None]:
+    """Discards standard error meanwhile, including what native libraries write.
+
+    Args:
+        number: 1 for standard output instead.
+    """
+    (sys.stdout if number == 1 else sys.stderr).flush()
+    kept = os.dup(number)
     silent = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(silent, 2)
+        os.dup2(silent, number)
         yield
     finally:
-        os.dup2(kept, 2)
+        os.dup2(kept, number)
         os.close(kept)
         os.close(silent)
 

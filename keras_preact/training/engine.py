@@ -2,7 +2,7 @@
 
 An engine is the only part of a training that knows the backend. `engine_tf.py` is TensorFlow on one
 device, on several (MirroredStrategy) and on several machines (MultiWorkerMirroredStrategy);
-`engine_jax.py` is JAX on one device or, through `keras.distribution.DataParallel`, on several;
+`engine_jax.py` is JAX on one device, on several, and on several machines (`jax.distributed`);
 `engines.py` chooses between them.
 
 A step is the same on all: gradients are the mean over the images of the global batch; where batch
@@ -16,15 +16,16 @@ import functools
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import safetensors.numpy
 
 from keras_preact.checked import require
 from keras_preact.data.blend import blended, unblended
-from keras_preact.errors import ConfigError
+from keras_preact.errors import ConfigError, DeviceError
 from keras_preact.files import to_json
 from keras_preact.training.recipes import Recipe
 from keras_preact.weights import layers_with_weights
@@ -39,6 +40,8 @@ class Engine(abc.ABC):
     Attributes:
         replicas: Devices that share a batch, over all machines.
         machines: Processes that train together, one a machine.
+        machine: Which of them this process is, from 0.
+        addresses: `host:port` of each of them; empty for a single machine.
         is_chief: Whether this process writes the results; always true on a single machine.
         devices: Description of the devices.
         device_kind: The vendor's name of the first one; "" for a CPU.
@@ -46,8 +49,13 @@ class Engine(abc.ABC):
     """
 
     replicas = machines = 1
-    is_chief = True
+    machine = 0
+    addresses: Sequence[str] = ()
     devices = device_kind = ""
+
+    @property
+    def is_chief(self) -> bool:
+        return self.machine == 0
 
     @abc.abstractmethod
     def scope(self) -> Any:
@@ -115,8 +123,39 @@ class Engine(abc.ABC):
         to be used; `None` where that is not known."""
 
     def broadcast(self, state: dict[str, np.ndarray] | None) -> dict[str, np.ndarray] | None:
-        """The chief's state, on every machine."""
-        return state
+        """The chief's state, on every machine: all add up what the others send as zeros."""
+        if self.machines == 1:
+            return state
+        mine = np.frombuffer(
+            safetensors.numpy.save(state) if state and self.is_chief else b"", np.uint8
+        )
+        size = int(self._sum(np.array([len(mine)], np.int32))[0])
+        if not size:  # and TensorFlow cannot add up nothing
+            return None
+        data = np.resize(mine, size) if len(mine) else np.zeros(size, np.uint8)
+        data = self._sum(data.astype(np.int32)).astype(np.uint8)
+        return safetensors.numpy.load(data.tobytes())
+
+    def _sum(self, value: np.ndarray) -> np.ndarray:
+        """An int32 array, added up over the machines."""
+        return value
+
+    def _share(self, images: int) -> slice:
+        """Which of the images of a batch this machine works on."""
+        size = images // self.machines
+        return slice(self.machine * size, (self.machine + 1) * size)
+
+    def _gone(self, machine: int | None) -> DeviceError:
+        """What to raise once another machine, if it is known which, takes part no more."""
+        if machine == self.machine:  # it hung, and came back
+            what = "This machine was silent for so long that the others have ended."
+        else:
+            known = machine is not None
+            who = f"Worker {machine} ({self.addresses[machine]})" if known else "Another machine"
+            what = f"{who} of this run has stopped or cannot be reached; its output says why."
+        return DeviceError(
+            f"{what} The same command on all machines resumes from the last checkpoint."
+        )
 
     @abc.abstractmethod
     def sync(self) -> None:

@@ -1,15 +1,24 @@
 """JAX's engine: steps as pure functions, on one device or on several that share a batch.
 
+The several may be on several machines, joined by `jax.distributed`: steps see one array of all
+devices, while the variables of model and optimiser are this machine's own, the same on each.
+
 On a GPU or TPU images that fit in its memory are held and augmented there, whatever their size;
 many steps then run as one compiled loop, with the host out of the way: it draws what becomes of the
 images of the next ones. What each image becomes is what the host would make of it. Images that are
 decoded from their files in each epoch, do not fit, come in batches of different sizes, or have more
-done to them than the device knows (policies, jitter, erasing) are augmented on the host. On several
-devices batch normalisation takes its statistics over the whole batch.
+done to them than the device knows (policies, jitter, erasing) are augmented on the host, and so are
+all on several machines. On several devices batch normalisation takes its statistics over the whole
+batch.
 """
 
+import atexit
 import contextlib
+import functools
+import inspect
 import math
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,14 +30,22 @@ import keras
 import numpy as np
 
 from keras_preact.checked import require
+from keras_preact.console import silent_stderr
 from keras_preact.data import prefetched
-from keras_preact.errors import quoted
+from keras_preact.errors import ConfigError, DeviceError, quoted, reason
 from keras_preact.training.augment_jax import augmented, draws
 from keras_preact.training.engine import Engine, logged, process_memory
+from keras_preact.training.peers import Peers
 
 #: Steps of one compiled loop, at most; and about how long it should run, in seconds, so that
 #: progress is seen and signals are heard.
 CHUNK, SECONDS = 64, 1.0
+
+#: Seconds until JAX itself would miss a machine, and end this process: never (see `peers.py`).
+NEVER = 1_000_000
+
+#: Seconds for which an error may be ahead of what says that a machine is gone.
+LOOK = 3.0
 
 
 class JaxEngine(Engine):
@@ -37,19 +54,40 @@ class JaxEngine(Engine):
     Args:
         devices: `"auto"` (all GPUs or TPUs, else the CPU) or names separated by commas, such as
             `"gpu:0,gpu:1"`.
+        workers: `host:port` of each machine, or `None` for this machine alone; at the first one's
+            all machines meet.
+        index: Which of them this process is.
     """
 
-    def __init__(self, devices: str = "auto") -> None:
-        names = _device_names(devices)
-        self.devices, self.replicas = ", ".join(names).upper(), len(names)  # as TensorFlow has them
-        self._distribution = None
-        if len(names) > 1 or devices != "auto":
-            self._distribution = keras.distribution.DataParallel(
-                devices=names, auto_shard_dataset=False
-            )
-        self._resident = None
-        self.holds_images = not names[0].startswith("cpu")
-        self.device_kind = jax.devices()[0].device_kind if self.holds_images else ""
+    def __init__(
+        self, devices: str = "auto", workers: list[str] | None = None, index: int | None = None
+    ) -> None:
+        self._distribution = self._mesh = self._peers = None
+        if workers:
+            require(devices == "auto", "devices", devices, "'auto' with several machines")
+            self.addresses, self.machines, self.machine = workers, len(workers), index
+            self._peers = _joined(tuple(workers), index)
+            found = _devices_of_all(self.machines)
+            self._mesh = jax.sharding.Mesh(np.array(found), ("batch",))
+            self.devices, on_cpu = f"{len(found)} on {len(workers)} machines", _is_cpu(found[0])
+        else:
+            found = _device_names(devices)
+            self.devices, on_cpu = ", ".join(found).upper(), found[0].startswith("cpu")
+            if len(found) > 1 or devices != "auto":
+                self._distribution = keras.distribution.DataParallel(
+                    devices=found, auto_shard_dataset=False
+                )
+                self._mesh = self._distribution.device_mesh.backend_mesh
+        self.replicas = len(found)
+        self.holds_images = not (on_cpu or workers)
+        self.device_kind = "" if on_cpu else jax.local_devices()[0].device_kind
+        self._resident = self._state = None
+        # What steps return is whole on each machine, which could not read the others' shares.
+        self._whole = {"out_shardings": self._sharding(everywhere=True)} if workers else {}
+        self._add = jax.jit(lambda values: values.sum(0), **self._whole)
+        if workers:
+            with silent_stderr(1):  # where the collectives say that they are connected
+                self._sum(np.zeros(1, np.int32))
 
     @contextlib.contextmanager
     def scope(self) -> Any:
@@ -68,11 +106,13 @@ class JaxEngine(Engine):
         require(self.replicas == 1 or not recipe.bn_batch, "bn_batch", recipe.bn_batch, rule)
         moving = {id(variable) for variable in self.moving}
         self._moves = [id(variable) in moving for variable in model.non_trainable_variables]
-        self._step = jax.jit(self._train_step, static_argnames="parts")
+        self._step = jax.jit(self._train_step, static_argnames="parts", **self._whole)
         self._steps = jax.jit(self._train_steps, static_argnames="parts")
-        self._scores = jax.jit(self._predict_step)
+        self._scores = jax.jit(self._predict_step, **self._whole)
         self._chunk, self._timed = 1, False  # one step, until it is known how long it takes
         self._state = None  # of the steps, while it is ahead of the variables
+        if self.machines > 1:  # other processors may have drawn other last bits
+            self.restore(self.broadcast(self.state()))
 
     def train(
         self, batches: Any, first: int, last: int, stop: Callable[[], bool] = lambda: False
@@ -90,15 +130,22 @@ class JaxEngine(Engine):
             self._state = None
 
     def _train_streamed(self, batches, first, last, stop, parts):
-        feed = prefetched(batches, first, last)
+        feed = prefetched(batches, first, last, self._share)
         for index in range(first, last):
             start = time.perf_counter()
             images, labels = next(feed)
             waited = time.perf_counter() - start
-            extras = self.extras(batches, index)
+            total = len(images) * self.machines
+            share = self._share(total)
+            extras = (None if v is None else v[share] for v in self.extras(batches, index))
             inputs = [self._placed(values) for values in (images, labels, *extras)]
-            self._state, logs = self._step(self._state, *inputs, parts=parts)
-            yield [{**logged(np.asarray(logs), len(images), waited), "stop": stop()}]
+            with self._others_may_end():
+                self._state, logs = self._step(self._state, *inputs, parts=parts)
+                logs = self._fetched(logs)
+            asked = stop()
+            if self.machines > 1:
+                asked = bool(self._sum(np.array([asked], np.int32))[0])
+            yield [{**logged(logs, total, waited), "stop": asked}]
 
     def _train_resident(self, resident, batches, first, last, stop, parts):
         with ThreadPoolExecutor(1) as worker:  # draws while the device computes
@@ -131,20 +178,22 @@ class JaxEngine(Engine):
     def predict(self, images: np.ndarray) -> np.ndarray:
         self.sync()
         weights = [self._values(group) for group in self._groups()[:2]]
-        scores = self._scores(*weights, self._placed(self.padded(images)))
-        return np.asarray(scores)[: len(images)]
+        padded = self.padded(images)
+        with self._others_may_end():
+            scores = self._scores(*weights, self._placed(padded[self._share(len(padded))]))
+            return self._fetched(scores)[: len(images)]
 
     def sync(self) -> None:
         """Tells the variables of model and optimiser what the steps have made of them."""
         for group, values in zip(self._groups(), self._state or ((),) * 3, strict=True):
             for variable, value in zip(group, values, strict=False):
-                variable.assign(value)
+                variable.assign(value if self.machines == 1 else value.addressable_data(0))
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jit(function)
 
     def memory(self) -> tuple[int, int | None]:
-        found = jax.devices()[0].memory_stats()
+        found = jax.local_devices()[0].memory_stats()
         if not found:  # a CPU
             return process_memory()
         return found["peak_bytes_in_use"], found["bytes_limit"]
@@ -242,10 +291,16 @@ class JaxEngine(Engine):
         return self._resident[1]
 
     def _placed(self, values, everywhere=False):
-        """On the device; on several each has its share, or everything."""
+        """On the device; on several each has its share, or everything.
+
+        What is shared is, on several machines, this one's share of it.
+        """
         if values is None or self.replicas == 1:
             return values if values is None else jnp.asarray(values)
-        return jax.device_put(values, self._sharding(everywhere))
+        sharding = self._sharding(everywhere)
+        if self.machines == 1:
+            return jax.device_put(values, sharding)
+        return jax.make_array_from_process_local_data(sharding, np.asarray(values))
 
     def _sharded(self, values):
         if self.replicas == 1:
@@ -253,9 +308,8 @@ class JaxEngine(Engine):
         return jax.lax.with_sharding_constraint(values, self._sharding())
 
     def _sharding(self, everywhere=False):
-        mesh = self._distribution.device_mesh.backend_mesh
-        spec = () if everywhere else (self._distribution.batch_dim_name,)
-        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
+        spec = () if everywhere else self._mesh.axis_names
+        return jax.sharding.NamedSharding(self._mesh, jax.sharding.PartitionSpec(*spec))
 
     def _predict_step(self, trainable, others, images):
         images = images.astype(jnp.float32)
@@ -267,11 +321,107 @@ class JaxEngine(Engine):
         return model.trainable_variables, model.non_trainable_variables, self.optimizer.variables
 
     def _values(self, variables):
-        return [variable.value for variable in variables]
+        values = [variable.value for variable in variables]
+        if self.machines == 1:
+            return values
+        sharding, own = self._sharding(everywhere=True), self._mesh.local_devices
+        return [
+            jax.make_array_from_single_device_arrays(
+                value.shape, sharding, [jax.device_put(value, device) for device in own]
+            )
+            for value in values
+        ]
+
+    def _sum(self, value):
+        mine = np.zeros((self.replicas // self.machines, *value.shape), value.dtype)
+        mine[0] = value
+        with self._others_may_end():
+            return self._fetched(self._add(self._placed(mine)))
+
+    def _fetched(self, values):
+        """On the host, once they are there, for which other machines may be waited for."""
+        pause = 1e-4
+        while self.machines > 1 and not values.is_ready():
+            if (lost := self._peers.wait(pause)) is not None:
+                raise self._gone(lost)
+            pause = min(2 * pause, 0.01)
+        return np.asarray(values)
+
+    @contextlib.contextmanager
+    def _others_may_end(self):
+        """Says in one line what JAX says of a connection, whatever it raises."""
+        try:
+            yield
+        except Exception as error:
+            lost = self._peers and self._peers.wait(LOOK)
+            if lost is None:
+                raise
+            self._state = None  # which may never come
+            atexit.register(_end_at_once)
+            if isinstance(error, DeviceError):
+                raise
+            raise self._gone(lost) from error
+
+
+@functools.cache
+def _joined(workers: tuple[str, ...], index: int) -> Peers:
+    """Joins this process with those of other machines, once for all its trainings."""
+    if "heartbeat_timeout_seconds" not in inspect.signature(jax.distributed.initialize).parameters:
+        raise ConfigError(f"Several machines need JAX 0.7 or later. Received: {jax.__version__}.")
+    peers = Peers([*workers], index)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    if hasattr(jax.config, "jax_enable_preemption_service"):
+        jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM for itself
+    try:
+        jax.distributed.initialize(
+            peers.coordinator,
+            len(workers),
+            index,
+            coordinator_bind_address=peers.coordinator,
+            heartbeat_timeout_seconds=NEVER,
+        )
+    except RuntimeError as error:
+        raise DeviceError(
+            "Several machines must be joined before JAX computes anything in this process, and "
+            f"once only. Received: workers={','.join(workers)!r} ({reason(error)})."
+        ) from None
+    atexit.register(_leave, peers)
+    return peers
+
+
+def _leave(peers):
+    """Ends without waiting for all, as JAX would: the first machine may be writing for long."""
+    from jax._src import distributed  # there is no other way
+
+    state = distributed.global_state
+    peers.kept = state.client, state.service  # for threads that never end, so none takes them down
+    state.client = state.service = None
+
+
+def _end_at_once():
+    """Ends although a thread of JAX's waits for a machine that is lost."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(DeviceError.exit_code)
+
+
+def _devices_of_all(machines):
+    """The devices of all machines, in the machines' order, as many of each."""
+    each = [[d for d in jax.devices() if d.process_index == k] for k in range(machines)]
+    if _is_cpu(each[0][0]):
+        each = [own[:1] for own in each]
+    counts = [len(own) for own in each]
+    if len({*counts}) > 1:
+        raise ConfigError(f"All machines must have as many devices. Received: {counts}.")
+    return [device for own in each for device in own]
 
 
 def _added(sums, values):
     return values if sums is None else jax.tree.map(jnp.add, sums, values)
+
+
+def _is_cpu(device):
+    return device.platform == "cpu"
 
 
 def _device_names(devices):

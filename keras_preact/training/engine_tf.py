@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -12,13 +13,18 @@ from typing import Any
 
 import keras
 import numpy as np
-import safetensors.numpy
 import tensorflow as tf
 
 from keras_preact.checked import require
 from keras_preact.data import prefetched
-from keras_preact.errors import DeviceError, quoted
+from keras_preact.errors import quoted
 from keras_preact.training.engine import Engine, logged, process_memory
+
+#: What TensorFlow raises when another machine is gone, or does not answer for ten seconds.
+_GONE = (
+    tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)  # fmt: skip
 
 
 class TensorFlowEngine(Engine):
@@ -46,11 +52,11 @@ class TensorFlowEngine(Engine):
         if workers:
             task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
             os.environ["TF_CONFIG"] = json.dumps(task)
-        self.machines, self._machine = _place(json.loads(os.environ.get("TF_CONFIG") or "{}"))
+        self._tasks, self.machine = _place(json.loads(os.environ.get("TF_CONFIG") or "{}"))
+        self.addresses, self.machines = [*self._tasks.values()], max(len(self._tasks), 1)
         if self.machines > 1:
             require(devices == "auto", "devices", devices, "'auto' with several machines")
             self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
-            self.is_chief = self._machine == 0
             count = self.strategy.num_replicas_in_sync
             self.devices = f"{count} on {self.machines} machines"
         else:
@@ -123,22 +129,7 @@ class TensorFlowEngine(Engine):
         total = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return peak, int(total.splitlines()[0]) * 2**20
 
-    def broadcast(self, state: dict[str, Any]) -> Any:
-        """The chief's: all machines add up what the others send as zeros."""
-        if self.machines == 1:
-            return state
-        mine = np.frombuffer(
-            safetensors.numpy.save(state) if state and self.is_chief else b"", np.uint8
-        )
-        size = int(self._sum(np.array([len(mine)]))[0])
-        if not size:  # and TensorFlow cannot add up nothing
-            return None
-        data = np.resize(mine, size) if len(mine) else np.zeros(size, np.uint8)
-        data = self._sum(data.astype(np.int32)).astype(np.uint8)
-        return safetensors.numpy.load(data.tobytes())
-
     def _sum(self, value):
-        """A number or an array, added up over the machines."""
         mine = self.strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(
                 value if context.replica_id_in_sync_group % self._local == 0 else value * 0
@@ -156,18 +147,17 @@ class TensorFlowEngine(Engine):
         """Says in one line what TensorFlow says in many when another machine is gone."""
         try:
             yield
-        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as e:
+        except _GONE as error:
             if self.machines == 1:
                 raise
-            raise DeviceError(
-                "Another machine of this run has stopped or cannot be reached; its output says "
-                "why. The same command on all machines resumes from the last checkpoint."
-            ) from e
+            raise self._gone(self._named_in(str(error))) from error
 
-    def _share(self, images: int) -> slice:
-        """Which of the images of a batch this machine works on."""
-        size = images // self.replicas * self._local
-        return slice(self._machine * size, (self._machine + 1) * size)
+    def _named_in(self, text):
+        """The machine that an error of TensorFlow's is about, if it says."""
+        named = re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", text)
+        found = [[*self._tasks].index((job, int(k))) for job, k in named]
+        found += [0] * ("CoordinationService/" in text)  # whose calls go to the first
+        return next((machine for machine in found if machine != self.machine), None)
 
     def _distributed(self, values):
         """This machine's images, an equal share for each of its devices."""
@@ -247,15 +237,16 @@ class TensorFlowEngine(Engine):
         return self.strategy.experimental_local_results(scores)[0]
 
 
-def _place(config: dict) -> tuple[int, int]:
-    """How many machines train together, and which of them this is, from TF_CONFIG."""
-    jobs = [job for job in ("chief", "worker") if job in config.get("cluster", {})]
-    machines = [(job, k) for job in jobs for k in range(len(config["cluster"][job]))]
+def _place(config: dict) -> tuple[dict[tuple[str, int], str], int]:
+    """The machines that train together, by job and task, and which this is, from TF_CONFIG."""
+    cluster = config.get("cluster", {})
+    jobs = [job for job in ("chief", "worker") if job in cluster]
+    machines = {(job, k): address for job in jobs for k, address in enumerate(cluster[job])}
     if len(machines) < 2:
-        return 1, 0
+        return {}, 0
     task = config.get("task", {}).get("type"), int(config.get("task", {}).get("index", -1))
-    require(task in machines, "TF_CONFIG", config, f"a cluster with a task among {machines}")
-    return len(machines), machines.index(task)
+    require(task in machines, "TF_CONFIG", config, f"a cluster with a task among {[*machines]}")
+    return machines, [*machines].index(task)
 
 
 @functools.cache

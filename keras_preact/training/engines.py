@@ -35,10 +35,9 @@ def make_engine(config) -> Engine:
     if backend == "jax":
         from keras_preact.training.engine_jax import JaxEngine
 
-        require(not config.workers, "workers", config.workers, "None under JAX")
         flag = "Set XLA_FLAGS=--xla_gpu_deterministic_ops=true in the environment instead."
         require(not config.deterministic, "deterministic", True, "False under JAX", flag)
-        return JaxEngine(config.devices)
+        return JaxEngine(config.devices, config.worker_list(), config.index)
     raise ConfigError(
         "Training runs on the backends 'tensorflow' and 'jax' (the environment variable "
         f"KERAS_BACKEND). Received: {backend!r}."

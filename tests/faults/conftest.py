@@ -40,20 +40,28 @@ CONFIG = {
 class Zygote:
     """Starts children that train.
 
+    Args:
+        environment: Variables that differ from this process's.
+
     Attributes:
         message: What the last one said.
     """
 
     message = ""
 
-    def __init__(self):
+    def __init__(self, **environment):
         self.process = subprocess.Popen(
             [sys.executable, pathlib.Path(__file__).with_name("zygote.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
         )
         assert self.process.stdout.readline() == "ready\n"
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
 
     def kill(self, child):
         """Whether it was still there."""
@@ -92,8 +100,21 @@ class Zygote:
 def zygote():
     zygote = Zygote()
     yield zygote
-    zygote.process.stdin.close()
-    zygote.process.wait()
+    zygote.end()
+
+
+@pytest.fixture(scope="session")
+def zygote_of_jax(tmp_path_factory):
+    """What takes time is compiling: that is done without optimisations, and once for all."""
+    zygote = Zygote(
+        KERAS_BACKEND="jax",
+        JAX_DISABLE_MOST_OPTIMIZATIONS="1",
+        JAX_COMPILATION_CACHE_DIR=str(tmp_path_factory.mktemp("jax")),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+        JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
+    )
+    yield zygote
+    zygote.end()
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,19 @@ children's process ids and, when they are gone, one for each with its status and
 """
 
 import gc
+import importlib.machinery
 import json
 import os
 import resource
 import signal
 import sys
 import traceback
+
+if os.environ.get("KERAS_BACKEND") == "jax":  # else Keras imports TensorFlow, to set its seed
+    find_spec = importlib.machinery.PathFinder.find_spec
+    importlib.machinery.PathFinder.find_spec = lambda name, *arguments, **options: (
+        None if name == "tensorflow" else find_spec(name, *arguments, **options)
+    )
 
 import filelock  # noqa: F401
 import scipy.stats  # noqa: F401
@@ -21,7 +28,7 @@ from keras_preact import TrainConfig, export, load_data
 from keras_preact.cli import exit_code
 from keras_preact.papers import ReproduceConfig, report, reproduce_plan
 from keras_preact.run import RunFolder
-from keras_preact.training import finish, trainer
+from keras_preact.training import finish, peers, trainer
 
 load_data("digits")
 
@@ -81,6 +88,7 @@ def child(job):
     """Trains; the exit code, and the line that the command would say."""
     signal.alarm(300)  # the end of one that hangs; without faults they take seconds
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    peers.LOST = job.get("lost", peers.LOST)
     if limit := job.get("largest_file"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
