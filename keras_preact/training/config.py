@@ -61,7 +61,8 @@ class TrainConfig(Checked):
         devices: `auto` (all GPUs, else the CPU) or names such as `gpu:0,gpu:1`, which share each
             batch.
         workers: Addresses `host:port,host:port,...` of machines that train together, all with this
-            command; not needed if the environment variable TF_CONFIG is set. TensorFlow only.
+            command; the first one writes. Under TensorFlow not needed if the environment variable
+            TF_CONFIG is set; under JAX, 0.7 or later, all meet at the first address.
         index: Index of this process among the workers, from 0.
         sync_batch_norm: Synchronise the statistics of batch normalisation across devices.
         deterministic: Use deterministic kernels only, where others are faster.

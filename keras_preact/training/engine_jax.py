@@ -44,7 +44,7 @@ CHUNK, SECONDS = 64, 1.0
 #: Seconds until JAX itself would miss a machine, and end this process: never (see `peers.py`).
 NEVER = 1_000_000
 
-#: Seconds for which an error may be ahead of what says that a machine is gone.
+#: Seconds by which an error, or a result, may be away from the word that a machine is gone.
 LOOK = 3.0
 
 
@@ -340,10 +340,13 @@ class JaxEngine(Engine):
 
     def _fetched(self, values):
         """On the host, once they are there, for which other machines may be waited for."""
-        pause = 1e-4
+        pause, end = 1e-4, None
         while self.machines > 1 and not values.is_ready():
             if (lost := self._peers.wait(pause)) is not None:
-                raise self._gone(lost)
+                end = end or time.monotonic() + LOOK  # it may have had all it needed, and left
+                if time.monotonic() > end:
+                    raise self._gone(lost)
+                time.sleep(pause)
             pause = min(2 * pause, 0.01)
         return np.asarray(values)
 
@@ -377,6 +380,7 @@ def _joined(workers: tuple[str, ...], index: int) -> Peers:
             peers.coordinator,
             len(workers),
             index,
+            cluster_detection_method="deactivate",  # Slurm's would leave one GPU to each process
             coordinator_bind_address=peers.coordinator,
             heartbeat_timeout_seconds=NEVER,
         )

@@ -60,6 +60,7 @@ class Peers:
     def __init__(self, addresses: list[str], index: int) -> None:
         self.addresses, self.index, self.lost = addresses, index, None
         self._others: dict[int, socket.socket] = {}
+        self._complete = False
         self._held: list[socket.socket] = []  # those of JAX, open as long as this process
         self._changed = threading.Condition()
         host, _, port = addresses[0].rpartition(":")
@@ -100,9 +101,11 @@ class Peers:
     def _wait_for_all(self):
         others = {*range(1, len(self.addresses))}
         with self._changed:
-            if self._changed.wait_for(lambda: {*self._others} == others, START):
+            self._complete = self._changed.wait_for(lambda: {*self._others} == others, START)
+            if self._complete:
                 for connection in self._others.values():
-                    connection.sendall(b"\n")
+                    with contextlib.suppress(OSError):  # who listens to it finds out
+                        connection.sendall(b"\n")
                 return
             missing = [f"{k} ({self.addresses[k]})" for k in sorted(others - {*self._others})]
         raise DeviceError(
@@ -156,7 +159,8 @@ class Peers:
             self._relay(connection, lambda: socket.create_connection((host, int(port))))
         elif greeting in [self._greeting(k) for k in range(1, len(self.addresses))]:
             with self._changed:
-                self._others.setdefault(greeting["index"], connection)
+                if not self._complete:  # a second one of this index is the first one's successor
+                    self._others[greeting["index"]] = connection
                 self._changed.notify_all()
         else:
             connection.close()
@@ -194,7 +198,7 @@ class Peers:
             lost = self.wait(LOST / 8)
             line = b"\n" if lost is None else f"{lost}\n".encode()
             for connection in self._others.values():
-                with contextlib.suppress(OSError):  # who listens to it finds out
+                with contextlib.suppress(OSError):
                     connection.sendall(line)
 
 

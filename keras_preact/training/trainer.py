@@ -51,6 +51,8 @@ def train(
         DivergedError: When loss or gradient is no longer a finite number.
         SaveError: When the run's folder cannot be written.
         StoppedError: After SIGTERM or SIGINT; the progress is saved.
+        DeviceError: When another machine of the run does not come, is gone or hangs. Under JAX,
+            whose threads may then wait for ever, this process ends with the exit status 1.
 
     Example:
         >>> import tempfile

@@ -1,5 +1,7 @@
 """Machines that tell each other that they are there: threads of one process, and its sockets."""
 
+import contextlib
+import json
 import socket
 import threading
 import time
@@ -25,6 +27,16 @@ def meet(count):
     for thread in threads:
         thread.join(20)
     return [met[k] for k in range(count)]
+
+
+def reach(address):
+    """A connection to a machine that is about to listen."""
+    host, _, port = address.rpartition(":")
+    for _ in range(1000):
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection((host, int(port)), timeout=10)
+        time.sleep(0.01)
+    raise AssertionError(f"nobody listens at {address}")
 
 
 def leave(machine):
@@ -86,17 +98,27 @@ def test_strangers_are_sent_away(greeting):
     first = threading.Thread(target=Peers, args=([address, "host1:2222"], 0))
     first.start()
     second = threading.Thread(target=Peers, args=([address, "host1:2222"], 1))
-    for _ in range(100):
-        try:
-            stranger = socket.create_connection(("127.0.0.1", int(address[10:])), timeout=10)
-            break
-        except ConnectionRefusedError:
-            time.sleep(0.01)
+    stranger = reach(address)
     stranger.sendall(greeting)
     stranger.shutdown(socket.SHUT_WR)
     assert not stranger.recv(1)
     second.start()
     for thread in (first, second):
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_one_that_is_started_again_before_all_are_there_takes_its_place():
+    workers = [f"127.0.0.1:{free_port()}", "host1:2222", "host2:2222"]
+    first, *others = (threading.Thread(target=Peers, args=(workers, k)) for k in range(3))
+    first.start()
+    early = reach(workers[0])
+    early.sendall(f"{json.dumps({'index': 1, 'workers': workers})}\n".encode())
+    time.sleep(0.1)
+    early.close()
+    for thread in others:
+        thread.start()
+    for thread in (first, *others):
         thread.join(10)
         assert not thread.is_alive()
 
