@@ -37,10 +37,10 @@ class RunFolder:
     It holds `config.json` (what was asked for; `keras-preact train --config` takes it),
     `command.txt` (the command that repeats it), `resolved.json` (every field), `env.json` (versions
     and machine), `data.json` (what the images were), `citations.bib`, `log.jsonl` and `steps.jsonl`
-    (one JSON object per epoch and per step), `checkpoints/`, and once it is finished `result.json`,
-    `classes.json`, `geometry.json`, the trained model as `model.keras` and, where the config has
-    `saved_model`, in `saved_model/`, and pictures. Loggers write `tensorboard/`, `wandb/` and
-    `wandb.json`.
+    (one JSON object per epoch and per step), `checkpoints/`, after a restart `restarts.json` (the
+    seconds that it cost), and once it is finished `result.json`, `classes.json`, `geometry.json`,
+    the trained model as `model.keras` and, where the config has `saved_model`, in `saved_model/`,
+    and pictures. Loggers write `tensorboard/`, `wandb/` and `wandb.json`.
 
     Args:
         path: The folder of an existing run.
@@ -174,6 +174,12 @@ class RunFolder:
     def log(self) -> list[dict[str, Any]]:
         """One dictionary per epoch."""
         return self.read_lines("log.jsonl")
+
+    @property
+    def lost(self) -> float:
+        """Seconds that restarts have cost: what was done again, and the time in between."""
+        there = (self.path / "restarts.json").is_file()
+        return self.read_json("restarts.json")["lost"] if there else 0.0
 
     @property
     def steps(self) -> list[dict[str, Any]]:

@@ -175,7 +175,7 @@ def _runs(arguments) -> None:
     table = Table(box=box.MARKDOWN if arguments.markdown else None)
     for title in ("run", "state", "network", "data", "recipe"):
         table.add_column(title, overflow="fold")
-    for title in ("epochs", "accuracy", "balanced", "worst", "best", "images/s", "time"):
+    for title in ("epochs", "accuracy", "balanced", "worst", "best", "images/s", "time", "lost"):
         table.add_column(title, justify="right")
     for row in frame.fillna({"images_per_second": 0}).itertuples():
         shares = (row.test_accuracy, row.balanced_accuracy, row.worst_recall, row.best_accuracy)
@@ -190,8 +190,9 @@ def _runs(arguments) -> None:
             *accuracies,
             f"{row.images_per_second:,.0f}",
             duration(row.seconds),
+            duration(row.seconds_lost) if row.seconds_lost else "",
         )
-    make_console(sys.stdout, least_width=130).print(table)
+    make_console(sys.stdout, least_width=140).print(table)
 
 
 def _compare(arguments) -> None:

@@ -26,7 +26,8 @@ def runs_frame(parent: str | os.PathLike = "runs") -> "pd.DataFrame":
         (`finished`, `running` or `interrupted`), `model`, `data`, `recipe`, `epochs` done,
         `epochs_planned`, `test_accuracy` of the last epoch, `balanced_accuracy`, `worst_class` with
         its `worst_recall`, `macro_f1`, `roc_auc` and `average_precision` (these only of finished
-        runs), `best_accuracy`, `images_per_second`, `seconds` of training.
+        runs), `best_accuracy`, `images_per_second`, `seconds` of training, and `seconds_lost` by
+        restarts: from the checkpoint that a session went on from to its first step.
 
     Example:
         >>> from keras_preact.evaluation import runs_frame
@@ -55,6 +56,7 @@ _COLUMNS = {
     "best_accuracy": "float64",
     "images_per_second": "float64",
     "seconds": "float64",
+    "seconds_lost": "float64",
 }
 
 
@@ -89,6 +91,7 @@ def facts_of(run: RunFolder) -> dict[str, Any]:
         "best_accuracy": max(accuracies, default=None),
         "images_per_second": log[-1]["images_per_second"] if log else None,
         "seconds": sum(row["seconds"] for row in log),
+        "seconds_lost": run.lost,
     }
     return check_row(facts, _COLUMNS)
 

@@ -77,14 +77,18 @@ class Loop:
         self.epoch = Epoch(1)  # the one under way
         self.best = None
         self.seconds = self.seconds_before = 0.0  # of training; before this process
+        self.lost, self._since = 0.0, None  # by restarts; when what is gone on from was saved
         self._started, self._said_first = started or time.perf_counter(), False
         self._signals, self._overflows, self._said = Signals(self._nothing_lost), 0, set()
         self._saved_at, self._saved_step = (0, time.monotonic()), None
         self._writing = None  # the checkpoint that a thread writes while training goes on
         self.loggers = loggers or Loggers([], run)
 
-    def resume(self) -> bool:
+    def resume(self, counts: bool = True) -> bool:
         """Resumes from the newest undamaged checkpoint; returns whether there was one.
+
+        Args:
+            counts: Whether the time since then was lost: not where it is of another run.
 
         Raises:
             DataError: When there are checkpoints and all are damaged.
@@ -105,6 +109,8 @@ class Loop:
             self.best, self.epoch = progress["best"], Epoch(**progress["epoch"])
             self.seconds = progress["seconds"]
             self.seconds_before = self.seconds + self.epoch.seconds
+            if counts:  # early versions did not say when
+                self.lost, self._since = progress.get("lost", 0.0), progress.get("saved_at")
         self._saved_at = (self.step, time.monotonic())
         self._saved_step = self.step if state is not None else None
         # What was logged after the checkpoint happens again.
@@ -203,6 +209,9 @@ class Loop:
                 f"of which {here:.1f} s to compile and run it",
             )
             self._said_first = True
+            if self._since:
+                self.lost += max(time.time() - self._since, 0.0)
+                self._write(self.run_folder.write_json, "restarts.json", {"lost": self.lost})
         epoch.add(line, row["images"], row["waited"])
         self._write(self.run_folder.append_log, line, "steps.jsonl")
         bar.step(epoch.number, epoch.mean("loss"), epoch.mean("accuracy"), epoch.speed)
@@ -266,6 +275,8 @@ class Loop:
             "epoch": self.epoch.so_far(),
             "best": self.best,
             "seconds": self.seconds,
+            "lost": self.lost,
+            "saved_at": time.time(),
         }
         self._saved_at = (self.step, time.monotonic())
         if not self.engine.is_chief:

@@ -94,7 +94,7 @@ def train(
             longer.into(run)
         told = Loggers(loggers, run, console)
         loop = job.loop(run, console, start, told)
-        if loop.resume():
+        if loop.resume(counts=longer is None):
             say(console, f"resuming {run.path} after step {loop.step}")
             if longer:
                 say(console, longer.schedule(loop))

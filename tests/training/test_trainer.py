@@ -329,12 +329,31 @@ def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch, ca
     frame = runs_frame()
     assert frame.state.tolist() == ["finished", "finished"]
     assert frame.epochs.tolist() == [1, 1]
+    assert frame.seconds_lost[0] > frame.seconds_lost[1] == 0
     assert str(frame.test_accuracy.dtype) == "float64"
     by_class = RunFolder(frame.run[1]).result
     names = (*BY_CLASS, *MACRO)
     assert [frame[name][1] for name in names] == [by_class[name] for name in names]
     assert 0 < by_class["average_precision"] < by_class["roc_auc"] < 1
     assert main(["runs"]) == 0 and f"{by_class['balanced_accuracy']:.2%}" in capsys.readouterr().out
+
+
+@pytest.mark.thorough
+def test_time_since_the_checkpoint_is_lost_once(tmp_path, monkeypatch, begun):
+    """However often a run is killed between two checkpoints."""
+    shutil.copytree(begun, tmp_path / "run")
+    saved = Checkpoints(tmp_path / "run/checkpoints").latest()[0].progress["saved_at"]
+
+    def stop(loop):  # after its first step
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Loop, "_save_is_due", stop)
+        for later in (1000, 3000):
+            patched.setattr("keras_preact.training.loop.time.time", lambda t=later: saved + t)
+            with pytest.raises(KeyboardInterrupt):
+                train(small(tmp_path))
+            assert RunFolder(tmp_path / "run").lost == pytest.approx(later)
 
 
 @pytest.mark.parametrize(
