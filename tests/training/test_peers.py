@@ -40,9 +40,15 @@ def reach(address):
 
 
 def leave(machine):
-    """What the system does with the connections of a process that has ended."""
-    for connection in machine._others.values():
+    """What the system does with the connections of a process that has ended, and tells no more."""
+    connections = machine._others
+    fall_silent(machine)
+    for connection in connections.values():
         connection.shutdown(socket.SHUT_RDWR)
+
+
+def fall_silent(machine):
+    machine._others = {}  # to whom it tells
 
 
 def test_all_are_told_at_once_which_machine_is_gone():
@@ -62,7 +68,7 @@ def test_one_that_falls_silent_is_lost_and_no_other(monkeypatch):
     monkeypatch.setattr(peers, "LOST", 1.0)
     first, second, third = meet(3)
     assert third.wait(1.2) is None
-    third._others.clear()  # to whom it tells
+    fall_silent(third)
     start = time.monotonic()
     assert [machine.wait(10) for machine in (first, second)] == [2, 2]
     assert time.monotonic() - start > 0.8
