@@ -136,7 +136,7 @@ def test_what_is_asked_for_is_looked_at_in_its_states(analysis, weights_seen, mo
     assert ("curvature_steps" in tables) == (len(curved) > 2)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_curvature_is_followed_along_a_run(tmp_path, monkeypatch):
     """Each checkpoint that is not the end, then the end; the network has its weights back."""
     path = str(tmp_path / "run")

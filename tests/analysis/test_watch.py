@@ -85,7 +85,7 @@ def test_what_is_seen_is_that_of_the_weights(tmp_path):
         np.testing.assert_allclose(seen[name], units[name], rtol=1e-4)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_command(tmp_path, capsys):
     out = tmp_path / "run"
     command = ["train", "--model", "resnet8v2", "--epochs", "1", "--out", str(out)]

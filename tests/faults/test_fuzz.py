@@ -29,7 +29,7 @@ pytestmark = pytest.mark.tensorflow
 KEPT = pathlib.Path(__file__).parents[1] / "kept" / "v0.1.0"
 
 #: Files of each format, and with `--thorough`; what none may take.
-FILES, MORE_FILES = 60, 300
+FILES, MORE_FILES = 60, 150
 SECONDS, MEMORY = 10, 2 * 2**30
 
 

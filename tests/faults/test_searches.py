@@ -77,7 +77,7 @@ def kill(process, module):
     random.choice(wait_for(lambda: family(process, module), process)).kill()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_workers_that_are_killed_are_replaced(tmp_path, request):
     """R20, R22: one of two workers is killed (three times with more `--kills`); trials diverge."""
     kills = 3 if request.config.getoption("--kills") > 5 else 1

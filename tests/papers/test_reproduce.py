@@ -392,7 +392,7 @@ def test_a_folder_is_told_all_that_was_asked_for(tmp_path):
     assert told("ResNet-164*") == ("*", 3, 30)  # all that there are
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_many_processes_may_begin_a_table_at_once(tmp_path):
     for k in range(4):
         config = config_in(tmp_path / str(k))

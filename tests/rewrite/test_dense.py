@@ -102,7 +102,7 @@ def test_what_has_no_windows_is_refused():
         dense(network())(images(12, 20))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_the_command_on_one_device_and_two(randomize, tmp_path, capsys):
     model = build_network(config("relu", (2, 1)), input_shape=(8, 8, 1))

@@ -47,6 +47,10 @@ def thorough(*values):
     return pytest.param(*values, marks=pytest.mark.thorough)
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def small(tmp_path, **fields):
     settings = {**SMALL, **fields.pop("settings", {})}
     # Not "auto", so that the numbers are the same on every processor.
@@ -718,7 +722,7 @@ def folder_of_digits(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("memory", "part"),
-    [thorough(None, "test"), (0, "train"), thorough(None, "train"), thorough(0, "test")],
+    [thorough(None, "test"), (0, "train"), slow(None, "train"), slow(0, "test")],
 )
 def test_a_damaged_image_stops_a_training_and_loses_nothing(
     tmp_path, folder_of_digits, part, memory

@@ -195,8 +195,14 @@ FEW = {
 }
 
 
+#: Those that take longest to build.
+_LARGE = ("InceptionResNetV2", "InceptionV3", "NASNetMobile")
+
+
 @pytest.mark.sample(6)
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in _LARGE else ()) for n in FAMILIES]
+)
 def test_a_network_of_each_family_opens(name, tmp_path):
     """With equal weights; what they compute is compared where all of them are opened."""
     without_top = {"include_top": False, "pooling": "avg", "input_shape": (75, 75, 3)}
