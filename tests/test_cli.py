@@ -294,7 +294,7 @@ def test_streams_that_are_closed_are_no_fault():
     assert subprocess.run(["bash", "-c", command]).returncode == 0
 
 
-@pytest.mark.thorough  # a whole training in a process of its own
+@pytest.mark.slow  # a whole training in a process of its own
 def test_where_nobody_reads_any_more_a_training_goes_on(tmp_path):
     """`keras-preact train ... | head -1`"""
     out = tmp_path / "run"
