@@ -36,7 +36,7 @@ def main(
         batch_size: Images in a step.
         steps: Steps of a turn.
         rounds: Turns, of whose ratios the median counts.
-        deterministic: Whether TensorFlow is told to compute the same bits each time.
+        deterministic: Whether only deterministic kernels are used.
         json: Print JSON instead of a table.
     """
     random = np.random.default_rng(0)

@@ -65,7 +65,8 @@ class TrainConfig(Checked):
             TF_CONFIG is set; under JAX, 0.7 or later, all meet at the first address.
         index: Index of this process among the workers, from 0.
         sync_batch_norm: Synchronise the statistics of batch normalisation across devices.
-        deterministic: Use deterministic kernels only, where others are faster.
+        deterministic: Use deterministic kernels only, where others are faster: the same config and
+            seed then give the same bits again on the same GPU too.
         seed: Random seed of initial weights, order and augmentation.
         out: Folder of the run; a new one under `runs/` if not given.
         resume: `auto` resumes an interrupted run of the same config, in `out` or else in `runs/`;

@@ -47,6 +47,10 @@ NEVER = 1_000_000
 #: Seconds by which an error, or a result, may be away from the word that a machine is gone.
 LOOK = 3.0
 
+#: What XLA is told where only deterministic kernels may be used. It then times none to choose by
+#: either. Told with each compilation, it needs no environment and is read after JAX has begun too.
+DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
+
 
 class JaxEngine(Engine):
     """Steps compiled by `jax.jit`.
@@ -57,10 +61,15 @@ class JaxEngine(Engine):
         workers: `host:port` of each machine, or `None` for this machine alone; at the first one's
             all machines meet.
         index: Which of them this process is.
+        deterministic: Whether XLA may only use deterministic kernels.
     """
 
     def __init__(
-        self, devices: str = "auto", workers: list[str] | None = None, index: int | None = None
+        self,
+        devices: str = "auto",
+        workers: list[str] | None = None,
+        index: int | None = None,
+        deterministic: bool = False,
     ) -> None:
         self._distribution = self._mesh = self._peers = None
         if workers:
@@ -82,6 +91,9 @@ class JaxEngine(Engine):
         self.holds_images = not (on_cpu or workers)
         self.device_kind = "" if on_cpu else jax.local_devices()[0].device_kind
         self._resident = self._state = None
+        self._jit = functools.partial(
+            jax.jit, compiler_options=DETERMINISTIC if deterministic else None
+        )
         # What steps return is whole on each machine, which could not read the others' shares.
         self._whole = {"out_shardings": self._sharding(everywhere=True)} if workers else {}
         self._add = jax.jit(lambda values: values.sum(0), **self._whole)
@@ -106,9 +118,9 @@ class JaxEngine(Engine):
         require(self.replicas == 1 or not recipe.bn_batch, "bn_batch", recipe.bn_batch, rule)
         moving = {id(variable) for variable in self.moving}
         self._moves = [id(variable) in moving for variable in model.non_trainable_variables]
-        self._step = jax.jit(self._train_step, static_argnames="parts", **self._whole)
-        self._steps = jax.jit(self._train_steps, static_argnames="parts")
-        self._scores = jax.jit(self._predict_step, **self._whole)
+        self._step = self._jit(self._train_step, static_argnames="parts", **self._whole)
+        self._steps = self._jit(self._train_steps, static_argnames="parts")
+        self._scores = self._jit(self._predict_step, **self._whole)
         self._chunk, self._timed = 1, False  # one step, until it is known how long it takes
         self._state = None  # of the steps, while it is ahead of the variables
         if self.machines > 1:  # other processors may have drawn other last bits
@@ -190,7 +202,7 @@ class JaxEngine(Engine):
                 variable.assign(value if self.machines == 1 else value.addressable_data(0))
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return jax.jit(function)
+        return self._jit(function)
 
     def memory(self) -> tuple[int, int | None]:
         found = jax.local_devices()[0].memory_stats()

@@ -2,7 +2,6 @@
 
 import keras
 
-from keras_preact.checked import require
 from keras_preact.errors import ConfigError
 from keras_preact.training.engine import Engine
 
@@ -27,18 +26,12 @@ def make_engine(config) -> Engine:
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        from keras_preact.training.engine_tf import TensorFlowEngine
-
-        return TensorFlowEngine(
-            config.devices, config.worker_list(), config.index, config.deterministic
+        from keras_preact.training.engine_tf import TensorFlowEngine as OfBackend
+    elif backend == "jax":
+        from keras_preact.training.engine_jax import JaxEngine as OfBackend
+    else:
+        raise ConfigError(
+            "Training runs on the backends 'tensorflow' and 'jax' (the environment variable "
+            f"KERAS_BACKEND). Received: {backend!r}."
         )
-    if backend == "jax":
-        from keras_preact.training.engine_jax import JaxEngine
-
-        flag = "Set XLA_FLAGS=--xla_gpu_deterministic_ops=true in the environment instead."
-        require(not config.deterministic, "deterministic", True, "False under JAX", flag)
-        return JaxEngine(config.devices, config.worker_list(), config.index)
-    raise ConfigError(
-        "Training runs on the backends 'tensorflow' and 'jax' (the environment variable "
-        f"KERAS_BACKEND). Received: {backend!r}."
-    )
+    return OfBackend(config.devices, config.worker_list(), config.index, config.deterministic)

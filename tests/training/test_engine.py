@@ -1,6 +1,9 @@
 """Steps: the same on one device and on several, in one part and in several, on host and device."""
 
+import pathlib
 import random
+import subprocess
+import sys
 from typing import get_args, get_type_hints
 
 import keras
@@ -22,6 +25,7 @@ from keras_preact.training.recipes import Recipe
 from keras_preact.training.statistics import average_statistics
 from keras_preact.weights import layers_with_weights
 
+ROOT = pathlib.Path(__file__).parents[2]
 TWO = "cpu:0,cpu:1"
 JAX = keras.backend.backend() == "jax"
 SMALL = {
@@ -487,6 +491,57 @@ def test_images_are_held_where_they_fit():
         assert engine._hold(Batches(split, 5, drop_remainder=True, **beyond)) is None
     images = engine._hold(equal)[0]
     assert (images.dtype, images.shape) == ("uint8", (10, 64, 64, 3))
+
+
+@pytest.mark.skipif(not JAX, reason="TensorFlow is told once for all")
+def test_xla_is_told_to_be_deterministic_in_each_compilation(monkeypatch):
+    import jax
+
+    from keras_preact.training.engine_jax import DETERMINISTIC
+
+    engine = make_engine(config(deterministic=True))
+    assert engine.compiled(jax.numpy.sin)(0.0) == 0  # a name that XLA knows, on every device
+    monkeypatch.setitem(DETERMINISTIC, "no_such_option", True)
+    one = job(SMALLEST, deterministic=True)
+
+    def held():
+        one.engine.holds_images = True
+        train(one, 1)
+
+    for compile in (
+        lambda: train(one, 1),
+        held,
+        lambda: one.engine.predict(one.batches[0][0]),
+        lambda: one.engine.compiled(jax.numpy.sin)(0.0),
+    ):
+        with pytest.raises(jax.errors.JaxRuntimeError, match="'no_such_option'"):
+            compile()
+    assert make_engine(config()).compiled(jax.numpy.sin)(0.0) == 0
+
+
+BITS = """
+import hashlib
+from tests.training.test_engine import JAX, SMALLEST, job, train
+
+for deterministic in (False, True)[JAX:]:  # on a CPU it changes nothing under JAX
+    # Convolutions large enough to be shared among threads.
+    one = job({**SMALLEST, "network.filters": [16]}, deterministic=deterministic)
+    print(hashlib.sha256(train(one, 8).tobytes()).hexdigest())
+    for value in one.engine.state().values():
+        print(hashlib.sha256(value.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.thorough
+def test_another_process_trains_the_same_bits(run_python):
+    """On a CPU, alone or while others compute."""
+    alone = run_python(BITS, ROOT)
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            beside = run_python(BITS, ROOT)
+        finally:
+            busy.kill()
+    assert beside == alone and len(set(alone.split())) > 10
 
 
 @pytest.mark.parametrize("cutmix", [0.0, 1.0])
