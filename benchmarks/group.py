@@ -22,7 +22,7 @@ class Spec:
     """One contender: what it runs, and on what.
 
     Attributes:
-        contender: Name in `benchmarks.contenders.CONTENDERS`.
+        contender: Name in `CONTENDERS` of the module.
         model: A registered network, or one of `keras.applications`.
         dtype: `float32` or `mixed_bfloat16`.
         batch_size: Images in a step.
@@ -34,6 +34,8 @@ class Spec:
         label: Name in the table; the contender's when `None`.
         clock: Python's, of `time`: `process_time` counts the processor's seconds alone, so that
             work on one core is measured beside the work of others.
+        module: Of `benchmarks`, whose `CONTENDERS` it is one of.
+        training: Fields of `TrainConfig`, where a step is an epoch of a training.
     """
 
     contender: str
@@ -47,6 +49,8 @@ class Spec:
     fields: dict = dataclasses.field(default_factory=dict)
     label: str | None = None
     clock: str = "perf_counter"
+    module: str = "contenders"
+    training: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -58,6 +62,7 @@ class Measurement:
         build: Seconds from the call of the builder to a network.
         first: Seconds of the first step, with tracing and compiling.
         seconds: Of one step, a value a round.
+        accuracies: After each step, where steps are epochs of a training.
         peak_gb: Highest resident memory of the process, GB.
         device_gb: Highest memory in use on the accelerator, GB, where there is one that says.
         failure: Why it has no figures, if it has none.
@@ -67,6 +72,7 @@ class Measurement:
     build: float = 0.0
     first: float = 0.0
     seconds: list[float] = dataclasses.field(default_factory=list)
+    accuracies: list[float] = dataclasses.field(default_factory=list)
     peak_gb: float = 0.0
     device_gb: float | None = None
     failure: str | None = None
@@ -81,6 +87,11 @@ class Measurement:
         """Images a second at the median step."""
         return self.spec.batch_size / self.step
 
+    def until(self, accuracy: float | None) -> float | None:
+        """Seconds of the steps to the first that left this accuracy; `None` if none did."""
+        reached = [accuracy is not None and found >= accuracy for found in self.accuracies]
+        return sum(self.seconds[: reached.index(True) + 1]) if any(reached) else None
+
     @property
     def name(self) -> str:
         """Name in tables."""
@@ -94,6 +105,7 @@ ENVIRONMENT = {
     "keras.applications": {"TF_ENABLE_ONEDNN_OPTS": None},
     "stock Keras, oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"},
     "keras.applications, oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+    "torch.compile": {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"},  # compile anew in each run
 }
 
 
@@ -135,7 +147,7 @@ class _Process:
                 getattr(each, what)()
 
 
-def measure(specs, rounds=5, seconds_a_round=2.0, report=None):
+def measure(specs, rounds=5, seconds_a_round=2.0, report=None, accuracy=None):
     """Runs contenders in turn.
 
     Args:
@@ -143,6 +155,7 @@ def measure(specs, rounds=5, seconds_a_round=2.0, report=None):
         rounds: Turns that each takes.
         seconds_a_round: About how long a turn is; at least one step.
         report: Function that is told what is going on.
+        accuracy: With which a contender that trains has done its part.
 
     Returns:
         A `Measurement` each, in order.
@@ -159,11 +172,16 @@ def measure(specs, rounds=5, seconds_a_round=2.0, report=None):
                 process.measurement.build = started["build"]
                 process.measurement.first = started["first"]
         for number in range(1, rounds + 1):
+            left = [p for p in processes if p.measurement.until(accuracy) is None]
+            if not left:
+                break
             report(f"round {number} of {rounds}")
-            for process in processes:
+            for process in left:
                 answer = process.ask(f"run {seconds_a_round}")
                 if answer:
                     process.measurement.seconds.append(answer["seconds"])
+                    if "accuracy" in answer:
+                        process.measurement.accuracies.append(answer["accuracy"])
         for process in processes:
             answer = process.ask("memory")
             if answer:

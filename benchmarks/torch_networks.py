@@ -5,30 +5,31 @@ from torch import nn
 from keras_preact.config import EXPANSION, KERNELS
 
 
-def preact_resnet(config, classes):
+def preact_resnet(config, classes, channels=3):
     """The network of a config with full pre-activation and identity shortcuts.
 
     Args:
         config: A `ResNetConfig`; its placement must be `full_preactivation`.
         classes: Number of classes.
+        channels: Those of the images.
 
     Returns:
-        A `torch.nn.Module` from `(batch, 3, height, width)` to logits.
+        A `torch.nn.Module` from `(batch, channels, height, width)` to logits.
     """
     kind = (config.placement, config.shortcut, config.activation, config.width, config.groups)
     kind += (config.stem, config.projection_stride, config.branch_dropout)
     if kind != ("full_preactivation", "identity", "relu", 1, 1, "conv", "conv", 0):
         raise ValueError("The PyTorch peer is there for full pre-activation with ReLU only.")
-    return _Network(config, classes)
+    return _Network(config, classes, channels)
 
 
 class _Network(nn.Module):
-    def __init__(self, config, classes):
+    def __init__(self, config, classes, channels):
         super().__init__()
         width = config.stem_filters
         entered = config.first_unit_entry in ("stem", "both")
         bias = _has_bias(config, norm_follows=entered)
-        stem = [_conv(3, width, config.stem_kernel, config.stem_stride, bias)]
+        stem = [_conv(channels, width, config.stem_kernel, config.stem_stride, bias)]
         if entered:
             stem += _norm_act(width)
         stem += [nn.MaxPool2d(3, 2, 1)] if config.stem_pool else []

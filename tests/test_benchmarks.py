@@ -12,7 +12,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-TINY, BATCH = ["--rounds", "1", "--json", "true"], ["--batch_size", "4"]
+TINY = ["--rounds", "1", "--batch_size", "4"]
+#: Of those that have not both.
+SHORT = {"opening": TINY[:2], "time_to_accuracy": ["--epochs", "2", "--seeds", "1"]}
 COMMANDS = {
     "train_step": ["--models", "[resnet8v2]", "--contenders", "[keras_preact, stock Keras]"],
     "depth": ["--model", "resnet20v2", "--shallow_units", "[1, 1, 1]"],
@@ -21,15 +23,16 @@ COMMANDS = {
     "augmentation": ["--sizes", "[32]", "--seconds_a_round", "0.1"],
     "overhead": ["--model", "resnet8v2", "--steps", "2"],
     "opening": ["--model", "resnet8v2"],
+    "time_to_accuracy": ["--contenders", "[keras_preact, PyTorch]"],
 }
 #: Options of `input` with which it reads files.
 FILES = ["--files", "true", "--seconds_a_round", "0.1"]
 
 
 def results(name, *arguments):
-    batch = [] if name == "opening" else BATCH
+    command = [f"benchmarks.{name}", *COMMANDS[name], *SHORT.get(name, TINY), "--json", "true"]
     run = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", *COMMANDS[name], *TINY, *batch, *arguments],
+        [sys.executable, "-m", *command, *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -59,6 +62,30 @@ def test_a_contender_that_fails_is_a_row_with_its_reason():
     found = results("train_step", "--models", "[resnet50v2]", "--image_size=-1")
     assert {m["failure"] is not None for m in found["measurements"]} == {True}
     assert "negative" in found["results"][0]["ours is"]
+
+
+@pytest.mark.parametrize("name", ["quick", "fast_cifar"])
+@pytest.mark.parametrize("epochs", [1, 30])
+def test_the_peer_in_pytorch_has_the_learning_rate_of_the_recipe(name, epochs):
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.time_to_accuracy import _share_of_rate
+    from keras_preact.training import RECIPES
+    from keras_preact.training.optimizer import learning_rate_schedule
+
+    recipe = RECIPES[name].replace(epochs=epochs)
+    schedule, steps = learning_rate_schedule(recipe, 100), 100 * epochs
+    for step in {0, 1, steps // 20, 1499, 1500, 1501, steps // 2, steps - 1} & {*range(steps)}:
+        expected = recipe.learning_rate * _share_of_rate(recipe, steps, step)
+        assert float(schedule(step)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_training_ends_with_the_first_epoch_that_has_the_accuracy():
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.group import Measurement, Spec
+
+    found = Measurement(Spec("", ""), seconds=[1, 2, 4, 8], accuracies=[0.5, 0.8, 0.7, 0.9])
+    times = {0.1: 1, 0.6: 3, 0.8: 3, 0.85: 15, 0.95: None, None: None}
+    assert {accuracy: found.until(accuracy) for accuracy in times} == times
 
 
 def test_beside_a_library_the_network_takes_its_layout(monkeypatch):
