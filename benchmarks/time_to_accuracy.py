@@ -233,8 +233,8 @@ def main(
         contenders: Some of `keras_preact`, `PyTorch`, `torch.compile`; those that are not
             installed are left out.
         seeds: Trainings of each; their seeds are 0, 1, ...
-        one_core: Compute on one core and count the processor's seconds: on a machine that others
-            use, two cores wait for each other, and each library does so in another way.
+        one_core: Compute on one core and count the processor's seconds, as on a Linux machine that
+            others use: there threads of several cores wait for each other.
         plot: File for a picture of accuracy by seconds, `.png`, `.svg` or `.pdf`.
         json: Print JSON instead of a table.
     """
