@@ -1,5 +1,6 @@
-"""What the training path costs over the bare compiled step, and what determinism costs."""
+"""What the training path costs over the bare compiled step; checkpoints and determinism too."""
 
+import shutil
 import statistics
 import tempfile
 import time
@@ -20,30 +21,35 @@ def main(
     model: str = "resnet20v2",
     dtype: str = "float32",
     batch_size: int = 128,
+    image_size: int = 32,
     steps: int = 20,
     rounds: int = 7,
+    save_every: int | None = None,
     deterministic: bool = False,
     json: bool = False,
 ):
     """Measures steps as `keras-preact train` does them, beside the compiled step on one batch.
 
-    Both take turns in one process and run the same compiled function. The training path shuffles,
+    They take turns in one process and run the same compiled function. The training path shuffles,
     augments, logs every step and draws no bar; the bare step has its batch on the device already.
 
     Args:
-        model: The network, on images of 32 x 32.
+        model: The network.
         dtype: Its dtype policy.
         batch_size: Images in a step.
+        image_size: Side of an image.
         steps: Steps of a turn.
+        save_every: Steps between checkpoints within a turn, of a training path that has them.
         rounds: Turns, of whose ratios the median counts.
         deterministic: Whether only deterministic kernels are used.
         json: Print JSON instead of a table.
     """
     random = np.random.default_rng(0)
+    shape = (image_size, image_size, 3)
     images = {
-        "x_train": random.integers(0, 256, (steps * batch_size, 32, 32, 3), np.uint8),
+        "x_train": random.integers(0, 256, (steps * batch_size, *shape), np.uint8),
         "y_train": np.arange(steps * batch_size) % 10,
-        "x_test": random.integers(0, 256, (10, 32, 32, 3), np.uint8),
+        "x_test": random.integers(0, 256, (10, *shape), np.uint8),
         "y_test": np.arange(10),
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -59,20 +65,24 @@ def main(
         job = prepare(config, make_engine(config))
         bare = _bare_step(job)
         _path(job, f"{folder}/warm")  # compiles
-        times = {"bare": [], "path": []}
+        paths = {"training path": None}
+        if save_every:
+            paths[f"with a checkpoint every {save_every} steps"] = save_every
+        times = {name: [] for name in ("bare compiled step", *paths)}
         for k in range(rounds):
             progress(f"round {k + 1} of {rounds}")
             start = time.perf_counter()
             for _ in range(steps):
                 bare()
-            times["bare"].append((time.perf_counter() - start) / steps)
-            times["path"].append(_path(job, f"{folder}/{k}") / steps)
-    ratio = statistics.median(p / b for p, b in zip(times["path"], times["bare"], strict=True))
-    bare_ms, path_ms = (1000 * statistics.median(times[name]) for name in ("bare", "path"))
-    rows = [
-        ["bare compiled step", batch_size, bare_ms, ""],
-        ["training path", batch_size, path_ms, f"{100 * ratio:.1f} %"],
-    ]
+            times["bare compiled step"].append((time.perf_counter() - start) / steps)
+            for name, every in paths.items():
+                times[name].append(_path(job, f"{folder}/{name} {k}", every) / steps)
+    first, *_ = times.values()
+    rows = []
+    for name, found in times.items():
+        ratio = statistics.median(mine / its for mine, its in zip(found, first, strict=True))
+        words = f"{100 * ratio:.1f} %" if name in paths else ""
+        rows.append([name, batch_size, 1000 * statistics.median(found), words])
     words = ", deterministic" if deterministic else ""
     show(f"Overhead, {model}, {dtype}{words}", COLUMNS, rows, json)
 
@@ -85,10 +95,13 @@ def _bare_step(job):
     return step
 
 
-def _path(job, folder):
-    """Seconds of an epoch of the training path, without evaluation and checkpoint."""
+def _path(job, folder, save_every=None):
+    """Seconds of an epoch of the training path, without evaluation and the last checkpoint."""
     run = RunFolder.create(folder, "")
-    job.loop(run).run()
+    loop = job.loop(run)
+    loop.save_every = save_every
+    loop.run()
+    shutil.rmtree(run.path / "checkpoints")
     return run.log[0]["seconds"]
 
 

@@ -21,7 +21,7 @@ COMMANDS = {
     "inference": ["--model", "resnet8v2", "--contenders", "[keras_preact]"],
     "input": ["--model", "resnet8v2", "--images", "64"],
     "augmentation": ["--sizes", "[32]", "--seconds_a_round", "0.1"],
-    "overhead": ["--model", "resnet8v2", "--steps", "2"],
+    "overhead": ["--model", "resnet8v2", "--steps", "2", "--save_every", "1"],
     "opening": ["--model", "resnet8v2"],
     "time_to_accuracy": ["--contenders", "[keras_preact, PyTorch]"],
 }
