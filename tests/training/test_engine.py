@@ -532,7 +532,7 @@ for deterministic in (False, True)[JAX:]:  # on a CPU it changes nothing under J
 """
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_another_process_trains_the_same_bits(run_python):
     """On a CPU, alone or while others compute."""
     alone = run_python(BITS, ROOT)
