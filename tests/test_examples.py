@@ -14,16 +14,16 @@ import keras_preact
 
 ROOT = pathlib.Path(__file__).parents[1]
 NEEDS_TENSORFLOW = ("keras_preact.export", "keras_preact.tuning")
+#: Modules whose examples do what other tests do at length.
+LONGEST = {"keras_preact.bench.measuring", "keras_preact.training.check"}
 #: Modules whose examples train, convert or measure.
 LONG = {
     "keras_preact.analysis.analyzer", "keras_preact.analysis.curvature",
     "keras_preact.analysis.hessian", "keras_preact.analysis.identity_units",
     "keras_preact.analysis.surface", "keras_preact.analysis.watch",
-    "keras_preact.applications.convert", "keras_preact.bench.measuring",
-    "keras_preact.papers.schedule",
+    "keras_preact.applications.convert", "keras_preact.papers.schedule",
     "keras_preact.export.litert_tf", "keras_preact.export.openvino_tf",
-    "keras_preact.training.check", "keras_preact.training.extend",
-    "keras_preact.training.loggers", "keras_preact.training.trainer",
+    "keras_preact.training.extend", "keras_preact.training.loggers", "keras_preact.training.trainer",
     "keras_preact.training.walk", "keras_preact.tuning.budget", "keras_preact.tuning.hypermodels",
 }  # fmt: skip
 
@@ -34,6 +34,7 @@ def modules():
         needed = module.name.startswith(NEEDS_TENSORFLOW) or module.name.endswith("_tf")
         marks = [pytest.mark.tensorflow] if needed else []
         marks += [pytest.mark.thorough] if module.name in LONG else []
+        marks += [pytest.mark.slow] if module.name in LONGEST else []
         yield pytest.param(module.name, marks=marks)
 
 

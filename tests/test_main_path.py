@@ -19,17 +19,13 @@ pytestmark = pytest.mark.tensorflow
 
 #: Both answers of `--dtype auto`; that of most processors is given by all other tests as well.
 ANSWERS = pytest.mark.parametrize(
-    "answer", [pytest.param("float32", marks=pytest.mark.thorough), "mixed_bfloat16"]
+    "answer", [pytest.param("float32", marks=pytest.mark.slow), "mixed_bfloat16"]
 )
 
 SMALL = [
     "--set", "network.units=[1,1]", "--set", "network.filters=[4,8]",
     "--set", "network.stem_filters=4",
 ]  # fmt: skip
-
-
-def installed():
-    return [format for format in FORMATS if not missing(format)]
 
 
 def run(capsys, *argv):
@@ -40,8 +36,9 @@ def run(capsys, *argv):
     return said
 
 
+@pytest.mark.thorough
 @ANSWERS
-def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
+def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(DTYPE, answer)
     train = ["train", "--model", "resnet8v2", "--epochs", "2", *SMALL]
@@ -64,7 +61,8 @@ def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch):
     assert sum(json.loads(said.out)["scores"].values()) <= 1 + 1e-6
     assert f"computed in {answer}" in said.err
 
-    formats = installed()
+    every = request.config.option.run_slow  # each for itself: tests/export
+    formats = [format for format in FORMATS if not missing(format)] if every else ["litert"]
     run(capsys, "export", "run", "--format", ",".join(formats), "--quantize", "int8")
     found = json.loads(pathlib.Path("run/export/exports.json").read_text())
     for file, export in found.items():

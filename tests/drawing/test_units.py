@@ -225,6 +225,7 @@ def check_layout(figure):
     assert all(inside(box, paper) for box in boxes)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("number", range(0, len(CONFIGS), 5))
 def test_nothing_overlaps(number):
     config = CONFIGS[number]

@@ -119,7 +119,7 @@ def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
 
 @pytest.mark.parametrize(
     "format",
-    [pytest.param(f, marks=() if f == "onnx" else pytest.mark.thorough) for f in INSTALLED],
+    [pytest.param(f, marks=() if f == "onnx" else pytest.mark.slow) for f in INSTALLED],
 )
 def test_convolutions_in_groups(format, tmp_path, randomize):
     fields = {"width": 2, "groups": 4, "stem": "deep", "projection_stride": "avg_pool"}
