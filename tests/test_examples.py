@@ -23,8 +23,9 @@ LONG = {
     "keras_preact.analysis.surface", "keras_preact.analysis.watch",
     "keras_preact.applications.convert", "keras_preact.papers.schedule",
     "keras_preact.export.litert_tf", "keras_preact.export.openvino_tf",
-    "keras_preact.training.extend", "keras_preact.training.loggers", "keras_preact.training.trainer",
-    "keras_preact.training.walk", "keras_preact.tuning.budget", "keras_preact.tuning.hypermodels",
+    "keras_preact.training.extend", "keras_preact.training.loggers",
+    "keras_preact.training.trainer", "keras_preact.training.walk", "keras_preact.tuning.budget",
+    "keras_preact.tuning.hypermodels",
 }  # fmt: skip
 
 
