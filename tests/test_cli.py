@@ -255,6 +255,7 @@ def test_doctor(capsys, monkeypatch):
     assert {row["what"]: row["ok"] for row in json.loads(out)}["predict"] is False
 
 
+@pytest.mark.drawn
 def test_runs_and_their_curves(capsys, tmp_path):
     for name in ("a", "b"):
         folder = tmp_path / name

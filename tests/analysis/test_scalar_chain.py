@@ -105,6 +105,7 @@ def test_mistakes_are_named(arguments, message):
         chain(**arguments)
 
 
+@pytest.mark.drawn
 def test_the_command_shows_the_worked_example(capsys, tmp_path):
     picture = tmp_path / "chain.png"
     argv = ["chain", "--weights", *map(str, WEIGHTS), "--residual-weight", "0.1"]

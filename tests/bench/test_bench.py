@@ -86,6 +86,7 @@ def test_what_a_path_is(tmp_path):
 
 
 @pytest.mark.thorough
+@pytest.mark.drawn
 def test_what_fails_is_named_and_the_others_are_measured(tmp_path, capsys, monkeypatch):
     """A network of any size, a damaged one, and a format whose runtime is not there."""
     model = create_model("resnet8v2", input_shape=(None, None, 1), classes=10)

@@ -118,6 +118,7 @@ def _refuse(*_, **__):
 
 
 @pytest.mark.thorough
+@pytest.mark.drawn
 def test_study_and_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "train", fake_train)
     out = tmp_path / "study"

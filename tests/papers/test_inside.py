@@ -74,8 +74,9 @@ STUDY = (
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, drawing):
     """A small table with its runs analysed."""
+    drawing.on = True
     out = tmp_path_factory.mktemp("study") / "table"
     assert main([*STUDY, str(out)]) == 0
     return out

@@ -220,6 +220,7 @@ def test_a_table_goes_on_and_ends(fake, no_pictures, tmp_path):
     assert "left for the table" in said.getvalue()
 
 
+@pytest.mark.drawn
 def test_the_report(fake, tmp_path, capsys):
     out = tmp_path / "table"
     argv = ["reproduce", "he2016-table2", "--scale", "smoke", "--runs", "2", "--out", str(out)]
