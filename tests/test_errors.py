@@ -94,7 +94,7 @@ def test_what_is_ours_is_said_already():
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
-    "format", ["litert", "onnx", pytest.param("openvino", marks=pytest.mark.thorough)]
+    "format", ["litert", "onnx", pytest.param("openvino", marks=pytest.mark.slow)]
 )
 def test_what_a_format_cannot_hold(format, tmp_path):
     """An operation of TensorFlow's own, in a layer that the line names."""

@@ -81,7 +81,7 @@ def test_networks_and_weights_open(folder):
     check(model)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @of_every_version("search")
 def test_an_interrupted_search_goes_on(folder):
     before = {path: path.read_text() for path in folder.path.glob("trials/*/outcome.json")}

@@ -83,7 +83,7 @@ def test_from_training_to_a_file_in_use(answer, capsys, tmp_path, monkeypatch, r
     assert "weights of run" in said.out
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @ANSWERS
 def test_searches_and_tables(answer, capsys, tmp_path, monkeypatch):
     """Trainings in processes of their own heed the same variable."""

@@ -60,7 +60,11 @@ def dense(model, batches, training=True):
     return hessian(tf.constant(at)).numpy()
 
 
-@pytest.mark.thorough
+#: JAX makes the dense one at once, TensorFlow in ten seconds.
+SLOW = pytest.mark.slow if keras.backend.backend() == "tensorflow" else lambda test: test
+
+
+@SLOW
 def test_equals_the_dense_one(network, batches):
     keras.config.set_dtype_policy("mixed_bfloat16")  # of loops, which have no second derivatives
     model = network(**TINY, placement="original", packaging="repeated", activation="prelu")

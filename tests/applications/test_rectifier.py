@@ -201,7 +201,7 @@ def test_vgg_19_is_that_of_keras():
     assert expected.std() > 1e-3
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "format",

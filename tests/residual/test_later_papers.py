@@ -159,7 +159,7 @@ def test_group_normalisation_divides_the_inner_channels_and_those_of_the_stem():
         network({**fields, "norm_groups": 8})
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data_format", ["channels_last", pytest.param("channels_first", marks=pytest.mark.slow)]
 )
