@@ -99,6 +99,7 @@ def test_searches_and_tables(answer, capsys, tmp_path, monkeypatch):
         assert {run.read_json("env.json")["decided"]["dtype"] for run in runs} == {answer}
 
 
+@pytest.mark.thorough
 def test_16_bits_are_kept_where_they_are_asked_for(trained_run, capsys, tmp_path):
     """For serving on machines with units for them; what that costs is said in the card."""
     out = tmp_path / "export"

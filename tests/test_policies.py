@@ -482,6 +482,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("function", "policy"), [*cases()])
+@pytest.mark.sample(2)
 def test_a_network_of_every_policy(function, policy, tmp_path, randomize):
     case = Case(policy, tmp_path)
     function(case)

@@ -192,6 +192,7 @@ def test_a_spaces_readme_is_what_a_space_wants(trained_run, tmp_path, unwritten)
     assert not pictures  # no image of the data set
 
 
+@pytest.mark.thorough
 def test_a_space_that_cannot_be_leaves_nothing(tmp_path, randomize, unwritten):
     trained = load_trained(saved("photographs", tmp_path, randomize))
     own, folder = demo_of(trained).network, tmp_path / "space"

@@ -107,6 +107,7 @@ def branch_of(config, filters):
 
 
 @pytest.mark.parametrize("block", Block.__args__)
+@pytest.mark.sample(2)
 def test_every_unit_is_drawn_as_the_tables_say(block):
     filters = 8 // EXPANSION[block]
     known = (*FIGURE_2, "none")

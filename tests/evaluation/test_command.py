@@ -44,6 +44,7 @@ def test_counts_are_those_of_the_run(runs, capsys):
         assert found["top5_correct"] > found["top1_correct"]
 
 
+@pytest.mark.thorough
 def test_several_runs_are_an_ensemble(runs, capsys, tmp_path):
     found = evaluated(capsys, *runs, "--out", str(tmp_path))
     assert [row["network"] for row in found] == [*runs, "all 2 together"]
@@ -75,6 +76,7 @@ def test_the_table_has_short_names_and_no_top_5_where_all_are_right(
     assert "top-5" not in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_crops_scales_and_pictures(runs, capsys):
     assert evaluated(capsys, runs[0], "--size", "8", "--shorter", "10", "--crops", "10")
     assert evaluated(capsys, runs[0], "--scales", "8,10")
