@@ -48,7 +48,7 @@ PARTS = {
         ),
         r"registered_networks|all_kinds|packagings|twenty_steps|portable_copy|every_copy"
         r"|one_device_and_two.*everything|definition_at_every_size|loop_over_windows"
-        r"|round_trip.*resnet18v2|last_bit.*-(sgd|rmsprop|adam|adamw|lamb)\]",
+        r"|last_bit.*-(sgd|rmsprop|adam|adamw|lamb)\]",
     ),
     "numeric": (
         (

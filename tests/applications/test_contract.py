@@ -60,7 +60,7 @@ class TestArguments:
         assert model.output_shape == (None, 4)
 
 
-#: Basic and bottleneck units, residual and plain nets, small and large stems.
+#: A residual and a plain net, a small and a large stem.
 TRAINED = ("resnet20", "plainnet18")
 
 
