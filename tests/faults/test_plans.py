@@ -83,6 +83,7 @@ def test_killed_at_random_moments(zygote, undisturbed, outcome, tmp_path, reques
     print(f"{done} kills, {compared} plans compared")
 
 
+@pytest.mark.thorough
 def test_a_plan_that_was_stopped_goes_on_elsewhere(zygote, undisturbed, outcome, tmp_path):
     """SIGTERM within the second run; the first one's few files and the whole of the second go."""
     expected, expected_tables, _ = undisturbed

@@ -117,6 +117,7 @@ def deviation(found, expected):
     return np.array([*curves, max(states)])
 
 
+@pytest.mark.thorough
 def test_two_machines_stop_together_go_on_and_train_as_one_does(zygote, tmp_path):
     """The outcome is that of one process.
 

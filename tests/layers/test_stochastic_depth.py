@@ -51,6 +51,7 @@ def test_rates_follow_the_rule(packaging, rule):
 
 
 @pytest.mark.parametrize("by", ["batch", "image"])
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("packaging", PACKAGINGS)
 def test_inference_is_that_of_the_network_without_it(packaging, by, randomize):
     """By mini-batch each branch is multiplied by its probability, as if its last kernel were."""
@@ -110,7 +111,8 @@ def test_the_expectation_is_that_of_the_whole_unit(by, loop):
     assert error < 4 * kept * np.sqrt(0.6 * 0.4 / draws)  # four standard deviations of b
 
 
-@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.sample(2)
+@pytest.mark.parametrize("recompute", [True, False])
 def test_a_loop_leaves_out_what_it_draws(recompute, monkeypatch, randomize):
     """Loss, gradients and statistics are those of the network whose branches are left out.
 

@@ -325,6 +325,7 @@ def interrupted(tmp_path, monkeypatch, **fields):
         train(small(tmp_path, **fields))
 
 
+@pytest.mark.thorough
 def test_without_a_folder_the_interrupted_run_is_found(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     interrupted(tmp_path, monkeypatch, out=None, epochs=1)
@@ -808,6 +809,7 @@ def test_a_run_that_was_killed_ahead_of_its_config_is_begun_anew(tmp_path, monke
     assert train(config).epochs == 1
 
 
+@pytest.mark.thorough
 def test_a_later_versions_recipe_does_not_change_a_run(begun, tmp_path, monkeypatch):
     """It goes on with the fields that it was begun with, to the same losses."""
     was = RECIPES["quick"]
