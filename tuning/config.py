@@ -35,7 +35,8 @@ class TuneConfig(Checked):
     Args:
         search: `gating-bias` (2016, Table 1: initial bias of the gates), `depth` (units, width and
             placement at equal cost), `variant` (shortcut, placement, activation, initialiser,
-            stochastic depth, factor of the branch, normalisation), or `fields` (only the dimensions in `space`).
+            stochastic depth, factor of the branch, normalisation), or `fields` (only the
+            dimensions in `space`).
         training: Fields of `TrainConfig` shared by all runs of the search.
         space: Dimensions by name, which replace or extend the search's own: fields of
             `TrainConfig`, others by dotted name (`network.gate_bias`, `recipe.learning_rate`), and
