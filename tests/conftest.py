@@ -23,7 +23,7 @@ os.environ.setdefault("KERAS_PREACT_DTYPE", "float32")
 # Whoever is killed, what the system has taken is there; here nobody waits until the disk has it.
 os.fsync = os.fstat
 # A machine that is busy with other things is no fault.
-hypothesis.settings.register_profile("suite")
+hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
 
