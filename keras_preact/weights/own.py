@@ -362,9 +362,10 @@ class _Graph:
         layers = [self.layers[name] for name in names if name in self.layers]
         if not layers:
             return {}
-        whole = layers[0].config.get("noise_shape", (1,))[0]
         configs = [layer.config for layer in layers]
-        # Of mini-batches `portable` has only the factors of inference.
+        # Of mini-batches `portable` has only the factors of inference. Where there are none, as in
+        # what is divided in training, the network by image is the same function.
+        whole = "scale" in configs[0] or configs[0].get("scale_at_inference", False)
         rates = [c["rate"] if "rate" in c else round(1 - c["scale"], 12) for c in configs]
         return {
             "stochastic_depth": rates[-1],

@@ -493,7 +493,7 @@ def test_images_are_held_where_they_fit():
     assert (images.dtype, images.shape) == ("uint8", (10, 64, 64, 3))
 
 
-@pytest.mark.skipif(not JAX, reason="TensorFlow is told once for all")
+@pytest.mark.skipif(not JAX, reason="of JAX's compilations; TensorFlow has one switch for all")
 def test_xla_is_told_to_be_deterministic_in_each_compilation(monkeypatch):
     import jax
 
