@@ -312,7 +312,7 @@ def _plot(runs, accuracy, title, path):
                 if m.until(accuracy):
                     axes.plot(seconds[-1], shares[-1], "o", color=COLOURS[name])
         axes.axhline(100 * accuracy, color=INK, lw=0.8, ls="--")
-        best = max((share for m in sum(runs.values(), []) for share in m.accuracies), default=0)
+        best = max(s for mine in runs.values() for m in mine for s in [0, *m.accuracies])
         axes.set_ylim(max(0, 100 * accuracy - 30), 100 * max(best, accuracy) + 2)
         axes.set_xlim(left=0)
         axes.set_xlabel("seconds of training, without compiling")
