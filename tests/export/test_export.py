@@ -135,7 +135,7 @@ def test_convolutions_in_groups(format, tmp_path, randomize):
 @pytest.mark.parametrize(
     "formats",
     [
-        pytest.param(["onnx"], marks=pytest.mark.thorough),
+        pytest.param(["litert"], marks=pytest.mark.thorough),
         pytest.param(INSTALLED, marks=pytest.mark.slow),
     ],
     ids=str,
