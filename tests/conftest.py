@@ -189,12 +189,13 @@ def _clean_keras():
 
 
 @pytest.fixture(scope="session")
-def drawing():
+def drawing(pytestconfig):
     """A switch for whether pictures in PNG are drawn; where not, they are a pixel each."""
     import matplotlib.figure
     import PIL.Image
 
-    switch, draw = types.SimpleNamespace(on=True), matplotlib.figure.Figure.savefig
+    switch = types.SimpleNamespace(on=pytestconfig.option.run_slow)
+    draw = matplotlib.figure.Figure.savefig
 
     def savefig(figure, file, *, format=None, **arguments):
         if switch.on or (format or pathlib.Path(file).suffix[1:]) != "png":
@@ -211,6 +212,8 @@ def drawing():
 def _draws_what_is_looked_at(request, drawing):
     """A third of a short training's time is its pictures, which most tests do not look at."""
     drawing.on = request.config.option.run_slow or "drawn" in request.node.keywords
+    yield
+    drawing.on = request.config.option.run_slow  # for what the next modules' tests share
 
 
 @pytest.fixture(scope="session")

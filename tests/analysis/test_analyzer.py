@@ -29,7 +29,8 @@ LAST = {"lesions", "removals", "paths"}
 def analysis(tmp_path_factory):
     """Of a gated network with PReLU, before and after an epoch."""
     gates = {"network.shortcut": "shortcut_only_gating", "network.activation": "prelu"}
-    settings = {**gates, "recipe.batch_size": 128}
+    small = {"network.units": [1, 1], "network.filters": [4, 8], "network.stem_filters": 4}
+    settings = {**gates, **small, "recipe.batch_size": 128}
     out = tmp_path_factory.mktemp("inside") / "out"
     look = {"also": "lesions,refinement", "draws": 1, **SMALL}
     config = AnalyzeConfig(("resnet8",), epochs=1, out=str(out), settings=settings, **look)

@@ -178,6 +178,7 @@ def files(tmp_path_factory):
 
 @pytest.mark.drawn
 @pytest.mark.parametrize("kind", UNITS)
+@pytest.mark.sample(3)
 def test_a_picture_an_image(kind, files, tmp_path, capsys):
     images = [str(files / name) for name in ("a", "bad.png", "b/photo.png")]
     asked = ["explain", str(files / "net.keras"), *images, "--kind", kind, "--class", "cow"]

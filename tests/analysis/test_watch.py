@@ -17,7 +17,8 @@ from keras_preact.run import RunFolder
 from keras_preact.trained import open_keras_file
 from keras_preact.training.loggers import Logger, Loggers
 
-SETTINGS = {"network.shortcut": "dropout", "recipe.batch_size": 256, "recipe.mixup": 0.2}
+SMALL = {"network.units": [1, 1], "network.filters": [4, 8], "network.stem_filters": 4}
+SETTINGS = {"network.shortcut": "dropout", "recipe.batch_size": 256, "recipe.mixup": 0.2, **SMALL}
 LOOK = {"parts": ("signals", "lesions", "refinement"), "every": 3, "images": 24, "batch_size": 12}
 
 
@@ -60,7 +61,7 @@ def test_the_training_is_what_it_is_without(watched):
     assert all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
 
 
-@pytest.mark.parametrize(("part", "rows"), [("signals", 3), ("lesions", 3), ("refinement", 4)])
+@pytest.mark.parametrize(("part", "rows"), [("signals", 2), ("lesions", 2), ("refinement", 3)])
 def test_each_look_is_there_once(part, rows, watched):
     _, run = watched
     table = pd.read_csv(f"{run}/watch-{part}.csv")

@@ -67,6 +67,7 @@ TRAINED = ("resnet20", "plainnet18")
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in TRAINED else pytest.mark.slow) for n in FAMILIES]
 )
+@pytest.mark.sample(2)
 def test_fit_and_evaluate(name):
     model = shallow(name, input_shape=(16, 16, 3), classes=2)
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -84,6 +85,7 @@ def fast_or_slow(name):
 
 
 @pytest.mark.parametrize("name", [fast_or_slow(name) for name in NAMES])
+@pytest.mark.sample(3)
 def test_keras_round_trip(name, tmp_path):
     model = applications.create_model(name, input_shape=(32, 32, 3), classes=3)
     model.save(tmp_path / "model.keras")
@@ -123,6 +125,7 @@ class TestWeights:
             pytest.param(".keras", "repeated", marks=pytest.mark.slow),
         ],
     )
+    @pytest.mark.sample(2)
     def test_a_file_of_another_network_is_refused_though_its_shapes_fit(
         self, suffix, packaging, tmp_path
     ):

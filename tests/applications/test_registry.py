@@ -185,7 +185,7 @@ def test_cifar_100_and_single_layer_skips():
         if applications.model_info(name).config.depth <= 50 and name not in (*SLOW, *RECTIFIER_NETS)
     ],
 )
-@pytest.mark.sample(4)
+@pytest.mark.sample(6)
 def test_prelu_adds_one_slope_a_channel(name):
     with keras.StatelessScope(initialize_variables=False):
         model = applications.create_model(name, activation="prelu", input_shape=(32, 32, 3))

@@ -32,6 +32,7 @@ def numpy(x):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("arguments", [{}, {"strides": 2, "padding": "same"}], ids=str)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.sample(3)
 def test_outputs_and_gradients_are_kerass(data_format, arguments, dtype):
     import tensorflow as tf
 

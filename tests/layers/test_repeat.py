@@ -85,6 +85,7 @@ def without_dropout():
 
 
 @pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.sample(2)
 def test_recomputing_changes_no_gradient_and_moves_statistics_once(count):
     def layer(recompute):
         keras.utils.set_random_seed(1)  # dropout drops the same in both, and when recomputed
@@ -179,6 +180,7 @@ def test_constraints_hold_for_each_repetition():
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.sample(2)
 def test_mixed_precision_learns_in_float32_and_computes_in_16_bits(policy):
     keras.config.set_dtype_policy(policy)
     layer = repeat()

@@ -48,6 +48,7 @@ def rates(model):
 
 @pytest.mark.parametrize("rule", ["linear", "uniform"])
 @pytest.mark.parametrize("packaging", PACKAGINGS)
+@pytest.mark.sample(3)
 def test_rates_follow_the_rule(packaging, rule):
     model = network(SMALL.replace(stochastic_depth_rule=rule), packaging)
     names = ["stage1_unit1", *(f"stage2_unit{k}" for k in range(1, 5))]
@@ -58,7 +59,7 @@ def test_rates_follow_the_rule(packaging, rule):
 
 
 @pytest.mark.parametrize("by", ["batch", "image"])
-@pytest.mark.sample(2)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("packaging", PACKAGINGS)
 def test_inference_is_that_of_the_network_without_it(packaging, by, randomize):
     """By mini-batch each branch is multiplied by its probability, as if its last kernel were."""

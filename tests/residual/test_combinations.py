@@ -174,6 +174,7 @@ def check_packagings(values):
 
 
 @pytest.mark.parametrize("values", SINGLE, ids=named)
+@pytest.mark.sample(3)
 def test_packagings(values):
     check_packagings(values)
 

@@ -117,6 +117,7 @@ def test_a_deep_stem_ends_as_one_convolution_does(entry):
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
+@pytest.mark.sample(2)
 def test_dropout_is_between_the_activation_and_the_last_3x3(block, randomize):
     fields = {"block": block, "projection": "B", "branch_dropout": 0.25}
     model = randomize(network(fields))
@@ -143,6 +144,7 @@ STANDARDIZED = {"weight_standardization": True}
 @pytest.mark.parametrize(
     ("packaging", "other"), [("flat", {}), ("nested", STANDARDIZED), ("repeated", STANDARDIZED)]
 )
+@pytest.mark.sample(3)
 def test_a_graph_gives_the_config_back(packaging, other, randomize):
     fields = {**EVERYTHING, "projection_norm": True, **other}
     model = randomize(network(fields, packaging=packaging))

@@ -22,6 +22,7 @@ PACKAGINGS = {"flat": keras.layers.Conv2D, "nested": keras.Model, "repeated": Re
 
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("packaging", PACKAGINGS)
+@pytest.mark.sample(3)
 def test_packagings_have_the_graph_that_they_promise(packaging, recompute):
     if recompute and packaging == "flat":
         with pytest.raises(ConfigError, match="recompute=True works a unit at a time"):

@@ -28,6 +28,7 @@ def network(config, **arguments):
 @pytest.mark.parametrize("placement", ["full_preactivation", "original", "last_bn"])
 @pytest.mark.parametrize("fields", [*ZERO, SKIP_INIT], ids=str)
 @pytest.mark.parametrize("block", ["basic", "bottleneck", "single"])
+@pytest.mark.sample(5)
 def test_a_unit_that_starts_at_0_is_the_identity(block, fields, placement):
     x = inputs = keras.Input((6, 6, 8))
     filters = 2 if block == "bottleneck" else 8

@@ -38,6 +38,7 @@ def changed(x, model, filters, stride, projection):
 @pytest.mark.parametrize("shortcut", ["identity", "constant_scaling", *GATED])
 @pytest.mark.parametrize(("filters", "stride"), [(4, 1), (8, 1), (8, 2), (4, 2)])
 @pytest.mark.parametrize("projection", ["A", "B"])
+@pytest.mark.sample(3)
 def test_formula(shortcut, filters, stride, projection, randomize):
     model = randomize(
         unit_model(

@@ -58,6 +58,7 @@ def by_loop(model, activation, x):
 
 
 @pytest.mark.parametrize("activation", ["prelu", "prelu_shared"])
+@pytest.mark.sample(2)
 def test_it_is_the_loop_over_windows(activation, randomize):
     model = randomize(network(activation))
     for height, width in ((16, 16), (20, 25)):

@@ -22,7 +22,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-@pytest.mark.sample(3)
+@pytest.mark.sample(4)
 def test_it_gives_what_the_network_gives(kind):
     network = create_model("resnet8v2", **{"input_shape": (16, 16, 3), **NETWORKS[kind]})
     predict = predict_function(network)

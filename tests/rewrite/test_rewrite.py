@@ -59,6 +59,7 @@ def test_every_copy_is_the_same_function(placement, change, packaging, randomize
     ("change", "packaging"),
     [*zip((accelerate, portable, fold_batch_norm), PACKAGINGS, strict=True)],
 )
+@pytest.mark.sample(3)
 def test_copies_of_networks_with_groups_and_a_deep_stem(change, packaging, randomize):
     fields = {"block": "bottleneck", "width": 2, "groups": 4, "stem": "deep", "projection": "B",
               "projection_stride": "avg_pool", "placement": "original"}  # fmt: skip
@@ -73,6 +74,7 @@ def test_copies_of_networks_with_groups_and_a_deep_stem(change, packaging, rando
 
 
 @pytest.mark.parametrize("packaging", [pytest.param("flat", marks=pytest.mark.slow), "repeated"])
+@pytest.mark.thorough
 def test_a_portable_copy_opens_without_this_package(packaging, randomize, tmp_path, run_python):
     model = randomize(build_network(SMALL, input_shape=(8, 8, 3), packaging=packaging))
     portable(model).save(tmp_path / "model.keras")
@@ -202,6 +204,7 @@ SMALLEST = ("resnet8", "resnet8v2", "plainnet20", "resnet18v2")
         if model_info(name).config.normalization == "batch"
     ],
 )
+@pytest.mark.sample(2)
 def test_registered_networks_fold(name, randomize):
     channels = model_info(name).input_shape[2]
     model = create_model(name, input_shape=(32, 32, channels), classes=5)

@@ -158,6 +158,7 @@ def die():
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("name", CALLS)
+@pytest.mark.sample(3)
 def test_killed_at_every_system_call_of_a_save(two, name, before):
     """R2: before and after each write, fsync and rename."""
     number, outcomes = 0, []

@@ -51,6 +51,7 @@ def test_cosine_with_linear_warm_up():
 
 
 @pytest.mark.parametrize(("epochs", "per_epoch"), [(2, 390), (10, 11), (1, 1), (50, 11)])
+@pytest.mark.sample(2)
 def test_a_short_training_warms_up_for_a_twentieth_and_never_exceeds_its_rate(epochs, per_epoch):
     steps = epochs * per_epoch
     values = rates(RECIPES["he2016_cifar"].replace(epochs=epochs), per_epoch, range(steps))
@@ -195,6 +196,7 @@ def test_every_optimizer_survives_saving(name):
 
 
 @pytest.mark.parametrize("packaging", ["flat", "nested", "repeated"])
+@pytest.mark.sample(3)
 def test_learned_scales_and_offsets_have_a_rate_of_their_own(packaging):
     config = ResNetConfig(units=(4,), filters=(4,), stem_filters=4, normalization="fixup")
     model = build_network(config, input_shape=(8, 8, 3), packaging=packaging)
@@ -224,6 +226,7 @@ def test_schedules_survive_saving():
 
 
 @pytest.mark.parametrize("decayed", ["all", "kernels"])
+@pytest.mark.sample(2)
 def test_the_same_weights_decay_in_every_packaging(decayed):
     config = ResNetConfig(units=(1, 4), filters=(4, 8), stem_filters=4, activation="prelu")
 

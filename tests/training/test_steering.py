@@ -16,7 +16,7 @@ from keras_preact.run import RunFolder
 from keras_preact.training.extend import Extended, config_of
 from keras_preact.training.loop import Loop
 
-SMALL = {"network.units": [1, 1], "network.filters": [4, 8], "network.stem_filters": 4}
+SMALL = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
 
 
 def small(out, **fields):
@@ -157,7 +157,7 @@ def test_what_cannot_be_extended(finished, tmp_path):
     with pytest.raises(ConfigError, match=r"Received: seed=5, where it has 0"):
         train(config_of(finished.path, epochs=5, seed=5, out=str(tmp_path / "new")))
     with pytest.raises(ConfigError, match=r"network\.units"):
-        settings = {"network.units": [2, 2]}
+        settings = {"network.units": [2]}
         train(config_of(finished.path, epochs=5, settings=settings, out=str(tmp_path / "new")))
     copy = RunFolder(shutil.copytree(finished.path, tmp_path / "copy"))
     (copy.path / "result.json").unlink()
