@@ -50,13 +50,7 @@ VARIANTS = {
 
 
 #: What runs every time; of the rest, the shortcuts but for two with --run-slow.
-ALWAYS = {
-    "original, exclusive_gating",
-    "ResNeXt-D with dropout",
-    "rectifier paper",
-    "nested",
-    "repeated",
-}
+ALWAYS = {"original, exclusive_gating", "ResNeXt-D with dropout", "repeated"}
 OFTEN = {"shortcut constant_scaling", "shortcut shortcut_only_gating"}
 
 

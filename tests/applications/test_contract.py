@@ -29,6 +29,7 @@ ALWAYS = ("resnet20", "resnet50v2")
 )
 class TestArguments:
     @pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.thorough), 4])
+    @pytest.mark.sample(4)
     def test_channels_odd_sizes_and_classes(self, name, channels):
         model = shallow(name, input_shape=(35, 41, channels), classes=7)
         assert model.output_shape == (None, 7)

@@ -210,6 +210,7 @@ def test_files_hold_the_names_of_the_repetitions(tmp_path):
 
 
 @pytest.mark.tensorflow
+@pytest.mark.thorough
 def test_a_saved_model_runs_the_loop_without_this_package(tmp_path):
     import tensorflow as tf
 
@@ -221,6 +222,7 @@ def test_a_saved_model_runs_the_loop_without_this_package(tmp_path):
 
 
 @pytest.mark.tensorflow
+@pytest.mark.thorough
 def test_replicas_of_a_mirrored_strategy_train_it(strategy):
     import tensorflow as tf
 

@@ -186,6 +186,7 @@ def test_packagings_are_the_same_network(data_format, randomize):
                 np.testing.assert_allclose(other[layer][index], array, atol=1e-4, err_msg=layer)
 
 
+@pytest.mark.thorough
 def test_repeated_units_draw_their_own_masks():
     model = network({"branch_dropout": 0.5, "projection": "B"}, packaging="repeated")
     model.compile("sgd", "sparse_categorical_crossentropy")

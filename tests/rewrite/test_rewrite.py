@@ -102,6 +102,7 @@ PEERS = {
     "name",
     [pytest.param(n, marks=() if n == "MobileNetV2" else pytest.mark.slow) for n in PEERS],
 )
+@pytest.mark.thorough
 def test_networks_of_keras_applications_are_accelerated(name):
     model = getattr(keras.applications, name)(weights=None, **PEERS[name])
     fast = accelerate(model)
