@@ -48,6 +48,7 @@ PARTS = {
         ),
         r"registered_networks|all_kinds|packagings|twenty_steps|portable_copy|every_copy"
         r"|one_device_and_two.*everything|definition_at_every_size|loop_over_windows"
+        r"|copies_of_networks|gradients_are_differences|in_16_bits_maps"
         r"|last_bit.*-(sgd|rmsprop|adam|adamw|lamb)\]",
     ),
     "numeric": (
