@@ -69,7 +69,7 @@ class Case:
         exact.set_weights([value.astype("float32") for value in self.model.get_weights()])
         return exact
 
-    @property
+    @functools.cached_property
     def file(self):
         path = self.folder / "net.keras"
         self.model.save(path)
@@ -97,7 +97,7 @@ def scores(model, images=IMAGES):
 
 
 def learns(model):
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
     model.fit(IMAGES, LABELS, verbose=0)
     assert np.isfinite(scores(model)).all()
 
@@ -445,9 +445,9 @@ NETWORKS = {"model", "anatomy", "trained", "source", "evaluations", "network"}
 #: What has such an argument and computes nothing with a network: bytes of images, names of weights,
 #: files for the Hub.
 OTHERS = {"decode", "pretrained_names", "push"}
-#: Of most rows the policy runs always that most users have, of two rows all policies; of the slow
-#: ones none, since tests/test_main_path.py goes through most of them under that policy.
-ALWAYS, USUAL = {"accelerate", "portable"}, "mixed_bfloat16"
+#: In CI run the policy that most users have, and of two rows that of 16 bits throughout; of the slow
+#: rows none, since tests/test_main_path.py goes through most of them under that policy.
+ALWAYS, USUAL, HALF = {"accelerate", "portable"}, "mixed_bfloat16", "bfloat16"
 SLOW = {
     "convert", "export", "export_saved_model", "export_litert", "export_onnx", "export_openvino",
     "train", "measure", "loss_curvature", "write_space"
@@ -473,16 +473,15 @@ def cases():
     for function in dict.fromkeys(TABLE.values()):
         names = [name for name, other in TABLE.items() if other is function]
         for policy in POLICIES:
-            if SLOW & {*names}:
-                marks = pytest.mark.thorough if policy == USUAL else pytest.mark.slow
+            if policy == USUAL and not SLOW & {*names}:
+                marks = () if ALWAYS & {*names} else pytest.mark.thorough
             else:
-                often = policy == USUAL or ALWAYS & {*names}
-                marks = () if often else pytest.mark.thorough
+                often = policy == HALF and ALWAYS & {*names}
+                marks = pytest.mark.thorough if often else pytest.mark.slow
             yield pytest.param(function, policy, marks=marks, id=f"{names[0]}-{policy}")
 
 
 @pytest.mark.parametrize(("function", "policy"), [*cases()])
-@pytest.mark.sample(2)
 def test_a_network_of_every_policy(function, policy, tmp_path, randomize):
     case = Case(policy, tmp_path)
     function(case)

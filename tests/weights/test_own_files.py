@@ -24,7 +24,7 @@ from keras_preact.training import freeze, replace_head
 from keras_preact.weights import refuse_unsafe
 from keras_preact.weights.layouts import LAYOUTS
 
-BASE = ResNetConfig(units=(1, 2), filters=(8, 16), stem_filters=8)
+BASE = ResNetConfig(units=(1, 1), filters=(8, 16), stem_filters=8)
 
 #: Values of fields that are no choices from a list.
 OTHERS = {
@@ -47,10 +47,13 @@ def choices(hint):
 
 
 def values():
-    """`(field, value)`, but for how weights begin."""
+    """`(field, value)` of different networks, but for how weights begin."""
+    found = {}
     for field, hint in typing.get_type_hints(ResNetConfig).items():
         if not field.startswith("initializer"):
-            yield from ((field, value) for value in OTHERS.get(field, choices(hint)))
+            for value in OTHERS.get(field, choices(hint)):
+                found.setdefault(with_field(field, value), (field, value))
+    return [*found.values()]
 
 
 def with_field(field, value):
@@ -87,16 +90,16 @@ def opens(config, tmp_path, **fields):
     assert shapes[0] == shapes[1]
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize(("field", "value"), [*values()], ids=str)
+@pytest.mark.sample(8)
+@pytest.mark.parametrize(("field", "value"), values(), ids=str)
 def test_every_value_of_every_field(field, value, tmp_path):
     opens(with_field(field, value), tmp_path)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_every_layout(layout, tmp_path):
-    opens(BASE.replace(**layout.fields), tmp_path, input_shape=(64, 64, 3))
+    opens(BASE.replace(**layout.fields), tmp_path, input_shape=(32, 32, 3))
 
 
 def small(**fields):
@@ -153,9 +156,9 @@ def test_whatever_it_was_made_by(name, tmp_path):
     model.save(tmp_path / "net.keras")
     opened = load_trained(tmp_path / "net.keras")
     assert (outputs_of(opened.model), opened.notes) == ("probabilities", ())
-    images = 255 * np.random.default_rng(0).random((2, 32, 32, 3))
-    expected = model.predict_on_batch(images)
-    np.testing.assert_allclose(opened.model.predict_on_batch(images), expected, atol=1e-5)
+    images = 255 * np.random.default_rng(0).random((2, 32, 32, 3), "float32")
+    found, expected = (keras.ops.convert_to_numpy(m(images)) for m in (opened.model, model))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def kinds():

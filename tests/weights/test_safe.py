@@ -195,8 +195,8 @@ FEW = {
 }
 
 
-#: Those that take longest to build.
-_LARGE = ("InceptionResNetV2", "InceptionV3", "NASNetMobile")
+#: Those that take longest to build, or to write.
+_LARGE = ("InceptionResNetV2", "InceptionV3", "NASNetMobile", "VGG16")
 
 
 @pytest.mark.sample(6)
