@@ -229,6 +229,23 @@ def server(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def keras_resnet():
+    """Builds a small residual network as keras.applications does."""
+    from keras.src.applications import resnet
+
+    def build(v2, input_shape, **fields):
+        stack = resnet.stack_residual_blocks_v2 if v2 else resnet.stack_residual_blocks_v1
+
+        def stages(x):
+            return stack(stack(x, 4, 2, name="conv2"), 8, 2, name="conv3")
+
+        fields = {"weights": None, "input_shape": input_shape, "include_top": True, **fields}
+        return resnet.ResNet(stages, v2, True, name="small", **fields)
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def keras_2_file():
     """Writes a model's weights as Keras 2 did and keras.applications publishes them."""
 

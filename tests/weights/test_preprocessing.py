@@ -46,16 +46,16 @@ def test_names_are_those_of_keras(mode):
 @pytest.mark.parametrize(
     ("source", "name"),
     [
-        ("ResNet50", "caffe"),
-        ("ResNet50V2", "tf"),
+        ("keras_v1", "caffe"),
+        ("keras_v2", "tf"),
         ("torchvision_basic", "torch"),
         ("timm_v2_basic", "tf"),
         ("transformers_basic", "torch"),
     ],
 )
-def test_libraries_have_theirs(source, name):
-    if source.startswith("ResNet"):
-        source = getattr(keras.applications, source)(weights=None, input_shape=(32, 32, 3))
+def test_libraries_have_theirs(source, name, keras_resnet):
+    if source.startswith("keras"):
+        source = keras_resnet(source.endswith("2"), (32, 32, 3))
     else:
         source = tensors(source)
     assert read_source(source).preprocessing == PREPROCESSINGS[name]

@@ -91,6 +91,7 @@ def test_weights_that_come_with_the_package():
     np.testing.assert_allclose(prepared, (x - mean) / np.sqrt(variance), atol=1e-4)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(("network", "tag"), THEIR_PARAMETERS)
 def test_layouts_have_their_numbers_of_parameters(network, tag):
     row = CATALOGUE[network][tag]
@@ -180,6 +181,7 @@ def cached(tmp_path):
 class TestDownload:
     KINDS = ("cifar_basic", "cifar_bottleneck", "imagenet_basic", "imagenet_bottleneck")
 
+    @pytest.mark.sample(3)
     @pytest.mark.parametrize("version", ["", "_v2"])
     @pytest.mark.parametrize("kind", [*KINDS, "imagenet_3x3"])
     def test_outputs_are_those_of_tf2cv(self, kind, version, server, monkeypatch):
@@ -287,7 +289,7 @@ class TestArguments:
 
 
 @pytest.mark.filterwarnings("ignore:tinynet8 uses weights")
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [pytest.param(1, marks=pytest.mark.thorough), 2])
 def test_files_of_keras_applications(
     version, server, monkeypatch, tmp_path, randomize, keras_2_file
 ):
