@@ -93,7 +93,7 @@ def pytest_addoption(parser):
     parser.addoption("--part", choices=[*PARTS], help="run a part of the suite only")
     parser.addoption("--devices", type=int, default=2, help="devices that the CPU is made into")
     parser.addoption(
-        "--kills", type=int, help="how often a training is killed: 2, or 3 with --thorough"
+        "--kills", type=int, help="how often a training is killed: once, or twice with --thorough"
     )
     parser.addoption(
         "--fuzz-seconds",
@@ -108,7 +108,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.option.thorough |= config.option.run_slow
     if config.option.kills is None:
-        config.option.kills = 3 if config.option.thorough else 2
+        config.option.kills = 2 if config.option.thorough else 1
     if config.getoption("--block-tensorflow"):
         _hide_tensorflow()
 

@@ -63,7 +63,7 @@ def test_networks_and_weights_open(folder):
     expected = folder.read_json("scores.json")
 
     def check(model):
-        np.testing.assert_allclose(model.predict(IMAGES, verbose=0), expected, atol=1e-5)
+        np.testing.assert_allclose(model(IMAGES), expected, atol=1e-5)
 
     check(keras.saving.load_model(folder.path / "tiny.keras"))
     check(load_trained(folder.path / "tiny.keras").model)

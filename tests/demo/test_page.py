@@ -73,6 +73,7 @@ ANSWER = "document.querySelector('#answer [data-testid=label-output-value]')?.in
 MAP = "document.querySelector('#map img')?.src"
 
 
+@pytest.mark.thorough
 def test_an_image_is_dropped_and_answer_and_map_appear(served, browser, tmp_path):
     demo, address = served
     browser.get(address)

@@ -42,6 +42,8 @@ NETWORKS = {
     ),
 }
 
+OFTEN = ("photographs",)
+
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
@@ -94,8 +96,13 @@ print(json.dumps([demo.class_names, demo.title, found]))
 """
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.thorough if name in OFTEN else pytest.mark.slow)
+        for name in NETWORKS
+    ],
+)
 def test_a_space_by_itself_says_what_predict_says(name, photographs, tmp_path, randomize, capsys):
     pytest.importorskip("tf2onnx")
     pytest.importorskip("gradio")

@@ -24,11 +24,16 @@ from keras_preact.errors import ConfigError, shown
 from keras_preact.evaluation import Evaluation, classify_files
 
 
+def small(input_shape, classes=4, **fields):
+    fields = {"units": (1,), "filters": (4,), "stem_filters": 4, **fields}
+    return create_model("resnet8v2", input_shape=input_shape, classes=classes, **fields)
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "mine.keras"
     keras.utils.set_random_seed(0)
-    create_model("resnet8v2", input_shape=(8, 8, 3), classes=4).save(path)
+    small((8, 8, 3)).save(path)
     path.with_name("classes.json").write_text('["ant", "bee", "cow", "dog"]')
     return path
 
@@ -67,7 +72,7 @@ def test_each_image_is_classified_as_alone(network, folder):
 
 def test_a_network_of_any_size_takes_images_as_they_are(folder, tmp_path):
     path = tmp_path / "free.keras"
-    create_model("resnet8v2", input_shape=(None, None, 3), classes=4).save(path)
+    small((None, None, 3)).save(path)
     found, _ = classify_files(load_trained(path), [folder], top=1)
     assert len(found) == 5
 
@@ -78,7 +83,7 @@ def scores_of(found):
 
 def test_or_as_it_is_remembered_or_said(folder, tmp_path, capsys):
     path, file = tmp_path / "free.keras", str(folder / "b.jpg")
-    model = create_model("resnet8v2", input_shape=(None, None, 3), classes=4)
+    model = small((None, None, 3))
     head = model.get_layer("predictions").kernel
     head.assign(head * 0.01)  # scores that are not all or nothing
     model.save(path)
@@ -130,9 +135,11 @@ def test_files_are_read_as_the_images_of_the_run(early, trained_run, tmp_path, c
     options = {"range": [0, 100], "alpha": "white", "orientation": "apply"}
     seen = decode(tmp_path / "a.png", how=Reading((0, 100), "white", "apply"))
     Image.fromarray(seen[..., 0]).save(tmp_path / "seen.png")
-    expected, _ = classify_files(load_trained(trained_run), [tmp_path / "seen.png"])
-    plain, _ = classify_files(load_trained(trained_run), [tmp_path / "a.png"])
     run = shutil.copytree(trained_run, tmp_path / "run")
+    small((8, 8, 1), classes=10).save(run / "model.keras")
+    trained = load_trained(run)
+    expected, _ = classify_files(trained, [tmp_path / "seen.png"])
+    plain, _ = classify_files(trained, [tmp_path / "a.png"])
     if early:  # as a run before it wrote a geometry
         (run / "geometry.json").unlink()
         resolved = json.loads((run / "resolved.json").read_text())
@@ -154,7 +161,7 @@ def test_files_are_read_as_the_images_of_the_run(early, trained_run, tmp_path, c
 @pytest.mark.parametrize("shape", [(8, 12), (12, 8)])
 def test_a_network_of_oblong_images(shape, folder, tmp_path):
     path = tmp_path / "oblong.keras"
-    create_model("resnet8v2", input_shape=(*shape, 3), classes=4).save(path)
+    small((*shape, 3)).save(path)
     found, unreadable = classify_files(load_trained(path), [folder], top=1)
     assert len(found) == 5 and not unreadable
 
@@ -259,28 +266,29 @@ def test_the_files_of_a_folder_are_those_that_a_training_takes(network, tmp_path
     assert "left out: 5 (" in folder.notes()[0]
 
 
-def built(shape=(8, 8, 3), **fields):
-    return create_model("resnet8v2", input_shape=shape, **{"classes": 2, **fields})
-
-
 def of_two_inputs():
     images = [keras.Input((8, 8, 3)) for _ in range(2)]
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Add()(images))
     return keras.Model(images, keras.layers.Dense(2)(x))
 
 
+def two_maps():
+    model = small((8, 8, 3), units=(1, 1), filters=(16, 32))
+    return feature_extractor(model, ["stage1", "stage2"])
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
         (lambda: keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]), r"\(None, 8\)"),
-        (lambda: built(classes=1), "for two or more classes"),
-        (lambda: built(include_top=False), "to .*2, 2, 64"),
-        (lambda: built(include_top=False, pooling="avg"), "do not sum to 1"),
-        (lambda: built((None, 8, 3)), "of a fixed or any size"),
-        (lambda: built((8, 8, 4)), r"1 or 3\)"),
-        (lambda: built((3, 8, 8), data_format="channels_first"), r"1 or 3\)"),
+        (lambda: small((8, 8, 3), classes=1), "for two or more classes"),
+        (lambda: small((8, 8, 3), include_top=False), "to .*8, 8, 4"),
+        (lambda: small((8, 8, 3), include_top=False, pooling="avg"), "do not sum to 1"),
+        (lambda: small((None, 8, 3)), "of a fixed or any size"),
+        (lambda: small((8, 8, 4)), r"1 or 3\)"),
+        (lambda: small((3, 8, 8), data_format="channels_first"), r"1 or 3\)"),
         (of_two_inputs, "from .*8, 8, 3.*8, 8, 3"),
-        (lambda: feature_extractor(built(), ["stage1", "stage2"]), "to .*16.*32"),
+        (two_maps, "to .*16.*32"),
     ],
 )
 def test_models_that_give_no_scores_of_images_are_refused(build, words, tmp_path):

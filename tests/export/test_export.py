@@ -24,7 +24,7 @@ from keras_preact.export import artefacts, elsewhere, export, export_litert, rou
 from keras_preact.export.formats import FORMATS, Wish, missing
 from keras_preact.run import RunFolder
 
-pytestmark = pytest.mark.tensorflow
+pytestmark, mark = pytest.mark.tensorflow, pytest.mark
 INSTALLED = [format for format in FORMATS if not missing(format)]
 
 #: Each is `predict(images)` of a file at `path`, in a process of its own.
@@ -89,6 +89,15 @@ def run(trained_run, tmp_path_factory):
     return shutil.copytree(trained_run, tmp_path_factory.mktemp("run") / "digits")
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A file of a network that is exported in a moment."""
+    path = tmp_path_factory.mktemp("small") / "small.keras"
+    fields = {"units": (1,), "filters": (4,), "stem_filters": 4}
+    create_model("resnet8v2", input_shape=(8, 8, 1), classes=10, **fields).save(path)
+    return path
+
+
 @pytest.mark.thorough
 def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
     """100 real images, in a process that cannot import this package, from every format."""
@@ -119,7 +128,10 @@ def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
 
 @pytest.mark.parametrize(
     "format",
-    [pytest.param(f, marks=() if f == "onnx" else pytest.mark.slow) for f in INSTALLED],
+    [
+        pytest.param(f, marks=pytest.mark.thorough if f == "onnx" else pytest.mark.slow)
+        for f in INSTALLED
+    ],
 )
 def test_convolutions_in_groups(format, tmp_path, randomize):
     fields = {"width": 2, "groups": 4, "stem": "deep", "projection_stride": "avg_pool"}
@@ -135,7 +147,7 @@ def test_convolutions_in_groups(format, tmp_path, randomize):
 @pytest.mark.parametrize(
     "formats",
     [
-        pytest.param(["litert"], marks=pytest.mark.thorough),
+        pytest.param(["litert"], marks=pytest.mark.slow),
         pytest.param(INSTALLED, marks=pytest.mark.slow),
     ],
     ids=str,
@@ -247,20 +259,21 @@ np.save("scores.npy", keras.models.load_model("model.keras").predict(x, verbose=
 
 
 KINDS = [
-    {"packaging": "repeated", "units": [1, 3], "filters": [4, 8], "stem_filters": 4},
+    {"packaging": "repeated", "units": [1, 3], "filters": [4, 8], "stem_filters": 4,
+     "input_shape": (None, None, 3)},
     {"packaging": "nested", "activation": "prelu_shared", "placement": "original"},
     {"shortcut": "exclusive_gating", "activation": "prelu"},
     {"shortcut": "dropout", "projection": "B"},
     {"input_shape": (None, None, 3)},
     {"normalization": "group", "norm_groups": 8, "weight_standardization": True},
     {"normalization": "fixup", "placement": "original", "packaging": "repeated"},
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("format", "fields"),
     [
-        pytest.param(format, fields, marks=pytest.mark.slow if format + str(k) != "litert0" else ())
+        pytest.param(format, fields, marks=mark.slow if k or format != "litert" else mark.thorough)
         for format in INSTALLED
         for k, fields in enumerate(KINDS)
     ],
@@ -376,23 +389,23 @@ def test_a_calibrated_network_is_as_sure_as_it_is_right(run, tmp_path):
     assert listed["model-calibrated.keras"]["temperature"] == found.temperature
 
 
-def test_what_differs_is_not_left_behind(run, tmp_path, monkeypatch):
+def test_what_differs_is_not_left_behind(small, tmp_path, monkeypatch):
     def wrong(path):
         return lambda images: np.full((len(images), 10), 0.5, "float32")
 
-    good = export(run, "keras", tmp_path)
+    good = export(small, "keras", tmp_path)
     before = (tmp_path / "model.keras").read_bytes()
     monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"]._replace(read=wrong))
     with pytest.raises(ExportError, match=r"to 0.0001. Received: a difference of .*Nothing was"):
-        export(run, "keras", tmp_path)
+        export(small, "keras", tmp_path)
     assert (tmp_path / "model.keras").read_bytes() == before and good.path.endswith("model.keras")
     with pytest.raises(ExportError):
-        export(run, "keras", tmp_path / "new")
+        export(small, "keras", tmp_path / "new")
     assert not [*(tmp_path / "new").iterdir()]
     nan = lambda path: lambda images: np.full((len(images), 10), np.nan)  # noqa: E731
     monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"]._replace(read=nan))
     with pytest.raises(ExportError, match="inf"):
-        export(run, "keras", tmp_path / "new")
+        export(small, "keras", tmp_path / "new")
 
 
 @pytest.mark.parametrize(
@@ -440,8 +453,8 @@ def test_the_readme_of_others_is_left_alone(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
-def test_a_network_for_another_size_has_a_folder_of_its_own(run, tmp_path, capsys):
-    command = ["export", str(run), "--format", "keras", "--data", "digits", "--out"]
+def test_a_network_for_another_size_has_a_folder_of_its_own(small, tmp_path, capsys):
+    command = ["export", str(small), "--format", "keras", "--data", "digits", "--out"]
     assert main([*command, str(tmp_path / "own")]) == 0
     other = ["--size", "16", "--interpolation", "bicubic"]
     assert main([*command, str(tmp_path / "own"), *other]) == 2

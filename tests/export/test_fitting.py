@@ -27,6 +27,7 @@ def photo(height, width):
     return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize(
     ("size", "shorter", "crop"),

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.tensorflow
 KEPT = pathlib.Path(__file__).parents[1] / "kept" / "v0.1.0"
 
 #: Files of each format, and with `--thorough`; what none may take.
-FILES, MORE_FILES = 60, 150
+FILES, MORE_FILES = 25, 75
 SECONDS, MEMORY = 10, 2 * 2**30
 
 

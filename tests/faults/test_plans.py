@@ -23,7 +23,7 @@ SMALL = {
 }
 ENTRIES = (
     {"table": "he2016-table1", "row": "original|dropout"},
-    {"table": "he2016-table2", "row": "ResNet-110, full*", "runs": 2},
+    {"table": "he2016-table2", "row": "ResNet-110, full*", "runs": 1},
 )
 
 #: What the guide says is to be copied of a run that has finished.
@@ -33,7 +33,7 @@ KEPT = {"config.json", "data.json", "env.json", "log.jsonl", "resolved.json", "r
 def plan(out):
     same = {"scale": "smoke", "dtype": "float32", "settings": SMALL}
     found = [{**entry, **same, "out": str(out / entry["table"])} for entry in ENTRIES]
-    assert sum(len(ReproduceConfig.from_dict(entry).trainings()) for entry in found) == 4
+    assert sum(len(ReproduceConfig.from_dict(entry).trainings()) for entry in found) == 3
     return found
 
 
@@ -54,7 +54,7 @@ def undisturbed(zygote, outcome, tmp_path_factory):
     assert zygote.run(out, plan=plan(out)) == 0, zygote.message
     seconds = time.monotonic() - start
     found = {name: outcome(path) for name, path in runs(out).items()}
-    assert len(found) == 4 and len(tables(out)) == 2
+    assert len(found) == 3 and len(tables(out)) == 2
     return found, tables(out), seconds
 
 

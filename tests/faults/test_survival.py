@@ -79,7 +79,7 @@ def test_killed_at_random_moments(zygote, reference, outcome, tmp_path, request)
 
 #: Every recipe with every optimiser, and those that are not killed only when slow.
 CASES = [*itertools.product(RECIPES, OPTIMIZERS)]
-OFTEN = {("fast_cifar", "nadam"), ("fine_tune", "lamb")}
+OFTEN = {("fine_tune", "lamb")}
 
 #: What is drawn for each case, and how far the recipes are scaled down: to 10 steps.
 TYPES = get_type_hints(Recipe)
@@ -154,8 +154,10 @@ def test_killed_while_writing(zygote, reference, outcome, tmp_path, faults):
     assert outcome(out) == reference[0]
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    "streamed",
+    [pytest.param(False, marks=pytest.mark.thorough), pytest.param(True, marks=pytest.mark.slow)],
+)
 def test_killed_in_the_first_epoch_on_files(zygote, outcome, digit_files, tmp_path, streamed):
     """Images that are decoded when they are first needed, or in each epoch."""
     settings = {**zygote.config("")["settings"], "recipe.preprocessing": "standardize"}
@@ -171,7 +173,7 @@ def test_killed_in_the_first_epoch_on_files(zygote, outcome, digit_files, tmp_pa
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough)],
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
 )
 def test_signals_save_and_exit(zygote, reference, outcome, tmp_path, number, code):
     """R3: the step that was under way is finished and saved, and nothing is done twice."""
@@ -185,6 +187,7 @@ def test_signals_save_and_exit(zygote, reference, outcome, tmp_path, number, cod
     assert outcome(out) == reference[0]
 
 
+@pytest.mark.thorough
 def test_a_damaged_checkpoint_is_passed_over(zygote, reference, outcome, tmp_path):
     """R4: the one before is used, and the outcome is the same."""
     out = tmp_path / "run"
@@ -197,6 +200,7 @@ def test_a_damaged_checkpoint_is_passed_over(zygote, reference, outcome, tmp_pat
     assert outcome(out) == reference[0]
 
 
+@pytest.mark.thorough
 def test_without_a_whole_checkpoint_nothing_is_overwritten(zygote, tmp_path):
     out = tmp_path / "run"
     assert zygote.run(out, faults={"append_log": [6, "after"]}) == -signal.SIGKILL
@@ -212,8 +216,8 @@ def test_without_a_whole_checkpoint_nothing_is_overwritten(zygote, tmp_path):
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param({"faults": {"write": [16, "full"]}}, marks=pytest.mark.thorough),
-        {"largest_file": 9000},
+        pytest.param({"faults": {"write": [16, "full"]}}, marks=pytest.mark.slow),
+        pytest.param({"largest_file": 9000}, marks=pytest.mark.thorough),
     ],
     ids=str,
 )

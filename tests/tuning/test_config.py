@@ -69,7 +69,10 @@ def test_what_the_user_fixes_is_not_searched():
     assert config.training_config(values).resolve().network.activation == "prelu"
 
 
-@pytest.mark.parametrize(("budget", "units"), [("parameters", 1), ("multiply_adds", 2)])
+@pytest.mark.parametrize(
+    ("budget", "units"),
+    [("parameters", 1), pytest.param("multiply_adds", 2, marks=pytest.mark.thorough)],
+)
 def test_networks_of_equal_cost(budget, units):
     from keras_preact import build_network, count_multiply_adds
 

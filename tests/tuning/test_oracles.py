@@ -92,6 +92,10 @@ def test_a_space_that_is_exhausted_ends_the_search(tmp_path):
     assert len(tried(tmp_path)) == 20
 
 
+#: When an oracle is killed at any write; the others only when slow.
+MARKS = {"random": (), "hyperband": pytest.mark.thorough}
+
+
 class Killed(Exception):
     """Stands for the end of the process."""
 
@@ -112,7 +116,7 @@ def dying(write, place):
 
 @pytest.mark.parametrize(
     "oracle",
-    [pytest.param(o, marks=() if o == "random" else pytest.mark.thorough) for o in ORACLES],
+    [pytest.param(o, marks=MARKS.get(o, pytest.mark.slow)) for o in ORACLES],
 )
 def test_killed_at_any_write(oracle, tmp_path, monkeypatch, undisturbed):
     """R21: before each file is written, the process ends, and another goes on."""
@@ -132,6 +136,7 @@ def test_killed_at_any_write(oracle, tmp_path, monkeypatch, undisturbed):
         assert tried(folder) == undisturbed[oracle], place
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("oracle", ORACLES)
 @pytest.mark.parametrize("damage", [b"", b"{", b"{}", None], ids=["empty", "half", "none", "gone"])
 def test_a_damaged_trial_is_tried_again(oracle, damage, tmp_path, undisturbed):
@@ -167,6 +172,7 @@ def test_killed_while_it_is_mended(oracle, tmp_path, monkeypatch, undisturbed):
         assert tried(folder) == undisturbed[oracle], place
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("oracle", ORACLES)
 @pytest.mark.parametrize("damage", [b"", b"{", b"{}", None], ids=["empty", "half", "none", "gone"])
 def test_a_damaged_oracle_is_made_again(oracle, damage, tmp_path, undisturbed):

@@ -31,6 +31,14 @@ def error_of(config):
     return bias + 0.02 * (network.activation == "relu") + 0.001 * config.seed
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_pauses():
+    """A chief of another process is not asked here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_preact.tuning.tuner.time.sleep", lambda seconds: None)
+        yield
+
+
 def made_up(config, *others):
     """In place of a training: a result, one failure, and the log that pictures are drawn from."""
     network = config.resolve().network
