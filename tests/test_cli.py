@@ -15,7 +15,6 @@ from keras_preact.cli.help import EXAMPLES, HEADINGS
 from keras_preact.cli.training import train_config
 from keras_preact.cli.tuning import _SEARCHES, tune_config
 
-
 SMALL = ("--set", "network.units=[1]", "--set", "network.filters=[4]", "--set",
          "network.stem_filters=4")  # fmt: skip
 

@@ -445,7 +445,7 @@ NETWORKS = {"model", "anatomy", "trained", "source", "evaluations", "network"}
 #: What has such an argument and computes nothing with a network: bytes of images, names of weights,
 #: files for the Hub.
 OTHERS = {"decode", "pretrained_names", "push"}
-#: In CI run the policy that most users have, and of two rows that of 16 bits throughout; of the slow
+#: CI has the policy that most users have, and of two rows that of 16 bits throughout; of the slow
 #: rows none, since tests/test_main_path.py goes through most of them under that policy.
 ALWAYS, USUAL, HALF = {"accelerate", "portable"}, "mixed_bfloat16", "bfloat16"
 SLOW = {

@@ -18,7 +18,7 @@ SMALL = {
     "network.units": [1, 1],
     "network.filters": [4, 8],
     "network.stem_filters": 4,
-    "recipe.epochs": 2,
+    "recipe.epochs": 1,
     "recipe.batch_size": 128,
 }
 ENTRIES = (
@@ -88,7 +88,7 @@ def test_a_plan_that_was_stopped_goes_on_elsewhere(zygote, undisturbed, outcome,
     """SIGTERM within the second run; the first one's few files and the whole of the second go."""
     expected, expected_tables, _ = undisturbed
     here, there = tmp_path / "here", tmp_path / "there"
-    lines = 22 + 2 + 6  # a run has 22 steps and 2 epochs
+    lines = 11 + 1 + 6  # a run has 11 steps and 1 epoch
     stop = {"append_log": [lines, "SIGTERM"]}
     assert zygote.run(here, plan=plan(here), faults=stop) == 128 + signal.SIGTERM
     ((name, ended),) = runs(here).items()
