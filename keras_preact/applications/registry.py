@@ -106,7 +106,7 @@ def create_model(name: str, /, **kwargs: Any) -> "keras.Model":
     Example:
         >>> import keras_preact
         >>> model = keras_preact.create_model(
-        ...     "resnet164v2", shortcut="exclusive_gating", gate_bias=-6.0
+        ...     "resnet20v2", shortcut="exclusive_gating", gate_bias=-6.0
         ... )
         >>> model.output_shape
         (None, 10)
