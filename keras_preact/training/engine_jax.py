@@ -15,10 +15,7 @@ batch.
 import atexit
 import contextlib
 import functools
-import inspect
 import math
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,17 +29,14 @@ import numpy as np
 from keras_preact.checked import require
 from keras_preact.console import silent_stderr
 from keras_preact.data import prefetched
-from keras_preact.errors import ConfigError, DeviceError, quoted, reason
+from keras_preact.errors import DeviceError, quoted
 from keras_preact.training.augment_jax import augmented, draws
 from keras_preact.training.engine import Engine, logged, process_memory
-from keras_preact.training.peers import Peers
+from keras_preact.training.machines_jax import devices_of_all, end_at_once, is_cpu, joined
 
 #: Steps of one compiled loop, at most; and about how long it should run, in seconds, so that
 #: progress is seen and signals are heard.
 CHUNK, SECONDS = 64, 1.0
-
-#: Seconds until JAX itself would miss a machine, and end this process: never (see `peers.py`).
-NEVER = 1_000_000
 
 #: Seconds by which an error, or a result, may be away from the word that a machine is gone.
 LOOK = 3.0
@@ -75,10 +69,10 @@ class JaxEngine(Engine):
         if workers:
             require(devices == "auto", "devices", devices, "'auto' with several machines")
             self.addresses, self.machines, self.machine = workers, len(workers), index
-            self._peers = _joined(tuple(workers), index)
-            found = _devices_of_all(self.machines)
+            self._peers = joined(tuple(workers), index)
+            found = devices_of_all(self.machines)
             self._mesh = jax.sharding.Mesh(np.array(found), ("batch",))
-            self.devices, on_cpu = f"{len(found)} on {len(workers)} machines", _is_cpu(found[0])
+            self.devices, on_cpu = f"{len(found)} on {len(workers)} machines", is_cpu(found[0])
         else:
             found = _device_names(devices)
             self.devices, on_cpu = ", ".join(found).upper(), found[0].startswith("cpu")
@@ -372,72 +366,14 @@ class JaxEngine(Engine):
             if lost is None:
                 raise
             self._state = None  # which may never come
-            atexit.register(_end_at_once)
+            atexit.register(end_at_once)
             if isinstance(error, DeviceError):
                 raise
             raise self._gone(lost) from error
 
 
-@functools.cache
-def _joined(workers: tuple[str, ...], index: int) -> Peers:
-    """Joins this process with those of other machines, once for all its trainings."""
-    if "heartbeat_timeout_seconds" not in inspect.signature(jax.distributed.initialize).parameters:
-        raise ConfigError(f"Several machines need JAX 0.7 or later. Received: {jax.__version__}.")
-    peers = Peers([*workers], index)
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    if hasattr(jax.config, "jax_enable_preemption_service"):
-        jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM for itself
-    try:
-        jax.distributed.initialize(
-            peers.coordinator,
-            len(workers),
-            index,
-            cluster_detection_method="deactivate",  # Slurm's would leave one GPU to each process
-            coordinator_bind_address=peers.coordinator,
-            heartbeat_timeout_seconds=NEVER,
-        )
-    except RuntimeError as error:
-        raise DeviceError(
-            "Several machines must be joined before JAX computes anything in this process, and "
-            f"once only. Received: workers={','.join(workers)!r} ({reason(error)})."
-        ) from None
-    atexit.register(_leave, peers)
-    return peers
-
-
-def _leave(peers):
-    """Ends without waiting for all, as JAX would: the first machine may be writing for long."""
-    from jax._src import distributed  # there is no other way
-
-    state = distributed.global_state
-    peers.kept = state.client, state.service  # for threads that never end, so none takes them down
-    state.client = state.service = None
-
-
-def _end_at_once():
-    """Ends although a thread of JAX's waits for a machine that is lost."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(DeviceError.exit_code)
-
-
-def _devices_of_all(machines):
-    """The devices of all machines, in the machines' order, as many of each."""
-    each = [[d for d in jax.devices() if d.process_index == k] for k in range(machines)]
-    if _is_cpu(each[0][0]):
-        each = [own[:1] for own in each]
-    counts = [len(own) for own in each]
-    if len({*counts}) > 1:
-        raise ConfigError(f"All machines must have as many devices. Received: {counts}.")
-    return [device for own in each for device in own]
-
-
 def _added(sums, values):
     return values if sums is None else jax.tree.map(jnp.add, sums, values)
-
-
-def _is_cpu(device):
-    return device.platform == "cpu"
 
 
 def _device_names(devices):
