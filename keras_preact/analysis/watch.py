@@ -32,8 +32,10 @@ class Watch(Logger):
 
     Args:
         parts: Of `WATCHED`: `"signals"` (the columns of `signal_propagation` and
-            `gradient_propagation`), `"lesions"` (the error without each unit), `"refinement"` (the
-            cosines of `branch_cosines` and the errors of `probes`).
+            `gradient_propagation`), `"gates"` (how far they are open, and their biases),
+            `"lesions"` (the error without each unit), `"refinement"` (the cosines of
+            `branch_cosines` and the errors of `probes`). A part that a network does not have, such
+            as gates, leaves no files.
         every: Steps between looks, counted from the first step of the training.
         images: How many are looked at.
         batch_size: Of a mini-batch of them.
@@ -84,25 +86,32 @@ class Watch(Logger):
         self._seconds += time.perf_counter() - start
 
     def end(self, result):
-        seen = {part: self._run.path / f"watch-{part}.jsonl" for part in self.parts}
-        if result is None or not all(file.is_file() for file in seen.values()):
+        if result is None:
             return None
+        files = {part: self._run.path / f"watch-{part}.jsonl" for part in self.parts}
+        seen = {part: file for part, file in files.items() if file.is_file()}
         from keras_preact.analysis.watch_plots import plot_watch
         from keras_preact.evaluation import save_figure
 
-        for part in self.parts:
-            table = pd.DataFrame(self._run.read_lines(f"watch-{part}.jsonl"))
+        for part, file in seen.items():
+            table = pd.DataFrame(self._run.read_lines(file.name))
             self._run.write_bytes(f"watch-{part}.csv", to_csv(table).encode())
             with self._run.replacing(f"watch-{part}.png") as path:
                 save_figure(plot_watch(table, WATCHED[part][1], part), path)
         share = self._seconds / max(result.seconds, 1e-9)
-        return f"watching took {self._seconds:.1f} s, {share:.0%} of what the training took"
+        missing = ", ".join(part for part in files if part not in seen)
+        words = f"watching took {self._seconds:.1f} s, {share:.0%} of what the training took"
+        return words + f"; nothing was seen of {missing}" * bool(missing)
 
 
 def _signals(anatomy, batches):
     keys = ["unit", "stage", "number"]
     signals = signal_propagation(anatomy, batches).units
     return signals.merge(gradient_propagation(anatomy, batches), "left", keys)
+
+
+def _gates(anatomy, batches):
+    return signal_propagation(anatomy, batches).gates
 
 
 def _lesions(anatomy, batches):
@@ -123,6 +132,13 @@ WATCHED = {
             "output_channel_variance": ("variance of a channel of the output", True),
             "adds": ("size of the branch / size of the input", True),
             "gradient": ("norm of the gradient at the input", True),
+        },
+    ),
+    "gates": (
+        _gates,
+        {
+            "mean": ("how far the gate is open, from 0 to 1", False),
+            "bias": ("bias of the gate", False),
         },
     ),
     "lesions": (_lesions, {"error": ("error without the unit", False)}),

@@ -217,8 +217,8 @@ def _train_arguments(command) -> None:
     command.add_argument("--settings", type=dict, default={}, help=jsonargparse.SUPPRESS)
     add_fields(command, TrainConfig, leave_out=("settings",))
     add_settings(command)
-    words = "look inside as it trains, tables and pictures in the run folder: signals, lesions, "
-    words += "refinement, or several separated by commas"
+    words = "look inside as it trains, tables and pictures in the run folder: signals, gates, "
+    words += "lesions, refinement, or several separated by commas"
     command.add_argument("--watch", type=str, default=None, metavar="PARTS", help=words)
     words = "steps between two looks of --watch"
     command.add_argument("--every", type=int, default=100, metavar="STEPS", help=words)

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import types
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from keras_preact import TrainConfig, train
+from keras_preact import TrainConfig, create_model, train
 from keras_preact.analysis import Watch, dissect, signal_propagation
 from keras_preact.analysis.further import batches_of
 from keras_preact.cli import main
@@ -17,7 +18,8 @@ from keras_preact.run import RunFolder
 from keras_preact.trained import open_keras_file
 from keras_preact.training.loggers import Logger, Loggers
 
-SMALL = {"network.units": [1, 1], "network.filters": [4, 8], "network.stem_filters": 4}
+NETWORK = {"units": (1, 1), "filters": (4, 8), "stem_filters": 4}
+SMALL = {f"network.{name}": value for name, value in NETWORK.items()}
 SETTINGS = {"network.shortcut": "dropout", "recipe.batch_size": 256, "recipe.mixup": 0.2, **SMALL}
 LOOK = {"parts": ("signals", "lesions", "refinement"), "every": 3, "images": 24, "batch_size": 12}
 
@@ -74,12 +76,14 @@ def test_each_look_is_there_once(part, rows, watched):
 @pytest.mark.thorough
 def test_what_is_seen_is_that_of_the_weights(tmp_path):
     """At the last step: the same as a look at the network that the run leaves."""
-    watch = Watch(every=5, images=24, batch_size=12)
-    fields = {"recipe.batch_size": 256}
+    watch = Watch(("signals", "gates"), every=5, images=24, batch_size=12)
+    fields = {"network.shortcut": "exclusive_gating", "recipe.batch_size": 256, **SMALL}
     run = train(config(tmp_path / "run", settings=fields).replace(epochs=1), loggers=[watch]).run
     split = load_data("digits", seed=0).train
     model = open_keras_file(f"{run}/model.keras")
-    units = signal_propagation(dissect(model), batches_of(split, watch)).units
+    found = signal_propagation(dissect(model), batches_of(split, watch))
+    units, gates = found.units, pd.read_csv(f"{run}/watch-gates.csv")
+    np.testing.assert_allclose(gates[["bias", "mean"]], found.gates[["bias", "mean"]], rtol=1e-4)
     seen = pd.DataFrame(RunFolder(run).read_lines("watch-signals.jsonl"))
     assert seen["step"].unique().tolist() == [5]
     for name in ("output_channel_variance", "adds", "negative"):
@@ -97,6 +101,14 @@ def test_the_command(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "watching signals, lesions every 5 steps" in said and "watching took" in said
     assert len(pd.read_csv(out / "watch-lesions.csv")) == 3
+
+
+def test_a_network_without_gates_leaves_none(tmp_path):
+    watch, result = Watch(("gates",), every=1, images=4, batch_size=2), types.SimpleNamespace
+    watch.begin(RunFolder.create(tmp_path / "run", ""))
+    watch.look(1, create_model("resnet8v2", input_shape=(8, 8, 1), **NETWORK), load_data("digits"))
+    assert watch.end(result(seconds=1.0)).endswith("; nothing was seen of gates")
+    assert not [*(tmp_path / "run").glob("watch-*")]
 
 
 def test_looks_are_counted_from_the_first_step():
