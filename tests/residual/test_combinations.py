@@ -5,6 +5,7 @@ And each is the same network in every packaging. Always a cover of all values ru
 """
 
 import itertools
+import json
 
 import keras
 import numpy as np
@@ -115,7 +116,7 @@ def check(values, tmp_path):
     expected = keras.ops.convert_to_numpy(model(x))
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras", compile=False)
-    assert again.to_json() == model.to_json()
+    assert json.loads(again.to_json())["config"] == json.loads(model.to_json())["config"]
     np.testing.assert_allclose(keras.ops.convert_to_numpy(again(x)), expected, atol=1e-6)
     assert ResNetConfig.from_json(cfg.to_json()) == cfg
 
