@@ -72,11 +72,11 @@ def preprocessing(
         wanted = PREPROCESSINGS[mode if weights is None else _mode(module, weights)]
         data_format = standardize_data_format(data_format)
         axis = -3 if data_format == "channels_first" else -1
-        right = len(x.shape) in (3, 4) and x.shape[axis] == 3
-        shape, expected = tuple(x.shape), f"images with 3 channels, {data_format.replace('_', ' ')}"
-        require(right, "x.shape", shape, expected)
+        right = len(x.shape) in (3, 4) and x.shape[axis] == wanted.channels
+        expected = f"images with {wanted.channels} channels, {data_format.replace('_', ' ')}"
+        require(right, "x.shape", tuple(x.shape), expected)
         plain = isinstance(x, np.ndarray)
-        dtype, spread = keras.config.floatx(), (3, 1, 1) if axis == -3 else (3,)
+        dtype, spread = keras.config.floatx(), (-1, 1, 1) if axis == -3 else (-1,)
         mean, deviation = (
             np.reshape(values, spread).astype(dtype) for values in (wanted.mean, wanted.deviation)
         )

@@ -47,8 +47,9 @@ LAYOUTS = {
 class ForNetwork:
     """Weights of a named network that was trained in a layout of its own.
 
-    Subclasses have `network`, `tag`, `classes`, `source`, `images` (the preprocessing, in words),
-    `fields` (the fields of the config that give the layout that was trained) and `load`.
+    Subclasses have `network`, `tag`, `classes`, `input_shape` (`None` for the network's own),
+    `source`, `images` (the preprocessing, in words), `fields` (the fields of the config that give
+    the layout that was trained) and `load`.
     """
 
     def config(
@@ -104,6 +105,8 @@ class TrainedWeights(ForNetwork):
         network: Name of the network, such as `"resnet20"`.
         tag: The value of the argument `weights` that selects them, such as `"cifar10"`.
         classes: Number of classes of their classifier.
+        input_shape: Shape of one image, `(height, width, channels)`, where it is not the network's
+            own.
         top1_error: Top-1 error in percent that their source reports; for ImageNet, of one crop.
         preprocessing: Name of the preprocessing; `preprocess_input(x, weights=tag)` applies it.
         source: The collection they come from.
@@ -124,6 +127,7 @@ class TrainedWeights(ForNetwork):
     network: str
     tag: str
     classes: int
+    input_shape: tuple[int, int, int] | None
     top1_error: float
     preprocessing: str
     source: str
@@ -227,6 +231,12 @@ class HubWeights(ForNetwork):
         return self.found.classes
 
     @property
+    def input_shape(self) -> tuple[int, int, int] | None:
+        """Shape of one image, if the repository tells the size."""
+        size = self.found.geometry and self.found.geometry.size
+        return size and (*size, self.found.channels)
+
+    @property
     def source(self) -> str:
         """The repository."""
         return self.tag
@@ -287,6 +297,7 @@ def trained_weights() -> dict[str, dict[str, TrainedWeights]]:
             values = {
                 **row,
                 "classes": int(row["classes"]),
+                "input_shape": tuple(map(int, row["input_shape"].split())) or None,
                 "top1_error": float(row["top1_error"]),
                 "layout": tuple(row["layout"].split()),
             }

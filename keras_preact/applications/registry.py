@@ -181,7 +181,8 @@ _BUILDER_DOC = """{title}, {reference}.
             images for a tag.
         input_tensor: Keras tensor to use as input, such as another layer's output.
         input_shape: Shape of one image, with at least one channel; height and width may be `None`.
-            By default {input_shape}; with `include_top=False`, (None, None, 3).
+            By default {input_shape}, or that of the weights' images; with `include_top=False`
+            height and width are `None`.
         pooling: With `include_top=False`: `None` (feature maps), `"avg"` or `"max"`.
         classes: Number of classes. By default {classes}, or that of the weights.
         classifier_activation: Activation of the classifier; `None` gives logits.
@@ -236,10 +237,11 @@ def _builder(application: Application) -> Callable[..., Any]:
 
         _refuse_unknown(fields, application, own)
         data_format = standardize_data_format(data_format)
-        if input_shape is None and input_tensor is None:
-            input_shape = _default_shape(application, include_top, data_format)
         source = _source(application, weights)
         trained = isinstance(source, ForNetwork)
+        if input_shape is None and input_tensor is None:
+            shape = (trained and source.input_shape) or application.input_shape
+            input_shape = _default_shape(shape, include_top, data_format)
         config, values = application.config.replace(**fields), None
         if classes is None:
             classes = (source if trained else application).classes
@@ -281,9 +283,9 @@ def _builder(application: Application) -> Callable[..., Any]:
     return build
 
 
-def _default_shape(application: Application, include_top: bool, data_format: str) -> Any:
+def _default_shape(shape: tuple[int, int, int], include_top: bool, data_format: str) -> Any:
     """The shape of the paper's images; without the classifier, images of any size."""
-    height, width, channels = application.input_shape
+    height, width, channels = shape
     sizes = (height, width) if include_top else (None, None)
     return (channels, *sizes) if data_format == "channels_first" else (*sizes, channels)
 

@@ -116,7 +116,8 @@ def test_a_builder_takes_it_and_says_how_it_differs(hub, tmp_path, randomize):
     assert main(["push", str(tmp_path / "mine.keras"), ADDRESS, "--public"]) == 0
     assert NAME not in hub.private
     with pytest.warns(UserWarning, match=r"activation='prelu', not activation='relu'"):
-        found = create_model("resnet8v2", weights=ADDRESS, input_shape=(16, 16, 3))
+        found = create_model("resnet8v2", weights=ADDRESS)
+    assert found.input_shape == model.input_shape
     images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
     np.testing.assert_allclose(found(images), model(images), atol=1e-5)
     for name, changes, words in (

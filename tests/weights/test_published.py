@@ -27,6 +27,7 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 ROOT = pathlib.Path(__file__).parents[2]
 CATALOGUE = published.trained_weights()
 ROWS = [weights for tags in CATALOGUE.values() for weights in tags.values()]
+OWN = [row for row in ROWS if row.source == published.OWN]
 FROM_OTHERS = [row for row in ROWS if row.source != published.OWN]
 
 # Trainable parameters of networks that need another layout than ours, as osmr/imgclsmob reports
@@ -43,7 +44,7 @@ THEIR_PARAMETERS = {
 
 
 def test_rows_are_of_registered_networks_with_legal_layouts():
-    assert len(ROWS) == 85
+    assert len(ROWS) == 86
     for row in ROWS:
         info = applications.model_info(row.network)
         assert info.weights[row.tag] is row
@@ -70,25 +71,28 @@ def test_the_table_is_shipped_as_all_data_are():
 
 
 @pytest.mark.filterwarnings("ignore:resnet20v2 uses weights")
-def test_weights_that_come_with_the_package():
+@pytest.mark.parametrize("row", OWN, ids=lambda row: f"{row.network}-{row.tag}")
+def test_weights_that_come_with_the_package(row):
     """They are those of their card, and give what was written down when they were measured."""
-    row = CATALOGUE["resnet20v2"]["cifar10-jpeg"]
     folder = ROOT / "keras_preact/applications/trained"
     card = json.loads((folder / row.file).with_suffix(".json").read_text())
     data = (folder / row.file).read_bytes()
     assert row.digest == f"sha256:{hashlib.sha256(data).hexdigest()}" == f"sha256:{card['sha256']}"
     assert row.top1_error == pytest.approx(100 - card["test_correct"] / 100)
-    config = applications.model_info("resnet20v2").config
-    assert config.replace(**card["config"]) == config
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 10e6
-    model = applications.ResNet20V2(weights="cifar10-jpeg")
+    info = applications.model_info(row.network)
+    assert info.config.replace(**card["config"]) == info.config
+    assert len(data) < 1e6
+    model = applications.create_model(row.network, weights=row.tag)
+    assert model.input_shape[1:] == (row.input_shape or info.input_shape)
     stored = load_file(folder / row.file)
     kernel = model.get_layer("stage2_unit1_conv1").kernel
     np.testing.assert_array_equal(kernel, stored["stage2_unit1_conv1/kernel"].astype("float32"))
     mean, variance = (np.float32(card["preprocessing"][name]) for name in ("mean", "variance"))
-    x = images((4, 32, 32, 3))
-    prepared = applications.cifar_resnet_v2.preprocess_input(x, weights="cifar10-jpeg")
+    x = images((4, *model.input_shape[1:]))
+    prepared = applications.cifar_resnet_v2.preprocess_input(x, weights=row.tag)
     np.testing.assert_allclose(prepared, (x - mean) / np.sqrt(variance), atol=1e-4)
+    features = applications.create_model(row.network, weights=row.tag, include_top=False)
+    assert features.input_shape == (None, None, None, len(mean))
 
 
 @pytest.mark.sample(4)
@@ -143,6 +147,7 @@ def golden(name, server, monkeypatch):
         network="tinynet8",
         tag="tiny",
         classes=10,
+        input_shape=None,
         top1_error=50.0,
         preprocessing="imgclsmob",
         source="osmr/imgclsmob",
