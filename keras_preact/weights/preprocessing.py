@@ -97,14 +97,15 @@ def _of_unit_scale(mean, deviation):
 
 #: By the names in `TrainedWeights.preprocessing`. The first three are those of
 #: `keras.applications`. Then the statistics of CIFAR-10's training images, from fb.resnet.torch
-#: (datasets/cifar10.lua), and after they were stored as JPEG files; and those of osmr/imgclsmob for
-#: CIFAR and SVHN (tensorflow2/datasets/cifar10_cls_dataset.py).
+#: (datasets/cifar10.lua), and after they were stored as JPEG files; those of Fashion-MNIST's; and
+#: those of osmr/imgclsmob for CIFAR and SVHN (tensorflow2/datasets/cifar10_cls_dataset.py).
 PREPROCESSINGS: dict[str, Preprocessing] = {
     "caffe": Preprocessing((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), bgr=True),
     "tf": Preprocessing((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "torch": _of_unit_scale((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar10": Preprocessing((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
     "cifar10-jpeg": Preprocessing((125.2688, 122.9330, 113.8628), (62.5341, 61.9092, 66.4603)),
+    "fashion-mnist": Preprocessing((77.2857,), (68.7920,)),
     "imgclsmob": _of_unit_scale((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
 }
 
