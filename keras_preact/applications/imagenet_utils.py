@@ -30,7 +30,8 @@ _PREPROCESS_DOC = """Preprocesses raw images for the networks of this module: {w
 
     Args:
         x: Images as a NumPy array or tensor, `(height, width, 3)` or a batch of them, RGB with
-            values from 0 to 255. An array is not changed in place.
+            values from 0 to 255; with one channel for weights of grey images. An array is not
+            changed in place.
         data_format: `"channels_last"`, `"channels_first"` or `None` for Keras's global setting.
         weights: Tag of the trained weights that the images are for, whose preprocessing may
             differ; `None` for a network of your own.
@@ -39,7 +40,7 @@ _PREPROCESS_DOC = """Preprocesses raw images for the networks of this module: {w
         Array or tensor of the same shape, of Keras's float dtype.
 
     Raises:
-        ConfigError: If the images do not have three channels, or the tag is unknown.
+        ConfigError: If the images have another number of channels, or the tag is unknown.
 
     Example:
         >>> import numpy as np

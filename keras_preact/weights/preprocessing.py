@@ -97,7 +97,7 @@ def _of_unit_scale(mean, deviation):
 
 #: By the names in `TrainedWeights.preprocessing`. The first three are those of
 #: `keras.applications`. Then the statistics of CIFAR-10's training images, from fb.resnet.torch
-#: (datasets/cifar10.lua), and after they were stored as JPEG files; those of Fashion-MNIST's; and
+#: (datasets/cifar10.lua), and after they were stored as JPEG files; those of Fashion-MNIST; and
 #: those of osmr/imgclsmob for CIFAR and SVHN (tensorflow2/datasets/cifar10_cls_dataset.py).
 PREPROCESSINGS: dict[str, Preprocessing] = {
     "caffe": Preprocessing((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), bgr=True),
