@@ -55,8 +55,12 @@ def test_single_runs_are_what_the_table_says(folder):
     recipe = run.read_json("resolved.json")["recipe"]
     numbers = f"{recipe['epochs']} | {run.result['test_accuracy']:.2%} |".replace("%", " %")
     million = f"{run.result['parameters'] / 1e6:.2f} M"
-    words = f"{million} | {numbers} `keras-preact train --model {folder.name} --data"
-    assert words in (RESULTS / "README.md").read_text()
+    command = "keras-preact train " + " ".join(
+        f"--{name} {run.config[name]}"
+        for name in ("model", "data", "recipe", "epochs")
+        if run.config[name] is not None
+    )
+    assert f"{million} | {numbers} `{command}` |" in (RESULTS / "README.md").read_text()
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
