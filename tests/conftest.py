@@ -3,6 +3,7 @@
 import collections
 import gc
 import importlib.machinery
+import itertools
 import os
 import pathlib
 import re
@@ -69,6 +70,7 @@ PARTS = {
 
 #: Marks of what is left out, each with the option that runs it.
 LEFT_OUT = {"thorough": "--thorough", "slow": "--run-slow", "machines": "--machines"}
+COUNTS = pytest.StashKey[dict[str, int]]()
 
 
 def _hide_tensorflow():
@@ -146,6 +148,7 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
     backend, cases = os.environ.get("KERAS_BACKEND", "tensorflow"), collections.Counter()
+    left_out = collections.defaultdict(list)
     for item in items:
         if sample := item.get_closest_marker("sample"):
             function = item.nodeid.split("[")[0]
@@ -154,17 +157,31 @@ def pytest_collection_modifyitems(config, items):
             cases[function] += 1
         for mark, option in LEFT_OUT.items():
             if mark in item.keywords and not config.getoption(option):
+                left_out[mark].append(item)
                 item.add_marker(pytest.mark.skip(reason=f"{mark}: runs with {option}"))
         if "tensorflow" in item.keywords and backend != "tensorflow":
             item.add_marker(pytest.mark.skip(reason=f"needs TensorFlow; the backend is {backend}"))
+    gone = {*itertools.chain(*left_out.values())}
+    if len(gone) < len(items):  # else they were asked for by name, and are told why they do not run
+        items[:] = [item for item in items if item not in gone]
+        config.stash[COUNTS] = {mark: len(some) for mark, some in left_out.items()}
 
 
-def pytest_terminal_summary(terminalreporter):
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """A process of the suite tells the first one what it has left out."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(COUNTS, {})
+
+
+def pytest_testnodedown(node):
+    node.config.stash[COUNTS] = getattr(node, "workeroutput", {}).get("left_out", {})
+
+
+def pytest_terminal_summary(terminalreporter, config):
     """Says what was left out."""
-    reasons = [str(skipped.longrepr) for skipped in terminalreporter.stats.get("skipped", ())]
-    for mark, option in LEFT_OUT.items():
-        if count := sum(f"{mark}: runs with" in reason for reason in reasons):
-            terminalreporter.write_line(f"left out: {count} {mark} tests; {option} runs them")
+    for mark, count in config.stash.get(COUNTS, {}).items():
+        terminalreporter.write_line(f"left out: {count} {mark} tests; {LEFT_OUT[mark]} runs them")
 
 
 def pytest_collection_finish():
