@@ -7,6 +7,7 @@ import itertools
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import types
@@ -118,6 +119,8 @@ def pytest_configure(config):
 def pytest_sessionstart(session):
     if xdist.is_xdist_controller(session):
         return
+    # Shells let what runs in the background ignore Ctrl-C, which tests send.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
         import tensorflow as tf
 
