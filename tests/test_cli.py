@@ -162,6 +162,7 @@ def test_data_that_cannot_be_used_is_exit_code_3(capsys, tmp_path):
         assert (code, out, len(err.splitlines())) == (3, "", 1)
 
 
+@pytest.mark.thorough
 def test_divergence_is_exit_code_4(capsys, tmp_path):
     code, _, err = run(
         capsys, "train", "--model", "resnet8v2", "--learning-rate", "1e30", "--epochs", "1",

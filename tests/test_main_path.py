@@ -121,6 +121,7 @@ def test_16_bits_are_kept_where_they_are_asked_for(trained_run, capsys, tmp_path
         assert f"'int8' for '{format}'. Received: precision=" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_evaluation_in_another_dtype(trained_run, capsys, tmp_path):
     argv = ["evaluate", trained_run, "--out", tmp_path, "--json", "--dtype"]
     errors = {}

@@ -116,6 +116,7 @@ def test_without_branches_the_gradient_is_the_direct_part(network, batches):
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.5])
+@pytest.mark.sample(2)
 def test_scaled_shortcuts_multiply_the_direct_part_by_their_product(scale, network, batches):
     # One stage, so that no shortcut changes dimensions (2016, equation 8).
     model = network(units=(4,), filters=(4,), shortcut="constant_scaling", shortcut_scale=scale)
@@ -124,6 +125,7 @@ def test_scaled_shortcuts_multiply_the_direct_part_by_their_product(scale, netwo
     np.testing.assert_allclose(found["direct"], products * found["direct"].iloc[-1], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_gates_are_held_in_the_direct_part(network, batches):
     # With kernels of 0 every gate is the sigmoid of its bias, so its shortcut a constant factor.
     model = network(units=(3,), filters=(4,), shortcut="exclusive_gating", gate_bias=-1.0)
@@ -136,12 +138,14 @@ def test_gates_are_held_in_the_direct_part(network, batches):
     np.testing.assert_allclose(found["direct"], products * found["direct"].iloc[-1], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_softmax_gives_the_gradients_that_its_logits_give(network, batches):
     logits = gradient_propagation(dissect(network()), batches)
     softmax = gradient_propagation(dissect(network(classifier_activation="softmax")), batches)
     np.testing.assert_allclose(softmax["gradient"], logits["gradient"], rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_nothing_in_the_model_moves(network, batches):
     model = network(shortcut="dropout")
     before = [numpy(variable) for variable in model.variables]

@@ -34,6 +34,7 @@ def noise(*shape, seed=0):
 
 @pytest.mark.parametrize("packaging", ["flat", "nested", "repeated"])
 @pytest.mark.sample(3)
+@pytest.mark.thorough
 def test_gradients_of_the_last_maps_are_the_activation_maps_above_zero(packaging, randomize):
     model, images = randomize(small(packaging=packaging)), noise(5, 12, 16, 3)
     cam, gradients = (explain(model, images, kind, batch_size=2) for kind in ("cam", "grad_cam"))
@@ -53,7 +54,7 @@ def test_gradients_of_the_last_maps_are_the_activation_maps_above_zero(packaging
     ("build", "layer"), [(rectifier_net, None), (lambda: portable(rectifier_net()), None),
                          (rectifier_net, "stage1"), (small, "stage1")],
 )  # fmt: skip
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 def test_gradients_are_differences(build, layer, randomize):
     """A channel's weight is what the logit changes by when all its places do, over their number."""
     model = randomize(build())
@@ -91,6 +92,7 @@ def test_a_square_that_is_covered_takes_its_part(square):
     np.testing.assert_allclose(heat, total / count, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_squares_are_covered_in_networks_of_any_layout(randomize):
     model, images = randomize(rectifier_net()), noise(2, 32, 32, 3)
     found = explain(model, images, "occlusion", classes=[2, 0], square=16, batch_size=4)
@@ -179,6 +181,7 @@ def files(tmp_path_factory):
 @pytest.mark.drawn
 @pytest.mark.parametrize("kind", UNITS)
 @pytest.mark.sample(3)
+@pytest.mark.thorough
 def test_a_picture_an_image(kind, files, tmp_path, capsys):
     images = [str(files / name) for name in ("a", "bad.png", "b/photo.png")]
     asked = ["explain", str(files / "net.keras"), *images, "--kind", kind, "--class", "cow"]

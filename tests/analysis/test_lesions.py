@@ -84,6 +84,7 @@ def test_a_unit_that_is_left_out_is_its_shortcut_alone(
     assert found == identities.split()
 
 
+@pytest.mark.thorough
 def test_errors_are_those_of_networks_with_other_weights(network, batches):
     model = network(units=(3, 1), placement="original")
     scores = model.predict_on_batch(np.concatenate([images for images, _ in batches]))
@@ -106,6 +107,7 @@ def test_errors_are_those_of_networks_with_other_weights(network, batches):
     assert len({*expected}) > 1
 
 
+@pytest.mark.thorough
 def test_tables_of_lesions(network, batches, randomize):
     model = randomize(network(units=(2, 3)))
     before = [numpy(variable) for variable in model.variables]
@@ -147,6 +149,7 @@ def test_plain_nets_lose_units_that_keep_the_shape(network, batches):
         pytest.param("mixed_float16", "flat", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.thorough
 def test_networks_of_16_bits(policy, packaging, network, batches):
     keras.config.set_dtype_policy(policy)
     anatomy = dissect(network(packaging=packaging, placement="original", projection="B"))
@@ -162,6 +165,7 @@ def test_networks_without_scores_are_refused(network, batches):
         lesions(dissect(network()), batches, draws=0)
 
 
+@pytest.mark.thorough
 def test_all_paths_together_are_the_gradient(network, batches):
     gated = {"placement": "original", "shortcut": "shortcut_only_gating", "projection": "B"}
     anatomy = dissect(network(**gated))
@@ -177,6 +181,7 @@ def test_all_paths_together_are_the_gradient(network, batches):
     np.testing.assert_allclose(sum(sums), whole, atol=1e-5 * np.abs(whole).max())
 
 
+@pytest.mark.thorough
 def test_lengths_of_paths_have_their_numbers_and_norms(network, batches):
     scaled = {"shortcut": "constant_scaling", "shortcut_scale": 0.5, "branch_scale": 1.0}
     anatomy = dissect(network(units=(4,), filters=(4,), **scaled))

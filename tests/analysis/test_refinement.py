@@ -36,6 +36,7 @@ def by_hand(model, unit, images, labels):
 
 
 @pytest.mark.parametrize("placement", ["full_preactivation", "original"])
+@pytest.mark.sample(2)
 def test_cosines_are_those_of_plain_differentiation(placement, network, batches):
     model = network(placement=placement)
     rows = branch_cosines(dissect(model), batches).set_index("unit")

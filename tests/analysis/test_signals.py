@@ -38,6 +38,7 @@ def test_moments_are_numpys(network, batches):
     assert [*units["input_mean"][1:]] == [*units["output_mean"][:-1]]
 
 
+@pytest.mark.thorough
 def test_equation_4_holds_where_nothing_follows_the_addition(network, batches):
     clean = found(network(), batches).units
     assert clean["equation4_error"].isna().tolist() == [False, True, False]  # one changes size
@@ -54,6 +55,7 @@ def test_equation_4_begins_anew_behind_a_pooling_between_units(network, batches)
     assert units["equation4_error"].max() < 1e-6  # no unit changes dimensions
 
 
+@pytest.mark.thorough
 def test_relu_before_addition_only_ever_adds(network, batches):
     fields = {"units": (5,), "filters": (4,)}
     units = found(network(placement="relu_before_addition", **fields), batches).units
@@ -64,6 +66,7 @@ def test_relu_before_addition_only_ever_adds(network, batches):
     assert (free["negative"] > 0.1).all()
 
 
+@pytest.mark.thorough
 def test_scaling_and_gates(network, batches):
     fields = {"units": (3,), "filters": (4,)}
     scaled = found(network(shortcut="constant_scaling", **fields), batches).units
@@ -85,6 +88,7 @@ def test_scaling_and_gates(network, batches):
     assert projected["scaling_product"].iloc[0] == 0.25
 
 
+@pytest.mark.thorough
 def test_responses_are_taken_after_a_norm_that_directly_follows(network, batches):
     responses = found(network(placement="original"), batches).layers
     names = ["stem_conv", *(f"stage{s}_conv{k}" for s in ("1_unit1", "2_unit1") for k in (1, 2))]
@@ -120,6 +124,7 @@ def test_inactive_and_dead_channels(network, batches):
     assert rows.loc["stem_act", "always_on"] == 0  # in one of the two mini-batches alone
 
 
+@pytest.mark.thorough
 def test_slopes_beside_table_1(network, batches):
     model = network(activation="prelu")
     model.get_layer("stem_act").alpha.assign([[[0.1, 0.2, 0.3, 0.8]]])

@@ -42,6 +42,7 @@ def measured(model, batches):
     return float(np.mean(numpy(losses))), float(np.mean(scores.argmax(axis=1) != labels))
 
 
+@pytest.mark.thorough
 def test_a_softmax_that_is_0_has_the_loss_of_its_logits(network, batches):
     tables = []
     for activation in (None, "softmax"):
@@ -72,6 +73,7 @@ def test_filters_of_a_direction_are_as_long_as_the_networks(network, batches, ra
     assert end == len(direction) == model.count_params()
 
 
+@pytest.mark.thorough
 def test_points_are_networks_with_these_weights(network, batches, randomize):
     keras.config.set_dtype_policy("mixed_bfloat16")
     fields = {"units": (1, 4), "block": "single", "shortcut": "dropout"}
@@ -159,6 +161,7 @@ def scan(folder, wait=0.0, tilt=1.0):
 """
 
 
+@pytest.mark.thorough
 def test_a_grid_goes_on_after_a_kill(tmp_path):
     space = {}
     exec(HILL, space)

@@ -55,6 +55,7 @@ def test_xavier_halves_every_layer_but_the_first():
 @pytest.mark.parametrize(
     ("activation", "slope"), [("relu", 0.0), ("prelu", 0.25), ("leaky_relu", 0.01), ("elu", None)]
 )
+@pytest.mark.sample(4)
 def test_slopes_of_the_rectifiers(activation, slope):
     frame = variance_factors(vgg13(activation=activation, initializer_slope_aware=False))
     inner = frame.slope_before[1:]
@@ -72,6 +73,7 @@ def test_slopes_of_the_rectifiers(activation, slope):
 
 @pytest.mark.parametrize("placement", ["original", "full_preactivation"])
 @pytest.mark.parametrize("packaging", ["nested", "repeated"])
+@pytest.mark.sample(4)
 def test_packagings_have_the_same_rows(packaging, placement):
     from keras_preact.weights import load_weights_by_layer, weights_by_layer
 

@@ -36,6 +36,7 @@ class TestArguments:
         y = keras.ops.convert_to_numpy(model(np.ones((2, 35, 41, channels), "float32")))
         np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-5)
 
+    @pytest.mark.sample(6)
     def test_without_top_the_size_is_free(self, name):
         model = shallow(name, include_top=False)
         assert model.input_shape == (None, None, None, 3)
@@ -87,6 +88,7 @@ def fast_or_slow(name):
 
 @pytest.mark.parametrize("name", [fast_or_slow(name) for name in NAMES])
 @pytest.mark.sample(3)
+@pytest.mark.thorough
 def test_keras_round_trip(name, tmp_path):
     model = applications.create_model(name, input_shape=(32, 32, 3), classes=3)
     model.save(tmp_path / "model.keras")
@@ -98,6 +100,7 @@ def test_keras_round_trip(name, tmp_path):
 
 class TestWeights:
     @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+    @pytest.mark.sample(2)
     def test_a_file_is_loaded(self, suffix, tmp_path, randomize):
         model = randomize(shallow("resnet20v2"))
         path = tmp_path / f"file{suffix}"
@@ -127,6 +130,7 @@ class TestWeights:
         ],
     )
     @pytest.mark.sample(2)
+    @pytest.mark.thorough
     def test_a_file_of_another_network_is_refused_though_its_shapes_fit(
         self, suffix, packaging, tmp_path
     ):

@@ -40,6 +40,7 @@ def test_same_network(theirs, ours, fields):
     np.testing.assert_allclose(ours.predict(x, verbose=0), expected, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_keras_layouts_survive_json():
     for fields in (KERAS_V1, KERAS_V2):
         config = applications.model_info("resnet50").config.replace(**{"placement":

@@ -51,6 +51,7 @@ def scores(model, x):
 
 
 @pytest.mark.parametrize("name", FORMS)
+@pytest.mark.sample(3)
 def test_packagings_are_one_network(name, randomize):
     flat = randomize(build(name, packaging="flat"))
     expected = scores(flat, images())
@@ -96,6 +97,7 @@ def test_images_of_any_size(name, randomize):
 
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.sample(3)
+@pytest.mark.thorough
 def test_stock_layers_compute_the_same_and_are_read_back(name, randomize, tmp_path):
     model = randomize(build(name))
     stock = portable(model)
@@ -117,6 +119,7 @@ def test_the_classifier_is_float32_under_bfloat16():
     assert np.isfinite(scores(model, images())).all()
 
 
+@pytest.mark.thorough
 def test_every_weight_learns():
     # A max pooling behind the stem would leave its rectifier few negative values, or none.
     fields = {"stem_pool": False, "activation": "prelu_shared", "dense_dropout": 0.0}
@@ -165,6 +168,7 @@ def test_a_hidden_dense_layer_may_follow_average_pooling():
     assert model.get_layer("fc1_dropout").rate == 0.5
 
 
+@pytest.mark.thorough
 def test_dense_layers_start_as_the_paper_says():
     fields = {"dense": (300, 200), "dense_stddev": 0.02}
     model = build_network(narrow("rectifierneta", **fields), input_shape=(32, 32, 3), classes=100)

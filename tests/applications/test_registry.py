@@ -78,7 +78,7 @@ def trainable(model):
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NAMES]
 )
-@pytest.mark.sample(3)
+@pytest.mark.sample(48)
 def test_registered_figures_are_those_of_the_built_network(name):
     info = applications.model_info(name)
     # As loops, deep networks are built in a tenth of the time; their weights are the same.
@@ -104,6 +104,7 @@ def test_multiply_adds_are_the_papers_within_2_percent(name, printed):
 
 
 @pytest.mark.parametrize("name", RECTIFIER_NETS)
+@pytest.mark.sample(7)
 def test_networks_of_the_rectifier_paper(name):
     convolutions, dense, slopes, depth, printed = RECTIFIER_NETS[name]
     info = applications.model_info(name)
@@ -162,6 +163,7 @@ def test_wide_resnets_are_counted_as_their_paper_does(name, depth, k, millions):
     assert info.config.preactivated and info.config.projection == "B"
 
 
+@pytest.mark.thorough
 def test_cifar_100_and_single_layer_skips():
     # Derived counts of the 2016 paper's networks.
     hundred = applications.create_model("resnet164v2", classes=100, packaging="repeated")
@@ -185,7 +187,7 @@ def test_cifar_100_and_single_layer_skips():
         if applications.model_info(name).config.depth <= 50 and name not in (*SLOW, *RECTIFIER_NETS)
     ],
 )
-@pytest.mark.sample(6)
+@pytest.mark.sample(30)
 def test_prelu_adds_one_slope_a_channel(name):
     with keras.StatelessScope(initialize_variables=False):
         model = applications.create_model(name, activation="prelu", input_shape=(32, 32, 3))
@@ -196,6 +198,7 @@ def test_prelu_adds_one_slope_a_channel(name):
 
 
 @pytest.mark.parametrize("name", DEEP)
+@pytest.mark.sample(4)
 def test_deep_networks_grow_as_their_shallow_ones(name):
     # Parameters are linear in the units of each stage, so two shallow nets give the deep one's.
     info = applications.model_info(name)

@@ -160,6 +160,7 @@ def test_as_json_and_as_a_page(folder, tmp_path, capsys):
     assert "cannot be used as it is: 1 image file is damaged" in said.err
 
 
+@pytest.mark.thorough
 def test_the_page_of_a_named_set():
     assert data_page(check_data("digits")).count("<tr>") >= 11
 

@@ -84,6 +84,7 @@ def test_every_format_depth_and_mode(kind, mode, options):
 
 
 @table
+@pytest.mark.sample(4)
 def test_every_orientation_is_ignored_or_applied(kind, mode, options):
     """Of files that can carry one; what is turned is what Pillow shows."""
     if kind in ("BMP", "GIF"):
@@ -106,6 +107,7 @@ def test_every_orientation_is_ignored_or_applied(kind, mode, options):
 
 @pytest.mark.parametrize(("colour", "behind"), [("white", 255), ("black", 0)])
 @table
+@pytest.mark.sample(4)
 def test_alpha_is_blended_as_asked(kind, mode, options, colour, behind):
     data, expected = stored(kind, mode, options)
     if mode in ALPHA and kind != "BMP":  # as it is written without a mask for alpha

@@ -38,6 +38,7 @@ def test_golden_values():
 
 
 @pytest.mark.parametrize("axis", ["index", "epoch", "seed", "draw"])
+@pytest.mark.sample(4)
 def test_uniform_along_every_argument(axis):
     n = 20_000
     if axis == "index":

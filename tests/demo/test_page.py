@@ -115,6 +115,7 @@ def test_the_browser_is_told_to_load_nothing_from_elsewhere(served):
     assert '"analytics_enabled":false' in page.replace(" ", "")
 
 
+@pytest.mark.thorough
 def test_mistakes_and_confusion_matrix_are_those_of_the_test_part(served, trained_run):
     demo, _ = served
     trained = load_trained(trained_run)

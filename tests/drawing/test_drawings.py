@@ -58,6 +58,7 @@ DEEP = pytest.param("resnet1001v2", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", ["resnet20v2", "plainnet20", "resnet164v2", DEEP])
+@pytest.mark.sample(4)
 def test_a_network_is_drawn_with_its_sizes(name):
     info = model_info(name)
     shown = texts(draw_network(name))
@@ -98,6 +99,7 @@ def structure(svg):
 
 
 @pytest.mark.parametrize("name", GALLERIES)
+@pytest.mark.thorough
 def test_the_galleries_of_the_guide_are_what_is_drawn_now(name, tmp_path):
     save_drawing(draw_gallery(name), tmp_path / "now.svg")
     kept = ROOT / "docs" / f"{name}.svg"

@@ -81,6 +81,7 @@ def orders(draw):
 
 @settings(max_examples=20)
 @given(orders())
+@pytest.mark.thorough
 def test_any_order_is_drawn_as_it_is_written(drawn):
     """And built so: the picture is read from the graph."""
     block, order = drawn
@@ -107,7 +108,7 @@ def branch_of(config, filters):
 
 
 @pytest.mark.parametrize("block", Block.__args__)
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 def test_every_unit_is_drawn_as_the_tables_say(block):
     filters = 8 // EXPANSION[block]
     known = (*FIGURE_2, "none")
@@ -226,7 +227,7 @@ def check_layout(figure):
     assert all(inside(box, paper) for box in boxes)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(44)
 @pytest.mark.parametrize("number", range(0, len(CONFIGS), 5))
 def test_nothing_overlaps(number):
     config = CONFIGS[number]

@@ -86,6 +86,7 @@ def test_crops_scales_and_pictures(runs, capsys):
     assert names == {"evaluation.json", "per_class.csv", *pictures}
 
 
+@pytest.mark.thorough
 def test_images_of_other_sizes_are_fitted_as_the_network_remembers(tmp_path, capsys):
     """As many are right as `predict` says, which follows the same geometry."""
     random = np.random.default_rng(0)
@@ -153,6 +154,7 @@ def test_several_devices_need_a_softmax(runs, tmp_path):
         open_on_devices(path, "cpu:0,cpu:1")
 
 
+@pytest.mark.thorough
 def test_scores_that_are_not_finite_are_said(runs, tmp_path, capsys):
     model = keras.models.load_model(runs[0] + "/model.keras")
     head = model.get_layer("predictions")

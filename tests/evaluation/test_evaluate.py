@@ -49,6 +49,7 @@ def test_every_image_counts_once(n):
 
 @pytest.mark.drawn
 @pytest.mark.parametrize(("classes", "channels"), [(2, 1), (10, 3), (40, 1)])
+@pytest.mark.sample(3)
 def test_pictures_for_few_and_many_classes(classes, channels, tmp_path):
     random = np.random.default_rng(0)
     labels = random.integers(0, classes, 50)
@@ -326,6 +327,7 @@ def test_classes_count_alike_beside_the_accuracy():
 @pytest.mark.drawn
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["x" * 255, "\N{CAT FACE}", "a\nb\tc\x07", "$x_{", "\u202ecat"])
+@pytest.mark.sample(5)
 def test_names_of_any_kind_leave_pictures_their_room(name, tmp_path):
     found = Evaluation(np.eye(2, dtype="float32"), np.array([0, 1]), (name, "dog"))
     split = ArraySplit(np.zeros((2, 8, 8, 1), "uint8"), found.labels)

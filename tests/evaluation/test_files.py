@@ -125,6 +125,7 @@ def test_no_image_is_held_when_it_is_classified(network, folder):
 
 
 @pytest.mark.parametrize("early", [False, True])
+@pytest.mark.sample(2)
 def test_files_are_read_as_the_images_of_the_run(early, trained_run, tmp_path, capsys):
     """And not as they would be without its options, which give other scores."""
     pixels = np.random.default_rng(0).integers(0, 128, (8, 8), "uint8")
@@ -221,6 +222,7 @@ def test_what_is_not_there_is_named_and_the_rest_is_done(network, folder, tmp_pa
         (["crane", "crane #0", "crane", "a,b"], ["crane #0 #0", "crane #0 #1", "crane #2", "a,b"]),
     ],
 )
+@pytest.mark.sample(3)
 def test_names_that_repeat_lose_no_class(names, told_apart, network, folder, tmp_path, capsys):
     file = shutil.copy(network, tmp_path / "net.keras")
     (tmp_path / "net.classes.json").write_text(json.dumps(names))
@@ -291,6 +293,7 @@ def two_maps():
         (two_maps, "to .*16.*32"),
     ],
 )
+@pytest.mark.sample(9)
 def test_models_that_give_no_scores_of_images_are_refused(build, words, tmp_path):
     build().save(tmp_path / "other.keras")
     with pytest.raises(ConfigError, match=words):

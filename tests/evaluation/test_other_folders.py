@@ -57,6 +57,7 @@ def evaluated(capsys, *arguments):
     return json.loads(said.out), said.err
 
 
+@pytest.mark.thorough
 def test_classes_are_matched_by_name_and_all_images_tested(run, tmp_path, capsys):
     folder = folder_of(tmp_path / "test", [str(k) for k in range(CLASSES)])
     found, _ = evaluated(capsys, run, "--data", f"folder:{folder}")
@@ -76,6 +77,7 @@ def test_classes_are_matched_by_name_and_all_images_tested(run, tmp_path, capsys
     assert "matched by their names" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_each_data_set_s_evaluation_is_kept(run, tmp_path, capsys):
     evaluated(capsys, run)
     own = (run / "evaluation" / "evaluation.json").read_bytes()

@@ -426,6 +426,7 @@ def test_what_is_refused(arguments, message, run):
     assert type(caught.value).__name__ in ("ConfigError", "DataError")
 
 
+@pytest.mark.thorough
 def test_runs_that_are_not_finished_and_files_without_data(run, tmp_path):
     (tmp_path / "run").mkdir()
     shutil.copy(run / "config.json", tmp_path / "run")
@@ -453,6 +454,7 @@ def test_the_readme_of_others_is_left_alone(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
+@pytest.mark.thorough
 def test_a_network_for_another_size_has_a_folder_of_its_own(small, tmp_path, capsys):
     command = ["export", str(small), "--format", "keras", "--data", "digits", "--out"]
     assert main([*command, str(tmp_path / "own")]) == 0
@@ -493,6 +495,7 @@ def test_layers_that_litert_cannot_hold_are_said(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.thorough
 def test_what_serve_bytes_cannot_follow_is_said(trained_run, tmp_path, capsys, monkeypatch):
     run = shutil.copytree(trained_run, tmp_path / "run")
     plain = "`serve_bytes` of the SavedModel reads JPEG and PNG files only."

@@ -27,7 +27,7 @@ def photo(height, width):
     return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize(
     ("size", "shorter", "crop"),
@@ -94,12 +94,14 @@ def served(shape, geometry, files, folder):
     ],
     ids=str,
 )
+@pytest.mark.sample(4)
 def test_images_of_unlike_sizes_are_served_together(shape, geometry, tmp_path):
     files = [encoded(photo(31, 47), "JPEG"), encoded(photo(60, 44), "PNG")]
     files += [encoded(photo(24, 24)[..., 0], "PNG")]
     served(shape, geometry, files, tmp_path / "model")
 
 
+@pytest.mark.thorough
 def test_a_long_image_needs_no_more_than_its_crop(tmp_path):
     """The whole of it, scaled, would have 12 GB."""
     serve = served((224, 224), None, [encoded(photo(31, 47), "PNG")], tmp_path / "model")

@@ -38,6 +38,7 @@ def data(shape, seed=0):
 @pytest.mark.parametrize("axis", [-1, 1])
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.sample(4)
 def test_training_and_inference_equal_keras(kind, axis, dtype):
     shape = SHAPES[kind]
     stock, fused = pair(shape, axis=axis, momentum=0.8, epsilon=1e-3, dtype=dtype)

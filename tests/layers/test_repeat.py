@@ -181,6 +181,7 @@ def test_constraints_hold_for_each_repetition():
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.sample(2)
+@pytest.mark.thorough
 def test_mixed_precision_learns_in_float32_and_computes_in_16_bits(policy):
     keras.config.set_dtype_policy(policy)
     layer = repeat()

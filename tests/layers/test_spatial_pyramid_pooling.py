@@ -49,6 +49,7 @@ def test_it_is_the_definition_at_every_size(height, width, bins):
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.sample(2)
+@pytest.mark.thorough
 def test_one_network_takes_maps_of_all_sizes(data_format):
     last = data_format == "channels_last"
     inputs = keras.Input((None, None, 3) if last else (3, None, None))

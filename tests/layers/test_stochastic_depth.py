@@ -48,7 +48,7 @@ def rates(model):
 
 @pytest.mark.parametrize("rule", ["linear", "uniform"])
 @pytest.mark.parametrize("packaging", PACKAGINGS)
-@pytest.mark.sample(3)
+@pytest.mark.sample(6)
 def test_rates_follow_the_rule(packaging, rule):
     model = network(SMALL.replace(stochastic_depth_rule=rule), packaging)
     names = ["stage1_unit1", *(f"stage2_unit{k}" for k in range(1, 5))]
@@ -122,6 +122,7 @@ def test_the_expectation_is_that_of_the_whole_unit(by, loop):
 
 
 @pytest.mark.sample(2)
+@pytest.mark.thorough
 @pytest.mark.parametrize("recompute", [True, False])
 def test_a_loop_leaves_out_what_it_draws(recompute, monkeypatch, randomize):
     """Loss, gradients and statistics are those of the network whose branches are left out.
@@ -171,6 +172,7 @@ def test_a_loop_leaves_out_what_it_draws(recompute, monkeypatch, randomize):
                 )
 
 
+@pytest.mark.thorough
 def test_a_file_that_divides_in_training_keeps_its_outputs(randomize, tmp_path):
     """Mini-batches without a factor at inference, as development versions had them."""
     model = network(SMALL.replace(stochastic_depth_by="image"))
@@ -187,6 +189,7 @@ def test_a_file_that_divides_in_training_keeps_its_outputs(randomize, tmp_path):
     np.testing.assert_allclose(again(images()), model(images()), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_auto_packaging_saves_the_time_of_what_is_left_out():
     def loops(config):
         model = network(config, "auto")

@@ -34,6 +34,7 @@ ERRORS = {key: [0.1, 0.3] for key in PAPER}
 
 
 @pytest.mark.parametrize(("layers", "initialisation"), PAPER)
+@pytest.mark.thorough
 def test_networks_are_the_papers_in_depth_and_start_as_named(layers, initialisation):
     config = initialization.study_config(layers, initialisation, "digits", 0, 1, "out")
     parts = config.resolve()

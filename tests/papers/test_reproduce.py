@@ -45,6 +45,7 @@ CIFAR = [
 
 @pytest.mark.parametrize("scale", ["short", "smoke"])
 @pytest.mark.parametrize("table", CIFAR)
+@pytest.mark.thorough
 def test_scales_keep_what_a_table_compares(table, scale):
     rows = rows_to_train(table, scale)
     assert len(rows) > 1
@@ -221,6 +222,7 @@ def test_a_table_goes_on_and_ends(fake, no_pictures, tmp_path):
 
 
 @pytest.mark.drawn
+@pytest.mark.thorough
 def test_the_report(fake, tmp_path, capsys):
     out = tmp_path / "table"
     argv = ["reproduce", "he2016-table2", "--scale", "smoke", "--runs", "2", "--out", str(out)]
@@ -248,6 +250,7 @@ def test_the_report(fake, tmp_path, capsys):
         assert (out / f"{name}.png").stat().st_size > 10_000
 
 
+@pytest.mark.thorough
 def test_the_papers_order_is_counted_over_pairs_of_runs(fake, no_pictures, tmp_path, monkeypatch):
     order = "test_error: {} < {}; training_loss: {} < {}".format(*ROWS[1::-1], *ROWS[:2])
     about = paper_tables()["he2016-table2"]
@@ -376,6 +379,7 @@ def test_a_folder_is_of_one_table(fake, tmp_path):
         reproduce(config_in(tmp_path / "other"))
 
 
+@pytest.mark.thorough
 def test_a_folder_is_told_all_that_was_asked_for(tmp_path):
     def told(row, **fields):
         reproduction._open(config_in(tmp_path / "table", row=row, **fields))
@@ -430,6 +434,7 @@ def test_rank_agreement():
 
 
 @pytest.mark.parametrize("places", [3, 5, 7])
+@pytest.mark.thorough
 def test_the_chance_of_an_order_is_that_of_all_permutations(places):
     random = np.random.default_rng(places)
     mine, theirs = random.normal(size=(2, places))

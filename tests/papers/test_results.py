@@ -64,6 +64,7 @@ def test_single_runs_are_what_the_table_says(folder):
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.thorough
 def test_tables_and_report_are_those_of_the_runs(folder):
     config, frame = read_config(folder), reproduced_frame(folder)
     orders = orders_of(config.table, runs_by_row(folder))

@@ -23,6 +23,7 @@ def read(path, *options):
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.thorough
 def test_plans_in_results_can_be_trained(path):
     """Tables and patterns of rows exist, and no two entries differ within a folder."""
     plan = read(path)
@@ -33,6 +34,7 @@ def test_plans_in_results_can_be_trained(path):
     assert len(plan) > 1
 
 
+@pytest.mark.thorough
 def test_there_is_a_plan():
     depths = {
         one.config.resolve().network.depth
@@ -153,6 +155,7 @@ def entry(out, row, units, **fields):
     return ReproduceConfig("he2016-table1", row=row, out=str(out), **fields)
 
 
+@pytest.mark.thorough
 def test_whole_runs_are_packed_in_their_order(clock, tmp_path):
     plan = [
         entry(tmp_path / "a", "original|exclusive gating, bias -[67]", 2, runs=2),  # 14 layers
@@ -174,6 +177,7 @@ def test_whole_runs_are_packed_in_their_order(clock, tmp_path):
     assert [one.fits for one in few] == [1, 0, 1, 0]
 
 
+@pytest.mark.thorough
 def test_hours_that_run_out(clock, tmp_path):
     """Runs are twice as slow as was measured: the third is left out, and a shorter one is not."""
     plan = [entry(tmp_path / "a", "original", 2, runs=3), entry(tmp_path / "b", "dropout", 1)]
@@ -203,6 +207,7 @@ def test_runs_of_another_machine_say_nothing_of_this_one(clock, tmp_path):
     assert time_plan(plan)[0].hours * 3600 == 4 + 2 * 14 and clock.timed == [14, 14]
 
 
+@pytest.mark.thorough
 def test_what_does_not_fit_is_not_begun(clock, tmp_path):
     plan = [entry(tmp_path / "a", "original", 9), entry(tmp_path / "b", "original", 1)]
     (found,) = reproduce_plan(plan, hours=(2 + 20) / 3600)

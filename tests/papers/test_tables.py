@@ -194,7 +194,7 @@ def networks():
 
 
 @pytest.mark.parametrize(("row", "config", "classes"), networks())
-@pytest.mark.sample(4)
+@pytest.mark.sample(36)
 def test_networks_are_built_and_have_the_parameters_of_their_kind(row, config, classes):
     named = model_info(row.model)
     assert counted(config, classes) - named.parameters == more_than(named, config, classes)

@@ -175,7 +175,7 @@ def check_packagings(values):
 
 
 @pytest.mark.parametrize("values", SINGLE, ids=named)
-@pytest.mark.sample(3)
+@pytest.mark.sample(9)
 def test_packagings(values):
     check_packagings(values)
 

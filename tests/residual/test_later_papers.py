@@ -78,6 +78,7 @@ def test_windows_of_the_shortcut_that_are_cut_off_average_what_they_have(size, r
     np.testing.assert_allclose(projected, pooled @ kernel, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_only_projections_with_a_stride_are_pooled():
     names = {layer.name for layer in network(RESNET_D).layers if "avg_pool" in layer.name}
     assert names == {"stage2_unit1_shortcut_avg_pool", "avg_pool"}
@@ -104,6 +105,7 @@ def test_the_deep_stem_is_three_convolutions(randomize):
 
 
 @pytest.mark.parametrize("entry", ["stem", "unit", "branch", "both"])
+@pytest.mark.sample(4)
 def test_a_deep_stem_ends_as_one_convolution_does(entry):
     fields = {"first_unit_entry": entry, "conv_bias": "without_norm"}
     single, deep = (
@@ -118,6 +120,7 @@ def test_a_deep_stem_ends_as_one_convolution_does(entry):
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
 @pytest.mark.sample(2)
+@pytest.mark.thorough
 def test_dropout_is_between_the_activation_and_the_last_3x3(block, randomize):
     fields = {"block": block, "projection": "B", "branch_dropout": 0.25}
     model = randomize(network(fields))
@@ -145,6 +148,7 @@ STANDARDIZED = {"weight_standardization": True}
     ("packaging", "other"), [("flat", {}), ("nested", STANDARDIZED), ("repeated", STANDARDIZED)]
 )
 @pytest.mark.sample(3)
+@pytest.mark.thorough
 def test_a_graph_gives_the_config_back(packaging, other, randomize):
     fields = {**EVERYTHING, "projection_norm": True, **other}
     model = randomize(network(fields, packaging=packaging))

@@ -22,7 +22,7 @@ PACKAGINGS = {"flat": keras.layers.Conv2D, "nested": keras.Model, "repeated": Re
 
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("packaging", PACKAGINGS)
-@pytest.mark.sample(3)
+@pytest.mark.sample(6)
 def test_packagings_have_the_graph_that_they_promise(packaging, recompute):
     if recompute and packaging == "flat":
         with pytest.raises(ConfigError, match="recompute=True works a unit at a time"):
@@ -69,6 +69,7 @@ def test_auto_packaging_is_flat_up_to_750_chained_layers(block, units):
     assert _packaging(config.replace(units=(units + 1,)), "auto", False) == "repeated"
 
 
+@pytest.mark.thorough
 def test_weights_of_another_network_are_refused_by_name():
     weights = weights_by_layer(build_network(SMALL, input_shape=(8, 8, 3)))
 
@@ -122,7 +123,7 @@ def test_a_thousand_layers_save_and_load_at_the_default_recursion_limit(
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (1, 5), (33, 32)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.sample(3)
+@pytest.mark.sample(12)
 def test_any_size_and_channels(size, channels, randomize):
     model = build_network(SMALL, input_shape=(*size, channels), include_top=False)
     assert model.output_shape == (None, -(-size[0] // 2), -(-size[1] // 2), 8)
@@ -165,6 +166,7 @@ def test_input_tensor_after_other_layers():
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64", "float32"])
 @pytest.mark.parametrize("by", ["argument", "global"])
+@pytest.mark.sample(3)
 def test_head_is_full_precision_under_mixed_policies(policy, by):
     if by == "global":
         keras.config.set_dtype_policy(policy)
@@ -194,6 +196,7 @@ def test_without_top(pooling):
     assert model.output_shape == ((None, 4, 4, 8) if pooling is None else (None, 8))
 
 
+@pytest.mark.thorough
 def test_channels_first_is_the_same_network():
     config = SMALL.replace(activation="prelu", stem_pool=True, shortcut="exclusive_gating")
     last = build_network(config, input_shape=(9, 8, 3), data_format="channels_last")
@@ -253,6 +256,7 @@ def test_multiply_adds_need_a_size():
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("padding", ["zeros", "excluded"])
+@pytest.mark.sample(4)
 def test_the_border_of_the_stems_pooling(padding, data_format):
     negative = -1 - np.arange(2 * 5 * 4, dtype="float32").reshape(2, 5, 4, 1)
     images = np.moveaxis(negative, -1, 1) if data_format == "channels_first" else negative

@@ -84,7 +84,7 @@ def outputs_of(model, name):
 
 
 @pytest.mark.parametrize(("block", "placement"), [("basic", p) for p in ORDERS] + [*BLOCK_ORDERS])
-@pytest.mark.sample(3)
+@pytest.mark.sample(21)
 def test_inner_units_have_the_papers_order(block, placement):
     config = ResNetConfig(block=block, placement=placement, projection="B")
     model = network(block=block, placement=placement, projection="B")
@@ -95,6 +95,7 @@ def test_inner_units_have_the_papers_order(block, placement):
 
 
 @pytest.mark.parametrize("placement", ORDERS)
+@pytest.mark.sample(8)
 def test_stem_and_head(placement):
     model = network(placement=placement)
     names = [layer.name for layer in model.layers]
@@ -105,6 +106,7 @@ def test_stem_and_head(placement):
     assert names[-2:] == ["avg_pool", "predictions"]
 
 
+@pytest.mark.thorough
 def test_first_preactivation_unit_has_one_activation_ahead_of_both_paths():
     in_stem = network(placement="full_preactivation")
     assert outputs_of(in_stem, "stem_act") == ["stage1_unit1_add", "stage1_unit1_conv1"]
@@ -155,6 +157,7 @@ def test_changing_dimensions_shares_the_activation_or_takes_the_raw_tensor(proje
         ("full_preactivation", False),
     ],
 )
+@pytest.mark.sample(5)
 def test_projection_is_normalised_where_the_branch_ends_with_a_norm(placement, normalised):
     for wanted, expected in ((None, normalised), (True, True), (False, False)):
         model = network(placement=placement, projection="B", projection_norm=wanted)
@@ -164,6 +167,7 @@ def test_projection_is_normalised_where_the_branch_ends_with_a_norm(placement, n
 
 @pytest.mark.parametrize("stride_on", ["1x1", "3x3"])
 @pytest.mark.parametrize("downsample_at", ["first_unit", "last_unit"])
+@pytest.mark.sample(4)
 def test_where_the_stride_stands(stride_on, downsample_at):
     model = network(
         block="bottleneck", projection="B", stride_on=stride_on, downsample_at=downsample_at
@@ -202,6 +206,7 @@ def test_plain_nets_have_no_shortcuts():
         ("always", "original", {"conv1", "conv2", "shortcut_conv", "stem_conv"}),
     ],
 )
+@pytest.mark.sample(5)
 def test_biases(conv_bias, placement, biased):
     model = network(conv_bias=conv_bias, placement=placement, projection="B")
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]

@@ -39,6 +39,7 @@ def test_a_unit_that_starts_at_0_is_the_identity(block, fields, placement):
 
 
 @pytest.mark.parametrize(("scale", "factor"), [(0.25, 0.25), ("inverse_sqrt_units", 4**-0.5)])
+@pytest.mark.sample(2)
 def test_a_fixed_scale(scale, factor, randomize):
     config = SMALL.replace(units=(4,), filters=(4,))
     without = randomize(network(config, include_top=False))
@@ -55,6 +56,7 @@ def test_a_fixed_scale(scale, factor, randomize):
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck", "single"])
+@pytest.mark.sample(3)
 def test_fixup_starts_as_its_paper_says(block):
     """Zhang et al. 2019, section 3: kernels times L^(-1/(2m - 2)), the last ones and the head 0."""
     projection = "B" if block == "bottleneck" else "A"
@@ -90,6 +92,7 @@ def test_what_starts_at_0_of_a_branch(placement):
 
 
 @pytest.mark.parametrize("fields", [{}, {"placement": "original"}], ids=str)
+@pytest.mark.sample(2)
 def test_folded_kernels_are_standardized(fields, randomize):
     model = randomize(network(SMALL.replace(weight_standardization=True, **fields)))
     folded = fold_batch_norm(model)
@@ -121,7 +124,7 @@ def test_groups_of_channels(randomize):
 
 
 @pytest.mark.parametrize("fields", [{}, *ZERO, SKIP_INIT, {"normalization": "group"}], ids=str)
-@pytest.mark.sample(3)
+@pytest.mark.sample(6)
 def test_networks_are_deepened(fields, randomize):
     model = randomize(network(SMALL.replace(**fields)))
     deeper = deepen(model, (2, 4), SMALL.replace(**fields))

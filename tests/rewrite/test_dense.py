@@ -59,6 +59,7 @@ def by_loop(model, activation, x):
 
 @pytest.mark.parametrize("activation", ["prelu", "prelu_shared"])
 @pytest.mark.sample(2)
+@pytest.mark.thorough
 def test_it_is_the_loop_over_windows(activation, randomize):
     model = randomize(network(activation))
     for height, width in ((16, 16), (20, 25)):
@@ -68,6 +69,7 @@ def test_it_is_the_loop_over_windows(activation, randomize):
         np.testing.assert_allclose(numpy(dense(model)(x)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_packagings_stock_layers_and_files_are_the_same(randomize, tmp_path):
     model = randomize(network())
     x = images(20, 22)

@@ -85,7 +85,7 @@ def made(request, randomize):
 
 
 @pytest.mark.parametrize("made", ENDINGS, indirect=True)
-@pytest.mark.sample(4)
+@pytest.mark.sample(16)
 def test_the_mean_of_a_map_and_the_bias_are_the_logit(made):
     model, images = made
     found = call(with_maps(model), images)
@@ -144,6 +144,7 @@ def test_networks_that_end_otherwise_are_refused(build, words):
 
 
 @pytest.mark.parametrize("build", [rectifier_net, lambda: portable(rectifier_net()), small])
+@pytest.mark.sample(3)
 def test_both_parts_are_the_whole(build, randomize):
     model = randomize(build())
     images = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")

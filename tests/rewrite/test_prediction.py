@@ -22,7 +22,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-@pytest.mark.sample(4)
+@pytest.mark.sample(8)
 def test_it_gives_what_the_network_gives(kind):
     network = create_model("resnet8v2", **{"input_shape": (16, 16, 3), **NETWORKS[kind]})
     predict = predict_function(network)
@@ -36,6 +36,7 @@ def test_it_gives_what_the_network_gives(kind):
         np.testing.assert_allclose(scores, np.asarray(expected, "float32"), rtol=0, atol=atol)
 
 
+@pytest.mark.thorough
 def test_images_may_be_whole_numbers_and_outputs_several():
     network = with_maps(fold_batch_norm(create_model("resnet8v2", input_shape=(16, 16, 3))))
     images = IMAGES.astype("uint8")

@@ -60,6 +60,7 @@ def test_every_copy_is_the_same_function(placement, change, packaging, randomize
     [*zip((accelerate, portable, fold_batch_norm), PACKAGINGS, strict=True)],
 )
 @pytest.mark.sample(3)
+@pytest.mark.thorough
 def test_copies_of_networks_with_groups_and_a_deep_stem(change, packaging, randomize):
     fields = {"block": "bottleneck", "width": 2, "groups": 4, "stem": "deep", "projection": "B",
               "projection_stride": "avg_pool", "placement": "original"}  # fmt: skip
@@ -113,6 +114,7 @@ def test_networks_of_keras_applications_are_accelerated(name):
     assert_same_function(model, fast)
 
 
+@pytest.mark.thorough
 def test_training_after_the_swap_goes_as_before(randomize):
     inputs = keras.Input((8, 8, 3))
     x = keras.Sequential(
@@ -164,6 +166,7 @@ def conv_norm(conv, norm, data_format="channels_last"):
     return keras.Model(inputs, norm(conv(inputs)))
 
 
+@pytest.mark.thorough
 def test_folding_depthwise_and_plain_convolutions(randomize):
     layers = keras.layers
     for conv in (
@@ -286,6 +289,7 @@ def test_models_of_all_kinds(name, change):
         assert (len(changed.weights) < len(model.weights)) == folds
 
 
+@pytest.mark.thorough
 def test_the_loss_is_scaled_under_float16_as_before():
     model = build_network(SMALL, input_shape=(8, 8, 3), dtype="mixed_float16")
     for changed in (accelerate(model), portable(model, dtype=None)):

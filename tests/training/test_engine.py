@@ -143,6 +143,7 @@ def test_parts_of_a_batch_are_devices(packaging):
 
 
 @pytest.mark.tensorflow
+@pytest.mark.thorough
 def test_replicas_hold_the_same_statistics():
     """Keras lets those of each replica drift apart, and saves the first one's."""
     two = job(devices=TWO)
@@ -176,6 +177,7 @@ def test_replicas_drop_out_different_values():
 
 
 @pytest.mark.tensorflow
+@pytest.mark.thorough
 def test_every_image_is_predicted_once():
     """R13: on any number of devices, whatever the last batch is."""
     one, two = job(), job(devices=TWO)
@@ -258,7 +260,7 @@ def blended(values, share):
 
 @pytest.mark.parametrize("balance", BALANCES)
 @pytest.mark.parametrize("mixup", [pytest.param(0, marks=pytest.mark.thorough), 0.7])
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 def test_a_step_over_classes_of_unequal_size_is_the_formula(balance, mixup, unequal):
     """Two losses of a blend, each with its weight, of logits to which logarithms of shares come."""
     settings = {"recipe.balance": balance, "recipe.mixup": mixup, "recipe.warmup_steps": 0}
@@ -296,6 +298,7 @@ def test_a_step_over_classes_of_unequal_size_is_the_formula(balance, mixup, uneq
 @pytest.mark.parametrize(
     "balance", ["sampling", pytest.param("logit_adjustment", marks=pytest.mark.slow)]
 )
+@pytest.mark.thorough
 def test_devices_share_weighted_images_and_go_on_in_an_epoch(balance, unequal):
     settings = {**SMALLEST, "recipe.balance": balance, "recipe.mixup": 0.7}
     fields = {"data": unequal, "batch_size": 4}
@@ -311,6 +314,7 @@ def test_devices_share_weighted_images_and_go_on_in_an_epoch(balance, unequal):
         np.testing.assert_allclose(train(other, 6, first=3), rest, rtol=rtol, atol=rtol / 10)
 
 
+@pytest.mark.thorough
 def test_images_that_count_for_nothing():
     """Not even where two of them are blended: no division by zero."""
     one = job({**SMALLEST, "recipe.mixup": 0.7})
@@ -337,6 +341,7 @@ def test_the_average_of_the_weights_is_used_for_a_while():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), weights[2])
 
 
+@pytest.mark.thorough
 def test_a_state_comes_back_and_another_networks_is_refused():
     settings = {"network.shortcut": "dropout"}
     first, second = job(settings), job(settings)
@@ -378,6 +383,7 @@ def test_every_optimizer_goes_on_to_the_last_bit(dtype, name, tmp_path):
 
 @pytest.mark.parametrize("balance", ["none", "sampling"])
 @pytest.mark.sample(2)
+@pytest.mark.thorough
 def test_statistics_over_many_images(balance):
     """`precise_bn` of the first norm against NumPy, over the images that an epoch trains on."""
     one = job({"recipe.precise_bn": 6 * 64, "recipe.balance": balance})

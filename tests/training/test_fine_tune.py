@@ -45,7 +45,7 @@ def test_heads_of_keras_applications():
 @pytest.mark.parametrize(
     "packaging", ["flat", pytest.param("nested", marks=pytest.mark.slow), "repeated"]
 )
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 def test_frozen_stages_and_their_statistics_stay(packaging):
     model = network(packaging, activation="prelu")
     frozen = freeze(model, "stage1")
@@ -91,7 +91,7 @@ def nested(kind, include_top=False):
         ("sequential", "stage1_unit1_conv1"),
     ],
 )
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 def test_layers_in_sub_models_freeze(kind, up_to):
     model = nested(kind)
     frozen = freeze(model, up_to)
@@ -142,6 +142,7 @@ def test_heads_of_networks_with_sub_models(kind, include_top):
     ],
 )
 @pytest.mark.sample(3)
+@pytest.mark.thorough
 def test_weights_of_a_file_in_another_packaging(suffix, packaging, tmp_path):
     source, path = network("nested"), f"{tmp_path}/net{suffix}"
     save = {

@@ -254,7 +254,7 @@ FAULTS = {
 MARKS = pytest.mark.slow if keras.backend.backend() == "jax" else ()
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(18)
 @pytest.mark.parametrize("fault", [pytest.param(name, marks=MARKS) for name in FAULTS])
 def test_a_small_fault_is_seen(fault, plain, monkeypatch):
     start, expected, _ = plain

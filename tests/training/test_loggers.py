@@ -79,6 +79,7 @@ def test_a_logger_is_told_of_each_epoch_once(tmp_path, capsys):
         assert make_ndarray(board.Tensors(name)[0].tensor_proto) == pytest.approx(value)
 
 
+@pytest.mark.thorough
 def test_a_training_that_fails_is_ended(tmp_path):
     logger, settings = Memory(), {**TINY, "recipe.warmup_steps": 0}
     config = tiny(tmp_path, learning_rate=1e30).replace(settings=settings)

@@ -51,7 +51,7 @@ def test_cosine_with_linear_warm_up():
 
 
 @pytest.mark.parametrize(("epochs", "per_epoch"), [(2, 390), (10, 11), (1, 1), (50, 11)])
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 def test_a_short_training_warms_up_for_a_twentieth_and_never_exceeds_its_rate(epochs, per_epoch):
     steps = epochs * per_epoch
     values = rates(RECIPES["he2016_cifar"].replace(epochs=epochs), per_epoch, range(steps))
@@ -124,7 +124,7 @@ def test_arguments_are_those_of_keras(name):
 
 @NAMES
 @pytest.mark.parametrize("decay", [None, "coupled", "decoupled"])
-@pytest.mark.sample(3)
+@pytest.mark.sample(21)
 def test_steps_are_keras_own_after_the_rules(name, decay):
     """Decay by rule and a rate for each stage, then what Keras's optimiser does to each weight."""
     if (name, decay) == ("adamw", "coupled"):
@@ -227,6 +227,7 @@ def test_schedules_survive_saving():
 
 @pytest.mark.parametrize("decayed", ["all", "kernels"])
 @pytest.mark.sample(2)
+@pytest.mark.thorough
 def test_the_same_weights_decay_in_every_packaging(decayed):
     config = ResNetConfig(units=(1, 4), filters=(4, 8), stem_filters=4, activation="prelu")
 
@@ -238,6 +239,7 @@ def test_the_same_weights_decay_in_every_packaging(decayed):
     assert decaying("flat") == decaying("nested") == decaying("repeated") > 0
 
 
+@pytest.mark.thorough
 def test_the_same_weights_are_as_far_from_the_head_in_every_packaging():
     config = ResNetConfig(units=(1, 4), filters=(4, 8), stem_filters=4, activation="prelu")
 

@@ -32,6 +32,7 @@ def finished(tmp_path_factory):
     return RunFolder(train(small(out)).run)
 
 
+@pytest.mark.thorough
 def test_the_test_part_is_looked_at_once(tmp_path, monkeypatch):
     looked = {"test": 0, "validation": 0}
     loaded = load_data("digits", options=small(tmp_path).resolve().data)
@@ -54,6 +55,7 @@ def test_the_test_part_is_looked_at_once(tmp_path, monkeypatch):
     assert looked["validation"] == 3 * len(loaded.validation)
 
 
+@pytest.mark.thorough
 def test_what_is_written_of_it(finished):
     assert all("test_error" not in row and row["validation_loss"] > 0 for row in finished.log)
     errors = [row["validation_error"] for row in finished.log]
@@ -116,6 +118,7 @@ def test_without_a_validation_part_nothing_is_best(tmp_path, recipe):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.thorough
 def test_a_run_of_an_early_version_goes_on_without_one(tmp_path, monkeypatch):
     """It was begun where validation images were not used: its curves are of the test part."""
     run = RunFolder(train(small(tmp_path / "run", settings={"data.validation": None})).run)
@@ -167,6 +170,7 @@ def test_what_cannot_be_extended(finished, tmp_path):
 
 
 @pytest.mark.parametrize("keep", ["last", "best"])
+@pytest.mark.sample(2)
 def test_with_a_full_disk_the_last_epoch_is_kept(tmp_path, monkeypatch, keep):
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -175,6 +175,7 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
         pytest.param("none", "float32", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.sample(4)
 def test_preprocessing_is_part_of_the_model(preprocessing, dtype, tmp_path):
     settings = {"recipe.preprocessing": preprocessing}
     result = train(small(tmp_path, epochs=1, dtype=dtype, settings=settings))
@@ -192,6 +193,7 @@ def test_preprocessing_is_part_of_the_model(preprocessing, dtype, tmp_path):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(prepared), expected[:5], atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_arrays_of_ones_own(tmp_path):
     random = np.random.default_rng(0)
     x, y = random.integers(0, 256, (70, 9, 12, 3)).astype("uint8"), np.arange(70) % 3
@@ -224,6 +226,7 @@ def test_missing_data_leave_no_run_behind(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.thorough
 def test_the_log_is_written_while_training(tmp_path):
     explodes_in_epoch_2 = {
         "recipe.schedule": "step",
@@ -277,6 +280,7 @@ class Asked:
         pytest.param(13, {"recipe.repeats": 3}, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.thorough
 def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(
     after, drawn, tmp_path, monkeypatch
 ):
@@ -300,6 +304,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(
     assert train(config) == result, "what is finished is not done again"
 
 
+@pytest.mark.thorough
 def test_a_signal_while_the_last_epoch_is_saved_stops_like_any_other(tmp_path, monkeypatch):
     config, asked, save = small(tmp_path, epochs=1), Asked(10**6), Loop._save
 
@@ -388,6 +393,7 @@ def test_a_run_goes_on_only_with_its_own_images(tmp_path, monkeypatch):
         train(small(tmp_path, data=data))
 
 
+@pytest.mark.thorough
 def test_a_run_that_goes_on_says_what_is_different(tmp_path, begun):
     run = RunFolder(shutil.copytree(begun, tmp_path / "run"))
     assert run.read_json("env.json")["devices"] == "CPU:0"  # under every backend
@@ -414,6 +420,7 @@ def test_epochs_are_steps_and_logs_agree(finished):
     assert "Identity Mappings" in (run.path / "citations.bib").read_text()
 
 
+@pytest.mark.thorough
 def test_weights_of_a_run_with_frozen_stages(finished, tmp_path):
     _, source = finished
     options = {"init": source.run, "freeze_to": "stage2"}
@@ -454,6 +461,7 @@ def test_a_dry_run_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.thorough
 def test_doctor_says_what_is_here(monkeypatch):
     monkeypatch.setattr("keras_preact.training.check.main_path", lambda: ())
     rows = {row["what"]: row for row in doctor()}
@@ -462,6 +470,7 @@ def test_doctor_says_what_is_here(monkeypatch):
     assert rows["dtype auto"]["found"].startswith(("float32", "mixed_bfloat16"))
 
 
+@pytest.mark.thorough
 def test_class_names_are_shown_as_they_are(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_preact.training.finish.save_figure", save_figure)
     random = np.random.default_rng(0)
@@ -545,6 +554,7 @@ def on_a_slow_disk(monkeypatch, **arguments):
     return slow, steps
 
 
+@pytest.mark.thorough
 def test_steps_do_not_wait_for_a_slow_disk(tmp_path, monkeypatch):
     """What a thread writes is the state of its step, though steps go on meanwhile."""
     states, state = {}, Loop._save
@@ -579,6 +589,7 @@ def test_a_stop_waits_for_the_checkpoint_that_is_being_written(tmp_path, monkeyp
     assert slow.steps == [2, 4, 5]
 
 
+@pytest.mark.thorough
 def test_a_run_keeps_what_was_settled_when_it_began(tmp_path, monkeypatch):
     """The dtype of `auto`, and whether images are held, whatever the next machine would choose."""
     interrupted(tmp_path, monkeypatch, dtype="auto")
@@ -597,6 +608,7 @@ def test_what_cannot_be_drawn_keeps_no_run_unfinished(tmp_path, monkeypatch):
     assert RunFolder(result.run).is_finished and train(small(tmp_path, epochs=1)) == result
 
 
+@pytest.mark.thorough
 def test_ctrl_c_while_results_are_written(tmp_path, monkeypatch, request):
     def stopped(*_, **__):
         raise KeyboardInterrupt
@@ -614,6 +626,7 @@ def test_ctrl_c_while_results_are_written(tmp_path, monkeypatch, request):
 
 
 @pytest.mark.parametrize("which", [1, thorough(2)])
+@pytest.mark.thorough
 def test_ctrl_c_in_the_last_evaluation(which, tmp_path, monkeypatch):
     """That of the last epoch, and the one after it."""
     evaluate, count = Loop.evaluate, itertools.count(1)
@@ -637,6 +650,7 @@ def test_ctrl_c_in_the_last_evaluation(which, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("images", "batch_size", "steps"), [(101, None, 1), thorough(3, 5000, 1), thorough(101, 50, 2)]
 )
+@pytest.mark.thorough
 def test_few_images_are_one_batch_that_all_devices_share(images, batch_size, steps, tmp_path):
     x, y = np.zeros((images, 8, 8, 1), "uint8"), np.arange(images) % 3
     np.savez(tmp_path / "few.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
@@ -675,7 +689,7 @@ def test_of_two_that_begin_at_once_the_second_is_told_of_the_first(tmp_path, beg
         ("resnet8v2", (8, 8), ""),
     ],
 )
-@pytest.mark.sample(3)
+@pytest.mark.sample(9)
 def test_maps_of_single_pixels_are_said(name, size, words):
     said = io.StringIO()
     say_small_maps(create_model(name, input_shape=(*size, 3)), size, make_console(said))
@@ -726,6 +740,7 @@ def folder_of_digits(tmp_path, monkeypatch):
     ("memory", "part"),
     [thorough(None, "test"), (0, "train"), slow(None, "train"), slow(0, "test")],
 )
+@pytest.mark.thorough
 def test_a_damaged_image_stops_a_training_and_loses_nothing(
     tmp_path, folder_of_digits, part, memory
 ):
@@ -770,6 +785,7 @@ def test_a_test_image_that_is_met_at_the_end_loses_nothing(tmp_path, folder_of_d
     assert result.kept_epoch == result.best_epoch
 
 
+@pytest.mark.thorough
 def test_statistics_of_a_sample_are_the_run_s(tmp_path, folder_of_digits):
     """A run goes on with those that it was begun with, whatever has been decoded by then."""
     settings = {"recipe.preprocessing": "standardize"}
@@ -832,6 +848,7 @@ def test_a_later_versions_recipe_does_not_change_a_run(begun, tmp_path, monkeypa
         (64, 1, ""),
     ],
 )
+@pytest.mark.sample(4)
 def test_epochs_of_few_steps_are_said(batch_size, repeats, words):
     said, settings = io.StringIO(), {"recipe.repeats": repeats}
     config = TrainConfig("resnet8v2", batch_size=batch_size, dtype="float32", settings=settings)

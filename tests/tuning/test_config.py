@@ -73,6 +73,7 @@ def test_what_the_user_fixes_is_not_searched():
     ("budget", "units"),
     [("parameters", 1), pytest.param("multiply_adds", 2, marks=pytest.mark.thorough)],
 )
+@pytest.mark.thorough
 def test_networks_of_equal_cost(budget, units):
     from keras_preact import build_network, count_multiply_adds
 

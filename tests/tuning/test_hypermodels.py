@@ -29,6 +29,7 @@ def test_spaces():
     assert network.units == (2, 2, 2) and network.filters == (32, 64, 128)
 
 
+@pytest.mark.thorough
 def test_every_value_of_the_variants_makes_a_network():
     small = {"network.units": [1, 1], "network.filters": [16, 32]}
     variant = ResidualVariant(training={"settings": small}, input_shape=(8, 8, 3))
@@ -52,6 +53,7 @@ def test_every_part_of_a_network_is_that_of_its_values():
     assert float(model.optimizer.learning_rate) == pytest.approx(0.02)
 
 
+@pytest.mark.thorough
 def test_what_a_network_starts_from_and_how_it_is_trained(tmp_path):
     path = str(tmp_path / "trained.weights.h5")
     trained = create_model("resnet8v2")

@@ -74,6 +74,7 @@ def undisturbed(tmp_path_factory):
     return found
 
 
+@pytest.mark.thorough
 def test_a_grid_is_all_combinations_once(undisturbed):
     values = [json.dumps(values) for values, _ in undisturbed["grid"].values()]
     assert len(values) == len({*values}) == 5 * 2 * 2
@@ -85,6 +86,7 @@ def test_nothing_is_tried_twice(undisturbed, oracle):
     assert len(values) == len({*values}) == 9
 
 
+@pytest.mark.thorough
 def test_a_space_that_is_exhausted_ends_the_search(tmp_path):
     made = make_oracle(config("random").replace(trials=100))
     made._set_project_dir(str(tmp_path), "trials")
@@ -118,6 +120,7 @@ def dying(write, place):
     "oracle",
     [pytest.param(o, marks=MARKS.get(o, pytest.mark.slow)) for o in ORACLES],
 )
+@pytest.mark.thorough
 def test_killed_at_any_write(oracle, tmp_path, monkeypatch, undisturbed):
     """R21: before each file is written, the process ends, and another goes on."""
     import keras_preact.tuning.oracles as module
@@ -136,7 +139,7 @@ def test_killed_at_any_write(oracle, tmp_path, monkeypatch, undisturbed):
         assert tried(folder) == undisturbed[oracle], place
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(18)
 @pytest.mark.parametrize("oracle", ORACLES)
 @pytest.mark.parametrize("damage", [b"", b"{", b"{}", None], ids=["empty", "half", "none", "gone"])
 def test_a_damaged_trial_is_tried_again(oracle, damage, tmp_path, undisturbed):
@@ -151,6 +154,7 @@ def test_a_damaged_trial_is_tried_again(oracle, damage, tmp_path, undisturbed):
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.sample(4)
 def test_killed_while_it_is_mended(oracle, tmp_path, monkeypatch, undisturbed):
     import keras_preact.tuning.state as module
 
@@ -172,7 +176,7 @@ def test_killed_while_it_is_mended(oracle, tmp_path, monkeypatch, undisturbed):
         assert tried(folder) == undisturbed[oracle], place
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(18)
 @pytest.mark.parametrize("oracle", ORACLES)
 @pytest.mark.parametrize("damage", [b"", b"{", b"{}", None], ids=["empty", "half", "none", "gone"])
 def test_a_damaged_oracle_is_made_again(oracle, damage, tmp_path, undisturbed):

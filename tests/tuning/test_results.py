@@ -106,6 +106,7 @@ def test_a_search_that_was_killed_can_be_read(folder, tmp_path):
     assert frame["validation_error"].isna().all()
 
 
+@pytest.mark.thorough
 def test_the_report(folder, capsys):
     assert main(["tune", "report", str(folder)]) == 0
     said = capsys.readouterr().out
@@ -199,6 +200,7 @@ def test_what_stands_beside_the_winners_test_error():
     assert "balanced accuracy 50.00%, lowest recall 0.0% (class 'rare'): classes with" in words
 
 
+@pytest.mark.thorough
 def test_importance(folder):
     shares = importance_of(trials_frame(folder), [*SPACE])
     assert shares.sum() == pytest.approx(1) and shares["network.gate_bias"] > 0.8
@@ -211,6 +213,7 @@ def test_no_report_without_a_trial(tmp_path, capsys):
     assert "none of which has" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_agreement_with_the_paper(folder):
     """0 and -2 fail in the paper, -6 is best, -7 next: so here, up to the tie of the first two."""
     frame = trials_frame(folder)

@@ -69,7 +69,7 @@ def agree(model, outputs):
 
 
 @pytest.mark.parametrize("name", STATE_DICTS)
-@pytest.mark.sample(3)
+@pytest.mark.sample(12)
 def test_outputs_are_those_of_pytorch(name, tmp_path):
     source, outputs = written(name, tmp_path)
     model = convert(source, classifier_activation=None)
@@ -357,6 +357,7 @@ def test_variants_of_keras_hub_are_refused(key, value, tmp_path):
         slow("own", "mixed_bfloat16"),
     ],
 )
+@pytest.mark.thorough
 def test_what_is_written_gives_probabilities(name, dtype, tmp_path, capsys, keras_resnet):
     """Of every layout, and of networks that were made for 16 bits."""
     source = tmp_path / "net.keras"
@@ -432,6 +433,7 @@ def test_class_names_are_read(labels, names, tmp_path):
     ("labels", "names"),
     [(CRANES, ["crane #0", "crane #1", "dog", "owl", "Owl"]), thorough(UNNAMED, None)],
 )
+@pytest.mark.thorough
 def test_class_names_come_along(labels, names, tmp_path, capsys):
     folder, about = with_labels(labels, tmp_path)
     out = tmp_path / "out" / "net.keras"

@@ -35,6 +35,7 @@ def tensors(name):
         ("transformers_basic", CONVNEXT),
     ],
 )
+@pytest.mark.thorough
 def test_libraries_have_theirs(source, expected, keras_resnet):
     if not source.startswith("keras"):
         assert read_source(tensors(source)).geometry == expected
@@ -151,6 +152,7 @@ def net(tmp_path):
     return path
 
 
+@pytest.mark.thorough
 def test_it_stands_beside_a_file_or_in_its_header(net, tmp_path):
     assert read_geometry(net) is None and load_trained(net).geometry == Geometry()
     for name, known in (("geometry.json", Geometry(8)), ("net.geometry.json", CONVNEXT)):
@@ -175,6 +177,7 @@ def test_it_stands_beside_a_file_or_in_its_header(net, tmp_path):
         ('{"sizes": 224}', "has the fields 'size', 'shorter'"),
     ],
 )
+@pytest.mark.sample(6)
 def test_what_is_damaged_is_named(text, words, net, tmp_path):
     (tmp_path / "net.geometry.json").write_text(text)
     with pytest.raises(ConfigError, match=words):
@@ -201,6 +204,7 @@ def load_trained_without(file, path):
     return load_trained(path)
 
 
+@pytest.mark.thorough
 def test_a_run_remembers_its_own(trained_run, tmp_path):
     assert load_trained(trained_run).geometry == Geometry(8)
     assert read_source(trained_run).geometry == Geometry(8)

@@ -60,6 +60,7 @@ def pushed(hub, written):
     hub.repos[NAME] = dict(written)
 
 
+@pytest.mark.thorough
 def test_what_is_pushed_comes_back(own, hub, written, tmp_path):
     where = push(own, ADDRESS)
     assert where.startswith(f"{hub.url}/{NAME}/commit/") and NAME in hub.private
@@ -256,6 +257,7 @@ CHILD = "import sys; from keras_preact.weights.hub import pull; print(pull(sys.a
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.thorough
 def test_a_pull_that_is_killed_is_whole_or_not_there(kills, hub, monkeypatch):
     """At a byte on the way, or a moment after the last one; the next pull has all of it."""
     drawn = random.Random(0)

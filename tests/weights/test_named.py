@@ -45,6 +45,7 @@ def file(tmp_path, randomize):
     return tmp_path / "net.safetensors", model
 
 
+@pytest.mark.thorough
 def test_names_are_for_people_and_the_same_in_every_packaging(tmp_path):
     keys = []
     for packaging in ("flat", "nested", "repeated"):
@@ -61,6 +62,7 @@ def test_names_are_for_people_and_the_same_in_every_packaging(tmp_path):
 
 @pytest.mark.parametrize("packaging", ["flat", "nested", "repeated"])
 @pytest.mark.sample(3)
+@pytest.mark.thorough
 def test_values_fit_every_packaging(packaging, file):
     path, source = file
     target = network(packaging)
@@ -94,6 +96,7 @@ def test_a_new_head_and_skipped_layers_keep_their_weights(file):
     assert not report.missing
 
 
+@pytest.mark.thorough
 def test_some_of_the_layers(file):
     path, source = file
     longer = network(config=CONFIG.replace(units=(1, 5)))

@@ -90,7 +90,7 @@ def same_weights(source, other):
     [(fields, ("flat", "nested", "repeated")[k % 3]) for k, fields in enumerate(FIELDS)],
     ids=str,
 )
-@pytest.mark.sample(6)
+@pytest.mark.sample(20)
 def test_a_graph_says_what_it_is(fields, packaging, randomize, tmp_path):
     model = randomize(network(fields, packaging))
     portable(model).save(tmp_path / "net.keras")
@@ -103,6 +103,7 @@ def test_a_graph_says_what_it_is(fields, packaging, randomize, tmp_path):
 
 
 @pytest.mark.parametrize("mean", ["channel", "adapted", "pixel"])
+@pytest.mark.sample(3)
 def test_preprocessing_comes_along(mean, randomize, tmp_path):
     images = np.random.default_rng(1).integers(0, 256, (3, *SHAPE)).astype("float32")
     if mean == "adapted":

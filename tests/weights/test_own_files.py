@@ -90,13 +90,13 @@ def opens(config, tmp_path, **fields):
     assert shapes[0] == shapes[1]
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(56)
 @pytest.mark.parametrize(("field", "value"), values(), ids=str)
 def test_every_value_of_every_field(field, value, tmp_path):
     opens(with_field(field, value), tmp_path)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_every_layout(layout, tmp_path):
     opens(BASE.replace(**layout.fields), tmp_path, input_shape=(32, 32, 3))
@@ -146,7 +146,7 @@ MADE = {
 SLOW = ("accelerated", "folded")
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MADE]
 )

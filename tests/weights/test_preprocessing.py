@@ -53,6 +53,7 @@ def test_names_are_those_of_keras(mode):
         ("transformers_basic", "torch"),
     ],
 )
+@pytest.mark.thorough
 def test_libraries_have_theirs(source, name, keras_resnet):
     if source.startswith("keras"):
         source = keras_resnet(source.endswith("2"), (32, 32, 3))
@@ -147,6 +148,7 @@ def scores(model, x):
 
 
 @pytest.mark.parametrize("name", ["caffe", "tf", "torch"])
+@pytest.mark.sample(3)
 def test_a_network_can_prepare_raw_images_itself(name):
     source = prepared_as(name)
     x = keras.applications.imagenet_utils.preprocess_input(RAW.astype("float32"), mode=name)
@@ -195,6 +197,7 @@ def images(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".keras"])
+@pytest.mark.sample(2)
 def test_a_training_that_starts_from_them_prepares_images_so(suffix, images, tmp_path):
     source, path = prepared_as("caffe"), str(tmp_path / f"net{suffix}")
     x = keras.applications.imagenet_utils.preprocess_input(RAW.astype("float32"), mode="caffe")

@@ -72,6 +72,7 @@ def test_the_table_is_shipped_as_all_data_are():
 
 @pytest.mark.filterwarnings("ignore:resnet20v2 uses weights")
 @pytest.mark.parametrize("row", OWN, ids=lambda row: f"{row.network}-{row.tag}")
+@pytest.mark.thorough
 def test_weights_that_come_with_the_package(row):
     """They are those of their card, and give what was written down when they were measured."""
     folder = ROOT / "keras_preact/applications/trained"
@@ -186,7 +187,7 @@ def cached(tmp_path):
 class TestDownload:
     KINDS = ("cifar_basic", "cifar_bottleneck", "imagenet_basic", "imagenet_bottleneck")
 
-    @pytest.mark.sample(3)
+    @pytest.mark.sample(12)
     @pytest.mark.parametrize("version", ["", "_v2"])
     @pytest.mark.parametrize("kind", [*KINDS, "imagenet_3x3"])
     def test_outputs_are_those_of_tf2cv(self, kind, version, server, monkeypatch):
@@ -215,6 +216,7 @@ class TestDownload:
         # The converted file is an ordinary one.
         assert "stage1_unit2_norm2" in read_weights(tmp_path / "keras/models" / converted)
 
+    @pytest.mark.thorough
     def test_a_converted_file_that_is_damaged_is_made_again(self, server, monkeypatch, tmp_path):
         build = golden("cifar_basic", server, monkeypatch)
         x = images((2, 32, 32, 3))
@@ -225,6 +227,7 @@ class TestDownload:
         np.testing.assert_allclose(outputs(build(weights="tiny"), x), first, rtol=1e-5)
         assert len(converted.read_bytes()) == len(whole)
 
+    @pytest.mark.thorough
     def test_a_file_of_another_conversion_is_left_alone(self, server, monkeypatch, tmp_path):
         build = golden("cifar_basic", server, monkeypatch)
         build(weights="tiny")
@@ -260,6 +263,7 @@ class TestArguments:
             build(weights="tiny")
 
     @pytest.mark.filterwarnings("ignore:tinynet8 uses weights")
+    @pytest.mark.thorough
     def test_classes_and_top(self, server, monkeypatch):
         build = golden("cifar_basic", server, monkeypatch)
         assert build().output_shape == (None, 7)

@@ -55,6 +55,7 @@ def layer(config, name="predictions"):
     return next(part for part in config["config"]["layers"] if part["config"]["name"] == name)
 
 
+@pytest.mark.thorough
 def test_what_keras_writes_is_safe(good, tmp_path):
     refuse_unsafe(good)
     refuse_unsafe(changed(good, tmp_path))
@@ -101,6 +102,7 @@ def test_arrays_that_are_not_in_the_file(weights, message, good, tmp_path):
 @given(
     parts=st.lists(st.sampled_from(["..", "a", "assets", "", "/", "\\", "config.json"]), min_size=1)
 )
+@pytest.mark.thorough
 def test_no_name_leads_outside(parts, good, tmp_path_factory):
     name = "/".join(parts) or "."
     target = pathlib.Path("/target")
@@ -199,7 +201,7 @@ FEW = {
 _LARGE = ("InceptionResNetV2", "InceptionV3", "NASNetMobile", "VGG16")
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n in _LARGE else ()) for n in FAMILIES]
 )
@@ -279,6 +281,7 @@ HONEST = {
 
 
 @pytest.mark.parametrize("name", HONEST)
+@pytest.mark.sample(5)
 def test_honest_networks_open(name, tmp_path):
     inputs = keras.Input((8, 8, 1))
     model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(HONEST[name](inputs)))
