@@ -16,28 +16,29 @@ ROOT = pathlib.Path(__file__).parents[1]
 NEEDS_TENSORFLOW = ("keras_preact.export", "keras_preact.tuning")
 #: Modules whose examples do what other tests do at length.
 LONGEST = {
-    "keras_preact.analysis.curvature", "keras_preact.analysis.watch",
-    "keras_preact.bench.measuring", "keras_preact.export.litert_tf",
-    "keras_preact.export.openvino_tf", "keras_preact.training.check",
-    "keras_preact.training.extend", "keras_preact.training.walk", "keras_preact.tuning.budget",
+    "keras_preact.analysis.curvature", "keras_preact.analysis.hessian",
+    "keras_preact.analysis.surface", "keras_preact.analysis.watch",
+    "keras_preact.applications.convert", "keras_preact.bench.measuring",
+    "keras_preact.export.litert_tf", "keras_preact.export.openvino_tf",
+    "keras_preact.papers.schedule", "keras_preact.rewrite.swap", "keras_preact.training.check",
+    "keras_preact.training.extend", "keras_preact.training.loggers", "keras_preact.training.walk",
+    "keras_preact.tuning.budget", "keras_preact.tuning.hypermodels", "keras_preact.weights.sources",
 }  # fmt: skip
 #: Modules whose examples train, convert, measure or draw.
 LONG = {
     "keras_preact.analysis.analyzer", "keras_preact.analysis.explanation",
-    "keras_preact.analysis.gradients", "keras_preact.analysis.hessian",
-    "keras_preact.analysis.identity_units", "keras_preact.analysis.layer_plots",
-    "keras_preact.analysis.lesion", "keras_preact.analysis.paths", "keras_preact.analysis.plots",
-    "keras_preact.analysis.refinement", "keras_preact.analysis.surface",
-    "keras_preact.applications.convert", "keras_preact.card", "keras_preact.data.check",
+    "keras_preact.analysis.gradients", "keras_preact.analysis.identity_units",
+    "keras_preact.analysis.layer_plots", "keras_preact.analysis.lesion",
+    "keras_preact.analysis.paths", "keras_preact.analysis.plots",
+    "keras_preact.analysis.refinement", "keras_preact.card", "keras_preact.data.check",
     "keras_preact.demo.local", "keras_preact.drawing.network", "keras_preact.evaluation.data_page",
     "keras_preact.evaluation.files", "keras_preact.evaluation.scores",
     "keras_preact.export.artefacts", "keras_preact.export.hub",
-    "keras_preact.export.saved_model_tf", "keras_preact.papers.schedule",
-    "keras_preact.rewrite.fold", "keras_preact.rewrite.prediction", "keras_preact.rewrite.sizes",
-    "keras_preact.rewrite.swap", "keras_preact.training.fine_tune", "keras_preact.training.loggers",
-    "keras_preact.training.statistics", "keras_preact.training.trainer",
-    "keras_preact.tuning.hypermodels", "keras_preact.weights.by_layer",
-    "keras_preact.weights.files", "keras_preact.weights.named", "keras_preact.weights.sources",
+    "keras_preact.export.saved_model_tf", "keras_preact.rewrite.fold",
+    "keras_preact.rewrite.prediction", "keras_preact.rewrite.sizes",
+    "keras_preact.training.fine_tune", "keras_preact.training.statistics",
+    "keras_preact.training.trainer", "keras_preact.weights.by_layer", "keras_preact.weights.files",
+    "keras_preact.weights.named",
 }  # fmt: skip
 
 

@@ -49,6 +49,7 @@ def test_a_finished_run_says_the_same(folder):
 
 
 @of_every_version("interrupted*")
+@pytest.mark.sample(2)
 def test_an_interrupted_run_goes_on(folder):
     before = folder.steps
     result = train(TrainConfig.from_dict({**folder.config, "out": str(folder.path)}))

@@ -266,7 +266,7 @@ def test_units_that_no_direct_gradient_reaches_keep_their_numbers():
         assert line.get_xdata().tolist() == [1, 2, 3]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_file_has_the_insides_of_its_run(analysis, tmp_path):
     """A `.keras` file and its run are one network."""
     path = str(analysis.folder / "resnet8")
@@ -279,7 +279,7 @@ def test_a_file_has_the_insides_of_its_run(analysis, tmp_path):
         pd.testing.assert_frame_equal(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_published_weights_by_tag(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
     labels = np.arange(20) % 10

@@ -193,7 +193,7 @@ def test_an_image_that_is_too_small_is_refused(name, size, layer):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_vgg_19_is_that_of_keras():
     theirs = keras.applications.VGG19(weights=None, input_shape=(32, 32, 3), classes=5)
     # Keras fits its dense layers to the image; 32 pixels leave a map of 1 x 1.

@@ -85,7 +85,7 @@ def test_what_a_path_is(tmp_path):
     assert sizes == [5, 8, 8, 0]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_what_fails_is_named_and_the_others_are_measured(tmp_path, capsys, monkeypatch):
     """A network of any size, a damaged one, and a format whose runtime is not there."""

@@ -108,6 +108,7 @@ def test_an_image_is_dropped_and_answer_and_map_appear(served, browser, tmp_path
     assert {url.split("/")[2] for url in asked if "://" in url} == {address.split("/")[2]}
 
 
+@pytest.mark.thorough
 def test_the_browser_is_told_to_load_nothing_from_elsewhere(served):
     with urllib.request.urlopen(served[1]) as answer:
         policy, page = answer.headers["Content-Security-Policy"], answer.read().decode()
@@ -170,6 +171,7 @@ def test_others_are_let_in_where_that_is_asked_for(
     assert ("there is no password" in " ".join(said.split())) is risk
 
 
+@pytest.mark.thorough
 def test_a_port_that_is_taken_is_said(served):
     from keras_preact.demo import serve
     from keras_preact.errors import ConfigError

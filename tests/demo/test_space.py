@@ -42,8 +42,6 @@ NETWORKS = {
     ),
 }
 
-OFTEN = ("photographs",)
-
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
@@ -96,13 +94,8 @@ print(json.dumps([demo.class_names, demo.title, found]))
 """
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.thorough if name in OFTEN else pytest.mark.slow)
-        for name in NETWORKS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_space_by_itself_says_what_predict_says(name, photographs, tmp_path, randomize, capsys):
     pytest.importorskip("tf2onnx")
     pytest.importorskip("gradio")
@@ -199,7 +192,7 @@ def test_a_spaces_readme_is_what_a_space_wants(trained_run, tmp_path, unwritten)
     assert not pictures  # no image of the data set
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_space_that_cannot_be_leaves_nothing(tmp_path, randomize, unwritten):
     trained = load_trained(saved("photographs", tmp_path, randomize))
     own, folder = demo_of(trained).network, tmp_path / "space"

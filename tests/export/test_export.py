@@ -98,7 +98,7 @@ def small(tmp_path_factory):
     return path
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_in_use_elsewhere(run, tmp_path, run_python):
     """100 real images, in a process that cannot import this package, from every format."""
     trained = load_trained(run)
@@ -270,15 +270,9 @@ KINDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("format", "fields"),
-    [
-        pytest.param(format, fields, marks=mark.slow if k or format != "litert" else mark.thorough)
-        for format in INSTALLED
-        for k, fields in enumerate(KINDS)
-    ],
-    ids=str,
-)
+@mark.slow
+@pytest.mark.parametrize("format", INSTALLED)
+@pytest.mark.parametrize("fields", KINDS, ids=str)
 def test_every_kind_of_network(format, fields, tmp_path, randomize):
     model = create_model("resnet8v2", **{"input_shape": (16, 16, 3), "classes": 3, **fields})
     randomize(model)

@@ -81,6 +81,7 @@ def study(tmp_path_factory):
     return out
 
 
+@pytest.mark.thorough
 def test_a_study_measures_every_run_and_reports_it(study, capsys):
     runs = [study / f"{name}-seed0" for name in ("plain-20", "ResNet-20_V2")]
     assert all((run / LAST).is_file() for run in runs)
@@ -100,6 +101,7 @@ def test_a_study_measures_every_run_and_reports_it(study, capsys):
         assert f"({name}.png)" in text
 
 
+@pytest.mark.thorough
 def test_a_study_goes_on_where_it_was_killed(study, capsys):
     """What was trained and analysed is not done again, and surfaces of a run are in the report."""
     run, other = study / "ResNet-20_V2-seed0", study / "plain-20-seed0"
@@ -123,6 +125,7 @@ def test_a_study_goes_on_where_it_was_killed(study, capsys):
     assert "plain-20" in (study / "surface.html").read_text()
 
 
+@pytest.mark.thorough
 def test_another_measurement_is_another_table(study):
     config = ReproduceConfig.from_dict(RunFolder(study).read_json("reproduce.json"))
     with pytest.raises(ConfigError, match="`also` must be that of the table"):

@@ -98,14 +98,14 @@ def test_weights_of_a_training_that_diverged_are_refused(value):
             np.testing.assert_array_equal(kept, before[name][key])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "block", "packaging"),
     [
         (1001, "bottleneck", "repeated"),
-        pytest.param(1001, "bottleneck", "nested", marks=pytest.mark.slow),
-        pytest.param(1202, "basic", "repeated", marks=pytest.mark.slow),
-        pytest.param(1202, "basic", "nested", marks=pytest.mark.slow),
+        (1001, "bottleneck", "nested"),
+        (1202, "basic", "repeated"),
+        (1202, "basic", "nested"),
     ],
 )
 def test_a_thousand_layers_save_and_load_at_the_default_recursion_limit(

@@ -75,7 +75,7 @@ def test_copies_of_networks_with_groups_and_a_deep_stem(change, packaging, rando
 
 
 @pytest.mark.parametrize("packaging", [pytest.param("flat", marks=pytest.mark.slow), "repeated"])
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_portable_copy_opens_without_this_package(packaging, randomize, tmp_path, run_python):
     model = randomize(build_network(SMALL, input_shape=(8, 8, 3), packaging=packaging))
     portable(model).save(tmp_path / "model.keras")
@@ -103,7 +103,7 @@ PEERS = {
     "name",
     [pytest.param(n, marks=() if n == "MobileNetV2" else pytest.mark.slow) for n in PEERS],
 )
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_networks_of_keras_applications_are_accelerated(name):
     model = getattr(keras.applications, name)(weights=None, **PEERS[name])
     fast = accelerate(model)

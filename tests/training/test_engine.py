@@ -129,9 +129,9 @@ def test_one_device_and_two_with_every_optimizer(name):
         np.testing.assert_allclose(two.engine.state()[variable], value, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("packaging", ["flat", pytest.param("repeated", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("packaging", ["flat", "repeated"])
 def test_parts_of_a_batch_are_devices(packaging):
     """`bn_batch` does on one device what two do, moving statistics included."""
     fields = {"packaging": packaging}

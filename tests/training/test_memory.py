@@ -46,7 +46,7 @@ def test_when_nothing_fits_or_nothing_is_known_it_is_said(monkeypatch):
         memory.largest_batch(TrainConfig())
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_trial_step_in_a_process_of_its_own():
     settings = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
     config = TrainConfig("resnet8v2", dtype="float32", settings=settings)

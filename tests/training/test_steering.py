@@ -74,6 +74,7 @@ def test_what_is_written_of_it(finished):
 
 
 @pytest.mark.parametrize("monitor", ["error", "loss"])
+@pytest.mark.sample(2)
 def test_the_best_epoch_is_kept_and_training_ends_early(tmp_path, monkeypatch, monitor):
     """With errors that are prescribed: the best epoch is the second, and the third and fourth are
     the patience."""

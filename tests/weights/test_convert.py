@@ -349,10 +349,10 @@ def test_variants_of_keras_hub_are_refused(key, value, tmp_path):
     [
         ("torchvision_bottleneck", "float32"),
         slow("timm_v2_basic", "float32"),
-        thorough("transformers_basic", "float32"),
+        slow("transformers_basic", "float32"),
         slow("basic", "float32"),
         slow("v2_basic", "float32"),
-        thorough("keras_v1", "float32"),
+        slow("keras_v1", "float32"),
         thorough("keras_v2", "mixed_bfloat16"),
         slow("own", "mixed_bfloat16"),
     ],
