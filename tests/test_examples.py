@@ -36,9 +36,8 @@ LONG = {
     "keras_preact.export.artefacts", "keras_preact.export.hub",
     "keras_preact.export.saved_model_tf", "keras_preact.rewrite.fold",
     "keras_preact.rewrite.prediction", "keras_preact.rewrite.sizes",
-    "keras_preact.training.fine_tune", "keras_preact.training.statistics",
-    "keras_preact.training.trainer", "keras_preact.weights.by_layer", "keras_preact.weights.files",
-    "keras_preact.weights.named",
+    "keras_preact.training.fine_tune", "keras_preact.training.trainer",
+    "keras_preact.weights.by_layer", "keras_preact.weights.files", "keras_preact.weights.named",
 }  # fmt: skip
 
 

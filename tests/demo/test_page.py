@@ -171,7 +171,6 @@ def test_others_are_let_in_where_that_is_asked_for(
     assert ("there is no password" in " ".join(said.split())) is risk
 
 
-@pytest.mark.thorough
 def test_a_port_that_is_taken_is_said(served):
     from keras_preact.demo import serve
     from keras_preact.errors import ConfigError
