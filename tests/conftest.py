@@ -95,9 +95,7 @@ def pytest_addoption(parser):
     parser.addoption("--machines", action="store_true", help="run as other processors would")
     parser.addoption("--part", choices=[*PARTS], help="run a part of the suite only")
     parser.addoption("--devices", type=int, default=2, help="devices that the CPU is made into")
-    parser.addoption(
-        "--kills", type=int, help="how often a training is killed: once, or twice with --thorough"
-    )
+    parser.addoption("--kills", type=int, default=1, help="how often a training is killed")
     parser.addoption(
         "--fuzz-seconds",
         type=float,
@@ -110,8 +108,6 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.option.thorough |= config.option.run_slow
-    if config.option.kills is None:
-        config.option.kills = 2 if config.option.thorough else 1
     if config.getoption("--block-tensorflow"):
         _hide_tensorflow()
 

@@ -17,6 +17,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 WRITTEN = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: The pages that one meets first.
 FIRST = (ROOT / "README.md",)
+#: Guides whose examples take a quarter of a minute, by what tests and docstrings show as well.
+LONGEST = {"exports", "inside", "networks"}
 LINKED = [*WRITTEN, *(ROOT / name for name in ("SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
 LINKED += [ROOT / "results" / "README.md", ROOT / "benchmarks" / "README.md"]
 
@@ -34,12 +36,13 @@ def blocks(page, language):
 
 
 def with_python():
-    """Each page with examples; searches take a minute, and all pages together one as well."""
+    """Each page with examples; the longest, and searches, only when slow."""
     for page in WRITTEN:
         code = "\n".join(blocks(page, "python"))
         if code:
             marks = [] if page in FIRST else [pytest.mark.thorough]
-            marks += [pytest.mark.slow] if "keras_preact.tuning" in code else []
+            slow = page.stem in LONGEST or "keras_preact.tuning" in code
+            marks += [pytest.mark.slow] if slow else []
             yield pytest.param(page, code, marks=marks, id=name(page))
 
 

@@ -73,13 +73,8 @@ def saved(tmp_path_factory):
     return folder, scores
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        pytest.param("keras_preact", marks=pytest.mark.thorough),
-        pytest.param("keras", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["keras_preact", "keras"])
 def test_files_open_where_only_the_package_was_imported(saved, first, run_python):
     folder, scores = saved
     second = {"keras", "keras_preact"} - {first}

@@ -49,16 +49,16 @@ VARIANTS = {
 }
 
 
-#: What runs every time; of the rest, the shortcuts but for two with --run-slow.
+#: What runs every time, and with --thorough.
 ALWAYS = {"original, exclusive_gating", "ResNeXt-D with dropout", "repeated"}
-OFTEN = {"shortcut constant_scaling", "shortcut shortcut_only_gating"}
+OFTEN = {"shortcut constant_scaling", "shortcut shortcut_only_gating", "nested plain"}
+OFTEN |= {"stochastic depth", "pooled stem"}
 
 
 def marks(name):
     if name in ALWAYS:
         return ()
-    rare = name.startswith("shortcut ") and name not in OFTEN
-    return pytest.mark.slow if rare else pytest.mark.thorough
+    return pytest.mark.thorough if name in OFTEN else pytest.mark.slow
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_the_classifier_is_float32_under_bfloat16():
     assert np.isfinite(scores(model, images())).all()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_every_weight_learns():
     # A max pooling behind the stem would leave its rectifier few negative values, or none.
     fields = {"stem_pool": False, "activation": "prelu_shared", "dense_dropout": 0.0}

@@ -140,7 +140,7 @@ def test_killed_at_a_random_step(zygote, outcome, tmp_path, recipe, optimizer):
 @pytest.mark.parametrize(
     "faults",
     [
-        pytest.param({"fsync": [30, "before"]}, marks=pytest.mark.thorough),
+        pytest.param({"fsync": [30, "before"]}, marks=pytest.mark.slow),
         pytest.param({"rename": [2, "after"]}, marks=pytest.mark.slow),
     ],
     ids=str,
@@ -187,7 +187,7 @@ def test_signals_save_and_exit(zygote, reference, outcome, tmp_path, number, cod
     assert outcome(out) == reference[0]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(zygote, reference, outcome, tmp_path):
     """R4: the one before is used, and the outcome is the same."""
     out = tmp_path / "run"
@@ -200,7 +200,7 @@ def test_a_damaged_checkpoint_is_passed_over(zygote, reference, outcome, tmp_pat
     assert outcome(out) == reference[0]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_without_a_whole_checkpoint_nothing_is_overwritten(zygote, tmp_path):
     out = tmp_path / "run"
     assert zygote.run(out, faults={"append_log": [6, "after"]}) == -signal.SIGKILL
@@ -217,7 +217,7 @@ def test_without_a_whole_checkpoint_nothing_is_overwritten(zygote, tmp_path):
     "fault",
     [
         pytest.param({"faults": {"write": [16, "full"]}}, marks=pytest.mark.slow),
-        pytest.param({"largest_file": 9000}, marks=pytest.mark.thorough),
+        pytest.param({"largest_file": 9000}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

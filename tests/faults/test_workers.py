@@ -176,7 +176,7 @@ def test_errors_of_tensorflow_name_the_machine(text, words, monkeypatch):
         raise tf.errors.UnavailableError(None, None, text)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_two_machines_of_jax_stop_together_go_on_and_train_as_one_does(zygote_of_jax, tmp_path):
     """Here statistics are those of the whole batch, and dropout draws what one device does."""
     dropped = {"network.shortcut": "dropout", "network.stochastic_depth": 0.3}

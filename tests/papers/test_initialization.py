@@ -118,7 +118,7 @@ def _refuse(*_, **__):
     raise AssertionError("trained again")
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_study_and_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "train", fake_train)

@@ -307,7 +307,7 @@ def test_20_percent_is_the_limit_on_cifar_10_only(fake, no_pictures, tmp_path):
     assert frame["median"].max() > 50 and frame["failed"].tolist() == [0, 0, 0]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_one_training_is_tested_in_all_ways_of_its_rows(tmp_path, monkeypatch, capsys):
     config = ReproduceConfig(
         "he2016-table5",

@@ -155,7 +155,7 @@ def entry(out, row, units, **fields):
     return ReproduceConfig("he2016-table1", row=row, out=str(out), **fields)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_whole_runs_are_packed_in_their_order(clock, tmp_path):
     plan = [
         entry(tmp_path / "a", "original|exclusive gating, bias -[67]", 2, runs=2),  # 14 layers

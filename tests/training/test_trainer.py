@@ -43,10 +43,6 @@ SMALL = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4
 ABLE = {"network.units": [1] * 3, "network.filters": [16, 32, 64], "network.stem_filters": 16}
 
 
-def thorough(*values):
-    return pytest.param(*values, marks=pytest.mark.thorough)
-
-
 def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
@@ -280,7 +276,7 @@ class Asked:
         pytest.param(13, {"recipe.repeats": 3}, marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(
     after, drawn, tmp_path, monkeypatch
 ):
@@ -393,7 +389,7 @@ def test_a_run_goes_on_only_with_its_own_images(tmp_path, monkeypatch):
         train(small(tmp_path, data=data))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_run_that_goes_on_says_what_is_different(tmp_path, begun):
     run = RunFolder(shutil.copytree(begun, tmp_path / "run"))
     assert run.read_json("env.json")["devices"] == "CPU:0"  # under every backend
@@ -420,7 +416,7 @@ def test_epochs_are_steps_and_logs_agree(finished):
     assert "Identity Mappings" in (run.path / "citations.bib").read_text()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_weights_of_a_run_with_frozen_stages(finished, tmp_path):
     _, source = finished
     options = {"init": source.run, "freeze_to": "stage2"}
@@ -615,7 +611,7 @@ def test_ctrl_c_while_results_are_written(tmp_path, monkeypatch, request):
 
     steps = ("portable", "plot_curves", "save_figure", "model_card", "count_multiply_adds")
     steps = ("keras.Model.save", *(f"keras_preact.training.finish.{name}" for name in steps))
-    for step in steps if request.config.getoption("--thorough") else steps[:1]:
+    for step in steps if request.config.getoption("--run-slow") else steps[:1]:
         with monkeypatch.context() as patched:
             patched.setattr(step, stopped)
             with pytest.raises(StoppedError, match="the same command resumes") as caught:
@@ -625,7 +621,7 @@ def test_ctrl_c_while_results_are_written(tmp_path, monkeypatch, request):
     assert not [*(tmp_path / "run").glob(".partial*")]
 
 
-@pytest.mark.parametrize("which", [1, thorough(2)])
+@pytest.mark.parametrize("which", [1, slow(2)])
 @pytest.mark.thorough
 def test_ctrl_c_in_the_last_evaluation(which, tmp_path, monkeypatch):
     """That of the last epoch, and the one after it."""
@@ -705,7 +701,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_images_are_read(tmp_path
     assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dtype", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
 )

@@ -71,7 +71,7 @@ def test_what_the_user_fixes_is_not_searched():
 
 @pytest.mark.parametrize(
     ("budget", "units"),
-    [("parameters", 1), pytest.param("multiply_adds", 2, marks=pytest.mark.thorough)],
+    [("parameters", 1), pytest.param("multiply_adds", 2, marks=pytest.mark.slow)],
 )
 @pytest.mark.thorough
 def test_networks_of_equal_cost(budget, units):

@@ -53,7 +53,7 @@ def test_every_part_of_a_network_is_that_of_its_values():
     assert float(model.optimizer.learning_rate) == pytest.approx(0.02)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_what_a_network_starts_from_and_how_it_is_trained(tmp_path):
     path = str(tmp_path / "trained.weights.h5")
     trained = create_model("resnet8v2")

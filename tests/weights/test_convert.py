@@ -161,7 +161,7 @@ def test_names_that_say_what_to_do(names, words):
         sources.renamed({name: dict(enumerate(arrays[name])) for name in names})
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
