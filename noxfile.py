@@ -58,9 +58,9 @@ def types(session):
 
 @nox.session(python=PYTHONS)
 def tests(session):
-    """The suite; further arguments go to pytest."""
+    """The suite with what is thorough, or with the arguments that are given."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *(session.posargs or ["--thorough"]))
 
 
 @nox.session(python="3.11", venv_backend="uv", default=False)

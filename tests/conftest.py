@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import types
+import zlib
 
 import hypothesis
 import pytest
@@ -86,9 +87,8 @@ def _hide_tensorflow():
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--thorough", action="store_true", help="run the tests marked thorough as well, as CI does"
-    )
+    parser.addoption("--thorough", action="store_true", help="run the tests marked thorough too")
+    parser.addoption("--share", metavar="K/N", help="run the K-th of N shares of these, as CI does")
     parser.addoption(
         "--run-slow", action="store_true", help="run the tests marked thorough and slow as well"
     )
@@ -139,6 +139,14 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+def _runs(mark, item, config):
+    """Whether the options ask for a test with a mark."""
+    if mark == "thorough" and config.option.share:
+        place, shares = map(int, config.option.share.split("/"))
+        return zlib.crc32(item.nodeid.encode()) % shares == place % shares
+    return config.getoption(LEFT_OUT[mark])
+
+
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--part"):
         names, left_out = PARTS[config.getoption("--part")]
@@ -155,7 +163,7 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker("thorough" if number % 4 == 1 else "slow")
             cases[function] += 1
         for mark, option in LEFT_OUT.items():
-            if mark in item.keywords and not config.getoption(option):
+            if mark in item.keywords and not _runs(mark, item, config):
                 left_out[mark].append(item)
                 item.add_marker(pytest.mark.skip(reason=f"{mark}: runs with {option}"))
         if "tensorflow" in item.keywords and backend != "tensorflow":

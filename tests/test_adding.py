@@ -33,7 +33,7 @@ class Count:
     def pytest_runtest_logreport(self, report):
         if report.when == "call":
             collected.append((report.nodeid, report.outcome))
-quiet = ["--thorough", "-n", "0", "-q", "-p", "no:cacheprovider", "-p", "no:warnings"]
+quiet = ["--run-slow", "-n", "0", "-q", "-p", "no:cacheprovider", "-p", "no:warnings"]
 words = " or ".join(f"({words})" for words in generated.values())
 assert pytest.main([*quiet, *generated, "-k", words], [Count()]) == 0
 
