@@ -318,9 +318,15 @@ def _seed_states(template):
     return [variable for variable in template.variables if id(variable) not in weights]
 
 
+#: Initialisers whose values do not depend on the shape, so that a stack needs no repetitions.
+_CONSTANT = (keras.initializers.Zeros, keras.initializers.Ones)
+
+
 def _stacked_initializer(layer, weight):
     """Draws the values of each repetition separately, since fans are those of one repetition."""
     initializer = getattr(layer, f"{weight.name}_initializer", None)
+    if isinstance(initializer, _CONSTANT):
+        return initializer
     position = [id(other) for other in layer.weights].index(id(weight))
 
     def one():
