@@ -73,7 +73,7 @@ def test_slopes_of_the_rectifiers(activation, slope):
 
 @pytest.mark.parametrize("placement", ["original", "full_preactivation"])
 @pytest.mark.parametrize("packaging", ["nested", "repeated"])
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 def test_packagings_have_the_same_rows(packaging, placement):
     from keras_preact.weights import load_weights_by_layer, weights_by_layer
 

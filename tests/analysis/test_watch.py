@@ -56,7 +56,6 @@ def watched(tmp_path_factory):
     return plain.run, train(config(folder / "run"), loggers=[Watch(**LOOK)]).run
 
 
-@pytest.mark.thorough
 def test_the_training_is_what_it_is_without(watched):
     plain, run = watched
     assert losses(run) == losses(plain)
@@ -65,7 +64,6 @@ def test_the_training_is_what_it_is_without(watched):
 
 
 @pytest.mark.parametrize(("part", "rows"), [("signals", 2), ("lesions", 2), ("refinement", 3)])
-@pytest.mark.thorough
 def test_each_look_is_there_once(part, rows, watched):
     _, run = watched
     table = pd.read_csv(f"{run}/watch-{part}.csv")

@@ -108,7 +108,6 @@ def test_an_image_is_dropped_and_answer_and_map_appear(served, browser, tmp_path
     assert {url.split("/")[2] for url in asked if "://" in url} == {address.split("/")[2]}
 
 
-@pytest.mark.thorough
 def test_the_browser_is_told_to_load_nothing_from_elsewhere(served):
     with urllib.request.urlopen(served[1]) as answer:
         policy, page = answer.headers["Content-Security-Policy"], answer.read().decode()

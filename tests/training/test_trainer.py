@@ -685,7 +685,7 @@ def test_of_two_that_begin_at_once_the_second_is_told_of_the_first(tmp_path, beg
         ("resnet8v2", (8, 8), ""),
     ],
 )
-@pytest.mark.sample(9)
+@pytest.mark.sample(3)
 def test_maps_of_single_pixels_are_said(name, size, words):
     said = io.StringIO()
     say_small_maps(create_model(name, input_shape=(*size, 3)), size, make_console(said))
