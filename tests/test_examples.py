@@ -43,12 +43,13 @@ LONG = {
 
 def modules():
     tuning = pkgutil.walk_packages([str(ROOT / "tuning")], "keras_preact.tuning.")
-    for module in (*pkgutil.walk_packages(keras_preact.__path__, "keras_preact."), *tuning):
-        needed = module.name.startswith(NEEDS_TENSORFLOW) or module.name.endswith("_tf")
+    found = (*pkgutil.walk_packages(keras_preact.__path__, "keras_preact."), *tuning)
+    for name in dict.fromkeys(module.name for module in found):  # `tuning` may be in both
+        needed = name.startswith(NEEDS_TENSORFLOW) or name.endswith("_tf")
         marks = [pytest.mark.tensorflow] if needed else []
-        marks += [pytest.mark.thorough] if module.name in LONG else []
-        marks += [pytest.mark.slow] if module.name in LONGEST else []
-        yield pytest.param(module.name, marks=marks)
+        marks += [pytest.mark.thorough] if name in LONG else []
+        marks += [pytest.mark.slow] if name in LONGEST else []
+        yield pytest.param(name, marks=marks)
 
 
 def public(module):
