@@ -100,8 +100,13 @@ class Peers:
 
     def _wait_for_all(self):
         others = {*range(1, len(self.addresses))}
+
+        def are_here():  # one that has ended again will come again
+            self._others = {k: c for k, c in self._others.items() if not _has_ended(c)}
+            return {*self._others} == others
+
         with self._changed:
-            self._complete = self._changed.wait_for(lambda: {*self._others} == others, START)
+            self._complete = self._changed.wait_for(are_here, START)
             if self._complete:
                 for connection in self._others.values():
                     with contextlib.suppress(OSError):  # who listens to it finds out
@@ -159,7 +164,8 @@ class Peers:
             self._relay(connection, lambda: socket.create_connection((host, int(port))))
         elif greeting in [self._greeting(k) for k in range(1, len(self.addresses))]:
             with self._changed:
-                if not self._complete:  # a second one of this index is the first one's successor
+                # A second one of this index is the first one's successor, whichever is heard first.
+                if not self._complete and not _has_ended(connection):
                     self._others[greeting["index"]] = connection
                 self._changed.notify_all()
         else:
@@ -216,6 +222,19 @@ def free_port() -> int:
 
 def _in_thread(function, *arguments):
     threading.Thread(target=function, args=arguments, daemon=True).start()
+
+
+def _has_ended(connection):
+    """Whether the other side has closed a connection on which it has nothing to say yet."""
+    connection.setblocking(False)
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        connection.settimeout(START)
 
 
 def _line(connection):

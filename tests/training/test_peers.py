@@ -114,17 +114,20 @@ def test_strangers_are_sent_away(greeting):
         assert not thread.is_alive()
 
 
-def test_one_that_is_started_again_before_all_are_there_takes_its_place():
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_one_that_is_started_again_before_all_are_there_takes_its_place(order):
+    """Also where the other one comes first, and those that have come were all there are."""
     workers = [f"127.0.0.1:{free_port()}", "host1:2222", "host2:2222"]
-    first, *others = (threading.Thread(target=Peers, args=(workers, k)) for k in range(3))
-    first.start()
+    threads = [threading.Thread(target=Peers, args=(workers, k), daemon=True) for k in (0, *order)]
+    threads[0].start()
     early = reach(workers[0])
     early.sendall(f"{json.dumps({'index': 1, 'workers': workers})}\n".encode())
     time.sleep(0.1)
     early.close()
-    for thread in others:
+    for thread in threads[1:]:
         thread.start()
-    for thread in (first, *others):
+        time.sleep(0.1)
+    for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
 
