@@ -24,13 +24,14 @@ PARTIAL = ".partial-"
 _LOCK = ".lock"
 
 
-def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a new file and flushes it to disk."""
+def write_file(path: str | os.PathLike[str], data: bytes | Iterable[bytes | bytearray]) -> None:
+    """Writes a new file, at once or piece by piece, and flushes it to disk."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(file, rest) :]
+        for piece in [data] if isinstance(data, bytes) else data:
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(file, rest) :]
         os.fsync(file)
     finally:
         os.close(file)

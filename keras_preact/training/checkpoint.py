@@ -7,16 +7,18 @@ import os
 import pathlib
 import re
 import shutil
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from keras_preact.errors import DataError, DivergedError
 from keras_preact.files import PARTIAL, save_error, sync_folder, to_json, write_file
 
 FORMAT = 1
+#: Bytes of a file that are made, hashed and written at a time.
+_PIECE = 2**20
 _NAME = re.compile(r"(\d{6,})-step-(\d+)")
 
 
@@ -106,21 +108,15 @@ class Checkpoints:
                 )
         target = self.path / self.next_name(progress["step"])
         partial = self.path / f"{PARTIAL}{target.name}"
-        values = {name: np.asarray(value, order="C") for name, value in state.items()}
         contents = {
-            "state.safetensors": safetensors.numpy.save(values),
-            "progress.json": to_json({"format": FORMAT, **progress}),
-        }
-        manifest = {
-            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for name, data in contents.items()
+            "state.safetensors": _safetensors(state),
+            "progress.json": [to_json({"format": FORMAT, **progress})],
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._clear_partial()
             os.mkdir(partial)
-            for name, data in contents.items():
-                write_file(partial / name, data)
+            manifest = {name: _written(partial / name, data) for name, data in contents.items()}
             write_file(partial / "MANIFEST.json", to_json(manifest))
             sync_folder(partial)
             os.rename(partial, target)
@@ -183,6 +179,46 @@ class Checkpoints:
     def _clear_partial(self):
         for path in self.path.glob(f"{PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _safetensors(state: dict[str, np.ndarray]) -> Iterator[bytearray]:
+    """A safetensors file of some arrays, in pieces.
+
+    The library would make it whole, in memory, which takes longer than all else about a checkpoint.
+    """
+    entries, end = {}, 0
+    for name, value in state.items():
+        kind, bits = value.dtype.kind, 8 * value.itemsize
+        begin, end = end, end + value.nbytes
+        entries[name] = {
+            "dtype": "BOOL" if kind == "b" else {"i": "I", "u": "U", "f": "F"}[kind] + str(bits),
+            "shape": value.shape,
+            "data_offsets": (begin, end),
+        }
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)
+    piece = bytearray(len(header).to_bytes(8, "little") + header)
+    for value in state.values():
+        piece += value.tobytes()
+        if len(piece) >= _PIECE:
+            yield piece
+            piece = bytearray()
+    yield piece
+
+
+def _written(path: pathlib.Path, pieces: Iterable[bytes | bytearray]) -> dict[str, Any]:
+    """Writes a file; what the manifest says of it."""
+    digest, size = hashlib.sha256(), 0
+
+    def hashed():
+        nonlocal size
+        for piece in pieces:
+            digest.update(piece)
+            size += len(piece)
+            yield piece
+
+    write_file(path, hashed())
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 def _read(path: pathlib.Path) -> bytes:

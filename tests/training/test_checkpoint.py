@@ -53,6 +53,21 @@ def test_what_is_saved_comes_back(two):
     assert Checkpoints(two.path / "none").latest() == (None, [])
 
 
+def test_every_kind_of_array_comes_back(tmp_path):
+    """In any layout, empty, as single numbers, and larger than what is written at a time."""
+    values = np.arange(24).reshape(2, 3, 4)
+    kinds = "bool uint8 int8 uint32 int64 float16 float32 float64"
+    arrays = {kind: values.astype(np.dtype(kind)) for kind in kinds.split()}
+    arrays |= {"turned": values.T, "none": values[:0], "one": np.float32(3), "é": values}
+    arrays |= {f"large{k}": np.full(3 * 2**16 + k, k, "float32") for k in range(6)}
+    state = {name: np.asarray(value) for name, value in arrays.items()}
+    Checkpoints(tmp_path).save(state, {"step": 1})
+    found, _ = Checkpoints(tmp_path).latest()
+    assert sorted(found.state) == sorted(state)
+    for name, value in state.items():
+        np.testing.assert_array_equal(found.state[name], value, strict=True)
+
+
 def test_the_last_two_and_the_best_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     best = save(checkpoints, 1).name
