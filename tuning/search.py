@@ -12,13 +12,14 @@ from keras_preact.console import say
 from keras_preact.errors import ConfigError, DeviceError, StoppedError
 from keras_preact.evaluation.classes import by_class
 from keras_preact.run import RunFolder, environment
+from keras_preact.training.processes import share
 from keras_preact.training.signals import Signals
 from keras_preact.tuning.config import TuneConfig
 from keras_preact.tuning.frame import trials_frame
 from keras_preact.tuning.live import LiveTable
 from keras_preact.tuning.report import write_report
 from keras_preact.tuning.state import TRIALS, mend, read_dictionary
-from keras_preact.tuning.team import ADDRESS, PORT, ROLE, Team, require_address, share
+from keras_preact.tuning.team import ADDRESS, PORT, ROLE, Team, require_address
 from keras_preact.tuning.training_process import train_in_process
 
 if TYPE_CHECKING:

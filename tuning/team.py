@@ -1,16 +1,14 @@
 """The processes of a search on one machine: started, replaced when they die, and stopped."""
 
-import contextlib
 import errno
 import os
 import socket
-import subprocess
 import tempfile
 import time
 from typing import Any
 
 from keras_preact.errors import ConfigError, DeviceError, reason
-from keras_preact.tuning.processes import ENDS, start, stop
+from keras_preact.training.processes import ENDS, gpus, share, start, stop
 from keras_preact.tuning.state import TRIALS, mend, read_outcome
 
 #: KerasTuner's environment variables: which process this is, and where the chief listens.
@@ -46,6 +44,11 @@ class Team:
         if self._workers_elsewhere:
             self._environments = {"chief": {}}
         elif config.workers > 1:
+            if 0 < (found := len(gpus())) < config.workers:
+                raise ConfigError(
+                    f"`workers` must be at most the number of GPUs, {found}. "
+                    f"Received: workers={config.workers}."
+                )
             # gRPC's `unix:path`: a socket in a folder of this user's alone, and no port, which
             # everyone on this machine could reach.
             short = None if len(tempfile.gettempdir()) <= _LONGEST else "/tmp"
@@ -117,40 +120,6 @@ class Team:
     def _last_line(self, name):
         text = (self._logs / f"{name}.log").read_text(errors="replace")
         return (text.strip().splitlines() or ["nothing"])[-1]
-
-
-def share(k: int, workers: int) -> dict[str, str]:
-    """The environment that gives a worker its share of the GPUs, or of the processors.
-
-    Args:
-        k: Which of the workers.
-        workers: How many there are.
-
-    Raises:
-        ConfigError: When there are GPUs, but fewer than workers.
-    """
-    gpus = _gpus()
-    if gpus:
-        if len(gpus) < workers:
-            raise ConfigError(
-                f"`workers` must be at most the number of GPUs, {len(gpus)}. "
-                f"Received: workers={workers}."
-            )
-        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[k::workers])}
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    return {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-
-
-def _gpus():
-    """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name for name in given.split(",") if name.strip() and name.strip() != "-1"]
-    with contextlib.suppress(OSError):
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
-        found = [line for line in listed.splitlines() if line.startswith("GPU ")]
-        return [str(number) for number in range(len(found))]
-    return []
 
 
 def require_address() -> None:

@@ -16,8 +16,8 @@ from keras_preact.console import end_quickly
 from keras_preact.errors import DeviceError
 from keras_preact.run import RunFolder
 from keras_preact.training import TrainConfig
+from keras_preact.training.processes import end_with_starter, start
 from keras_preact.tuning.config import TuneConfig
-from keras_preact.tuning.processes import end_with_starter, start
 
 #: How long to wait for a process that still saves what it had trained in the folder.
 _PATIENCE = 600

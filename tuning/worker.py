@@ -8,12 +8,10 @@ import contextlib
 import os
 import sys
 
-from keras_preact.console import end_quickly
-from keras_preact.errors import ConfigError, DataError, SaveError, StoppedError
 from keras_preact.run import RunFolder
+from keras_preact.training import processes
 from keras_preact.training.signals import Signals
 from keras_preact.tuning.config import TuneConfig
-from keras_preact.tuning.processes import ENDS, end_with_starter
 from keras_preact.tuning.tuner import TrainingTuner
 
 
@@ -34,16 +32,5 @@ def work(folder: str | os.PathLike[str]) -> None:
         TrainingTuner(config, folder, lambda: signals.number if signals else None).search()
 
 
-def _code(error):
-    """The exit code, by which `Team` knows what another process would meet as well."""
-    return next((code for code, kind in ENDS.items() if isinstance(error, kind)), error.exit_code)
-
-
 if __name__ == "__main__":
-    end_with_starter()
-    end_quickly()
-    try:
-        work(sys.argv[1])
-    except (ConfigError, DataError, SaveError, StoppedError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(_code(error))
+    processes.work(work, sys.argv[1])

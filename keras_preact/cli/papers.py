@@ -81,15 +81,19 @@ def _reproduce(arguments) -> None:
     plan = reproduce_plan_of(arguments)
     hours, console = arguments.hours, make_console(sys.stderr if arguments.json else sys.stdout)
     import_keras_quietly()
-    from keras_preact.papers import reproduce, reproduce_plan, time_plan
+    from keras_preact.papers import reproduce, reproduce_plan, reproduce_together, time_plan
 
     if arguments.dry_run:
+        rule = "1 with --dry-run, which times a run that has the machine for itself"
+        require(arguments.processes == 1, "processes", arguments.processes, rule)
         planned = time_plan(plan, hours, console=console)
         _show_schedule(planned, console.file)
         for one in planned if arguments.json else ():
             print(json.dumps({**one._asdict(), "config": one.config.to_dict()}))
         return
-    if len(plan) == 1 and hours is None:
+    if arguments.processes != 1:
+        tables = reproduce_together(plan, arguments.processes, hours, console=console)
+    elif len(plan) == 1 and hours is None:
         tables = [reproduce(plan[0], console=console)]
     else:
         show = functools.partial(_show_schedule, stream=console.file)
@@ -256,6 +260,9 @@ def _reproduce_arguments(command) -> None:
     add_settings(command)
     words = "train only the runs that fit into so many hours from now, as measured on this machine"
     command.add_argument("--hours", type=float, default=None, metavar="FLOAT", help=words)
+    words = "processes that train at once, each with runs of its own; they divide the processors, "
+    words += "or the GPUs, among them"
+    command.add_argument("--processes", type=int, default=1, metavar="INT", help=words)
     words = "time a few steps of each network, say what would fit, and keep nothing"
     command.add_argument("--dry-run", action="store_true", help=words)
     help_text = "print one JSON object per table; everything else goes to standard error"

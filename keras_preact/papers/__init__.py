@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "plot_study": ".plots",
         "reproduce": ".reproduction",
         "reproduce_plan": ".schedule",
+        "reproduce_together": ".together",
         "time_plan": ".schedule",
         "reproduced_frame": ".results",
     },

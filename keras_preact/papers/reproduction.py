@@ -86,10 +86,11 @@ def reproduce(
     begun = written = time.perf_counter()
     cost_before = _cost_of_ended(trainings)
     for number, training in enumerate(trainings, 1):
-        if training.has_ended or not begins(training):
+        if training.has_ended:
             continue
         with _taken(training) as is_mine:
-            if not is_mine or training.has_ended:  # another process has it, or had it
+            # Another process has it, or had it, or it does not fit.
+            if not is_mine or training.has_ended or not begins(training):
                 continue
             name = f"{training.rows[0].row}, seed {training.seed}"
             say(console, f"[{number}/{len(trainings)}] {name}: {training.config.out}")

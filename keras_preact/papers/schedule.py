@@ -90,7 +90,7 @@ def time_plan(
         >>> [(one.runs, one.steps, one.fits) for one in time_plan([entry], hours=1)]
         [(1, 220, 1)]
     """
-    return _Schedule(entries, hours, console).planned()
+    return Schedule(entries, hours, console).planned()
 
 
 def reproduce_plan(
@@ -124,7 +124,7 @@ def reproduce_plan(
         >>> [found.left for found in reproduce_plan(plan, hours=1)]  # doctest: +SKIP
         [0, 0]
     """
-    plan = _Schedule(entries, hours, console)
+    plan = Schedule(entries, hours, console)
     planned, found = plan.planned(), {}
     on_planned(planned)
     for one in planned:
@@ -136,7 +136,7 @@ def reproduce_plan(
     return [*found.values()]
 
 
-class _Schedule:
+class Schedule:
     """The runs of a plan, their times, and the hours that begin when it is made."""
 
     def __init__(self, entries, hours, console):
@@ -171,6 +171,8 @@ class _Schedule:
 
     def begins(self, training: Training) -> bool:
         """Whether a run still fits, by what is known now; says so if it does not."""
+        if self._end is None:
+            return True
         takes = _seconds(self._speed(training, self._finished()), _epochs_left(training))
         left = self._seconds_left()
         if takes > left:
