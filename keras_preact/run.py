@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 import re
+import secrets
 import socket
 import sys
 import tempfile
@@ -27,7 +28,8 @@ CLASSES, GEOMETRY = "classes.json", "geometry.json"
 
 #: What a new run writes before `config.json`, which makes the folder one of a run.
 BEFORE_CONFIG = (
-    "resolved.json", "data.json", "env.json", "statistics.json", "command.txt", "citations.bib",
+    "resolved.json", "data.json", "env.json", "statistics.json", "start.json", "command.txt",
+    "citations.bib",
 )  # fmt: skip
 
 
@@ -77,7 +79,11 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
             else:
                 is_new, folder = True, _next_free(pathlib.Path("runs"), name)
-            (folder / LOCK).touch()  # says now, not after training, that it can be written
+            # Says now, not after training, that it can be written. Where a file system cannot
+            # lock, a lock that is there counts as one that is held.
+            probe = folder / f"{PARTIAL}{secrets.token_hex(4)}"
+            probe.touch()
+            probe.unlink()
         except OSError as error:
             where = "runs/ in this folder" if path is None else repr(str(path))
             raise ConfigError(
@@ -98,8 +104,8 @@ class RunFolder:
     def discard_if_empty(self) -> None:
         """Undoes `create`, if nothing has been written since."""
         with contextlib.suppress(OSError):
-            if [path.name for path in self.path.iterdir()] == [LOCK]:
-                (self.path / LOCK).unlink()
+            if {path.name for path in self.path.iterdir()} <= {LOCK}:
+                (self.path / LOCK).unlink(missing_ok=True)
                 if self._is_new:
                     self.path.rmdir()
 

@@ -18,6 +18,13 @@ from keras_preact.run import CLASSES, RunFolder, beside
 from keras_preact.weights.about import geometry_of
 from keras_preact.weights.hub import address_of, on_hub
 
+#: Options of a run that are about its own images: their parts, their groups, and their cache.
+_OF_A_RUN = {
+    **dict.fromkeys(("holdout", "folds", "split_seed", "validation", "group", "cache")),
+    "fold": 0,
+    "cache_shorter": None,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
@@ -104,8 +111,8 @@ class Trained:
             known = "a data set, such as digits or folder:PATH"
             require(self.run is not None, "data", None, f"{known}, for a file without its run")
             name_or_path, seed = self._own_data(), self.run.config["seed"]
-        else:  # held-out parts are the run's
-            fields = {**fields, "holdout": None, "folds": None, "fold": 0, "split_seed": None}
+        else:
+            fields = {**fields, **_OF_A_RUN}
         known = DataOptions(**fields).fitted_to(self.geometry)
         wanted = known.replace(**{"channels": self.image_shape[2], **options})
         if wanted.holdout or wanted.folds:

@@ -71,8 +71,11 @@ def trials_frame(folder: str | os.PathLike[str]) -> "pandas.DataFrame":
             row = _row(path, config, running)
             rows += [check_row(row, COLUMNS)] if row else []
     names = [dimension.name for dimension in config.dimensions()]
-    frame = pd.DataFrame(rows, columns=["trial", "status", *names, *COLUMNS])
+    rest = [name for name in COLUMNS if name not in names]  # epochs may be a dimension
+    frame = pd.DataFrame(rows, columns=["trial", "status", *names, *rest])
     for name in names:
+        # As they are: pandas would make a number that is none of `None`.
+        frame[name] = pd.Series([row.get(name) for row in rows], dtype=object)
         kinds = {type(value) for value in frame[name]}
         if not (kinds <= {int, float} or kinds == {str} or kinds == {bool}):
             frame[name] = frame[name].map(json.dumps)  # lists, None, mixtures

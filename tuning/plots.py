@@ -9,7 +9,7 @@ import numpy as np
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation.plots import INK, new_figure, plain_text
 from keras_preact.papers.tables import FAILS
-from keras_preact.run import runs_in
+from keras_preact.run import runs_in, watched
 from keras_preact.tuning.paper import GATE_BIAS, errors_of
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ def plot_trials(frame: "pandas.DataFrame") -> "matplotlib.figure.Figure":
             log = run.log
             if not log:
                 continue
-            epochs, errors = zip(*((r["epoch"], r["test_error"]) for r in log), strict=True)
+            points = ((row["epoch"], row[f"{watched(row)}_error"]) for row in log)
+            epochs, errors = zip(*points, strict=True)
             label = (
                 f"trial {row.trial}, the best" if best and run.path.name[-5:] == "seed0" else None
             )

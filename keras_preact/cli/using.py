@@ -6,6 +6,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from keras_preact.checked import require
 from keras_preact.cli.arguments import (
     add_data_set,
     add_geometry,
@@ -31,6 +32,9 @@ _CLASSES = 30
 #: Side of the images on the sheet of mistakes, where neither the network nor a crop has one.
 _SHOWN = 224
 
+#: Options of the data that are a part of a `Geometry`, in place of the network's own.
+_HOW_READ = ("interpolation", "crop", "range", "alpha", "orientation")
+
 #: With so few classes the right one is always among the five most likely.
 _ALL_RIGHT = 5
 
@@ -41,23 +45,31 @@ def _evaluate(arguments) -> None:
     if arguments.out:
         make_folder(arguments.out, "The evaluation")
     import_keras_quietly()
+    from keras_preact.data import DataOptions
     from keras_preact.evaluation import ensemble, evaluate
     from keras_preact.training.devices import open_on_devices
 
     options = data_options(arguments.set)
-    first, geometry, found, dtypes = None, None, {}, {}
+    for name in ("image_size", "channels"):
+        words = "left out: --size and --shorter change the size, and channels are the network's"
+        require(name not in options, f"data.{name}", options.get(name), words)
+    read = {name: options.pop(name) for name in _HOW_READ if name in options}
+    first, geometry, loaded, found, dtypes = None, None, None, {}, {}
     for path in arguments.network:
         opened, predict = open_on_devices(path, arguments.devices, how.rewriting(), arguments.dtype)
         dtypes[str(path)] = opened.dtype.policy
         say(console, f"{path}: {_opened(opened)}")
         how.check_fits(opened.image_shape)
-        wanted = how.geometry(opened.geometry)
-        views = how.views(wanted.interpolation)
+        known = DataOptions().fitted_to(how.geometry(opened.geometry))
+        wanted = known.replace(**read).geometry
+        views = how.views(wanted)
         if views and wanted.size is None:  # views are of whole images; those on the sheet of one
             wanted = wanted.changed(_SHOWN)
         first = first or opened
-        if wanted != geometry:
+        options["channels"] = opened.image_shape[2]
+        if (wanted, options["channels"]) != loaded:
             geometry, fitted = wanted, dataclasses.replace(first, geometry=wanted)
+            loaded = wanted, options["channels"]
             with reading_bar(console, "reading images") as on_progress:
                 data = fitted.load_data(arguments.data, on_progress, **options)
             for note in (f"images: {geometry}", *data.lines()):

@@ -263,14 +263,18 @@ def _of_twins(report):
     """What pairs of equal and nearly equal images mean, the first of each kind by name."""
     kinds = {
         "leak": "pairs of images in both parts, {how}, so test images are trained on",
+        "train, validation": "pairs of images in the training and the validation part, {how}",
+        "test, validation": "pairs of images in the validation and the test part, {how}",
         "labels": "pairs of images of two classes, {how}",
         "twice": "pairs of images within a part, {how}",
     }
     found = {}
     for one, other, exact in report.twins:
-        kind = "leak" if one["part"] != other["part"] else "twice"
-        kind = "labels" if one["class"] != other["class"] else kind
-        found.setdefault((kind, exact), []).append((one["image"], other["image"]))
+        parts = ", ".join(sorted({one["part"], other["part"]}))
+        across = "leak" if parts == "test, train" else parts if "," in parts else None
+        labels = "labels" if one["class"] != other["class"] else None
+        for kind in filter(None, (across, labels)) if across or labels else ("twice",):
+            found.setdefault((kind, exact), []).append((one["image"], other["image"]))
     for kind, words in kinds.items():
         for exact, how in ((True, "equal to the last pixel"), (False, "nearly equal")):
             if pairs := found.get((kind, exact)):

@@ -71,12 +71,17 @@ def scale_window(
 ) -> tuple[tuple, tuple]:
     """A window of `shape` at random, after scaling the shorter side to a random length.
 
+    Where the window would not fit then, as one that is wide would not into an image that is not,
+    the image is scaled until it does.
+
     Returns:
         Height and width of the whole image, scaled, and `(top, left, height, width)` of the
         window in it, as `Picture.scaled` takes them.
     """
     shorter = int(scales[0] + numbers[0] * (scales[1] - scales[0] + 1))
-    scaled = scaled_shape(image_shape, shorter)
+    sides = zip(shape[:2], image_shape[:2], strict=True)
+    least = max(-(-side * min(image_shape[:2]) // own) for side, own in sides)
+    scaled = scaled_shape(image_shape, max(shorter, least))
     top, left = (
         int(number * (a - b + 1)) for number, a, b in zip(numbers[1:3], scaled, shape, strict=False)
     )

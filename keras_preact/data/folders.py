@@ -142,13 +142,14 @@ def _groups(folder, part, pattern):
     if pattern is None or folder.kind != "folder":
         return {}
     found = [re.search(pattern, os.path.basename(path)) for path in part.paths]
-    if None in found:
-        path = part.paths[found.index(None)]
+    groups = [match and match[1] for match in found]
+    if None in groups:
+        path = part.paths[groups.index(None)]
         raise DataError(
             f"`group` must be a regular expression that matches a group in every file name. "
             f"Received: group={pattern!r}, which does not match {shown(path)!r}."
         )
-    return {"group": [match[1] for match in found]}
+    return {"group": groups}
 
 
 def _rest(folder, count):
@@ -220,5 +221,6 @@ def bad_files(bad: list[tuple[str, str]]) -> str:
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     return (
         f"{len(bad)} image file{'s are' if len(bad) > 1 else ' is'} damaged: {files}{more}. "
-        'Repair or remove them, or skip them with on_bad_image="skip" (--on-bad-image skip).'
+        'Repair or remove them, or skip them with on_bad_image="skip" (--on-bad-image skip, or '
+        "--set data.on_bad_image=skip)."
     )

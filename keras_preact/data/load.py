@@ -14,9 +14,9 @@ from keras_preact.data.classes import distinct
 from keras_preact.data.folders import load_folder
 from keras_preact.data.named import KINDS, PATHS, kind_of, load_digits, load_tfds
 from keras_preact.data.options import DataOptions
-from keras_preact.data.partition import held_out, share_of
+from keras_preact.data.partition import groups_across, held_out, share_of
 from keras_preact.data.parts import Folder
-from keras_preact.data.splits import ImageData
+from keras_preact.data.splits import ALL, ImageData
 from keras_preact.data.tables import list_table
 from keras_preact.data.tree import list_folder
 from keras_preact.errors import ConfigError, quoted
@@ -74,6 +74,9 @@ def load_data(
     # Not those that `holdout` would take, of which a search may leave out the same.
     elif parts := share_of(data.train, options.validation, "validation", (seed or 0) + 1):
         data = dataclasses.replace(data, train=parts[0], validation=parts[1])
+    if data.tested != ALL:
+        named = {"training": data.train, "validation": data.validation, "test": data.test}
+        data = dataclasses.replace(data, notes=(*data.notes, *groups_across(named)))
     return data
 
 

@@ -1,5 +1,8 @@
 """Splits of a source into training, validation and test images."""
 
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 
 from keras_preact.data.options import DataOptions
@@ -145,6 +148,26 @@ def _part_of_each(labels, groups, shares, seed):
         raise DataError(
             f"Each class needs images of at least {len(shares)} groups, some for each part. "
             f"Received: class {classes[few]} in {count} groups, which could not be "
-            "split. Split the images yourself, or ignore the groups (data.group='')."
+            "split. Split the images yourself, or ignore the groups "
+            "(data.group=null for a folder, data.group='' for others)."
         )
     return part[groups]
+
+
+def groups_across(parts: dict[str, Split | None]) -> Iterator[str]:
+    """A line for each two parts that have images of the same groups, as given parts may.
+
+    Args:
+        parts: By the names that the lines call them by.
+    """
+    groups = {
+        name: {*part.columns["group"].tolist()}
+        for name, part in parts.items()
+        if part is not None and "group" in part.columns
+    }
+    for one, other in itertools.combinations(groups, 2):
+        if both := groups[one] & groups[other]:
+            yield (
+                f"{len(both):,} groups have images in the {one} and in the {other} part, such as "
+                f"{min(both, key=str)!r}: the {other} images are not new to the network"
+            )

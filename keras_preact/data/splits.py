@@ -232,9 +232,6 @@ class HeldSplit(EncodedSplit):
         )
         return changed(self._held.pixels[chosen], change), self.labels[indices]
 
-    def raw(self, index: int) -> np.ndarray:
-        return self.images([index])[0]
-
     def _like(self, *arguments):
         return HeldSplit(self._held, self._source, *arguments)
 

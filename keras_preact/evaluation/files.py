@@ -95,6 +95,7 @@ def fitted_files(
         >>> [*fitted_files(load_trained(path), [path], unreadable)], len(unreadable)
         ([[]], 1)
     """
+    require(batch_size >= 1, "batch_size", batch_size, "at least 1")
     for first in range(0, len(files), batch_size):
         part = files[first : first + batch_size]
         images = threaded(lambda file: _read(file, trained, look), part, chunk=4)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_preact.checked import require
 from keras_preact.errors import ConfigError
 from keras_preact.evaluation.classes import BY_CLASS, MACRO
 
@@ -269,17 +270,18 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
         >>> ensemble([one, other]).correct
         1
     """
-    first = evaluations[0]
-    for other in evaluations[1:]:
-        same = other.class_names == first.class_names
-        if not same or not np.array_equal(other.labels, first.labels):
+    first, scores = evaluations[0], []
+    for other in evaluations:
+        same = sorted(other.class_names) == sorted(first.class_names)
+        places = [*map(other.class_names.index, first.class_names)] if same else []
+        if not same or not np.array_equal(other.labels, np.asarray(places)[first.labels]):
             raise ConfigError(
                 "The networks of an ensemble must be evaluated on the same images and have the "
                 f"same classes. Received: {first.class_names} and {other.class_names}, "
                 f"{len(first.labels)} and {len(other.labels)} images."
             )
-    scores = np.mean([evaluation.scores for evaluation in evaluations], axis=0)
-    return Evaluation(scores, first.labels, first.class_names)
+        scores.append(other.scores[:, places])
+    return Evaluation(np.mean(scores, axis=0), first.labels, first.class_names)
 
 
 def evaluate(
@@ -315,6 +317,7 @@ def evaluate(
     from keras_preact.data.threads import threaded
     from keras_preact.evaluation.views import mean_over_views, step_of
 
+    require(batch_size >= 1, "batch_size", batch_size, "at least 1")
     predict = getattr(model, "predict_on_batch", model)
     if views:
         parts = [range(len(split))[k : k + _IMAGES] for k in range(0, len(split), _IMAGES)]

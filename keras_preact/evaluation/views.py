@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_preact.checked import Checked, is_whole, require
 from keras_preact.data import Geometry, resize
+from keras_preact.data.geometry import AS_THEY_ARE
 from keras_preact.data.images import scaled_shape
 from keras_preact.data.picture import Picture
 from keras_preact.errors import ConfigError
@@ -33,7 +34,8 @@ class ViewsConfig(Checked):
     Args:
         size: Side of a crop in pixels, such as 224; by default that of the network.
         shorter: Shorter side in pixels to which images are scaled before cropping; by default in
-            the same proportion to `size` as in the network's own `Geometry`.
+            the same proportion to `size` as in the network's own `Geometry`, and where that has
+            none, for ten crops 256/224 of `size`.
         interpolation: `"nearest"`, `"bilinear"` or `"bicubic"`; by default the network's.
         crops: 1, or 10: the corners and the centre, each also mirrored.
         scales: Shorter sides in pixels of whole images, which replace the crops.
@@ -69,18 +71,21 @@ class ViewsConfig(Checked):
 
     def geometry(self, own: Geometry) -> Geometry:
         """The geometry of image files, for a network whose own geometry is `own`."""
-        return own.changed(self.size, self.shorter, self.interpolation)
+        found = own.changed(self.size, self.shorter, self.interpolation)
+        if self.crops == 10 and self.size is not None and found.shorter is None:
+            return found.changed(shorter=_shorter_of_ten(self.size))
+        return found
 
-    def views(self, interpolation: str = "bilinear") -> Views | None:
+    def views(self, geometry: Geometry = AS_THEY_ARE) -> Views | None:
         """A function from an image to a list of its views; `None` if the geometry suffices.
 
         Args:
-            interpolation: Interpolation of the geometry.
+            geometry: What `geometry` has returned.
         """
         if self.scales:
-            return multi_scale(self.scales, interpolation)
+            return multi_scale(self.scales, geometry.interpolation)
         if self.crops == 10 and self.size is not None:
-            return ten_crop(self.size, self.shorter, interpolation)
+            return ten_crop(self.size, geometry.shorter, geometry.interpolation)
         return None
 
     def rewriting(self) -> "Callable[[keras.Model], keras.Model] | None":
@@ -156,7 +161,7 @@ def ten_crop(size: int, shorter: int | None = None, interpolation: str = "biline
         >>> len(ten_crop(224)(np.zeros((300, 400, 3), np.uint8)))
         10
     """
-    shorter = _shorter(size, shorter or round(size * 256 / 224))
+    shorter = _shorter(size, shorter or _shorter_of_ten(size))
 
     def views(image):
         image = resize(image, scaled_shape(image.shape, shorter), None, interpolation)
@@ -236,6 +241,10 @@ def mean_over_views(
 def step_of(batch_size: int, height: int, width: int) -> int:
     """Images per batch: the batch size, or fewer if they are large."""
     return min(batch_size, max(1, _PIXELS // (height * width)))
+
+
+def _shorter_of_ten(size):
+    return round(size * 256 / 224)
 
 
 def _shorter(size, shorter):

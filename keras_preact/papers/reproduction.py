@@ -220,6 +220,6 @@ def _tested(folder, test, devices):
     how.check_fits(opened.image_shape)
     geometry = how.geometry(opened.geometry)
     test_images = dataclasses.replace(opened, geometry=geometry).load_data().test
-    views = how.views(geometry.interpolation)
+    views = how.views(geometry)
     found = evaluate(predict, test_images, opened.class_names, views=views)
     return found.summary()

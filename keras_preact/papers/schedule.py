@@ -4,14 +4,16 @@ What a run takes is measured where it is to run: by finished runs of the same ne
 a dry run.
 """
 
+import contextlib
 import functools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_preact.checked import require
 from keras_preact.console import duration, say
+from keras_preact.errors import ConfigError
 from keras_preact.papers.plan import CONFIG, ReproduceConfig, Training
 from keras_preact.papers.reproduction import Reproduction, reproduce
 from keras_preact.run import RunFolder, environment
@@ -133,7 +135,21 @@ def reproduce_plan(
             found[table.folder] = table
         elif one.runs:
             say(console, f"{one.config.folder}: none of its {one.runs} runs fits.")
-    return [*found.values()]
+    return counted(found.values(), entries)
+
+
+def counted(
+    tables: Iterable[Reproduction], entries: Sequence[ReproduceConfig]
+) -> list[Reproduction]:
+    """Tables whose `left` is that of all entries that share their folders."""
+    trainings = {}
+    for entry in entries:
+        for training in entry.trainings():
+            trainings.setdefault(entry.folder, {})[training.folder] = training
+    return [
+        table._replace(left=sum(not one.has_ended for one in trainings[table.folder].values()))
+        for table in tables
+    ]
 
 
 class Schedule:
@@ -199,7 +215,9 @@ class Schedule:
         here = {}
         for run in ended:
             env, config = run.read_json("env.json"), run.config
-            if {name: env.get(name) for name in _MACHINE} == _machine(config["devices"]):
+            with contextlib.suppress(ConfigError):  # its devices are not here
+                if {name: env.get(name) for name in _MACHINE} != _machine(config["devices"]):
+                    continue
                 parts = run.read_json("resolved.json")
                 here[_work(parts, config, env["decided"]["dtype"])] = _speed_of(run, parts)
         return here

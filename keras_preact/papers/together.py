@@ -18,7 +18,7 @@ from keras_preact.console import import_keras_quietly, make_console, say
 from keras_preact.errors import ConfigError, DeviceError, StoppedError
 from keras_preact.papers.plan import CONFIG, ReproduceConfig
 from keras_preact.papers.reproduction import Reproduction, reproduce
-from keras_preact.papers.schedule import Schedule
+from keras_preact.papers.schedule import Schedule, counted
 from keras_preact.training import processes as beside
 from keras_preact.training.signals import Signals
 
@@ -81,7 +81,8 @@ def reproduce_together(
         raise StoppedError(words, signals.number)
     _refuse_failed(team)
     begun = {entry.folder: entry for entry in entries if (entry.folder / CONFIG).is_file()}
-    return [reproduce(entry, begins=lambda training: False) for entry in begun.values()]
+    tables = [reproduce(entry, begins=lambda training: False) for entry in begun.values()]
+    return counted(tables, entries)
 
 
 def _refuse_failed(team):

@@ -122,6 +122,7 @@ class Checkpoints:
             os.rename(partial, target)
             sync_folder(self.path)
         except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)  # others need the last of the space
             raise save_error(error, "A checkpoint", target) from error
         self._remove_old(progress)
         return target

@@ -45,8 +45,8 @@ class Epoch:
             "images": self.images,
             "waited": self.waited,
             "seconds": self.seconds,
-            "sums": self._sums,
-            "counts": self._counts,
+            "sums": dict(self._sums),  # as they are, while a thread writes them
+            "counts": dict(self._counts),
             "last": self.last,
         }
 

@@ -151,14 +151,15 @@ class Start(NamedTuple):
 
     Attributes:
         name: The run, file or tag that they come from.
-        weights: Weights by layer; the stem takes RGB, whatever the order was before.
+        weights: Weights by layer; the stem takes RGB, whatever the order was before. `None` where
+            a checkpoint has them.
         config: The network's config, or `None` if unknown.
         preprocessing: Config of the `keras.layers.Normalization` that preprocesses raw images for
             them, or `None` if unknown.
     """
 
     name: str
-    weights: Weights
+    weights: Weights | None
     config: ResNetConfig | None = None
     preprocessing: dict | None = None
 

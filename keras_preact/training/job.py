@@ -43,11 +43,13 @@ class Job:
         data: The images.
         batches: The training batches.
         decided: What was settled on this machine, and stays so when the run is taken up on
-            another: `dtype`, `streams` (whether images are decoded in each epoch), `batch_size` and
-            `validates` (whether there is a validation part).
+            another: `dtype`, `streams` (whether images are decoded in each epoch), `batch_size`,
+            `validates` (whether there is a validation part) and, of a run that extends another,
+            `given` (the step that it goes on from).
         chosen: `backend`, `devices`, and `why` the dtype.
         statistics: Those of the training images by which they are prepared, and filled where
             augmentation leaves gaps; `None` where neither is done.
+        start: The weights to start from, or `None`.
     """
 
     config: TrainConfig
@@ -58,6 +60,7 @@ class Job:
     decided: dict[str, Any]
     chosen: dict[str, str]
     statistics: Statistics | None = None
+    start: Start | None = None
 
     @property
     def title(self) -> str:
@@ -139,7 +142,7 @@ def prepare(
     _check_steering(parts.recipe, data)
     batch_size = batch_size or decided.get("batch_size") or parts.recipe.batch_size
     parts = dataclasses.replace(parts, recipe=parts.recipe.replace(batch_size=batch_size))
-    start = read_start(config.init, config.model) if config.init else None
+    start = _start(config, decided)
     found = _statistics(data, parts, start, decided)
     batches = _batches(data, config, parts, engine.replicas, found)
     _say_few_steps(batches, data, console)
@@ -147,7 +150,7 @@ def prepare(
     with engine.scope():
         model = build_for(data, config, parts, dtype.policy, start, found)
         say_small_maps(model, data.image_shape, console)
-        if start:
+        if start and start.weights is not None:
             new = " and a new classifier" if start.into(model, parts.network) else ""
             prepared = ", images preprocessed as for them" if start.preprocessing else ""
             say(console, f"weights of {config.init}{new}{prepared}")
@@ -170,7 +173,17 @@ def prepare(
         },
         {"why": dtype.reason, **place(engine)},
         found,
+        start,
     )
+
+
+def _start(config, decided) -> Start | None:
+    """The weights to start from, without them where a checkpoint has all."""
+    if config.init is None:
+        return None
+    if "start" in decided:
+        return Start(config.init, None, preprocessing=decided["start"]["preprocessing"])
+    return read_start(config.init, config.model)
 
 
 def build_for(

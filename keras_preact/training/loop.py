@@ -85,11 +85,11 @@ class Loop:
         self._copy = {}  # what it writes
         self.loggers = loggers or Loggers([], run)
 
-    def resume(self, counts: bool = True) -> bool:
+    def resume(self, given: int = -1) -> bool:
         """Resumes from the newest undamaged checkpoint; returns whether there was one.
 
         Args:
-            counts: Whether the time since then was lost: not where it is of another run.
+            given: Step of a checkpoint that is of another run, since which no time was lost.
 
         Raises:
             DataError: When there are checkpoints and all are damaged.
@@ -110,7 +110,7 @@ class Loop:
             self.best, self.epoch = progress["best"], Epoch(**progress["epoch"])
             self.seconds = progress["seconds"]
             self.seconds_before = self.seconds + self.epoch.seconds
-            if counts:  # early versions did not say when
+            if self.step > given:  # early versions did not say when
                 self.lost, self._since = progress.get("lost", 0.0), progress.get("saved_at")
         self._saved_at = (self.step, time.monotonic())
         self._saved_step = self.step if state is not None else None
@@ -243,6 +243,7 @@ class Loop:
         self.epochs_done, self.epoch = epoch.number, Epoch(epoch.number + 1)
         best, key = self.best, f"validation_{self.recipe.monitor}"
         if part == "validation" and (best is None or row[key] < best[key]):
+            self._finish_saving()  # what is written now has the number before
             name = self.checkpoints.next_name(self.step)
             self.best = {"epoch": epoch.number, key: row[key], "checkpoint": name}
         if not self._save():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Of the memory that is there: the rest is for evaluation, export and the neighbours.
 SHARE = 0.7
-_LARGEST, _TRIES = 4096, (16, 32)
+_LARGEST, _LEAST = 4096, 16
 
 
 class Trial(NamedTuple):
@@ -51,13 +51,16 @@ def largest_batch(config: Any, console: "Console | None" = None) -> int:
     Raises:
         ConfigError: When not even the smallest fits, or a trial fails for another reason.
     """
-    trials = [_trial(config, size) for size in _TRIES]
-    if None in trials:
+    low = _trial(config, _LEAST)
+    if low is None:
         raise ConfigError(
-            f"`batch_size` 'auto' found no batch that fits: {_TRIES[0]} images are too many. Use a "
+            f"`batch_size` 'auto' found no batch that fits: {_LEAST} images are too many. Use a "
             "smaller image_size, or recompute=True."
         )
-    low, high = trials
+    high = _trial(config, 2 * low.size)
+    if high is None:
+        say(console, f"batch_size {low.size}: twice as many images do not fit")
+        return low.size
     if low.there is None:
         raise ConfigError(
             "`batch_size` 'auto' needs nvidia-smi to find the GPU's memory. Received: none."

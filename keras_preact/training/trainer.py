@@ -65,8 +65,8 @@ def train(
     config = config or TrainConfig()
     batch_size = None
     if config.batch_size == "auto":  # tried before this process takes the devices
-        begun = begun_run(config)
-        batch_size = None if begun else largest_batch(config, console)
+        known = begun_run(config) or config.extend  # which has settled it
+        batch_size = None if known else largest_batch(config, console)
     engine = make_engine(config)
     if not engine.is_chief:
         console, loggers = None, ()
@@ -86,6 +86,9 @@ def train(
     if engine.is_chief and not run and config.out:
         RunFolder.create(config.out, "").discard_if_empty()  # says now that it can be written
     job = prepare(config, engine, console, decided, batch_size)
+    given = longer.checkpoint.progress["step"] if longer else decided.get("given")
+    if given is not None:
+        job.decided["given"] = given
     # Another process may have begun it while images were read.
     run = run or (engine.is_chief and begun_run(config)) or _new_run(config, job)
     with run.locked():
@@ -94,7 +97,7 @@ def train(
             longer.into(run)
         told = Loggers(loggers, run, console)
         loop = job.loop(run, console, start, told)
-        if loop.resume(counts=longer is None):
+        if loop.resume(job.decided.get("given", -1)):
             say(console, f"resuming {run.path} after step {loop.step}")
             if longer:
                 say(console, longer.schedule(loop))
@@ -145,10 +148,14 @@ def _goes_on(run, config):
 
 
 def _decided(run):
-    """What was settled when a run was begun: see `Job.decided` and `Job.statistics`."""
-    decided, file = run.read_json("env.json")["decided"], "statistics.json"
-    there = (run.path / file).is_file()
-    return {**decided, "statistics": run.read_json(file)} if there else decided
+    """What was settled when a run was begun: see `Job`, of which this has what is to stay so."""
+    found = {"statistics": "statistics.json"}
+    if Checkpoints(run.path / "checkpoints").names():  # which have the weights
+        found["start"] = "start.json"
+    there = {
+        name: run.read_json(file) for name, file in found.items() if (run.path / file).is_file()
+    }
+    return {**run.read_json("env.json")["decided"], **there}
 
 
 def _new_run(config, job):
@@ -175,6 +182,8 @@ def _describe(run, job, console):
             run.write_json(name, value)
         if job.statistics:
             run.write_json("statistics.json", job.statistics.to_dict())
+        if job.start:
+            run.write_json("start.json", {"preprocessing": job.start.preprocessing})
         run.write_bytes("command.txt", f"{command} --out NEW_FOLDER\n".encode())
         run.write_bytes("citations.bib", citations(job.parts).encode())
         run.write_json("config.json", job.config.to_dict())  # last: now it is a run

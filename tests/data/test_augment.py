@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keras_preact.data import Augmentation, load_data
 from keras_preact.data.augment import augment, shift_and_flip, shift_colours
-from keras_preact.data.draws import colour_shifts
+from keras_preact.data.draws import colour_shifts, scale_window
 from keras_preact.data.images import resize
 from keras_preact.data.splits import ArraySplit
 from keras_preact.errors import ConfigError
@@ -158,6 +158,19 @@ def test_scale_window_equals_resize_then_crop():
         assert min(errors) <= 1
         lefts.add(int(np.argmin(errors)))
     assert len(lefts) > 15
+
+
+@pytest.mark.parametrize("shape", [(32, 64, 3), (64, 32, 3)])
+def test_a_window_fits_into_images_of_every_aspect(shape):
+    """Else files would be called damaged, those alone that are decoded on the way."""
+    augmentation = Augmentation("imagenet")
+    scales = augmentation.scales(shape)
+    for sides in ((60, 120), (120, 60), (33, 33), (200, 40), (31, 999)):
+        for numbers in np.random.default_rng(0).random((50, 3)):
+            (height, width), window = scale_window(sides, shape, numbers, scales)
+            top, left, *size = window
+            assert size == [*shape[:2]]
+            assert 0 <= top <= height - shape[0] and 0 <= left <= width - shape[1]
 
 
 def test_aspect_windows_have_area_and_shape_in_range():

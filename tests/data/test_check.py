@@ -1,6 +1,7 @@
 """What a data set is said to be before any training: twins and leaks, depths, tags, sizes."""
 
 import json
+import shutil
 import struct
 import zlib
 
@@ -69,6 +70,23 @@ def test_a_copy_is_found_wherever_it_is(copy, place, words, folder):
     assert {first["image"], second["image"]} == {str(original), str(path)}
     (said,) = (line for line in report.warnings if "pairs" in line)
     assert words in said and ("to the last pixel" in said) is exact and str(path) in said
+
+
+def test_twins_are_called_by_their_parts(folder):
+    """And where their classes differ as well, by both."""
+    for part, name in (("val/cat", 0), ("val/dog", 1)):
+        save(photo(900 + name), folder / part / "0.png")
+    shutil.copy(folder / "val" / "cat" / "0.png", folder / "test" / "cat" / "copy.png")
+    shutil.copy(folder / "train" / "cat" / "0.png", folder / "test" / "dog" / "copy.png")
+    shutil.copy(folder / "train" / "cat" / "1.png", folder / "val" / "cat" / "copy.png")
+    said = [line.partition(", equal")[0] for line in check_data(str(folder)).warnings]
+    across = "pairs of images in the {} and the {} part"
+    assert said == [
+        "pairs of images in both parts",
+        across.format("training", "validation"),
+        across.format("validation", "test"),
+        "pairs of images of two classes",
+    ]
 
 
 def test_flat_images_are_not_all_alike():

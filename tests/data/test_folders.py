@@ -396,7 +396,8 @@ def test_streamed_images_equal_those_in_memory(tmp_path, size, mode):
     np.testing.assert_array_equal(read.train.images(order), held.train.images(order))
     np.testing.assert_array_equal(read.train.labels, held.train.labels)
     np.testing.assert_array_equal(read.train.examples(order)[1], held.train.labels[order])
-    assert read.train.raw(0).shape == (9, 9, held.image_shape[2])
+    for data in (held, read):
+        assert data.train.raw(0).shape == (9, 9, held.image_shape[2])
 
 
 def test_a_file_that_vanishes_is_named(tmp_path):
@@ -539,3 +540,26 @@ def test_all_are_looked_at_where_damaged_ones_are_left_out(tmp_path, few_looked_
     data = load_data(f"folder:{root}", options=DataOptions(on_bad_image="skip"))
     assert len(data.skipped) == 1 and len(data.train) + len(data.test) == 39
     assert not check_data(str(root)).ok
+
+
+def test_groups_that_given_parts_share_are_told(tmp_path):
+    for part, names in (("train", ("p1", "p2")), ("test", ("p2", "p3"))):
+        for name in names:
+            for label in ("cat", "dog"):
+                write(tmp_path / part / label / f"{name}_0.png")
+    data = load_data(f"folder:{tmp_path}", options=DataOptions(group=r"(p\d)_"))
+    (note,) = data.notes
+    assert note.startswith(
+        "1 groups have images in the training and in the test part, such as 'p2'"
+    )
+    (tmp_path / "test" / "cat" / "p2_0.png").unlink()
+    (tmp_path / "test" / "dog" / "p2_0.png").unlink()
+    assert not load_data(f"folder:{tmp_path}", options=DataOptions(group=r"(p\d)_")).notes
+
+
+@pytest.mark.parametrize("pattern", [r"(p\d)?_", r"(?:(p\d)|\d)"])
+def test_a_group_that_is_not_in_a_name_is_said(tmp_path, pattern):
+    root = classes(tmp_path)
+    write(root / "cat" / "p1_0.png")
+    with pytest.raises(DataError, match=r"`group` must be .* does not match '.*cat.*0\.png'"):
+        load_data(f"folder:{root}", options=DataOptions(group=pattern))

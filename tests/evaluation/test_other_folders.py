@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import keras
 import numpy as np
@@ -112,14 +113,30 @@ def test_a_run_finds_its_images_from_anywhere_and_says_when_they_are_gone(
         (run.parent / "moved.npz").rename(run.parent / "greys.npz")
 
 
-def test_networks_of_an_ensemble_have_one_order_of_classes(run, tmp_path, capsys):
+def test_networks_of_an_ensemble_have_their_classes_in_any_order(run, tmp_path, capsys):
     model = load_trained(run).model
-    model.save(tmp_path / "other.keras")
-    names = [str(k) for k in range(CLASSES)][::-1]
-    (tmp_path / "other.classes.json").write_text(json.dumps(names))
-    argv = ["evaluate", str(run), str(tmp_path / "other.keras")]
-    assert main(argv) == 2
-    assert "have the same classes" in capsys.readouterr().err
+    turned = keras.Model(model.input, keras.ops.flip(model.output, axis=1))
+    turned.save(tmp_path / "other.keras")
+    names = tmp_path / "other.classes.json"
+    names.write_text(json.dumps([str(k) for k in range(CLASSES)][::-1]))
+    argv = ["evaluate", str(run), str(tmp_path / "other.keras"), "--json"]
+    assert main(argv) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["top1_error"] for row in found] == [0.0, 0.0, 0.0]
+    names.write_text(json.dumps(["z", *map(str, range(1, CLASSES))]))
+    assert main(argv) != 0
+
+
+def test_networks_of_an_ensemble_may_take_grey_and_colours(run, tmp_path, capsys):
+    model, images = load_trained(run).model, keras.Input((8, 8, 3))
+    keras.Model(images, model(images[..., :1])).save(tmp_path / "colours.keras")
+    shutil.copy(run / "classes.json", tmp_path / "colours.classes.json")
+    folder = folder_of(tmp_path / "test", [str(k) for k in range(CLASSES)])
+    for argv in ([run, tmp_path / "colours.keras"], [tmp_path / "colours.keras", run]):
+        argv = ["evaluate", *map(str, argv), "--data", f"folder:{folder}", "--json"]
+        assert main(argv) == 0
+        found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [row["top1_error"] for row in found] == [0.0, 0.0, 0.0]
 
 
 @pytest.fixture
@@ -189,3 +206,60 @@ def test_where_nothing_can_be_written_is_said_before_images_are_read(run, option
     assert main([command, str(images), option, f"{tmp_path}/file/x/y.html"]) == 1
     said = capsys.readouterr()
     assert said.out == "" and "could not be written to" in said.err
+
+
+def test_what_a_run_does_with_its_own_images_is_not_for_others(tmp_path, capsys):
+    """Its validation part, groups and cache: other images are tested, all of them."""
+    folder_of(tmp_path / "own", ["1", "2"], count=10)
+    small = {"network.units": [1], "network.filters": [4], "network.stem_filters": 4}
+    options = {"validation": 8, "group": r"(\d)\.", "cache": str(tmp_path / "cache")}
+    settings = small | {f"data.{name}": value for name, value in options.items()}
+    data, out = f"folder:{tmp_path}/own", tmp_path / "run"
+    config = TrainConfig("resnet8v2", data, epochs=1, settings=settings, saved_model=False)
+    train(config.replace(out=str(out)))
+    trained = load_trained(out)
+    assert len(trained.load_data().validation) == 8
+    few = folder_of(tmp_path / "few", ["1", "2"], count=2)
+    for n, path in enumerate([*few.rglob("*.png")]):
+        path.rename(path.with_name(f"{'ab'[n % 2]}{n}-.png"))  # in which no group is found
+    found = trained.load_data(f"folder:{few}")
+    assert len(found.test) == 4 and found.validation is None
+    x, y = np.zeros((4, 8, 8), "uint8"), np.arange(4) % 2
+    np.savez(tmp_path / "x.npz", x_train=x, y_train=y, class_names=["1", "2"])
+    assert len(trained.load_data(f"npz:{tmp_path}/x.npz").test) == 4
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_views_are_of_whole_images_wherever_they_are_held(run, tmp_path, capsys, limit):
+    """Eight greys in a row: a crop of the centre alone would see two of them."""
+    for name in ("3", "5"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        row = 20 * np.repeat([int(name)] * 3 + [9] * 2 + [int(name)] * 3, 8)
+        image = Image.fromarray(np.tile(row.astype("uint8"), (8, 1)))
+        image.save(tmp_path / "set" / name / "0.png")
+    data = [run, "--data", f"folder:{tmp_path}/set"]
+    data += ["--set", f"data.memory_limit_mb={'null' if limit is None else limit}"]
+    assert evaluated(capsys, *data)[0]["top1_error"] == 1.0
+    views = ["--size", "8", "--shorter", "8", "--crops", "10"]
+    assert evaluated(capsys, *data, *views)[0]["top1_error"] == 0.0
+
+
+def test_how_images_are_read_is_written_down(run, tmp_path, capsys):
+    folder = folder_of(tmp_path / "test", ["0", "1"])
+    out = tmp_path / "out"
+    argv = [run, "--data", f"folder:{folder}", "--out", out, "--set", "data.crop=squash"]
+    _, said = evaluated(capsys, *argv, "--set", "data.range=[0,250]")
+    assert "ignoring the aspect ratio" in said and "data.range=[0" in said
+    geometry = json.loads((out / "evaluation.json").read_text())["geometry"]
+    assert (geometry["crop"], geometry["reading"]["range"]) == ("squash", [0, 250])
+    for name in ("image_size", "channels"):
+        assert main(["evaluate", str(run), "--set", f"data.{name}=1"]) == 2
+        assert f"`data.{name}` must be left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["0", "-1"])
+def test_batches_have_at_least_one_image(run, tmp_path, capsys, size):
+    folder = folder_of(tmp_path / "test", ["0", "1"])
+    for argv in (["predict", run, folder / "0"], ["evaluate", run, "--size", 8, "--crops", 10]):
+        assert main([*map(str, argv), "--batch-size", size]) == 2
+        assert f"at least 1. Received: batch_size={size}" in capsys.readouterr().err

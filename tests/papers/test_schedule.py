@@ -207,6 +207,21 @@ def test_runs_of_another_machine_say_nothing_of_this_one(clock, tmp_path):
     assert time_plan(plan)[0].hours * 3600 == 4 + 2 * 14 and clock.timed == [14, 14]
 
 
+def test_a_run_of_devices_that_are_not_here_says_nothing_of_this_machine(clock, tmp_path):
+    plan = [entry(tmp_path / "a", "original", 2, runs=2)]
+    reproduce_plan([plan[0].replace(runs=1)])
+    run = RunFolder(tmp_path / "a" / "original-seed0")
+    run.write_json("config.json", {**run.config, "devices": "gpu:7"})
+    assert time_plan(plan)[0].hours * 3600 == 4 + 2 * 14
+
+
+def test_what_is_left_of_a_folder_is_that_of_all_its_entries(clock, tmp_path):
+    for rows in (("original", "dropout"), ("dropout", "original")):
+        plan = [entry(tmp_path / rows[0], row, 2) for row in rows]
+        (found,) = reproduce_plan(plan, hours=(2 + 4 + 2 * 14) / 3600)
+        assert found.left == 1
+
+
 @pytest.mark.thorough
 def test_what_does_not_fit_is_not_begun(clock, tmp_path):
     plan = [entry(tmp_path / "a", "original", 9), entry(tmp_path / "b", "original", 1)]

@@ -226,6 +226,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there(two, name, monkeypatch):
             failed += 1
             assert "No space left on device" in str(error) and "MB are free there" in str(error)
             assert error.exit_code == 1
+            assert not list(two.path.glob(".partial*")), "others need the space"
         finally:
             monkeypatch.undo()
         if calls < number:

@@ -37,6 +37,23 @@ def test_what_does_not_fit_after_all_is_halved(monkeypatch):
     assert memory.largest_batch(TrainConfig()) == 64
 
 
+def test_the_least_fits_alone(monkeypatch):
+    fits = trials(lambda size: size * 2**20)
+    monkeypatch.setattr(memory, "_trial", lambda c, size: None if size > 16 else fits(c, size))
+    assert memory.largest_batch(TrainConfig()) == 16
+
+
+def test_trials_differ_however_large_a_unit_is(monkeypatch):
+    """Sizes are whole units; the need of an image is not a difference of the same batches."""
+
+    def found(config, size):
+        size = 32 * max(1, round(size / 32))
+        return Trial(size, GB + size * 40 * 2**20, 12 * GB, 32, 10**6)
+
+    monkeypatch.setattr(memory, "_trial", found)
+    assert memory.largest_batch(TrainConfig()) == 128
+
+
 def test_when_nothing_fits_or_nothing_is_known_it_is_said(monkeypatch):
     monkeypatch.setattr(memory, "_trial", lambda config, size: None)
     with pytest.raises(ConfigError, match="found no batch that fits"):

@@ -2,6 +2,8 @@
 
 import pathlib
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -11,8 +13,11 @@ from keras_preact.cli import main
 from keras_preact.console import make_console
 from keras_preact.data.splits import ArraySplit
 from keras_preact.errors import ConfigError
-from keras_preact.evaluation import compare_page, runs_frame
+from keras_preact.evaluation import compare_page, evaluate, runs_frame
 from keras_preact.run import RunFolder
+from keras_preact.training.checkpoint import Checkpoints
+from keras_preact.training.engine import LOGS
+from keras_preact.training.epoch import Epoch
 from keras_preact.training.extend import Extended, config_of
 from keras_preact.training.loop import Loop
 
@@ -153,6 +158,63 @@ def test_a_longer_run_goes_on_from_a_finished_one(tmp_path, capsys, monkeypatch)
     assert longer.result["test_correct"] == whole.result["test_correct"]
     assert len(short.log) == 2 and len(longer.log) == 4  # the first is as it was
     assert train(config_of(short.path, epochs=4, out=out)).epochs == 4  # finished already
+
+
+def test_the_best_epoch_is_kept_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """One of the steps before has its number only once a thread has written it."""
+    save, waits = Checkpoints.save, threading.current_thread
+
+    def slow(checkpoints, state, progress):
+        time.sleep(0.5 * (waits() is not threading.main_thread()))
+        return save(checkpoints, state, progress)
+
+    monkeypatch.setattr(Checkpoints, "save", slow)
+    settings = {"recipe.keep": "best", "recipe.monitor": "loss", "recipe.learning_rate": 3.0}
+    config = small(tmp_path / "run", epochs=4, batch_size=128, save_every=7, settings=settings)
+    result = train(config)
+    run = RunFolder(result.run)
+    errors = [row["validation_loss"] for row in run.log]
+    assert result.best_epoch == 1 + int(np.argmin(errors)) < len(errors)
+    found = load_trained(run.path)
+    kept = evaluate(found.model, found.load_data().validation, found.class_names)
+    assert kept.loss == pytest.approx(min(errors), rel=1e-4)
+
+
+def test_what_is_written_of_an_epoch_stays_as_it_was():
+    """A thread writes it, while steps go on."""
+    epoch = Epoch(1)
+    line = dict.fromkeys(LOGS, 1.0)
+    epoch.add(line, images=8, waited=0.0)
+    written = epoch.so_far()
+    epoch.add(line, images=8, waited=0.0)
+    assert (written["images"], written["counts"]["loss"], written["sums"]["loss"]) == (8, 1, 1.0)
+
+
+def test_what_was_lost_is_the_longer_runs_own(finished, tmp_path, monkeypatch):
+    """Killed ahead of its own first checkpoint: the time since the shorter one is not lost."""
+
+    def stop(loop):
+        raise KeyboardInterrupt
+
+    config = config_of(finished.path, epochs=4, out=str(tmp_path / "longer"))
+    saved = Checkpoints(finished.path / "checkpoints").latest()[0].progress["saved_at"]
+    for _ in range(2):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Loop, "_save_is_due", stop)
+            patched.setattr("keras_preact.training.loop.time.time", lambda: saved + 86_400)
+            train(config)
+    assert RunFolder(tmp_path / "longer").lost == 0
+
+
+def test_a_longer_run_has_the_batches_of_the_shorter_one(tmp_path, monkeypatch):
+    """Whatever the largest is by now."""
+    largest = "keras_preact.training.trainer.largest_batch"
+    monkeypatch.setattr(largest, lambda *_: 128)
+    short = train(small(tmp_path / "short", epochs=1, batch_size="auto"))
+    monkeypatch.setattr(largest, lambda *_: 32)
+    longer = RunFolder(train(config_of(short.run, epochs=2, out=str(tmp_path / "longer"))).run)
+    assert longer.read_json("resolved.json")["recipe"]["batch_size"] == 128
+    assert [row["step"] for row in longer.log] == [8, 16]
 
 
 def test_what_cannot_be_extended(finished, tmp_path):

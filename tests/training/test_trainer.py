@@ -1,5 +1,6 @@
 """Whole runs, small: what they learn, what they leave behind, and how they fail."""
 
+import errno
 import io
 import itertools
 import pathlib
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_preact import TrainConfig, create_model, load_data, train
+from keras_preact import TrainConfig, create_model, load_data, load_trained, train
 from keras_preact.cli import main
 from keras_preact.console import make_console
 from keras_preact.data import Batches, DataOptions, image_mean
@@ -360,6 +361,32 @@ def test_time_since_the_checkpoint_is_lost_once(tmp_path, monkeypatch, begun):
             with pytest.raises(KeyboardInterrupt):
                 train(small(tmp_path))
             assert RunFolder(tmp_path / "run").lost == pytest.approx(later)
+
+
+def test_a_run_goes_on_without_the_weights_that_it_began_with(tmp_path, monkeypatch, finished):
+    """Its checkpoint has all of them; how images are prepared for them is in its folder."""
+    weights = tmp_path / "weights.keras"
+    shutil.copy(f"{finished[1].run}/model.keras", weights)
+    fields = {"init": str(weights), "settings": ABLE}
+    interrupted(tmp_path, monkeypatch, **fields)
+    assert train(small(tmp_path, out=str(tmp_path / "whole"), **fields)).epochs == 2
+    weights.unlink()
+    assert train(small(tmp_path, **fields)).epochs == 2
+    whole, resumed = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
+    assert resumed.steps == whole.steps and resumed.log[-1]["loss"] == whole.log[-1]["loss"]
+    layers = [load_trained(run.path).model.get_layer("preprocessing") for run in (whole, resumed)]
+    assert layers[0].get_config() == layers[1].get_config()
+
+
+def test_a_file_system_that_cannot_lock(tmp_path, monkeypatch):
+    """As some of clusters: a lock is then a file, and must not be there before."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert train(small(tmp_path, epochs=1, batch_size=256)).epochs == 1
 
 
 @pytest.mark.parametrize(
@@ -818,7 +845,7 @@ def test_a_run_that_was_killed_ahead_of_its_config_is_begun_anew(tmp_path, monke
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(RunFolder, "write_json", killed)
         train(config)
-    assert {*BEFORE_CONFIG} <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert {*BEFORE_CONFIG} - {"start.json"} <= {path.name for path in (tmp_path / "run").iterdir()}
     assert train(config).epochs == 1
 
 

@@ -225,3 +225,30 @@ def test_agreement_with_the_paper(folder):
     two = agreement(frame, "shortcut_only_gating")
     assert (two.places, two.spearman, two.word) == (2, pytest.approx(1), "undecided")
     assert write_report(folder)
+
+
+def test_a_search_with_a_validation_part_over_epochs_and_null(tmp_path):
+    """Its logs are of the validation part, one dimension is called as a column is, one has None."""
+    space = {"epochs": [1, 2], "recipe.clip_norm": [None, 1.0]}
+    config = TuneConfig("fields", training={"model": "resnet8", "data": "digits"}, space=space)
+    RunFolder(tmp_path).write_json("search.json", config.to_dict())
+
+    def trained(config, *others):
+        run = RunFolder.create(config.out, "")
+        for epoch in range(1, config.epochs + 1):
+            run.append_log({"epoch": epoch, "validation_error": 0.5 / epoch})
+        run.write_json("config.json", config.to_dict())
+        error = 0.5 / config.epochs
+        result = {"test_accuracy": 1 - error, "parameters": 1000, "multiply_adds": 5000}
+        return Training({**result, "epochs": config.epochs, "seconds": 2.5}, None, 0.75)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_preact.tuning.tuner.train_in_process", trained)
+        TrainingTuner(config, tmp_path).search()
+    frame = trials_frame(tmp_path)
+    assert frame.columns.is_unique and sorted(frame["epochs"]) == [1, 1, 2, 2]
+    assert sorted(frame["recipe.clip_norm"]) == ["1.0", "1.0", "null", "null"]
+    write_report(tmp_path)
+    assert {"by_epochs.png", "by_clip_norm.png", "curves.png"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
