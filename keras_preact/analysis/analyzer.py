@@ -124,7 +124,7 @@ def _analysis(config, subjects, folder, console):
     looked_at: dict[str, str] = {}
     for number, subject in enumerate(subjects):
         if config.epochs and not (subject.trained or subject.opened):
-            say(console, f"{subject.name}: {config.epochs} epochs")
+            say(console, f"{subject.name}: {config.epochs} epoch{'s' * (config.epochs > 1)}")
             out = str(folder.path / subject.name)
             run = subject.config.replace(out=out, saved_model=False)
             subject = subject._replace(trained=train(run, console=console).run)

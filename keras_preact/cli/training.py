@@ -50,7 +50,7 @@ def _train(arguments) -> None:
         f"  model.keras{served}: the trained network; it takes raw images, values 0 to 255",
         "  curves.png, confusion_matrix.png, predictions.png",
         "  log.jsonl, steps.jsonl, checkpoints/, result.json, classes.json, citations.bib",
-        "  config.json, command.txt, resolved.json, data.json, env.json, geometry.json",
+        "  config.json, command.txt, resolved.json, data.json, env.json, geometry.json, README.md",
         "To train again with other settings:",
         f"  keras-preact train --config {result.run}/config.json --epochs 60 --out NEW_FOLDER",
         *(_USE if own else _OWN_IMAGES),
@@ -122,7 +122,8 @@ def _dry_run(config, console, as_json) -> None:
         print(json.dumps(dataclasses.asdict(found)))
         return
     for line in (
-        f"{found.parameters:,} parameters, {found.steps:,} steps of {found.batch_size} images",
+        f"{found.parameters:,} parameters, {found.steps:,} step{'s' * (found.steps > 1)} of "
+        f"{found.batch_size} images",
         f"first step {found.first_step_seconds:.1f} s, then {found.step_seconds:.3f} s per step",
         f"one epoch about {duration(found.epoch_seconds)}, "
         f"{duration(found.evaluation_seconds)} of it for the test images",

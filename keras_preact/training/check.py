@@ -94,10 +94,11 @@ def dry_run(config: TrainConfig, *, console: "Console | None" = None) -> DryRun:
     job = prepare(config, engine, console)
     seconds = []
     start = time.perf_counter()
-    for rows in engine.train(job.batches, 0, min(len(job.batches), 1 + STEPS)):
-        seconds += [(time.perf_counter() - start) / len(rows)] * len(rows)
-        start = time.perf_counter()
-    step = min(seconds[1:] or seconds)
+    while (left := 1 + STEPS - len(seconds)) > 0:  # more than an epoch where that is short
+        for rows in engine.train(job.batches, 0, min(len(job.batches), left)):
+            seconds += [(time.perf_counter() - start) / len(rows)] * len(rows)
+            start = time.perf_counter()
+    step = min(seconds[1:])
     images = job.data.test.images(np.arange(min(len(job.data.test), 2 * job.batches.batch_size)))
     engine.predict(images)  # compiled
     start = time.perf_counter()

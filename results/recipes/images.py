@@ -41,8 +41,17 @@ def main(cifar, tiny, out) -> None:
             for folder in chosen:
                 some = draw.permutation(sorted(folder.rglob("*.JPEG")))[:count]
                 rows.writerows((path.resolve(), folder.name, "train") for path in some)
-                others = sorted((tiny / "val" / folder.name).rglob("*.JPEG"))
+                others = tested(tiny / "val", folder.name)
                 rows.writerows((path.resolve(), folder.name, "test") for path in others)
+
+
+def tested(val, name) -> list[pathlib.Path]:
+    """The test images of a class, in a folder of theirs or, as in the archive, in one for all."""
+    found = sorted((val / name).rglob("*.JPEG"))
+    if not found:
+        rows = [line.split("\t") for line in (val / "val_annotations.txt").read_text().splitlines()]
+        found = sorted(val / "images" / file for file, label, *_ in rows if label == name)
+    return found
 
 
 if __name__ == "__main__":
