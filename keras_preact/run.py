@@ -123,7 +123,9 @@ class RunFolder:
         try:
             lock.acquire(timeout=0.5)  # others look whether it is locked, for a moment each
         except filelock.Timeout:
-            who = json.loads(owner.read_text()) if owner.is_file() else {}
+            who = {}
+            with contextlib.suppress(OSError, ValueError):  # it may be gone, or not there yet
+                who = json.loads(owner.read_text())
             raise ConfigError(
                 "`out` must be a folder that no other process is training in. "
                 f"Received: {str(self.path)!r}, used by process {who.get('process', '?')} on "

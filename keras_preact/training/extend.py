@@ -99,6 +99,10 @@ def extended(config: TrainConfig) -> Extended:
     require(checkpoint is not None, "extend", config.extend, "a run that still has its checkpoints")
     done, epochs = checkpoint.progress["epochs_done"], config.resolve().recipe.epochs
     require(epochs > done, "epochs", epochs, f"more than the {done} of the run to extend")
+    best, patience = checkpoint.progress["best"], config.resolve().recipe.patience
+    waited = done - best["epoch"] if best else 0
+    longer = f"None, or more than the {waited} epochs in which the run to extend did not improve"
+    require(not patience or patience > waited, "patience", patience, longer)
     return Extended(run, checkpoint)
 
 

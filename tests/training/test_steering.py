@@ -217,6 +217,16 @@ def test_a_longer_run_has_the_batches_of_the_shorter_one(tmp_path, monkeypatch):
     assert [row["step"] for row in longer.log] == [8, 16]
 
 
+def test_a_run_that_was_stopped_early_goes_on_with_more_patience(tmp_path):
+    settings = {"recipe.patience": 1, "recipe.monitor": "loss", "recipe.learning_rate": 3.0}
+    short = train(small(tmp_path / "short", epochs=4, batch_size=128, settings=settings))
+    assert short.epochs == 2
+    with pytest.raises(ConfigError, match=r"None, or more than the 1 epochs .* patience=1"):
+        train(config_of(short.run, epochs=5, out=str(tmp_path / "longer")))
+    more = {"recipe.patience": None}
+    assert train(config_of(short.run, epochs=3, settings=more, out=str(tmp_path / "a"))).epochs == 3
+
+
 def test_what_cannot_be_extended(finished, tmp_path):
     with pytest.raises(ConfigError, match="more than the 3 of the run to extend"):
         train(config_of(finished.path, epochs=3, out=str(tmp_path / "new")))
