@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_NO_MORE_THAN_NEEDED = {
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
+
+
 def reproduce_together(
     entries: Sequence[ReproduceConfig],
     processes: int,
@@ -62,12 +68,17 @@ def reproduce_together(
     """
     require(processes >= 1, "processes", processes, "at least 1")
     Schedule(entries, hours, None)  # says what is wrong with them
-    wish = json.dumps({"entries": [entry.to_dict() for entry in entries], "hours": hours})
+    plan = [entry.to_dict() for entry in entries]
+    wish = json.dumps({"entries": plan, "hours": hours, "argv": sys.argv})
     with tempfile.TemporaryDirectory() as compiled, Signals() as signals:
-        # What one process has compiled, the others need not.
-        together = {"JAX_COMPILATION_CACHE_DIR": compiled, **os.environ}
-        environments = [{**together, **beside.share(k, processes)} for k in range(processes)]
-        team = [_Process(k, wish, its, console) for k, its in enumerate(environments, 1)]
+        # What one has compiled, the others need not; none takes memory of a GPU that it needs not.
+        together = {"JAX_COMPILATION_CACHE_DIR": compiled, **_NO_MORE_THAN_NEEDED, **os.environ}
+        team = []
+        for k in range(processes):
+            share = beside.share(k, processes)
+            if any(entry.devices != "auto" for entry in entries):  # by their numbers among all
+                share.pop("CUDA_VISIBLE_DEVICES", None)
+            team.append(_Process(k + 1, wish, {**together, **share}, console))
         try:
             while any(one.process.poll() is None for one in team) and not signals.number:
                 time.sleep(0.1)
@@ -130,6 +141,7 @@ class _Process:
 def _train(wish: str) -> None:
     """Trains, in a process of its own, what no other process does."""
     asked: dict[str, Any] = json.loads(wish)
+    sys.argv = asked["argv"]  # the command that runs write down
     import_keras_quietly()
     entries = [ReproduceConfig.from_dict(entry) for entry in asked["entries"]]
     console = make_console(sys.stdout)

@@ -88,8 +88,7 @@ def stop(processes: Iterable[Any], seconds: float = 60) -> None:
 def share(k: int, processes: int) -> dict[str, str]:
     """The environment that gives a process its share of the GPUs, or of the processors.
 
-    Where GPUs are fewer than processes, each process has one, and takes no more of its memory than
-    it needs.
+    Where GPUs are fewer than processes, each process has one, and several share it.
 
     Args:
         k: Which of the processes.
@@ -97,12 +96,7 @@ def share(k: int, processes: int) -> dict[str, str]:
     """
     found = gpus()
     if found:
-        some = found[k::processes] or [found[k % len(found)]]
-        environment = {"CUDA_VISIBLE_DEVICES": ",".join(some)}
-        if len(found) < processes:
-            environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
-            environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-        return environment
+        return {"CUDA_VISIBLE_DEVICES": ",".join(found[k::processes] or [found[k % len(found)]])}
     threads = max(1, (os.cpu_count() or 1) // processes)
     return {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
 

@@ -98,8 +98,25 @@ def test_processors_and_gpus_are_divided(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,5")
     visible = [[beside.share(k, n)["CUDA_VISIBLE_DEVICES"] for k in range(n)] for n in (1, 2, 4)]
     assert visible == [["0,2,5"], ["0,5", "2"], ["0", "2", "5", "0"]]
-    shared = {"TF_FORCE_GPU_ALLOW_GROWTH", "XLA_PYTHON_CLIENT_PREALLOCATE"}
-    assert shared & {*beside.share(0, 3)} == set() and shared <= {*beside.share(0, 4)}
+
+
+def test_what_processes_are_given(monkeypatch, tmp_path):
+    given = []
+
+    def start(module, wish, *, output, environment):
+        given.append(environment)
+        command = [sys.executable, "-c", ""]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output)
+
+    monkeypatch.setattr(beside, "start", start)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "false")
+    reproduce_together(plan(tmp_path), 2)
+    reproduce_together(plan(tmp_path, devices="gpu:1"), 2)
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in given] == ["0", "1", "0,1", "0,1"]
+    assert {each["XLA_PYTHON_CLIENT_PREALLOCATE"] for each in given} == {"false"}
+    assert {each["TF_FORCE_GPU_ALLOW_GROWTH"] for each in given} == {"false"}  # as the user says
+    assert len({each["JAX_COMPILATION_CACHE_DIR"] for each in given}) == 2
 
 
 @pytest.mark.parametrize(
@@ -151,6 +168,8 @@ def test_killed_and_gone_on_with(tmp_path):
     assert done.returncode == 0, done.stderr
     for name, count in steps.items():
         assert re.search(rf"resuming .*{name} after step {count}$", done.stdout, re.MULTILINE)
+    env = locks[0].read_json("env.json")
+    assert env["command"] == ["keras-preact", *command[3:]]
     results = sorted((tmp_path / "table").glob("*/result.json"))
     assert len(results) == 3
     assert all(len(RunFolder(path.parent).log) == 20 for path in results)
