@@ -105,6 +105,7 @@ def test_train_says_where_everything_is(capsys, tmp_path):
         (["train", "--config", "missing.yaml"], "missing.yaml"),
         (["train", "--data", "no-such-set"], "no-such-set"),
         (["models", "inception*"], "pattern='inception*'"),
+        (["predict", "no.keras", "a.png", "--json", "--csv"], "`csv` must be left out beside"),
         (["check-data"], "path"),
         (["models", "--epochs", "3"], "keras-preact models --help"),
         (["train", "--out", ""], "out"),

@@ -207,6 +207,7 @@ def views_config(arguments: "Namespace") -> Any:
 
 
 def _predict(arguments) -> None:
+    require(not (arguments.json and arguments.csv), "csv", True, "left out beside --json")
     import_keras_quietly()
     from keras_preact.data.listing import find_images
     from keras_preact.evaluation import classify_files

@@ -150,7 +150,7 @@ class Geometry(Checked):
             365
         """
         if size is not None and shorter is None and self.shorter:
-            shorter = size * self.shorter // max(self.size)
+            shorter = (size if is_whole(size) else max(size)) * self.shorter // max(self.size)
         given = {"size": size, "shorter": shorter, "interpolation": interpolation}
         return self.replace(**{name: value for name, value in given.items() if value is not None})
 

@@ -168,7 +168,10 @@ class Engine(abc.ABC):
         return json.loads(found["json"].tobytes()) if found else None
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything that the next step depends on: weights, statistics, seeds, optimiser."""
+        """Everything that the next step depends on: weights, statistics, seeds, optimiser.
+
+        The arrays are copies: a thread may write them while later steps change the variables.
+        """
         self.sync()
         return {  # pyright: ignore[reportReturnType]
             name: keras.ops.convert_to_numpy(variable)

@@ -82,7 +82,6 @@ class Loop:
         self._signals, self._overflows, self._said = Signals(self._nothing_lost), 0, set()
         self._saved_at, self._saved_step = (0, time.monotonic()), None
         self._writing = None  # the checkpoint that a thread writes while training goes on
-        self._copy = {}  # what it writes
         self.loggers = loggers or Loggers([], run)
 
     def resume(self, given: int = -1) -> bool:
@@ -289,10 +288,7 @@ class Loop:
             saved = self._write(save, state, progress) and logs
             self._saved_step = self.step if saved else None
             return saved
-        # A copy, since the steps that follow change the arrays in place; new memory takes longer.
-        for name, value in state.items():
-            np.copyto(self._copy.setdefault(name, np.empty_like(value)), value)
-        self._writing = self.step, logs, self._thread.submit(save, self._copy, progress)
+        self._writing = self.step, logs, self._thread.submit(save, state, progress)
         return True
 
     def _finish_saving(self):
