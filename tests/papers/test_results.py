@@ -3,6 +3,7 @@
 import io
 import pathlib
 import re
+import runpy
 
 import pandas as pd
 import pytest
@@ -77,3 +78,17 @@ def test_tables_and_report_are_those_of_the_runs(folder):
         assert re.search(rf"\| {re.escape(row.row)} \|.* {row.median:.2f} \|", report), row.row
     for picture in re.findall(r"\((\w+\.png)\)", report):
         assert (folder / picture).stat().st_size > 10_000
+
+
+def test_the_photographs_test_images_are_found_in_both_layouts(tmp_path):
+    """A folder for each class, or one for all and a table, as the archive has them."""
+    tested = runpy.run_path(str(RESULTS / "recipes" / "images.py"))["tested"]
+    own, archive = tmp_path / "own" / "n01" / "a.JPEG", tmp_path / "archive" / "images" / "a.JPEG"
+    for path in (own, archive):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (tmp_path / "archive" / "val_annotations.txt").write_text("b.JPEG\tn02\t0\na.JPEG\tn01\t0\n")
+    assert tested(tmp_path / "own", "n01") == [own]
+    assert tested(tmp_path / "archive", "n01") == [archive]
+    with pytest.raises(OSError, match="val_annotations"):
+        tested(tmp_path / "nowhere", "n01")
