@@ -13,8 +13,9 @@ from keras_preact.data.alike import Pair, alike, print_of
 from keras_preact.data.classes import untested
 from keras_preact.data.formats import MAX_PIXELS
 from keras_preact.data.images import resize_and_crop, turning
-from keras_preact.data.load import listed, load_data, source
+from keras_preact.data.load import check_pattern, listed, load_data, source
 from keras_preact.data.options import DataOptions
+from keras_preact.data.partition import groups_across
 from keras_preact.data.parts import Folder
 from keras_preact.data.splits import ImageData
 from keras_preact.errors import shown
@@ -193,7 +194,19 @@ def _check_folder(folder: Folder, options: DataOptions, on_progress) -> Report:
     if options.image_size is None:
         report.problems += folder.different_sizes()
     report.warnings += [*_of_headers(headers, how), *_of_counts(report), *_of_twins(report)]
+    report.warnings += _of_groups(folder, options.group)
     return report
+
+
+def _of_groups(folder, pattern):
+    if folder.kind == "folder" and pattern is not None:
+        check_pattern(pattern)
+    found = {}
+    for name, called in (("train", "training"), ("validation", "validation"), ("test", "test")):
+        if part := folder.parts.get(name):
+            columns = {**part.columns, **folders.groups_in(folder, part, pattern)}
+            found[called] = columns.get("group")
+    return [f"{line}." for line in groups_across(found)]
 
 
 def _seen(picture):

@@ -4,6 +4,7 @@ import functools
 import os
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from keras_preact.data.cache import cached
 from keras_preact.data.images import turning
 from keras_preact.data.options import DataOptions
 from keras_preact.data.partition import parts_of
-from keras_preact.data.parts import Folder, refuse
+from keras_preact.data.parts import Folder, Part, refuse
 from keras_preact.data.picture import BadImage, Picture
 from keras_preact.data.random import epoch_order
 from keras_preact.data.reading import AS_STORED, Reading
@@ -79,7 +80,7 @@ def load_folder(
             refused,
         )
         good = part.good
-        known = {**part.columns, **_groups(folder, part, options.group)}
+        known = {**part.columns, **groups_in(folder, part, options.group)}
         columns = {use: np.asarray(values)[good] for use, values in known.items()}
         rest = source, good, part.labels[good], columns
         splits[name] = HeldSplit(held[name], *rest) if keep else EncodedSplit(*rest)
@@ -137,7 +138,7 @@ def _sample(count, most):
     return (np.arange(count) if most is None else np.sort(epoch_order(0, 0, count)[:most])).tolist()
 
 
-def _groups(folder, part, pattern):
+def groups_in(folder: Folder, part: Part, pattern: str | None) -> dict[str, list[Any]]:
     """The groups of a folder's files, by what a regular expression finds in their names."""
     if pattern is None or folder.kind != "folder":
         return {}

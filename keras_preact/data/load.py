@@ -75,8 +75,11 @@ def load_data(
     elif parts := share_of(data.train, options.validation, "validation", (seed or 0) + 1):
         data = dataclasses.replace(data, train=parts[0], validation=parts[1])
     if data.tested != ALL:
-        named = {"training": data.train, "validation": data.validation, "test": data.test}
-        data = dataclasses.replace(data, notes=(*data.notes, *groups_across(named)))
+        parts = {"training": data.train, "validation": data.validation, "test": data.test}
+        groups = {
+            name: part.columns.get("group") for name, part in parts.items() if part is not None
+        }
+        data = dataclasses.replace(data, notes=(*data.notes, *groups_across(groups)))
     return data
 
 
@@ -86,7 +89,7 @@ def _load(name_or_path, options, seed, on_progress):
     fits = cache is None or f"{kind}:PATH" in kinds
     require(fits, "cache", cache, f"None, but for {quoted(kinds)}", f"Data here: {name_or_path!r}.")
     if kind == "folder" and options.group is not None:
-        _check_pattern(options.group)
+        check_pattern(options.group)
     elif kind not in KINDS:
         wanted = f"None, but for {quoted([*kinds, 'npz:PATH'])}"
         require(options.group is None, "group", options.group, wanted)
@@ -99,7 +102,7 @@ def _load(name_or_path, options, seed, on_progress):
     return load_tfds(name_or_path, options, seed)
 
 
-def _check_pattern(pattern):
+def check_pattern(pattern: str) -> None:
     """Raises `ConfigError` for what is no regular expression with parentheses."""
     try:
         groups = re.compile(pattern).groups

@@ -1,7 +1,7 @@
 """Splits of a source into training, validation and test images."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -154,19 +154,16 @@ def _part_of_each(labels, groups, shares, seed):
     return part[groups]
 
 
-def groups_across(parts: dict[str, Split | None]) -> Iterator[str]:
+def groups_across(groups: dict[str, Iterable | None]) -> Iterator[str]:
     """A line for each two parts that have images of the same groups, as given parts may.
 
     Args:
-        parts: By the names that the lines call them by.
+        groups: That of each image of a part, by what the lines call the part; `None` without any.
     """
-    groups = {
-        name: {*part.columns["group"].tolist()}
-        for name, part in parts.items()
-        if part is not None and "group" in part.columns
-    }
-    for one, other in itertools.combinations(groups, 2):
-        if both := groups[one] & groups[other]:
+    known = {part: found for part, found in groups.items() if found is not None}
+    there = {part: {*np.asarray(found).tolist()} for part, found in known.items()}
+    for one, other in itertools.combinations(there, 2):
+        if both := there[one] & there[other]:
             yield (
                 f"{len(both):,} groups have images in the {one} and in the {other} part, such as "
                 f"{min(both, key=str)!r}: the {other} images are not new to the network"

@@ -12,7 +12,7 @@ from keras_preact.data import DataOptions, check_data, decode, load_data
 from keras_preact.data.partition import stratified
 from keras_preact.data.picture import Picture
 from keras_preact.data.splits import ArraySplit
-from keras_preact.errors import DataError
+from keras_preact.errors import ConfigError, DataError
 
 STREAM = DataOptions(memory_limit_mb=0)
 
@@ -549,6 +549,10 @@ def test_groups_that_given_parts_share_are_told(tmp_path):
                 write(tmp_path / part / label / f"{name}_0.png")
     data = load_data(f"folder:{tmp_path}", options=DataOptions(group=r"(p\d)_"))
     (note,) = data.notes
+    report = check_data(f"folder:{tmp_path}", options=DataOptions(group=r"(p\d)_"))
+    assert f"{note}." in report.warnings
+    with pytest.raises(ConfigError, match="a regular expression with parentheses"):
+        check_data(f"folder:{tmp_path}", options=DataOptions(group="p"))
     assert note.startswith(
         "1 groups have images in the training and in the test part, such as 'p2'"
     )
